@@ -1,0 +1,20 @@
+"""Pictures: where they come from, the cache that holds them decoded, and the batches that training takes."""
+
+from vaekit.data.batches import Batch, Batches, Transform
+from vaekit.data.binarize import binarize, draw_binary
+from vaekit.data.decode import fit, open_picture
+from vaekit.data.images import ImageSet, hold_out
+from vaekit.data.loading import load_images
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "ImageSet",
+    "Transform",
+    "binarize",
+    "draw_binary",
+    "fit",
+    "hold_out",
+    "load_images",
+    "open_picture",
+]

@@ -1,0 +1,92 @@
+"""Batches for training: an epoch in a new order, gathered where the model lives, from a state that can be saved.
+
+There is no Python work per picture: a batch is one gather of uint8 rows and one transform of all of them. Everything random
+comes from two generators of its own, one for the order and one for the transform, so that :meth:`Batches.state_dict`
+pins down the place in the data to the batch.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from vaekit.data.images import ImageSet
+from vaekit.randomness import generator
+
+Transform = Callable[[Tensor, Generator], Tensor]
+"""uint8 pictures of shape (B, C, H, W) and a generator in, uint8 pictures of the same shape out."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some pictures: ``x`` as uint8 with shape (B, C, H, W), and labels ``y`` with shape (B) where there are any."""
+
+    x: Tensor
+    y: Tensor | None
+
+    def __len__(self) -> int:
+        """B, the number of pictures."""
+        return len(self.x)
+
+
+class Batches:
+    """The pictures of a set in a new order each time it is gone through; the last batch may be smaller.
+
+    Arguments:
+        images: The pictures.
+        batch_size: B, how many pictures a batch holds.
+        seed: The seed of the order and of the transform.
+        device: Where the batches are wanted.
+        transform: What is done to a batch there.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        batch_size: int,
+        *,
+        seed: int,
+        device: str | torch.device = "cpu",
+        transform: Transform | None = None,
+    ) -> None:
+        self.images = images
+        self.batch_size = batch_size
+        self.device = torch.device(device)
+        self.transform = transform
+        self.position = 0
+        self._order = generator(seed)
+        self._order_at_epoch = self._order.get_state()
+        self._noise = generator(seed + 1, self.device)
+
+    def __len__(self) -> int:
+        """How many batches an epoch has."""
+        return -(-len(self.images) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yields the batches of an epoch, or those that are left of one that was begun before a saved state."""
+        self._order_at_epoch = self._order.get_state()
+        order = torch.randperm(len(self.images), generator=self._order)
+        for position in range(self.position, len(self)):
+            self.position = position + 1
+            yield self._gather(order[position * self.batch_size : (position + 1) * self.batch_size])
+        self.position = 0
+        self._order_at_epoch = self._order.get_state()
+
+    def _gather(self, positions: Tensor) -> Batch:
+        labels = self.images.labels
+        x = self.images.gather(positions).to(self.device, non_blocking=True)
+        y = None if labels is None else labels[positions].to(self.device, non_blocking=True)
+        return Batch(x if self.transform is None else self.transform(x, self._noise), y)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the place in the data: the batch, and both generators."""
+        return {"position": self.position, "order": self._order_at_epoch, "noise": self._noise.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes back to a place in the data."""
+        self.position = state["position"]
+        self._order.set_state(state["order"])
+        self._order_at_epoch = state["order"]
+        self._noise.set_state(state["noise"])

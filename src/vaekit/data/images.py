@@ -1,0 +1,111 @@
+"""Pictures and their labels, as tensors.
+
+Pictures are 8-bit grey levels of shape (N, C, H, W) from the source to the device where a model lives; nothing is scaled or
+turned to floating point before. A split is a list of rows into one store, which may be memory-mapped, so that holding
+out a validation set copies nothing.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import DataError
+from vaekit.randomness import generator
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Pictures, with labels where there are any.
+
+    Arguments:
+        store: All pictures of the source as uint8, with shape (M, C, H, W); may be memory-mapped.
+        labels: The class of each picture as int64, with shape (N), or None.
+        classes: The names of the classes, by label.
+        name: What the pictures are, e.g. ``mnist``.
+        split: Which part of them, e.g. ``train``.
+        rows: The rows of the store that belong to this set, with shape (N); all of them by default.
+        binary: How grey levels were turned into zeros and ones, e.g. ``binarised once with seed 0``; empty if they were not.
+        fingerprint: A hash of the source's pictures.
+    """
+
+    store: Tensor
+    labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
+    name: str = "array"
+    split: str = "train"
+    rows: Tensor | None = None
+    binary: str = ""
+    fingerprint: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuses what is no set of pictures.
+
+        Raises:
+            DataError: If the store is not uint8 of shape (M, C, H, W), is empty, or labels do not fit it.
+        """
+        if self.store.dtype != torch.uint8 or self.store.dim() != 4:
+            shape, dtype = tuple(self.store.shape), str(self.store.dtype).removeprefix("torch.")
+            raise DataError(f"pictures must be uint8 of shape (N, C, H, W), got {dtype} of shape {shape}")
+        if len(self) == 0:
+            raise DataError(f"{self.name}: the {self.split} split holds no pictures")
+        if self.labels is not None and len(self.labels) != len(self):
+            raise DataError(f"{self.name}: {len(self.labels)} labels for {len(self)} pictures")
+
+    def __len__(self) -> int:
+        """N, the number of pictures."""
+        return len(self.store) if self.rows is None else len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of a picture, (C, H, W)."""
+        channels, height, width = self.store.shape[1:]
+        return channels, height, width
+
+    @property
+    def pixels(self) -> Tensor:
+        """All pictures of this set as uint8, with shape (N, C, H, W)."""
+        return self.store if self.rows is None else self.store[self.rows]
+
+    def gather(self, positions: Tensor) -> Tensor:
+        """Returns the pictures at positions of shape (B), as uint8 of shape (B, C, H, W)."""
+        rows = positions if self.rows is None else self.rows[positions]
+        return self.store.index_select(0, rows)
+
+    def take(self, positions: Tensor, split: str | None = None) -> "ImageSet":
+        """Returns the set of the pictures at positions of shape (B), without copying them."""
+        return replace(
+            self,
+            rows=positions if self.rows is None else self.rows[positions],
+            labels=None if self.labels is None else self.labels[positions],
+            split=self.split if split is None else split,
+        )
+
+    def first(self, num: int) -> "ImageSet":
+        """Returns the set of the first ``num`` pictures, or all if there are fewer."""
+        return self.take(torch.arange(min(num, len(self))))
+
+    def is_binary(self) -> bool:
+        """Whether every pixel is black or white, so that a Bernoulli of it is a likelihood."""
+        chunks = torch.arange(len(self)).split(4096)
+        return all(bool(((x == 0) | (x == 255)).all()) for x in map(self.gather, chunks))
+
+
+def hold_out(images: ImageSet, share: float, *, seed: int, splits: tuple[str, str]) -> tuple[ImageSet, ImageSet]:
+    """Splits a set at random into the rest and a held-out share.
+
+    Arguments:
+        images: The set to split.
+        share: How much to hold out, between 0 and 1; at least one picture, and never all.
+        seed: The seed of the draw.
+        splits: The names of the rest and of the held-out part.
+
+    Raises:
+        DataError: If there is only one picture.
+    """
+    if len(images) < 2:
+        raise DataError(f"{images.name}: one picture cannot be split into {splits[0]} and {splits[1]}; give more of them")
+    order = torch.randperm(len(images), generator=generator(seed))
+    num_held = min(max(round(share * len(images)), 1), len(images) - 1)
+    rest, held = order[num_held:].sort().values, order[:num_held].sort().values
+    return images.take(rest, splits[0]), images.take(held, splits[1])

@@ -1,0 +1,274 @@
+"""Sources: where pictures come from.
+
+A name resolves in this order: an existing path; ``$VAEKIT_DATA/NAME`` if that folder exists; the table of names; else the id
+of a data set on the Hugging Face Hub. A hub id is downloaded to a folder, and a folder is read by ``datasets``, so that
+a hub repository, a copy of one on disk and a folder of pictures are one path.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaekit.data.decode import Pictures
+from vaekit.errors import DataError, suggest
+
+NAMES = {
+    "mnist": "ylecun/mnist",
+    "fashion-mnist": "zalando-datasets/fashion_mnist",
+    "cifar10": "uoft-cs/cifar10",
+    "pokemon": "huggan/pokemon",
+}
+"""Short names of data sets on the Hugging Face Hub."""
+
+DIGITS = "digits"
+"""The name of the embedded data set."""
+
+HUB_TIMEOUT = 5.0
+"""Seconds to wait for the Hugging Face Hub before saying that it cannot be reached."""
+
+
+@dataclass(frozen=True)
+class RawSplit:
+    """A split as its source holds it: N pictures, encoded or not, labels of shape (N) or None, and the names of classes."""
+
+    pictures: Pictures
+    labels: NDArray[np.int64] | None = None
+    classes: tuple[str, ...] = ()
+
+
+class Source(ABC):
+    """Somewhere pictures come from.
+
+    Attributes:
+        name: What to call the pictures.
+        fitted: Whether the pictures may be cut and scaled to another size; arrays are taken as they are.
+    """
+
+    name: str
+    fitted: bool = True
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these pictures from others, as data, without reading them."""
+
+    @abstractmethod
+    def read(self, scratch: Path) -> dict[str, RawSplit]:
+        """Returns the splits by name.
+
+        Arguments:
+            scratch: A folder for what reading leaves behind, removed afterwards.
+
+        Raises:
+            DataError: If they cannot be read.
+        """
+
+
+class Digits(Source):
+    """The 1,797 handwritten 8x8 digits that come with scikit-learn: real data that needs no download.
+
+    References:
+        | Optical Recognition of Handwritten Digits (Alpaydin & Kaynak, 1998), https://doi.org/10.24432/C50P49
+    """
+
+    name = DIGITS
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the name: the pictures never change."""
+        return {"embedded": self.name}
+
+    def read(self, scratch: Path) -> dict[str, RawSplit]:
+        """Returns one split; grey levels of 0 to 16 become 0 to 255."""
+        from sklearn.datasets import load_digits  # heavy, and only needed for this source
+
+        digits = load_digits()
+        pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+        return {"train": RawSplit(pixels, digits.target.astype(np.int64), tuple(str(d) for d in digits.target_names))}
+
+
+class ArrayFile(Source):
+    """A ``.npy`` file of pictures, or an ``.npz`` file of pictures and labels, perhaps with splits.
+
+    An ``.npz`` file holds ``images`` and ``labels`` (or ``x`` and ``y``), or the same with a split behind them:
+    ``x_train, y_train, x_test, y_test``.
+    """
+
+    fitted = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.stem
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the path, the size and the time of the last change."""
+        return {"array": str(self.path.resolve())} | _stamp(self.path)
+
+    def read(self, scratch: Path) -> dict[str, RawSplit]:
+        """Returns the arrays; nothing is ever unpickled."""
+        try:
+            loaded = np.load(self.path, allow_pickle=False, mmap_mode="r" if self.path.suffix == ".npy" else None)
+            arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{self.path}: not a NumPy array that can be read safely ({error})") from None
+        splits = {}
+        for key, array in arrays.items():
+            kind, _, split = key.partition("_")
+            if kind in ("images", "x"):
+                labels = arrays.get(key.replace(kind, "labels" if kind == "images" else "y", 1))
+                splits[split or "train"] = RawSplit(as_pixels(array, str(self.path)), *_labels(labels))
+        if not splits:
+            raise DataError(f"{self.path}: holds {', '.join(arrays)}; call the pictures 'images' and their labels 'labels'")
+        return splits
+
+
+class Folder(Source):
+    """A folder of pictures, or one laid out as a hub repository (parquet, ``metadata.csv``), read by ``datasets``."""
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        self.path = path
+        self.name = name or path.resolve().name
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the path and, for each file, its size and the time of its last change."""
+        files = sorted(file for file in self.path.rglob("*") if file.is_file())
+        return {"folder": str(self.path.resolve()), "files": {str(f.relative_to(self.path)): _stamp(f) for f in files}}
+
+    def read(self, scratch: Path) -> dict[str, RawSplit]:
+        """Returns the splits; pictures stay encoded."""
+        import datasets  # heavy, and only needed when the cache does not have the pictures yet
+
+        datasets.disable_progress_bars()
+        try:
+            found = datasets.load_dataset(str(self.path), cache_dir=str(scratch))
+        except Exception as error:  # whatever its many builders raise, the folder holds nothing to read
+            reason = " ".join(str(error).split())[:160]
+            raise DataError(f"{self.path}: no pictures found there, nor a data set in the hub's layout ({reason})") from None
+        return {str(split): self._split(data) for split, data in found.items()}
+
+    def _split(self, data: Any) -> RawSplit:
+        import datasets
+
+        images = [key for key, feature in data.features.items() if isinstance(feature, datasets.Image)]
+        if not images:
+            raise DataError(f"{self.path}: no pictures found there (columns: {', '.join(data.features)})")
+        labels = [key for key, feature in data.features.items() if isinstance(feature, datasets.ClassLabel)]
+        encoded = data.cast_column(images[0], datasets.Image(decode=False)).with_format("arrow")
+        cells = encoded[:][images[0]].combine_chunks()
+        if not labels:
+            return RawSplit(_Cells(cells))
+        values = np.asarray(encoded[:][labels[0]], dtype=np.int64)
+        return RawSplit(_Cells(cells), values, tuple(data.features[labels[0]].names))
+
+
+class Hub(Source):
+    """A data set on the Hugging Face Hub, by its id."""
+
+    def __init__(self, repo: str, name: str | None = None, revision: str | None = None) -> None:
+        self.repo = repo
+        self.name = name or repo
+        self.revision = revision
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the id and the revision, so that pictures in the cache need no network."""
+        return {"hub": self.repo, "revision": self.revision or "main"}
+
+    def read(self, scratch: Path) -> dict[str, RawSplit]:
+        """Downloads the repository, or finds an earlier download of it, and reads its folder."""
+        from huggingface_hub import snapshot_download  # heavy, and only needed for a download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+        try:
+            folder = snapshot_download(self.repo, repo_type="dataset", revision=self.revision, etag_timeout=HUB_TIMEOUT)
+        except LocalEntryNotFoundError:
+            raise DataError(
+                f"{self.name}: the Hugging Face Hub cannot be reached and {self.repo} was never downloaded here; connect "
+                f"once, set VAEKIT_DATA to a folder that holds {self.name}/, give --data a folder, or use --data {DIGITS}"
+            ) from None
+        except RepositoryNotFoundError:
+            raise DataError(f"{self.repo}: no such data set on the Hugging Face Hub, or it is private") from None
+        except (HfHubHTTPError, OSError, ValueError) as error:
+            raise DataError(f"{self.repo}: could not be downloaded ({' '.join(str(error).split())[:160]})") from None
+        return Folder(Path(folder), self.name).read(scratch)
+
+
+def resolve(name: str | Path) -> Source:
+    """Finds the source that a name means.
+
+    Raises:
+        DataError: If it is neither a path, nor a known name, nor the form of a hub id; the nearest names are offered.
+    """
+    path, text = Path(name).expanduser(), str(name)
+    if path.is_dir():
+        return Folder(path)
+    if path.is_file():
+        if path.suffix in (".npy", ".npz"):
+            return ArrayFile(path)
+        raise DataError(f"{path}: pictures come as a folder, a .npy or .npz array, a known name or a hub id")
+    local = os.environ.get("VAEKIT_DATA")
+    if local and not path.is_absolute() and (Path(local) / path).is_dir():
+        return Folder(Path(local) / path, text)
+    if text == DIGITS:
+        return Digits()
+    if text in NAMES:
+        return Hub(NAMES[text], text)
+    repo, _, revision = text.partition("@")
+    if repo.count("/") == 1 and not text.startswith((".", "/", "~")) and all(repo.split("/")):
+        return Hub(repo, repo, revision or None)
+    raise DataError(f"{text}: no such path, data set or hub id{suggest(text, [DIGITS, *NAMES])}")
+
+
+def as_pixels(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
+    """Returns an array of pictures as grey levels of shape (N, C, H, W).
+
+    Arguments:
+        array: Shape (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels; uint8, bool, or floating point in [0, 1].
+        what: What they are, for messages.
+
+    Raises:
+        DataError: If the shape or the values are none of these.
+    """
+    if array.ndim == 3:
+        array = array[:, None]
+    if array.ndim != 4 or not ({1, 3} & {array.shape[1], array.shape[3]}):
+        raise DataError(f"{what}: pictures have shape (N, H, W), (N, C, H, W) or (N, H, W, C), got {array.shape}")
+    if array.shape[1] not in (1, 3):
+        array = array.transpose(0, 3, 1, 2)
+    if array.dtype == np.uint8:
+        return np.asarray(array, np.uint8)
+    if array.dtype == np.bool_:
+        return np.where(array, np.uint8(255), np.uint8(0))
+    if np.issubdtype(array.dtype, np.floating) and array.size and array.min() >= 0 and array.max() <= 1:
+        pixels: NDArray[np.uint8] = np.rint(array * 255).astype(np.uint8)
+        return pixels
+    raise DataError(f"{what}: pixels are uint8, bool, or floating point between 0 and 1, got {array.dtype} beyond that")
+
+
+@dataclass(frozen=True)
+class _Cells(Sequence[Any]):
+    """The cells of an Arrow column of encoded pictures, as the bytes or the path that each holds."""
+
+    column: Any
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, index: Any) -> Any:
+        cell = self.column[index].as_py()
+        return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"])
+
+
+def _labels(labels: NDArray[Any] | None) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    if labels is None:
+        return None, ()
+    names, values = np.unique(labels, return_inverse=True)
+    return values.reshape(-1).astype(np.int64), tuple(str(name) for name in names)
+
+
+def _stamp(path: Path) -> dict[str, int]:
+    status = path.stat()
+    return {"bytes": status.st_size, "modified": status.st_mtime_ns}

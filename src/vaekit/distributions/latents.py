@@ -1,0 +1,83 @@
+r"""Posteriors q(z|x) and priors p(z): modules that return a distribution over latents.
+
+The diagonal Gaussian and the standard normal of Auto-Encoding Variational Bayes,
+
+.. math:: q(z|x) = \mathcal{N}(z; \mu(x), \mathrm{diag}\, e^{\mathrm{logvar}(x)}), \qquad p(z) = \mathcal{N}(z; 0, I),
+
+for which :math:`\mathrm{KL}(q \| p) = \tfrac12 \sum_d \mu_d^2 + e^{\mathrm{logvar}_d} - 1 - \mathrm{logvar}_d`.
+
+References:
+    | Auto-Encoding Variational Bayes (Kingma & Welling, 2013), https://arxiv.org/abs/1312.6114
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+
+class Posterior(nn.Module, ABC):
+    """A distribution over latents, given an encoder's features."""
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Distribution:
+        """Returns q(z|x) with batch shape (B) and event shape (D), given features of shape (B, F)."""
+
+
+class Prior(nn.Module, ABC):
+    """A distribution over latents, given a context where the model has one."""
+
+    @abstractmethod
+    def forward(self, num: int, context: Tensor | None = None) -> Distribution:
+        """Returns p(z), or p(z|context), with batch shape (num) and event shape (D).
+
+        Arguments:
+            num: How many pictures, B.
+            context: What the model is conditioned on, with shape (B, E), or None.
+        """
+
+
+class DiagonalGaussian(Posterior):
+    """A Gaussian with independent latents and two linear heads that one can probe, ``mu`` and ``logvar``.
+
+    Arguments:
+        num_features: F, how many features the encoder gives.
+        latent_dim: D, how many latents.
+    """
+
+    def __init__(self, num_features: int, latent_dim: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.latent_dim = latent_dim
+        self.mu = nn.Linear(num_features, latent_dim)
+        self.logvar = nn.Linear(num_features, latent_dim)
+
+    def forward(self, features: Tensor) -> Distribution:
+        """Returns the Gaussian in float32, whatever the precision of the features."""
+        mu, logvar = self.mu(features).float(), self.logvar(features).float()
+        return Independent(Normal(mu, torch.exp(0.5 * logvar), validate_args=False), 1, validate_args=False)
+
+
+class StandardNormal(Prior):
+    """The standard normal distribution; it ignores the context.
+
+    Arguments:
+        latent_dim: D, how many latents.
+        context_dim: E, how many numbers the context has.
+    """
+
+    loc: Tensor
+    stddev: Tensor
+
+    def __init__(self, latent_dim: int, context_dim: int = 0) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.context_dim = context_dim
+        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
+        self.register_buffer("stddev", torch.ones(latent_dim), persistent=False)
+
+    def forward(self, num: int, context: Tensor | None = None) -> Distribution:
+        """Returns the standard normal with batch shape (num) and event shape (D)."""
+        loc, stddev = self.loc.expand(num, -1), self.stddev.expand(num, -1)
+        return Independent(Normal(loc, stddev, validate_args=False), 1, validate_args=False)

@@ -1,0 +1,56 @@
+r"""Numbers with what it takes to quote them: a value, its standard error, its unit and what it was measured on.
+
+The standard error of a mean over N pictures is :math:`s / \sqrt{N}`, with :math:`s` the standard deviation over pictures.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.data import ImageSet
+from vaekit.models import VAE
+
+BATCH = 500
+"""How many pictures are evaluated at a time."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over pictures.
+
+    Arguments:
+        value: The mean.
+        standard_error: Its standard error over pictures.
+        unit: Its unit.
+        num_pictures: N, how many pictures it is a mean over.
+        num_samples: K, how many samples of z were drawn for each, where any were.
+    """
+
+    value: float
+    standard_error: float
+    unit: str
+    num_pictures: int
+    num_samples: int | None = None
+
+    def to_data(self) -> dict[str, Any]:
+        """Returns the estimate as a dictionary."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def mean_over_pictures(values: Tensor, unit: str, num_samples: int | None = None) -> Estimate:
+    """Returns the mean of a number for each picture, of shape (N), with its standard error."""
+    values = values.double()
+    error = float(values.std() / len(values) ** 0.5) if len(values) > 1 else float("nan")
+    return Estimate(float(values.mean()), error, unit, len(values), num_samples)
+
+
+def batches(model: VAE, images: ImageSet, batch_size: int = BATCH) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yields pictures of shape (B, C, H, W) where the model lives, in order, and labels if the model takes any."""
+    for positions in torch.arange(len(images)).split(batch_size):
+        labels = None
+        if model.condition is not None and images.labels is not None:
+            labels = images.labels[positions].to(model.device)
+        yield images.gather(positions).to(model.device), labels

@@ -1,0 +1,537 @@
+"""Experiments: the one place that wires data, model, objective, training, evaluation and pictures together.
+
+:func:`run` turns a recipe into a run folder, :func:`resume` goes on where one stopped, and :class:`Run` reads one::
+
+    runs/NAME/
+      recipe.yaml                      the resolved recipe: running it again gives the same run
+      config.json, model.safetensors   the model of the best validation ELBO, loadable alone
+      metrics.jsonl                    a line an epoch
+      metrics.json                     the final numbers, on the test split
+      environment.json                 versions, device, seed, data fingerprints, command
+      pictures/                        reconstructions, samples, curves; epochs/ holds how they came to be
+      checkpoints/last/                everything that an exact resume needs
+"""
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import Tensor
+
+from vaekit.config import build, describe
+from vaekit.data import Batches, ImageSet, Transform, binarize, draw_binary, hold_out, load_images
+from vaekit.errors import ConfigError, DataError, Diverged, Interrupted, ModelError, RunError
+from vaekit.evaluation.likelihood import elbo_terms
+from vaekit.models import VAE, VAEConfig, build_vae, load_vae, save_vae
+from vaekit.models.folder import CONFIG
+from vaekit.objectives import OBJECTIVES, Objective
+from vaekit.randomness import fixed_seed
+from vaekit.recipe import DataSection, Recipe, complete, load_recipe, read_recipe, recipe_of, write_recipe
+from vaekit.training import (
+    OPTIMIZERS,
+    SCHEDULERS,
+    Hooks,
+    Trainer,
+    make_accelerator,
+    read_state,
+    view_for,
+    write_state,
+)
+
+RECIPE, HISTORY, METRICS, ENVIRONMENT = "recipe.yaml", "metrics.jsonl", "metrics.json", "environment.json"
+STATE = Path("checkpoints") / "last" / "state.safetensors"
+TEST_SEED, VALIDATION_SEED, TRAIN_SEED = 0, 1, 2
+"""The seeds with which each split is binarised once, the same for every run so that numbers can be compared."""
+NUM_SHOWN = 40
+"""How many reconstructions and samples a picture shows."""
+MAY_CHANGE = (
+    "training.epochs",
+    "training.patience",
+    "training.device",
+    "training.pictures_every",
+    "training.checkpoint_minutes",
+)
+"""What a resumed run may change."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The pictures of a run, and what is done to training pictures each time they are seen."""
+
+    train: ImageSet
+    valid: ImageSet
+    test: ImageSet
+    transform: Transform | None
+
+
+class Run:
+    """A run folder, read.
+
+    Arguments:
+        folder: The folder that ``vae train`` wrote.
+
+    Raises:
+        RunError: If it is none.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / RECIPE).is_file():
+            raise RunError(f"{self.folder}: no {RECIPE} there, so it is no run folder")
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return read_recipe((self.folder / RECIPE).read_text(), str(self.folder / RECIPE), {}, {})
+
+    @property
+    def model(self) -> VAE:
+        """The model of the best validation ELBO, on the CPU."""
+        return load_vae(self.folder)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The epochs so far."""
+        path = self.folder / HISTORY
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The final numbers.
+
+        Raises:
+            RunError: If the run has not come to its end.
+        """
+        path = self.folder / METRICS
+        if not path.exists():
+            raise RunError(f"{path}: not there yet; go on with vae train --resume {self.folder}")
+        metrics: dict[str, Any] = json.loads(path.read_text())
+        return metrics
+
+    def images(self, source: str | None = None, split: str = "test") -> ImageSet:
+        """Loads pictures as the model saw them: fitted to its shape, and binarised if it was trained so.
+
+        Arguments:
+            source: Where they come from; by default where the run's own came from.
+            split: Which of them.
+        """
+        data = self.recipe.data
+        images = load_for(load_vae(self.folder), source or data.name, split)
+        return images if data.binarize == "none" else binarize(images, seed=TEST_SEED)
+
+
+def train(
+    what: str | Path | VAE,
+    images: ImageSet | NDArray[Any] | Tensor | None = None,
+    *,
+    test: ImageSet | None = None,
+    objective: Objective | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
+    **overrides: Any,
+) -> Run:
+    """Trains a recipe, or a model put together by hand.
+
+    Arguments:
+        what: The name of a recipe, a YAML file, or a VAE.
+        images: Pictures to learn from instead of the recipe's; required for a VAE.
+        test: Pictures for the final numbers; without them they are held out of ``images``.
+        objective: What is asked of the model instead of the recipe's objective.
+        out: The run folder; ``runs/NAME`` by default.
+        force: Whether to replace a run that is there already.
+        overrides: Changes by shorthand (``epochs=5``, ``lr=1e-3``, ...) or, with ``**{...}``, by place (``training.ema``).
+
+    Returns:
+        The run, whose ``model`` is the best one.
+
+    Raises:
+        VaekitError: If anything that was asked for cannot be.
+
+    Example:
+        >>> run = vaekit.train("mnist-conv", epochs=5)
+        >>> run.metrics["elbo"]["value"]
+    """
+    given = images if images is None or isinstance(images, ImageSet) else load_images(images, "all")
+    spec = None if objective is None else describe(objective, OBJECTIVES)
+    if isinstance(what, VAE):
+        if given is None:
+            raise DataError("a model put together by hand learns from pictures: train(model, images)")
+        recipe = recipe_of(what, given.name, overrides, spec)
+        return run(recipe, Path(out or f"runs/{recipe.name}"), force=force, model=what, images=given, test=test)
+    recipe = load_recipe(what, overrides | ({} if spec is None else {"objective": spec}))
+    return run(recipe, Path(out or f"runs/{recipe.name}"), force=force, images=given, test=test)
+
+
+def load(path: str | Path, revision: str | None = None) -> VAE:
+    """Loads a model from a run folder, a model folder, or the Hugging Face Hub; nothing is executed or unpickled.
+
+    Raises:
+        ModelError: If there is none, or it is damaged.
+    """
+    return load_vae(model_folder(path, revision))
+
+
+def model_folder(path: str | Path, revision: str | None = None) -> Path:
+    """Returns the folder that a run folder, a model folder or a hub id means, downloading the latter.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        return folder
+    if str(path).count("/") != 1 or str(path).startswith((".", "/", "~")):
+        raise ModelError(f"{path}: no such run or model folder")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        allowed = [CONFIG, "model.safetensors", RECIPE]
+        return Path(snapshot_download(str(path), revision=revision, allow_patterns=allowed, etag_timeout=5.0))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ModelError(
+            f"{path}: no such folder, and no model on the Hugging Face Hub that can be had ({reason})"
+        ) from None
+
+
+def load_for(model: VAE, source: str | Path, split: str = "all") -> ImageSet:
+    """Loads pictures fitted to a model's shape."""
+    channels, height, width = model.shape
+    return load_images(source, split, size=(height, width), channels=channels)
+
+
+def load_splits(data: DataSection, seed: int, images: ImageSet | None = None, test: ImageSet | None = None) -> Splits:
+    """Loads and prepares the pictures of a run.
+
+    Arguments:
+        data: Which pictures, and how they are prepared.
+        seed: The seed with which the validation split is drawn.
+        images: Pictures to learn from instead.
+        test: Pictures to test on instead.
+    """
+    if images is None:
+        options: dict[str, Any] = {"size": data.size, "channels": data.channels}
+        images = load_images(data.name, "train", **options)
+        test = test or load_images(data.name, "test", **options)
+    elif test is None:
+        images, test = hold_out(images, 0.1, seed=seed, splits=("train", "test"))
+    if test.shape != images.shape:
+        raise DataError(f"training pictures are {images.shape} and test pictures {test.shape}; give them one shape")
+    train, valid = hold_out(images, data.validation, seed=seed, splits=("train", "validation"))
+    if data.binarize == "none":
+        return Splits(train, valid, test, None)
+    valid, test = binarize(valid, seed=VALIDATION_SEED), binarize(test, seed=TEST_SEED)
+    if data.binarize == "static":
+        return Splits(binarize(train, seed=TRAIN_SEED), valid, test, None)
+    return Splits(train, valid, test, draw_binary)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A recipe made real: everything is built and checked, and nothing is written yet."""
+
+    recipe: Recipe
+    splits: Splits
+    model: VAE
+    trainer: Trainer
+
+
+def prepare(
+    recipe: Recipe, *, model: VAE | None = None, images: ImageSet | None = None, test: ImageSet | None = None
+) -> Experiment:
+    """Builds what a recipe names.
+
+    Raises:
+        VaekitError: If a part of it cannot be.
+    """
+    config = recipe.training
+    accelerator = make_accelerator(config.device, config.precision)
+    splits = load_splits(recipe.data, config.seed, images, test)
+    model = model or build_model(recipe, splits.train)
+    if tuple(model.shape) != tuple(splits.train.shape):
+        raise ModelError(
+            f"the model reads pictures of {model.shape} and the data has {splits.train.shape}; give both one shape"
+        )
+    if model.condition is not None and splits.train.labels is None:
+        raise DataError(f"{splits.train.name}: has no labels, which a conditional model needs")
+    model.to(accelerator.device)
+    optimizer = build(OPTIMIZERS, recipe.optimizer, place="optimizer", parameters=list(model.parameters()))
+    scheduler = build(SCHEDULERS, recipe.scheduler, place="scheduler", optimizer=optimizer, epochs=config.epochs)
+    objective = build(OBJECTIVES, recipe.objective, place="objective")
+    batches = Batches(
+        splits.train, config.batch_size, seed=config.seed, device=accelerator.device, transform=splits.transform
+    )
+    trainer = Trainer(model, objective, batches, optimizer, scheduler, config, accelerator)
+    return Experiment(recipe, splits, model, trainer)
+
+
+def build_model(recipe: Recipe, images: ImageSet) -> VAE:
+    """Builds a recipe's model for the shape, and if it is conditional the classes, of pictures."""
+    section = recipe.model
+    condition = None
+    if section.conditional:
+        if images.labels is None:
+            raise DataError(f"{images.name}: has no labels, which --conditional needs")
+        classes = images.classes or [str(label) for label in range(int(images.labels.max()) + 1)]
+        condition = {"name": "class-label", "classes": list(classes)}
+    parts = section.model_dump(exclude={"conditional"})
+    return build_vae(VAEConfig(shape=images.shape, condition=condition, **parts))
+
+
+def run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    force: bool = False,
+    model: VAE | None = None,
+    images: ImageSet | None = None,
+    test: ImageSet | None = None,
+    console: Console | None = None,
+) -> Run:
+    """Runs a recipe from its first step to its last number.
+
+    Arguments:
+        recipe: What to run.
+        folder: Where the run goes; it is made when everything that it needs has been found.
+        force: Whether to replace a run that is there already.
+        model: A model to train instead of the recipe's.
+        images: Pictures to learn from instead of the recipe's.
+        test: Pictures to test on instead of the recipe's.
+        console: Where to tell about it.
+
+    Raises:
+        VaekitError: If anything that the recipe asks for cannot be.
+    """
+    console = console or Console()
+    _refuse_existing(folder, force)
+    with fixed_seed(recipe.training.seed):
+        experiment = prepare(recipe, model=model, images=images, test=test)
+        announce(experiment, folder, console)
+        _replace(folder)
+        write_recipe(recipe, folder / RECIPE)
+        _write_json(folder / ENVIRONMENT, environment(experiment))
+        return _carry_out(experiment, folder, console)
+
+
+def resume(folder: Path, overrides: Mapping[str, Any], console: Console | None = None) -> Run:
+    """Goes on with a run where it stopped; on the CPU the result is that of a run that never did, bit for bit.
+
+    Raises:
+        VaekitError: If there is nothing to resume, or an override would make it another run.
+    """
+    console = console or Console()
+    recipe = complete(Run(folder).recipe.model_dump(mode="json"), overrides)
+    changed = _differences(Run(folder).recipe.model_dump(mode="json"), recipe.model_dump(mode="json"))
+    if forbidden := [place for place in changed if place not in MAY_CHANGE]:
+        raise ConfigError(f"{forbidden[0]}: a resumed run cannot change it (it may change {', '.join(MAY_CHANGE)})")
+    state = read_state(folder / STATE)
+    with fixed_seed(recipe.training.seed):
+        experiment = prepare(recipe)
+        known = json.loads((folder / ENVIRONMENT).read_text())["data"]
+        if known != _fingerprints(experiment.splits):
+            raise RunError(f"{recipe.data.name}: the pictures have changed since the run began, so it cannot be resumed")
+        experiment.trainer.load_state_dict(state)
+        progress = experiment.trainer.progress
+        if experiment.trainer.finished and (folder / METRICS).exists():
+            raise RunError(f"{folder}: finished after {progress.epoch} epochs; give more with --epochs to go on")
+        (folder / METRICS).unlink(missing_ok=True)
+        write_recipe(recipe, folder / RECIPE)
+        history = folder / HISTORY
+        lines = history.read_text().splitlines() if history.exists() else []
+        history.write_text("".join(f"{line}\n" for line in lines[: progress.epoch]))
+        announce(experiment, folder, console)
+        console.print(f"going on after {progress.epoch} epochs, step {progress.step:,}", highlight=False)
+        return _carry_out(experiment, folder, console)
+
+
+def environment(experiment: Experiment) -> dict[str, Any]:
+    """What the run ran on and with."""
+    packages = ("vaekit", "torch", "accelerate", "datasets", "numpy", "safetensors", "torchmetrics")
+    device = experiment.trainer.accelerator.device
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(sys.argv),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in packages},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "seed": experiment.recipe.training.seed,
+        "parameters": num_parameters(experiment.model),
+        "data": _fingerprints(experiment.splits),
+    }
+
+
+def num_parameters(model: VAE) -> int:
+    """How many numbers a model learns."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def example_labels(model: VAE, num: int) -> Tensor | None:
+    """Labels for pictures that nobody asked a class of: each class in turn, or None for a model without classes."""
+    return None if model.condition is None else torch.arange(num) % len(model.condition.classes)
+
+
+def _carry_out(experiment: Experiment, folder: Path, console: Console) -> Run:
+    """Trains, evaluates and draws."""
+    trainer, splits = experiment.trainer, experiment.splits
+    shown = splits.valid.first(NUM_SHOWN)
+
+    def validate(model: VAE) -> dict[str, float]:
+        return {name: estimate.value for name, estimate in elbo_terms(model, splits.valid).items()}
+
+    def end_epoch(record: dict[str, Any], model: VAE) -> None:
+        with (folder / HISTORY).open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        if record["epoch"] % experiment.recipe.training.pictures_every == 0:
+            draw(model, shown, folder, Run(folder).history, experiment.recipe.name)
+            epochs = folder / "pictures" / "epochs"
+            epochs.mkdir(exist_ok=True)
+            for name in ("reconstructions", "samples"):
+                shutil.copy(folder / "pictures" / f"{name}.png", epochs / f"{name}-{record['epoch']:04d}.png")
+
+    hooks = Hooks(
+        validate=validate,
+        keep_best=lambda model: save_vae(model, folder),
+        end_epoch=end_epoch,
+        save=lambda state: write_state(folder / STATE, state),
+    )
+    try:
+        trainer.fit(hooks, view_for(console))
+    except Interrupted as stopped:
+        raise Interrupted(f"{stopped}; go on with: vae train --resume {folder}") from None
+    except Diverged as error:
+        if not (folder / STATE).exists():
+            shutil.rmtree(folder)
+            raise
+        raise Diverged(f"{error}; {folder} keeps the last good epoch, {trainer.progress.epoch}") from None
+    return _finish(experiment, folder, console)
+
+
+def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
+    """The final numbers and pictures, of the best model on the test split."""
+    from vaekit.evaluation.evaluate import evaluate
+
+    recipe, trainer, test = experiment.recipe, experiment.trainer, experiment.splits.test
+    model = load_vae(folder).to(trainer.accelerator.device)
+    section = recipe.evaluation
+    metrics = {
+        "recipe": recipe.name,
+        "epochs": trainer.progress.epoch,
+        "best_epoch": trainer.progress.best_epoch,
+        "seconds": round(trainer.progress.seconds, 2),
+        "parameters": num_parameters(model),
+        **evaluate(model, test, num_samples=section.num_samples, max_pictures=section.max_pictures),
+    }
+    draw(model, test.first(NUM_SHOWN), folder, Run(folder).history, recipe.name)
+    _write_json(folder / METRICS, metrics)
+    tell(metrics, console)
+    console.print(f"pictures  {folder / 'pictures'}", highlight=False, soft_wrap=True)
+    console.print(f"numbers   {folder / METRICS}", highlight=False, soft_wrap=True)
+    return Run(folder)
+
+
+def draw(model: VAE, images: ImageSet, folder: Path, history: Sequence[dict[str, Any]], title: str) -> None:
+    """Writes ``reconstructions.png``, ``samples.png`` and ``curves.png`` into the run's ``pictures``."""
+    from vaekit.pictures import grid, learning_curves, reconstruction_pairs
+
+    pictures = folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    x = images.pixels.to(model.device)
+    labels = images.labels if model.condition is not None else None
+    with fixed_seed(0):
+        samples = model.sample(NUM_SHOWN, example_labels(model, NUM_SHOWN))
+    reconstruction_pairs(x, model.reconstruct(x, labels)).save(pictures / "reconstructions.png")
+    grid(samples, columns=10).save(pictures / "samples.png")
+    learning_curves(history, title).savefig(pictures / "curves.png", dpi=120)
+
+
+def tell(metrics: Mapping[str, Any], console: Console) -> None:
+    """Prints the final numbers, each with its standard error and unit."""
+    data = metrics["data"]
+    console.print(
+        f"\n{data['num_pictures']:,} {data['split']} pictures of {data['name']}, {data['pixels']}: {metrics['meaning']}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    names = {
+        "elbo": "ELBO",
+        "distortion": "  distortion",
+        "rate": "  rate (KL)",
+        "log_likelihood": "log p(x)",
+        "psnr": "PSNR",
+        "ssim": "SSIM",
+    }
+    for key, name in names.items():
+        if number := metrics.get(key):
+            where = ""
+            if key == "log_likelihood":
+                where = f"  (IW-{number['num_samples']}, {number['num_pictures']:,} pictures)"
+            digits = 3 if key == "ssim" else 2
+            value, error = f"{number['value']:.{digits}f}", f"{number['standard_error']:.{digits}f}"
+            console.print(f"{name:<14}{value:>10} ± {error:<6} {number['unit']}{where}", highlight=False, soft_wrap=True)
+    active = metrics["active_units"]
+    console.print(f"{'active latents':<14}{active['value']:>10} of {active['of']}", highlight=False)
+
+
+def announce(experiment: Experiment, folder: Path, console: Console) -> None:
+    """Says in a line what is trained on what."""
+    recipe, splits, trainer = experiment.recipe, experiment.splits, experiment.trainer
+    shape = "x".join(str(side) for side in experiment.model.shape)
+    console.print(
+        f"{recipe.name}: {len(splits.train):,} {shape} pictures of {splits.train.name} to learn from, {len(splits.valid):,} "
+        f"to validate, {len(splits.test):,} to test; {recipe.model.latent_dim} latents, {num_parameters(experiment.model):,} "
+        f"parameters; {len(trainer.batches):,} steps an epoch on {trainer.accelerator.device}; {folder}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _refuse_existing(folder: Path, force: bool) -> None:
+    """Raises unless the folder is free, or a run that may be replaced."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / RECIPE).is_file():
+        raise RunError(f"{folder}: exists and is no run folder; choose another with --out")
+    if not force:
+        raise RunError(f"{folder}: exists; --force replaces it, --out chooses another, vae train --resume {folder} goes on")
+
+
+def _replace(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be made ({error.strerror})") from None
+
+
+def _fingerprints(splits: Splits) -> dict[str, str]:
+    return {"train": splits.train.fingerprint, "test": splits.test.fingerprint, "name": splits.train.name}
+
+
+def _differences(before: Any, after: Any, place: str = "") -> list[str]:
+    """The dotted places at which two nested dictionaries differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = sorted({*before, *after})
+        return [d for key in keys for d in _differences(before.get(key), after.get(key), f"{place}.{key}".lstrip("."))]
+    return [] if before == after else [place]
+
+
+def _write_json(path: Path, data: Any) -> None:
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(json.dumps(data, indent=2) + "\n")
+    os.replace(partial, path)

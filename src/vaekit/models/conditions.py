@@ -1,0 +1,69 @@
+"""Conditions: what a model may be told beside the picture, as numbers of shape (B, E).
+
+A condition turns labels into a context once, and the model hands that to encoder, prior and decoder alike:
+q(z|x, c), p(z|c), p(x|z, c).
+
+References:
+    | Learning Structured Output Representation using Deep Conditional Generative Models (Sohn et al., 2015),
+      https://papers.nips.cc/paper/5775
+"""
+
+from abc import ABC, abstractmethod
+from typing import Annotated
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from vaekit.errors import ModelError, suggest
+
+
+class Condition(nn.Module, ABC):
+    """What turns labels into a context.
+
+    Attributes:
+        context_dim: E, how many numbers the context has.
+        classes: The names of the classes, by label.
+    """
+
+    context_dim: int
+    classes: list[str]
+
+    @abstractmethod
+    def forward(self, labels: Tensor) -> Tensor:
+        """Returns contexts of shape (B, E) of integer labels of shape (B)."""
+
+    def index(self, label: str) -> int:
+        """Returns the label that a name or a number means.
+
+        Raises:
+            ModelError: If there is no such class; the nearest names are offered.
+        """
+        if label in self.classes:
+            return self.classes.index(label)
+        if label.isdecimal() and int(label) < len(self.classes):
+            return int(label)
+        raise ModelError(f"{label}: no such class{suggest(label, self.classes)}")
+
+
+class ClassLabel(Condition):
+    """A class, as a one-hot vector.
+
+    Arguments:
+        classes: The names of the classes, by label.
+    """
+
+    def __init__(self, classes: Annotated[list[str], Field(min_length=2)]) -> None:
+        super().__init__()
+        self.classes = list(classes)
+        self.context_dim = len(classes)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Returns one-hot vectors of shape (B, E).
+
+        Raises:
+            ModelError: If a label is out of range.
+        """
+        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < self.context_dim:
+            raise ModelError(f"labels run from 0 to {self.context_dim - 1}, got {int(labels.min())} to {int(labels.max())}")
+        return F.one_hot(labels.long(), self.context_dim).float()

@@ -1,0 +1,253 @@
+r"""The variational autoencoder, as a composition of parts.
+
+.. math::
+    x \xrightarrow{\text{encoder}} h \xrightarrow{\text{posterior}} q(z|x) \to z
+      \xrightarrow{\text{decoder}} a \xrightarrow{\text{likelihood}} p(x|z), \qquad p(z) \text{ from the prior}
+
+Each part is a module that one can swap; a paper is a combination. The model says what its distributions are
+(:class:`vaekit.terms.Terms`); what is asked of them is an objective's business.
+
+References:
+    | Auto-Encoding Variational Bayes (Kingma & Welling, 2013), https://arxiv.org/abs/1312.6114
+    | Stochastic Backpropagation and Approximate Inference (Rezende et al., 2014), https://arxiv.org/abs/1401.4082
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vaekit.distributions import Likelihood, Posterior, Prior
+from vaekit.errors import ModelError
+from vaekit.models.conditions import Condition
+from vaekit.networks import Decoder, Encoder, Shape
+from vaekit.terms import LatentTerms, Terms
+from vaekit.units import to_unit_interval
+
+CHUNK_NUMBERS = 2**24
+"""How many numbers a map over pictures may have before an estimate is made in chunks: 64 MB of float32."""
+
+
+class VAE(nn.Module):
+    """A variational autoencoder of parts.
+
+    Pictures go in as uint8, or as floating point on the unit interval, with shape (B, C, H, W).
+
+    Arguments:
+        encoder: Pictures to features.
+        posterior: Features to q(z|x).
+        prior: p(z).
+        decoder: Latents to the parameters of the likelihood.
+        likelihood: Parameters to p(x|z).
+        condition: Labels to a context that encoder, prior and decoder are given; without one the model takes no labels.
+
+    Raises:
+        ModelError: If two parts do not fit together.
+
+    Example:
+        >>> shape = (1, 28, 28)
+        >>> encoder = MLPEncoder(shape, hidden=[512])
+        >>> decoder = MLPDecoder(20, shape, hidden=[512])
+        >>> vae = VAE(encoder, DiagonalGaussian(512, 20), StandardNormal(20), decoder, Bernoulli())
+        >>> vae.sample(64).shape
+        torch.Size([64, 1, 28, 28])
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        posterior: Posterior,
+        prior: Prior,
+        decoder: Decoder,
+        likelihood: Likelihood,
+        condition: Condition | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.posterior = posterior
+        self.prior = prior
+        self.decoder = decoder
+        self.likelihood = likelihood
+        self.condition = condition
+        if tuple(encoder.shape) != tuple(decoder.shape):
+            raise ModelError(f"the encoder reads {encoder.shape} and the decoder draws {decoder.shape}; give both one shape")
+        if decoder.num_parameters != likelihood.num_parameters:
+            raise ModelError(
+                f"the likelihood wants {likelihood.num_parameters} parameters a pixel and the decoder gives "
+                f"{decoder.num_parameters}; set the decoder's num_parameters to the likelihood's"
+            )
+        context_dim = 0 if condition is None else condition.context_dim
+        if {encoder.context_dim, decoder.context_dim} != {context_dim}:
+            raise ModelError(
+                f"the condition gives {context_dim} numbers, the encoder takes {encoder.context_dim} and the decoder "
+                f"{decoder.context_dim}; set their context_dim to the condition's"
+            )
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of a picture, (C, H, W)."""
+        return self.encoder.shape
+
+    @property
+    def latent_dim(self) -> int:
+        """D, how many latents there are."""
+        return self.decoder.latent_dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return next(self.parameters()).device
+
+    # What the model says: distributions, with gradients.
+
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
+        """Returns q(z|x), with batch shape (B) and event shape (D), for pictures of shape (B, C, H, W)."""
+        return self._posterior(x, self._context(labels, len(x)))
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Distribution:
+        """Returns p(x|z), with batch shape (*, B) and event shape (C, H, W), for latents of shape (*, B, D)."""
+        return self._likelihood(z, self._context(labels, z.shape[-2]))
+
+    def forward(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1) -> Terms:
+        """Returns what the model says of a batch.
+
+        Arguments:
+            x: Pictures, with shape (B, C, H, W).
+            labels: Their classes, with shape (B), if the model is conditional.
+            num_samples: K, how many samples of z to draw for each picture.
+        """
+        context = self._context(labels, len(x))
+        qz, pz = self._posterior(x, context), self.prior(len(x), context)
+        z = qz.rsample(torch.Size([num_samples]))
+        px = self._likelihood(z, context)
+        return Terms(px.log_prob(self.likelihood.target(x)), (LatentTerms(z, qz, pz),), px)
+
+    # What one does with a model: pictures and numbers, without gradients.
+
+    def sample(self, num: int, labels: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """Draws latents from the prior and returns the mean pictures of p(x|z).
+
+        Arguments:
+            num: How many pictures.
+            labels: Their classes, with shape (num), if the model is conditional.
+            temperature: Scales the distance of latents from the prior's mean; below 1 gives safer pictures.
+
+        Returns:
+            Pictures on the unit interval, with shape (num, C, H, W).
+        """
+        with self.inference():
+            context = self._context(labels, num)
+            pz = self.prior(num, context)
+            z = pz.sample()
+            if temperature != 1:
+                z = pz.mean + temperature * (z - pz.mean)
+            return self._mean(z, context)
+
+    def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Returns the mean pictures of p(x|z) at the mean of q(z|x), on the unit interval, with shape (B, C, H, W)."""
+        with self.inference():
+            context = self._context(labels, len(x))
+            return self._mean(self._posterior(x, context).mean, context)
+
+    def interpolate(self, a: Tensor, b: Tensor, steps: int = 10, labels: Tensor | None = None) -> Tensor:
+        """Decodes a straight line between the posterior means of two pictures.
+
+        Arguments:
+            a: The first picture, with shape (C, H, W).
+            b: The last picture, with shape (C, H, W).
+            steps: How many pictures, both ends included.
+            labels: The classes of the two, with shape (2), if the model is conditional; the context goes along the line too.
+
+        Returns:
+            Pictures on the unit interval, with shape (steps, C, H, W).
+        """
+        with self.inference():
+            ends = torch.stack([a, b])
+            context = self._context(labels, 2)
+            weights = torch.linspace(0, 1, steps, device=self.device).unsqueeze(-1)
+            first, last = self._posterior(ends, context).mean
+            line = None if context is None else torch.lerp(context[:1], context[1:], weights)
+            return self._mean(torch.lerp(first, last, weights), line)
+
+    def elbo(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1) -> Tensor:
+        """Returns the evidence lower bound of each picture, in nats, with shape (B); the rate is exact where it can be."""
+        with self.inference():
+            terms = self.forward(x, labels, num_samples)
+            return -(terms.distortion() + terms.rate())
+
+    def log_likelihood(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 5000) -> Tensor:
+        r"""Estimates log p(x) of each picture by importance sampling, from below.
+
+        .. math:: \log \frac1K \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k|x)}, \qquad z_k \sim q(z|x)
+
+        The samples are drawn in chunks, so that memory does not grow with K, and there are exactly K of them.
+
+        References:
+            | Importance Weighted Autoencoders (Burda et al., 2015), https://arxiv.org/abs/1509.00519
+
+        Arguments:
+            x: Pictures, with shape (B, C, H, W).
+            labels: Their classes, with shape (B), if the model is conditional.
+            num_samples: K, how many samples of z for each picture.
+
+        Returns:
+            Nats per picture, with shape (B).
+        """
+        if num_samples < 1:
+            raise ModelError(f"num_samples must be at least 1, got {num_samples}")
+        chunk = max(1, CHUNK_NUMBERS // (len(x) * math.prod(self.shape)))
+        with self.inference():
+            context = self._context(labels, len(x))
+            qz, pz = self._posterior(x, context), self.prior(len(x), context)
+            target = self.likelihood.target(x)
+            total = torch.full((len(x),), -math.inf, device=x.device)
+            for start in range(0, num_samples, chunk):
+                z = qz.sample(torch.Size([min(chunk, num_samples - start)]))
+                log_px = self._likelihood(z, context).log_prob(target)
+                weights = Terms(log_px, (LatentTerms(z, qz, pz),), qz).log_weights()
+                total = torch.logaddexp(total, weights.logsumexp(0))
+            return total - math.log(num_samples)
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Turns off gradients and training behaviour (dropout and the like), and puts the latter back afterwards."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.train(was_training)
+
+    def _posterior(self, x: Tensor, context: Tensor | None) -> Distribution:
+        if tuple(x.shape[1:]) != tuple(self.shape):
+            raise ModelError(f"the model reads pictures of shape {tuple(self.shape)}, got {tuple(x.shape[1:])}")
+        qz: Distribution = self.posterior(self.encoder(to_unit_interval(x), context))
+        return qz
+
+    def _likelihood(self, z: Tensor, context: Tensor | None) -> Distribution:
+        """p(x|z) for z of shape (*, B, D); the decoder sees one batch axis, and its output is float32 from here on."""
+        batch = z.shape[:-1]
+        if context is not None:
+            context = context.expand(*batch, -1).flatten(0, -2)
+        parameters = self.decoder(z.flatten(0, -2), context).float()
+        px: Distribution = self.likelihood(parameters.unflatten(0, batch))
+        return px
+
+    def _mean(self, z: Tensor, context: Tensor | None) -> Tensor:
+        return self._likelihood(z, context).mean
+
+    def _context(self, labels: Tensor | None, num: int) -> Tensor | None:
+        if self.condition is None:
+            if labels is not None:
+                raise ModelError("the model is not conditional, so it takes no labels; train one with --conditional")
+            return None
+        if labels is None:
+            raise ModelError("the model is conditional: give it the label of each picture")
+        if len(labels) != num:
+            raise ModelError(f"{len(labels)} labels for {num} pictures")
+        context: Tensor = self.condition(labels.to(self.device))
+        return context

@@ -1,0 +1,93 @@
+r"""Fully connected networks, for pictures of any C x H x W.
+
+.. math:: h_0 = [x, c], \qquad h_{i+1} = \phi(W_i h_i + b_i)
+
+with a context :math:`c` (a class label, say) appended to what goes in. An encoder ends at its last hidden layer, where a
+posterior takes over; a decoder ends with the parameters of a likelihood.
+"""
+
+import math
+from itertools import pairwise
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from vaekit.networks.base import ACTIVATIONS, Activation, Decoder, Encoder, Shape
+
+Widths = Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]
+"""The widths of hidden layers, from the input on."""
+
+
+class MLPEncoder(Encoder):
+    """Hidden layers from a picture to features.
+
+    Arguments:
+        shape: The picture's shape (C, H, W).
+        context_dim: E, how many numbers the context has.
+        hidden: The widths of the hidden layers; the last one is the number of features.
+        activation: The nonlinearity after each layer.
+    """
+
+    def __init__(self, shape: Shape, context_dim: int = 0, hidden: Widths = [512], activation: Activation = "relu") -> None:
+        super().__init__()
+        self.shape = shape
+        self.context_dim = context_dim
+        self.hidden = hidden
+        self.activation = activation
+        self.num_features = hidden[-1]
+        self.layers = mlp([math.prod(shape) + context_dim, *hidden], activation)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Returns features of shape (B, F) of pictures of shape (B, C, H, W) on the unit interval."""
+        flat = x.flatten(1)
+        features: Tensor = self.layers(flat if context is None else torch.cat([flat, context], -1))
+        return features
+
+
+class MLPDecoder(Decoder):
+    """Hidden layers from a latent to the parameters of a likelihood.
+
+    Arguments:
+        latent_dim: D, how many latents.
+        shape: The picture's shape (C, H, W).
+        num_parameters: How many numbers the likelihood wants for each pixel of each channel.
+        context_dim: E, how many numbers the context has.
+        hidden: The widths of the hidden layers, from the latent on.
+        activation: The nonlinearity after each hidden layer.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        shape: Shape,
+        num_parameters: int = 1,
+        context_dim: int = 0,
+        hidden: Widths = [512],
+        activation: Activation = "relu",
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.shape = shape
+        self.num_parameters = num_parameters
+        self.context_dim = context_dim
+        self.hidden = hidden
+        self.activation = activation
+        self.layers = mlp([latent_dim + context_dim, *hidden], activation)
+        self.output = nn.Linear(hidden[-1], num_parameters * math.prod(shape))
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Returns parameters of shape (B, num_parameters * C, H, W) of latents of shape (B, D)."""
+        channels, height, width = self.shape
+        hidden = self.layers(z if context is None else torch.cat([z, context], -1))
+        parameters: Tensor = self.output(hidden).unflatten(-1, (self.num_parameters * channels, height, width))
+        return parameters
+
+
+def mlp(widths: list[int], activation: Activation) -> nn.Sequential:
+    """Linear layers of the given widths, the input's first, each followed by an activation."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(widths):
+        layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers)

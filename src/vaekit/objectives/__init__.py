@@ -1,0 +1,13 @@
+"""What is asked of a model: objectives, which see it only through :class:`vaekit.terms.Terms`.
+
+The table lists every choice by the name that a recipe gives it; a class of your own goes into it.
+"""
+
+from collections.abc import Callable
+
+from vaekit.objectives.base import Objective
+from vaekit.objectives.elbo import ELBO, IWAE
+
+OBJECTIVES: dict[str, Callable[..., Objective]] = {"elbo": ELBO, "iwae": IWAE}
+
+__all__ = ["ELBO", "IWAE", "OBJECTIVES", "Objective"]

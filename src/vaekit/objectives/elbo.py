@@ -1,0 +1,100 @@
+r"""The evidence lower bound and its weighted forms.
+
+.. math::
+    \mathrm{elbo}(x) &= \mathbb{E}_{q(z|x)}[\log p(x|z)] - \mathrm{KL}(q(z|x) \,\|\, p(z))
+                      = -(\mathrm{distortion} + \mathrm{rate}) \\
+    \mathrm{loss}(x) &= \mathrm{distortion} + \beta(t) \, \mathrm{penalty}(\mathrm{rate})
+
+The penalty is the rate itself; with **free bits** :math:`\lambda`, latents whose rate over the batch lies below
+:math:`\lambda` cost :math:`\lambda` each and feel no pull; with a **capacity** :math:`C(t)` it is
+:math:`|\mathrm{rate} - C(t)|`. ``elbo``, ``rate`` and ``distortion`` are logged as they are, unweighted.
+"""
+
+import math
+from functools import reduce
+from operator import add
+from typing import Annotated
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from vaekit.errors import ConfigError
+from vaekit.objectives.base import Objective
+from vaekit.schedules import AnySchedule, as_schedule
+from vaekit.terms import Loss, Terms
+
+
+class ELBO(Objective):
+    r"""The evidence lower bound with a scheduled KL weight, free bits and capacity.
+
+    References:
+        | Auto-Encoding Variational Bayes (Kingma & Welling, 2013), https://arxiv.org/abs/1312.6114
+        | Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016) for free bits,
+          https://arxiv.org/abs/1606.04934
+        | beta-VAE (Higgins et al., 2017), https://openreview.net/forum?id=Sy2fzU9gl
+        | Understanding disentangling in beta-VAE (Burgess et al., 2018) for capacity, https://arxiv.org/abs/1804.03599
+
+    Arguments:
+        beta: :math:`\beta`, the KL weight, as a number or a schedule; 1 is the bound itself.
+        free_bits: :math:`\lambda`, the rate that each latent has for nothing, in nats.
+        capacity: :math:`C`, the rate in nats per picture that is aimed at, as a number or a schedule; None for no aim.
+        num_samples: K, how many samples of z the distortion is averaged over.
+    """
+
+    def __init__(
+        self,
+        beta: AnySchedule = 1.0,
+        free_bits: NonNegativeFloat = 0.0,
+        capacity: AnySchedule | None = None,
+        num_samples: PositiveInt = 1,
+    ) -> None:
+        if free_bits and capacity is not None:
+            raise ConfigError("objective: free_bits and capacity both bend the rate's penalty; choose one of them")
+        self.beta = as_schedule(beta)
+        self.free_bits = free_bits
+        self.capacity = None if capacity is None else as_schedule(capacity)
+        self.num_samples = num_samples
+
+    def __call__(self, terms: Terms, epoch: float) -> Loss:
+        """Returns the loss of a batch, in nats per picture."""
+        rates = terms.rates()  # each (B, D)
+        rate = reduce(add, (r.sum(-1) for r in rates)).mean()
+        distortion = terms.distortion().mean()
+        if self.capacity is not None:
+            penalty = (rate - self.capacity(epoch)).abs()
+        elif self.free_bits:
+            penalty = reduce(add, (r.mean(0).clamp(min=self.free_bits).sum() for r in rates))
+        else:
+            penalty = rate
+        beta = self.beta(epoch)
+        logs = {"elbo": -(distortion + rate), "rate": rate, "distortion": distortion, "beta": rate.new_tensor(beta)}
+        return Loss(distortion + beta * penalty, {key: value.detach() for key, value in logs.items()})
+
+
+class IWAE(Objective):
+    r"""The importance-weighted bound with K samples.
+
+    .. math:: \mathcal{L}_K(x) = \mathbb{E}\Big[\log \frac1K \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k|x)}\Big]
+
+    With K = 1 it is the evidence lower bound with a Monte Carlo rate; it rises with K towards log p(x). ``elbo``, ``rate``
+    and ``distortion`` are logged beside ``iw_elbo``, the bound that is climbed.
+
+    References:
+        | Importance Weighted Autoencoders (Burda et al., 2015), https://arxiv.org/abs/1509.00519
+
+    Arguments:
+        num_samples: K, how many samples of z for each picture.
+    """
+
+    def __init__(self, num_samples: Annotated[int, Field(gt=0)] = 50) -> None:
+        self.num_samples = num_samples
+
+    def __call__(self, terms: Terms, epoch: float) -> Loss:
+        """Returns the loss of a batch, in nats per picture."""
+        log_weights = terms.log_weights()  # (K, B)
+        bound = (log_weights.logsumexp(0) - math.log(len(log_weights))).mean()
+        with torch.no_grad():
+            distortion = terms.distortion().mean()
+            rate = terms.rate().mean()
+        logs = {"elbo": -(distortion + rate), "rate": rate, "distortion": distortion, "iw_elbo": bound.detach()}
+        return Loss(-bound, logs)

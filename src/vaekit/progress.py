@@ -1,0 +1,23 @@
+"""Bars for what takes longer than a second: on a terminal only, on the error stream, gone when done."""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track as rich_track
+
+T = TypeVar("T")
+
+
+def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Yields the items behind a bar.
+
+    Arguments:
+        items: What to go through.
+        description: What is done, in a word or two.
+        total: How many items there are, where they do not know it themselves.
+    """
+    console = Console(stderr=True)
+    yield from rich_track(
+        items, description, total, console=console, transient=True, disable=not console.is_terminal, update_period=0.1
+    )

@@ -1,0 +1,262 @@
+"""Recipes: everything that a run depends on, as data.
+
+A recipe is a YAML file with a title, the paper it follows, what it needs, the numbers to expect, and a section for data,
+model, objective, optimizer, scheduler, training and evaluation. Sections with fixed keys are declared here; a part is a
+``name`` and the arguments of its constructor (:mod:`vaekit.config`). A wrong key, type or range is refused with its place
+and the nearest valid name before anything is done.
+"""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from vaekit.config import Section, Spec, check, lookup, to_data, validate
+from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
+from vaekit.errors import ConfigError, suggest
+from vaekit.models import VAE, describe_vae
+from vaekit.models.folder import WIRED
+from vaekit.networks import DECODERS, ENCODERS
+from vaekit.objectives import OBJECTIVES
+from vaekit.training import OPTIMIZERS, SCHEDULERS, TrainingConfig
+
+DEFAULT = "digits"
+"""The recipe that needs no download."""
+
+SHORTHANDS = {
+    "data": "data.name",
+    "epochs": "training.epochs",
+    "batch_size": "training.batch_size",
+    "seed": "training.seed",
+    "device": "training.device",
+    "precision": "training.precision",
+    "lr": "optimizer.lr",
+    "beta": "objective.beta",
+    "latent_dim": "model.latent_dim",
+    "conditional": "model.conditional",
+}
+"""What the most common changes are called on the command line and in Python."""
+
+PARTS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
+    "model.encoder": (ENCODERS, WIRED),
+    "model.posterior": (POSTERIORS, WIRED),
+    "model.prior": (PRIORS, WIRED),
+    "model.decoder": (DECODERS, WIRED),
+    "model.likelihood": (LIKELIHOODS, ()),
+    "objective": (OBJECTIVES, ()),
+    "optimizer": (OPTIMIZERS, ("parameters",)),
+    "scheduler": (SCHEDULERS, ("optimizer", "epochs")),
+}
+"""The parts of a recipe: the table that lists each one's choices, and the arguments that a recipe does not set."""
+
+Side = Annotated[int, Field(ge=1)]
+
+
+class DataSection(Section):
+    """Which pictures, and how they are prepared.
+
+    Arguments:
+        name: A known name, a folder, an array file or a hub id.
+        size: The side, or height and width, to fit pictures to; None for their own.
+        channels: 1 for grey, 3 for colour, None for what they need.
+        binarize: ``dynamic`` draws black or white anew whenever a picture is seen, ``static`` once, ``none`` keeps grey
+            levels. Validation and test pictures are drawn once, with fixed seeds, in either case.
+        validation: The share of training pictures held out to choose the model by.
+    """
+
+    name: str
+    size: Side | tuple[Side, Side] | None = None
+    channels: Literal[1, 3] | None = None
+    binarize: Literal["none", "dynamic", "static"] = "none"
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
+class ModelSection(Section):
+    """The parts of a VAE; its shape follows from the pictures.
+
+    Arguments:
+        latent_dim: D, how many latents.
+        conditional: Whether the model is told the class of a picture.
+    """
+
+    latent_dim: PositiveInt
+    encoder: Spec
+    decoder: Spec
+    likelihood: Spec
+    posterior: Spec = {"name": "diagonal-gaussian"}
+    prior: Spec = {"name": "standard-normal"}
+    conditional: bool = False
+
+
+class EvaluationSection(Section):
+    """How much evaluation a run ends with.
+
+    Arguments:
+        num_samples: K of the importance-weighted estimate of log p(x); 0 leaves it out.
+        max_pictures: How many test pictures, from the first on, that estimate is made for; None for all.
+    """
+
+    num_samples: NonNegativeInt = 100
+    max_pictures: PositiveInt | None = 1000
+
+
+class Recipe(Section):
+    """A run as data.
+
+    Arguments:
+        name: What to call it; a run's folder is named after it.
+        title: What it is, in a line.
+        reference: Where it comes from.
+        needs: What it takes: data, time.
+        expected: The numbers to expect on the test split, by name.
+    """
+
+    name: str
+    title: str = ""
+    reference: str = ""
+    needs: str = ""
+    expected: dict[str, float] = {}
+    data: DataSection
+    model: ModelSection
+    objective: Spec = {"name": "elbo"}
+    optimizer: Spec = {"name": "adam"}
+    scheduler: Spec = {"name": "constant"}
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationSection = EvaluationSection()
+
+
+def recipe_names() -> list[str]:
+    """The names of the recipes that come with the package."""
+    return sorted(
+        file.name.removesuffix(".yaml") for file in files("vaekit.recipes").iterdir() if file.name.endswith(".yaml")
+    )
+
+
+def load_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Loads a recipe.
+
+    Arguments:
+        name: The name of a recipe of the package, or a YAML file.
+        overrides: Changes, by dotted place (``training.epochs``) or shorthand (``epochs``).
+
+    Returns:
+        The recipe with every default written out.
+
+    Raises:
+        ConfigError: If there is no such recipe, or something in it is wrong.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        text, stem = _read(path), path.stem
+    elif str(name) in recipe_names():
+        text, stem = files("vaekit.recipes").joinpath(f"{name}.yaml").read_text(), str(name)
+    else:
+        raise ConfigError(f"{name}: no such recipe{suggest(str(name), recipe_names())}; vae recipes lists them")
+    return read_recipe(text, str(name), {"name": stem}, overrides or {})
+
+
+def read_recipe(text: str, place: str, defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
+    """Reads a recipe from YAML; ``place`` says in messages where it stands.
+
+    Raises:
+        ConfigError: If it is no YAML, or something in it is wrong.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{place}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{place}: a recipe is a mapping with the keys {', '.join(Recipe.model_fields)}")
+    return complete({**defaults, **data}, overrides)
+
+
+def recipe_of(model: VAE, name: str, overrides: Mapping[str, Any], objective: Spec | None = None) -> Recipe:
+    """Writes down the recipe of training a model that was put together by hand.
+
+    Raises:
+        ConfigError: If a part of the model stands in no table, or an override is wrong.
+    """
+    parts = describe_vae(model).model_dump(exclude={"shape", "condition"})
+    data: dict[str, Any] = {
+        "name": name,
+        "title": f"{type(model).__name__} put together by hand",
+        "data": {"name": name},
+        "model": parts | {"conditional": model.condition is not None},
+    }
+    return complete(data | ({} if objective is None else {"objective": objective}), overrides)
+
+
+def complete(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
+    """Applies overrides, checks every section and part, and writes defaults out.
+
+    Raises:
+        ConfigError: If anything is wrong.
+    """
+    changed = to_data(data)
+    for key, value in overrides.items():
+        _override(changed, SHORTHANDS.get(key, key), value)
+    whole = to_data(validate(Recipe, changed, ""))
+    for place, (table, wired) in PARTS.items():
+        *parents, key = place.split(".")
+        section = whole[parents[0]] if parents else whole
+        spec = section[key]
+        factory = lookup(table, spec.get("name"), f"{place}.name")
+        arguments = {name: value for name, value in spec.items() if name != "name"}
+        section[key] = {"name": spec["name"]} | to_data(check(factory, arguments, place=place, wired=wired))
+    return validate(Recipe, whole, "")
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Writes a recipe as YAML, ready to be run again."""
+    path.write_text(yaml.safe_dump(to_data(recipe), sort_keys=False, default_flow_style=None, allow_unicode=True))
+
+
+def parse_overrides(assignments: list[str]) -> dict[str, Any]:
+    """Reads ``a.b=c`` assignments, whose values are YAML.
+
+    Raises:
+        ConfigError: If one has no ``=``, or its value is no YAML.
+    """
+    overrides = {}
+    for assignment in assignments:
+        place, equals, value = assignment.partition("=")
+        if not equals or not place:
+            raise ConfigError(f"--set {assignment}: write it as place=value, as in --set data.binarize=none")
+        try:
+            overrides[place.strip()] = _number(yaml.safe_load(value))
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {assignment}: the value is not YAML") from None
+    return overrides
+
+
+def _number(value: Any) -> Any:
+    """Reads 1e-3 as the number that everyone but YAML 1.1 takes it for."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _override(data: dict[str, Any], place: str, value: Any) -> None:
+    """Sets a dotted place; a new name for a part drops the arguments of the old one."""
+    *parents, key = place.split(".")
+    section: Any = data
+    for parent in parents:
+        section = section.setdefault(parent, {}) if isinstance(section, dict) else None
+    if not isinstance(section, dict):
+        raise ConfigError(f"{place}: {'.'.join(parents)} is a single value, not a section")
+    if key == "name" and ".".join(parents) in PARTS and section.get("name") != value:
+        section.clear()
+    section[key] = value
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from None

@@ -1,0 +1,22 @@
+"""How a model learns: the loop, its optimizers, its state on disk, and what one sees meanwhile."""
+
+from vaekit.training.checkpoint import read_state, write_state
+from vaekit.training.config import TrainingConfig
+from vaekit.training.loop import Hooks, Progress, Step, Trainer, make_accelerator
+from vaekit.training.optimizers import OPTIMIZERS, SCHEDULERS
+from vaekit.training.view import View, view_for
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULERS",
+    "Hooks",
+    "Progress",
+    "Step",
+    "Trainer",
+    "TrainingConfig",
+    "View",
+    "make_accelerator",
+    "read_state",
+    "view_for",
+    "write_state",
+]

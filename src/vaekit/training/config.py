@@ -1,0 +1,35 @@
+"""How long, how large, how often: the settings of a training run as data."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from vaekit.config import Section
+
+
+class TrainingConfig(Section):
+    """The settings of a training run.
+
+    Arguments:
+        epochs: How often to go through the pictures, at most.
+        batch_size: B, how many pictures a step sees.
+        patience: Stop after so many epochs without a better validation ELBO; None never stops early.
+        clip_norm: Scale the gradient down to this norm where it is larger; None never does.
+        ema: The decay of an exponential moving average of the weights, which is then what is validated and kept.
+        seed: The seed of everything random.
+        device: Where to train; ``auto`` takes an accelerator if there is one.
+        precision: What networks compute in; log-probabilities are float32 always.
+        pictures_every: Draw reconstructions and samples every so many epochs.
+        checkpoint_minutes: Save the state within an epoch too, when it takes longer than this.
+    """
+
+    epochs: PositiveInt = 20
+    batch_size: PositiveInt = 128
+    patience: PositiveInt | None = None
+    clip_norm: PositiveFloat | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    seed: NonNegativeInt = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    pictures_every: PositiveInt = 5
+    checkpoint_minutes: PositiveFloat = 10.0
