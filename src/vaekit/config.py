@@ -93,7 +93,7 @@ def describe(part: Any, table: Mapping[str, Callable[..., Any]], *, wired: tuple
 def to_data(value: Any) -> Any:
     """Turns a value into what JSON and YAML can hold: pydantic models to dictionaries, tuples to lists."""
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        return to_data(value.model_dump())
     if isinstance(value, Mapping):
         return {key: to_data(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

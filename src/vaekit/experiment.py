@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
-from vaekit.config import build, describe
+from vaekit.config import build, describe, to_data
 from vaekit.data import Batches, ImageSet, Transform, binarize, draw_binary, hold_out, load_images
 from vaekit.errors import ConfigError, DataError, Diverged, Interrupted, ModelError, RunError
 from vaekit.evaluation.likelihood import elbo_terms
@@ -332,8 +332,9 @@ def resume(folder: Path, overrides: Mapping[str, Any], console: Console | None =
         VaekitError: If there is nothing to resume, or an override would make it another run.
     """
     console = console or Console()
-    recipe = complete(Run(folder).recipe.model_dump(mode="json"), overrides)
-    changed = _differences(Run(folder).recipe.model_dump(mode="json"), recipe.model_dump(mode="json"))
+    before = to_data(Run(folder).recipe)
+    recipe = complete(before, overrides)
+    changed = _differences(before, to_data(recipe))
     if forbidden := [place for place in changed if place not in MAY_CHANGE]:
         raise ConfigError(f"{forbidden[0]}: a resumed run cannot change it (it may change {', '.join(MAY_CHANGE)})")
     state = read_state(folder / STATE)
@@ -492,9 +493,10 @@ def announce(experiment: Experiment, folder: Path, console: Console) -> None:
     recipe, splits, trainer = experiment.recipe, experiment.splits, experiment.trainer
     shape = "x".join(str(side) for side in experiment.model.shape)
     console.print(
-        f"{recipe.name}: {len(splits.train):,} {shape} pictures of {splits.train.name} to learn from, {len(splits.valid):,} "
-        f"to validate, {len(splits.test):,} to test; {recipe.model.latent_dim} latents, {num_parameters(experiment.model):,} "
-        f"parameters; {len(trainer.batches):,} steps an epoch on {trainer.accelerator.device}; {folder}",
+        f"{recipe.name}: {len(splits.train):,} {shape} pictures of {splits.train.name} to learn from, "
+        f"{len(splits.valid):,} to validate, {len(splits.test):,} to test; {recipe.model.latent_dim} latents, "
+        f"{num_parameters(experiment.model):,} parameters; {len(trainer.batches):,} steps an epoch "
+        f"on {trainer.accelerator.device}; {folder}",
         highlight=False,
         soft_wrap=True,
     )

@@ -35,8 +35,8 @@ def open_picture(encoded: Encoded, what: str) -> Image.Image:
     try:
         if isinstance(encoded, np.ndarray):
             return Image.fromarray(encoded)
-        picture = Image.open(BytesIO(encoded) if isinstance(encoded, bytes) else encoded)
-        return ImageOps.exif_transpose(picture)
+        data = encoded.read_bytes() if isinstance(encoded, Path) else encoded
+        return ImageOps.exif_transpose(Image.open(BytesIO(data)))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{what}: not a picture that can be read ({error})") from None
 

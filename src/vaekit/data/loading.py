@@ -132,7 +132,7 @@ def _common_shape(
     if not any(len(raw.pictures) for raw in splits.values()):
         raise DataError(f"{source.name}: holds no pictures")
     if not source.fitted:
-        shapes = {np.shape(raw.pictures[0]) for raw in splits.values()}
+        shapes = {np.asarray(raw.pictures[0]).shape for raw in splits.values()}
         if len(shapes) > 1:
             raise DataError(f"{source.name}: its splits have different shapes, {shapes}")
         depth, height, width = shapes.pop()

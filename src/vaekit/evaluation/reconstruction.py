@@ -21,13 +21,13 @@ from vaekit.units import to_unit_interval
 WINDOW_SIGMA = 1.5
 """The width of SSIM's Gaussian in pixels, as published; its window of 11 pixels shrinks for smaller pictures."""
 
-SMALLEST_WINDOW = 3
-"""The smallest window that has a middle, in pixels."""
+SMALLEST_SIDE = 2
+"""The smallest side, in pixels, whose border can be mirrored."""
 
 
 def reconstruction_quality(model: VAE, images: ImageSet) -> dict[str, Estimate]:
-    """Returns ``psnr`` in decibels and, for pictures of 3 x 3 pixels and more, ``ssim`` (1 for equal pictures)."""
-    has_ssim = min(images.shape[1:]) >= SMALLEST_WINDOW
+    """Returns ``psnr`` in decibels and, for pictures of 2 x 2 pixels and more, ``ssim`` (1 for equal pictures)."""
+    has_ssim = min(images.shape[1:]) >= SMALLEST_SIDE
     psnr_values, ssim_values = [], []
     for pixels, labels in batches(model, images):
         reconstruction, x = model.reconstruct(pixels, labels).clamp(0, 1), to_unit_interval(pixels)
@@ -45,9 +45,9 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Returns the structural similarity, with shape (B), of pictures in [0, 1] of shape (B, C, H, W), 3 x 3 at least."""
+    """Returns the structural similarity, with shape (B), of pictures in [0, 1] of shape (B, C, H, W), 2 x 2 at least."""
     side = min(a.shape[-2:])
-    sigma = min(WINDOW_SIGMA, (side - 1) // 2 / 3.5)  # the window reaches 3.5 sigma to each side
+    sigma = min(WINDOW_SIGMA, (side - 1) / 3.5)  # a window reaches 3.5 sigma to each side, over borders that are mirrored
     ratio = structural_similarity_index_measure(a, b, sigma=sigma, data_range=1.0, reduction="none")
     assert isinstance(ratio, Tensor)  # a tuple only where the full map is asked for
     return ratio.reshape(len(a))

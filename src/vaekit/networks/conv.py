@@ -1,26 +1,34 @@
 r"""Convolutional networks, for pictures of any C x H x W.
 
-A pyramid of levels: each halves the side, rounding up, so that every size has one (28 -> 14 -> 7, 200 -> 100 -> 50,
-5 -> 3 -> 2 -> 1). The encoder goes down it and a hidden layer collects the whole picture; the decoder mirrors every size
-on the way up, by repeating pixels to exactly the mirrored size and smoothing with a convolution, which leaves none of
-the checkerboard of transposed convolutions.
+A pyramid of levels: the first has the picture's size and each further one half of it, rounded up, so that every size has
+one (28 -> 14 -> 7, 200 -> 100 -> 50, 5 -> 3 -> 2). The encoder goes down it by strided convolutions, and a hidden layer
+collects the whole picture; the decoder mirrors every size on the way up, by repeating pixels to exactly the mirrored size
+and smoothing them with a convolution, which leaves none of the checkerboard of transposed convolutions.
 
 References:
-    | Deconvolution and Checkerboard Artifacts (Odena, Dumoulin & Olah, 2016), https://distill.pub/2016/deconv-checkerboard
     | Deep Residual Learning for Image Recognition (He et al., 2015), https://arxiv.org/abs/1512.03385
+    | Group Normalization (Wu & He, 2018), https://arxiv.org/abs/1803.08494
+    | Deconvolution and Checkerboard Artifacts (Odena, Dumoulin & Olah, 2016), https://distill.pub/2016/deconv-checkerboard
 """
 
+from itertools import pairwise
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from vaekit.errors import ConfigError
 from vaekit.networks.base import ACTIVATIONS, Activation, Decoder, Encoder, Shape
 
 Channels = Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]
-"""The channels of each level, from the picture on."""
+"""The channels of each level, from the picture's size on."""
+
+Blocks = list[Annotated[int, Field(ge=0)]]
+"""How many residual blocks each level has."""
+
+CHANNELS_PER_GROUP = 16
 
 
 class ConvEncoder(Encoder):
@@ -29,22 +37,26 @@ class ConvEncoder(Encoder):
     Arguments:
         shape: The picture's shape (C, H, W).
         context_dim: E, how many numbers the context has; they join at the hidden layer.
-        channels: The channels of each level; each level halves the side.
-        blocks: How many residual blocks follow at each level.
+        channels: The channels of each level; the first has the picture's size, each further one half of it.
+        blocks: How many residual blocks each level has.
         hidden: The width of the hidden layer, which is the number of features.
         activation: The nonlinearity.
+
+    Raises:
+        ConfigError: If there are not as many blocks as channels.
     """
 
     def __init__(
         self,
         shape: Shape,
         context_dim: int = 0,
-        channels: Channels = [32, 64, 128],
-        blocks: NonNegativeInt = 1,
-        hidden: PositiveInt = 256,
+        channels: Channels = [16, 32, 64],
+        blocks: Blocks = [0, 1, 1],
+        hidden: PositiveInt = 512,
         activation: Activation = "silu",
     ) -> None:
         super().__init__()
+        _check_levels(channels, blocks)
         self.shape = shape
         self.context_dim = context_dim
         self.channels = channels
@@ -52,18 +64,19 @@ class ConvEncoder(Encoder):
         self.hidden = hidden
         self.activation = activation
         self.num_features = hidden
-        levels: list[nn.Module] = []
-        for fan_in, fan_out in zip([shape[0], *channels[:-1]], channels, strict=True):
-            levels += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), ACTIVATIONS[activation]()]
-            levels += [ResidualBlock(fan_out, activation) for _ in range(blocks)]
-        self.levels = nn.Sequential(*levels)
+        layers: list[nn.Module] = [nn.Conv2d(shape[0], channels[0], 3, padding=1)]
+        layers += [ResidualBlock(channels[0], activation) for _ in range(blocks[0])]
+        for (fan_in, fan_out), num in zip(pairwise(channels), blocks[1:], strict=True):
+            layers += [ACTIVATIONS[activation](), nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1)]
+            layers += [ResidualBlock(fan_out, activation) for _ in range(num)]
+        self.levels = nn.Sequential(*layers, group_norm(channels[-1]), ACTIVATIONS[activation]())
         height, width = pyramid(shape, len(channels))[-1]
         self.collect = nn.Linear(channels[-1] * height * width + context_dim, hidden)
         self.nonlinearity = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns features of shape (B, F) of pictures of shape (B, C, H, W) on the unit interval."""
-        flat = self.levels(x).flatten(1)
+        """Returns features of shape (B, F) of pictures of shape (B, C, H, W) on the unit interval, which it centres."""
+        flat = self.levels(2 * x - 1).flatten(1)
         collected = self.collect(flat if context is None else torch.cat([flat, context], -1))
         features: Tensor = self.nonlinearity(collected)
         return features
@@ -77,10 +90,13 @@ class ConvDecoder(Decoder):
         shape: The picture's shape (C, H, W).
         num_parameters: How many numbers the likelihood wants for each pixel of each channel.
         context_dim: E, how many numbers the context has; they join the latent.
-        channels: The channels of each level, from the picture on as in the encoder.
+        channels: The channels of each level, from the picture's size on as in the encoder.
         blocks: How many residual blocks each level has.
         hidden: The width of the hidden layer.
         activation: The nonlinearity.
+
+    Raises:
+        ConfigError: If there are not as many blocks as channels.
     """
 
     def __init__(
@@ -89,12 +105,13 @@ class ConvDecoder(Decoder):
         shape: Shape,
         num_parameters: int = 1,
         context_dim: int = 0,
-        channels: Channels = [32, 64, 128],
-        blocks: NonNegativeInt = 1,
-        hidden: PositiveInt = 256,
+        channels: Channels = [16, 32, 64],
+        blocks: Blocks = [0, 1, 1],
+        hidden: PositiveInt = 512,
         activation: Activation = "silu",
     ) -> None:
         super().__init__()
+        _check_levels(channels, blocks)
         self.latent_dim = latent_dim
         self.shape = shape
         self.num_parameters = num_parameters
@@ -109,15 +126,14 @@ class ConvDecoder(Decoder):
             nn.Linear(latent_dim + context_dim, hidden),
             ACTIVATIONS[activation](),
             nn.Linear(hidden, channels[-1] * smallest[0] * smallest[1]),
-            ACTIVATIONS[activation](),
         )
-        levels: list[nn.Module] = []
-        for fan_in, fan_out, size in zip(
-            reversed(channels), reversed([channels[0], *channels[:-1]]), reversed(sizes), strict=True
-        ):
-            levels += [ResidualBlock(fan_in, activation) for _ in range(blocks)]
-            levels += [nn.Conv2d(fan_in, fan_out, 3, padding=1), ACTIVATIONS[activation](), Resize(size)]
-        self.levels = nn.Sequential(*levels)
+        layers: list[nn.Module] = []
+        for (fan_out, fan_in), num, size in reversed(list(zip(pairwise(channels), blocks[1:], sizes, strict=True))):
+            layers += [ResidualBlock(fan_in, activation) for _ in range(num)]
+            layers += [group_norm(fan_in), ACTIVATIONS[activation](), Resize(size), nn.Conv2d(fan_in, fan_out, 3, padding=1)]
+        layers += [ResidualBlock(channels[0], activation) for _ in range(blocks[0])]
+        layers += [group_norm(channels[0]), ACTIVATIONS[activation]()]
+        self.levels = nn.Sequential(*layers)
         self.output = nn.Conv2d(channels[0], num_parameters * shape[0], 3, padding=1)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
@@ -128,20 +144,27 @@ class ConvDecoder(Decoder):
 
 
 class ResidualBlock(nn.Module):
-    r"""Two convolutions beside the identity: :math:`x + W_2 \phi(W_1 \phi(x))`, on (B, C, H, W)."""
+    r"""Two convolutions beside the identity, :math:`x + W_2 \phi(W_1 \phi(\mathrm{norm}(x)))`, which begin as nothing.
+
+    Arguments:
+        channels: The channels of the maps.
+        activation: The nonlinearity.
+    """
 
     def __init__(self, channels: int, activation: Activation) -> None:
         super().__init__()
         self.layers = nn.Sequential(
+            group_norm(channels),
             ACTIVATIONS[activation](),
             nn.Conv2d(channels, channels, 3, padding=1),
             ACTIVATIONS[activation](),
-            nn.Conv2d(channels, channels, 3, padding=1),
         )
+        self.correction = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.correction.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the sum of the input and its correction, with the same shape."""
-        out: Tensor = x + self.layers(x)
+        """Returns the sum of the input, of shape (B, C, H, W), and its correction."""
+        out: Tensor = x + self.correction(self.layers(x))
         return out
 
 
@@ -157,10 +180,21 @@ class Resize(nn.Module):
         return F.interpolate(x, self.size, mode="nearest")
 
 
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group normalisation, which unlike batch normalisation makes no picture depend on the others of its batch."""
+    groups = channels // CHANNELS_PER_GROUP if channels % CHANNELS_PER_GROUP == 0 else 1
+    return nn.GroupNorm(groups, channels)
+
+
 def pyramid(shape: Shape, num_levels: int) -> list[tuple[int, int]]:
-    """Returns the sizes (H, W) of a picture and of each level below it, each half of the one above, rounded up."""
+    """Returns the size (H, W) of each level: the picture's, and each further one half of the one above, rounded up."""
     sizes = [shape[1:]]
-    for _ in range(num_levels):
+    for _ in range(num_levels - 1):
         height, width = sizes[-1]
         sizes.append(((height + 1) // 2, (width + 1) // 2))
     return sizes
+
+
+def _check_levels(channels: list[int], blocks: list[int]) -> None:
+    if len(channels) != len(blocks):
+        raise ConfigError(f"channels {channels} and blocks {blocks} speak of {len(channels)} and {len(blocks)} levels")

@@ -25,7 +25,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from vaekit.data import Batch, Batches
 from vaekit.errors import Diverged, Interrupted, RunError
@@ -34,6 +34,8 @@ from vaekit.objectives import Objective
 from vaekit.training.config import TrainingConfig
 from vaekit.training.optimizers import Scheduler
 from vaekit.training.view import View
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 class Step(nn.Module):
@@ -116,8 +118,7 @@ class Trainer:
         self.accelerator = accelerator
         self.step, self.optimizer = accelerator.prepare(Step(model, objective), optimizer)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        average = None if config.ema is None else get_ema_multi_avg_fn(config.ema)
-        self.ema = None if average is None else AveragedModel(model, multi_avg_fn=average)
+        self.ema = None if config.ema is None else AveragedModel(model, multi_avg_fn=moving_average(config.ema))
         self.progress = Progress()
         self.log_names: list[str] = []
         self.log_sums: Tensor | None = None
@@ -293,6 +294,21 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     if accelerator.num_processes > 1:
         raise RunError("training in several processes is not supported yet; start one with vae train")
     return accelerator
+
+
+def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    r"""Returns the update of an exponential moving average, :math:`\bar\theta \gets d \bar\theta + (1 - d) \theta`.
+
+    The decay begins small, :math:`d = \min(\mathrm{decay}, \tfrac{1 + n}{10 + n})` after n updates, so that the average is
+    worth something from the first epoch on.
+    """
+
+    @torch.no_grad()
+    def update(averages: Tensors, weights: Tensors, num_updates: Tensor | int) -> None:
+        n = int(num_updates)
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return update
 
 
 @contextmanager

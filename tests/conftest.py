@@ -1,0 +1,54 @@
+"""What tests share: a cache of their own, real data where there is any, and runs that commands can be tried on."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from vaekit.experiment import run
+from vaekit.recipe import load_recipe
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of decoded pictures that nobody else uses."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEKIT_CACHE", str(folder))
+        yield folder
+
+
+torch.set_num_threads(1)
+"""Small tensors are faster on one core, and sums do not depend on how many there are."""
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same random numbers for a test, whatever ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The folder of real data."""
+    folder = os.environ.get("VAEKIT_DATA")
+    if not folder:
+        pytest.skip("VAEKIT_DATA names no folder with real data (mnist, fashion-mnist, freyfaces, pokemon)")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three epochs on digits."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    return run(load_recipe("digits", {"epochs": 3, "evaluation.num_samples": 10}), folder).folder
+
+
+@pytest.fixture(scope="session")
+def trained_conditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A conditional run of three epochs on digits."""
+    folder = tmp_path_factory.mktemp("runs") / "digits-conditional"
+    overrides = {"epochs": 3, "conditional": True, "evaluation.num_samples": 10}
+    return run(load_recipe("digits", overrides), folder).folder

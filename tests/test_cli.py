@@ -1,0 +1,708 @@
+"""Every command as a user runs it, on digits, and what it wrote opened and checked by number."""
+
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import typer
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+import vaekit
+from vaekit.cli import app, main
+from vaekit.config import to_data
+from vaekit.distributions import Bernoulli, DiagonalGaussian, StandardNormal
+from vaekit.experiment import STATE, Run
+from vaekit.networks import MLPDecoder, MLPEncoder
+from vaekit.pictures.grids import PAPER, layout
+from vaekit.randomness import fixed_seed
+from vaekit.recipe import load_recipe, recipe_names
+from vaekit.training import read_state
+from vaekit.units import to_grey_levels
+
+COMMANDS = ("train", "recipes", "sample", "reconstruct", "interpolate", "evaluate")
+SHAPE = (1, 8, 8)
+NUM_TRAIN, NUM_VALID, NUM_TEST = 1294, 144, 359
+"""The 1,797 digits: a fifth to test, and a tenth of the rest to validate."""
+NUM_PARAMETERS = (
+    (64 * 256 + 256) + (256 * 128 + 128) + 2 * (128 * 8 + 8) + (8 * 128 + 128) + (128 * 256 + 256) + (256 * 64 + 64) + 1
+)
+QUICK = ("--epochs", 1, "--batch-size", 400, "--set", "evaluation.num_samples=0")
+"""The shortest training there is, four steps."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left in the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+
+def vae(*args: object) -> Outcome:
+    """Runs a command in this process; an exception that is no exit comes through as it is."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with patch.object(sys, "argv", ["vae", *map(str, args)]), redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def done(*args: object) -> str:
+    """Runs a command that must succeed without a word on the error stream, and returns what it printed."""
+    outcome = vae(*args)
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    return outcome.out
+
+
+def start(*args: object, **environment: str) -> subprocess.Popen[str]:
+    """Starts a command as a process of its own."""
+    command = [sys.executable, "-m", "vaekit", *map(str, args)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
+
+
+def tiles(path: Path, num: int, columns: int, shape: tuple[int, int, int] = SHAPE) -> Tensor:
+    """Takes a grid apart into its ``num`` pictures, with shape (num, C, H, W); everything around them must be paper."""
+    channels, height, width = shape
+    factor, gap = layout(width, columns)
+    sheet = np.array(Image.open(path))
+    sheet = sheet.reshape(*sheet.shape[:2], channels)
+    rows = -(-num // columns)
+    assert sheet.shape[:2] == (rows * (height * factor + gap) + gap, columns * (width * factor + gap) + gap)
+    found = []
+    for index in range(num):
+        top, left = (
+            gap + place * (side * factor + gap) for place, side in zip(divmod(index, columns), (height, width), strict=True)
+        )
+        window = np.s_[top : top + height * factor, left : left + width * factor]
+        tile = sheet[window][::factor, ::factor].copy()
+        assert np.array_equal(tile.repeat(factor, 0).repeat(factor, 1), sheet[window])
+        sheet[window] = PAPER
+        found.append(torch.from_numpy(tile).permute(2, 0, 1))
+    assert (sheet == PAPER).all()
+    return torch.stack(found)
+
+
+def weights_equal(a: Path, b: Path) -> bool:
+    """Whether two runs have the same weights, bit for bit."""
+    first, second = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def without_time(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of metrics without what depends on the clock."""
+    return {key: value for key, value in record.items() if key not in ("seconds", "pictures_per_second")}
+
+
+def strict_json(path: Path) -> Any:
+    """Reads JSON as the standard has it, which knows neither NaN nor Infinity."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{path.name} holds {constant}, which is no JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def near(a: Tensor, b: Tensor) -> None:
+    """Asserts that two pictures are the same up to the rounding of one grey level."""
+    assert a.shape == b.shape
+    assert (a.int() - b.int()).abs().max() <= 1
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs by ``vae train``."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    out = done(
+        *("train", "digits", "--epochs", 2, "--seed", 3, "--out", folder),
+        *("--set", "evaluation.num_samples=20", "--set", "training.pictures_every=1"),
+    )
+    assert f"{NUM_TRAIN:,} 1x8x8 pictures of digits to learn from, {NUM_VALID} to validate, {NUM_TEST} to test" in out
+    assert re.findall(r"^epoch (\d)/2", out, re.MULTILINE) == ["1", "2"]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def digits() -> vaekit.ImageSet:
+    """The test digits."""
+    return vaekit.load_images("digits", "test")
+
+
+# vae train
+
+
+def test_recipe_is_the_one_that_was_asked_for(run_folder: Path) -> None:
+    overrides = {"epochs": 2, "seed": 3, "evaluation.num_samples": 20, "training.pictures_every": 1}
+    assert Run(run_folder).recipe == load_recipe("digits", overrides)
+    assert yaml.safe_load((run_folder / "recipe.yaml").read_text())["training"]["batch_size"] == 64
+
+
+def test_weights_are_as_many_as_the_recipe_says(run_folder: Path) -> None:
+    weights = load_file(run_folder / "model.safetensors")
+    assert sum(value.numel() for value in weights.values()) == NUM_PARAMETERS
+    assert Run(run_folder).metrics["parameters"] == NUM_PARAMETERS
+    config = json.loads((run_folder / "config.json").read_text())
+    assert (config["shape"], config["latent_dim"], config["encoder"]["hidden"]) == ([1, 8, 8], 8, [256, 128])
+
+
+def test_history_has_a_line_an_epoch_that_adds_up(run_folder: Path) -> None:
+    history = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    steps = -(-NUM_TRAIN // 64)
+    assert [record["epoch"] for record in history] == [1, 2]
+    for record in history:
+        assert (record["step"], record["images_seen"]) == (steps * record["epoch"], NUM_TRAIN * record["epoch"])
+        for part in (record["train"], record["valid"]):
+            assert part["elbo"] == pytest.approx(-(part["distortion"] + part["rate"]), abs=1e-4)
+            assert part["rate"] >= 0
+        assert record["pictures_per_second"] == pytest.approx(record["images_seen"] / record["seconds"])
+        assert record["grad_norm"] > 0
+    # The KL weight rises from 0 to 1 over ten epochs, and the learning rate to 0.002 over one.
+    sizes = np.array([64] * (steps - 1) + [NUM_TRAIN - 64 * (steps - 1)])
+    assert history[0]["train"]["beta"] == pytest.approx((sizes * np.arange(steps) / steps / 10).sum() / NUM_TRAIN, abs=1e-6)
+    assert history[0]["lr"] == pytest.approx(0.002 * (steps - 1) / steps)
+    assert history[1]["train"]["elbo"] > history[0]["train"]["elbo"]
+    best = max(history, key=lambda record: record["valid"]["elbo"])
+    assert best["best"]
+    assert Run(run_folder).metrics["best_epoch"] == best["epoch"]
+
+
+def test_final_numbers_are_the_models_on_the_test_split(run_folder: Path, digits: vaekit.ImageSet) -> None:
+    metrics = strict_json(run_folder / "metrics.json")
+    model = vaekit.load(run_folder)
+    with fixed_seed(0):
+        elbo = model.elbo(digits.pixels).double()
+    assert metrics["elbo"]["num_pictures"] == metrics["data"]["num_pictures"] == len(digits) == NUM_TEST
+    assert metrics["elbo"]["unit"] == "nats per picture"
+    assert metrics["elbo"]["value"] == pytest.approx(float(elbo.mean()), abs=1e-9)
+    assert metrics["elbo"]["standard_error"] == pytest.approx(float(elbo.std()) / NUM_TEST**0.5, rel=1e-9)
+    terms = metrics["distortion"]["value"] + metrics["rate"]["value"]
+    assert metrics["elbo"]["value"] == pytest.approx(-terms, abs=1e-4)
+    assert metrics["log_likelihood"]["value"] > metrics["elbo"]["value"]
+    assert metrics["log_likelihood"]["num_samples"] == 20
+    again = vaekit.evaluate(model, digits, num_samples=20)
+    assert {key: metrics[key] for key in again} == again
+
+
+def test_environment_says_what_the_run_ran_on(run_folder: Path, digits: vaekit.ImageSet) -> None:
+    environment = strict_json(run_folder / "environment.json")
+    assert environment["seed"] == 3
+    assert environment["parameters"] == NUM_PARAMETERS
+    assert environment["packages"]["torch"] == torch.__version__
+    assert environment["packages"]["vaekit"] == vaekit.__version__
+    assert environment["data"]["test"] == digits.fingerprint
+    assert "vae train digits --epochs 2" in environment["command"]
+
+
+def test_pictures_have_their_size_and_something_on_them(run_folder: Path, digits: vaekit.ImageSet) -> None:
+    pictures = run_folder / "pictures"
+    model = vaekit.load(run_folder)
+    pairs = tiles(pictures / "reconstructions.png", 80, columns=10).unflatten(0, (4, 2, 10))
+    shown = digits.first(40).pixels
+    assert torch.equal(pairs[:, 0].flatten(0, 1), shown)
+    assert torch.equal(pairs[:, 1].flatten(0, 1), to_grey_levels(model.reconstruct(shown)))
+    with fixed_seed(0):
+        samples = to_grey_levels(model.sample(40))
+    assert torch.equal(tiles(pictures / "samples.png", 40, columns=10), samples)
+    curves = Image.open(pictures / "curves.png")
+    assert curves.size == (1200, 720)
+    assert len(np.unique(np.array(curves.convert("L")))) > 50
+    epochs = {path.name for path in (pictures / "epochs").iterdir()}
+    assert epochs == {f"{name}-{epoch:04d}.png" for name in ("reconstructions", "samples") for epoch in (1, 2)}
+    for name in epochs:
+        levels = np.unique(np.array(Image.open(pictures / "epochs" / name)))
+        assert len(levels) > 16, name
+
+
+def test_checkpoint_is_of_the_last_epoch(run_folder: Path) -> None:
+    state = read_state(run_folder / STATE)
+    assert (state["progress"]["epoch"], state["progress"]["images_seen"]) == (2, 2 * NUM_TRAIN)
+    assert state["progress"]["best_elbo"] == max(record["valid"]["elbo"] for record in Run(run_folder).history)
+    assert sum(value.numel() for value in state["model"].values()) == NUM_PARAMETERS
+
+
+def test_running_the_recipe_again_gives_the_same_run(run_folder: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    done("train", run_folder / "recipe.yaml", "--out", again)
+    assert weights_equal(run_folder, again)
+    assert [without_time(r) for r in Run(again).history] == [without_time(r) for r in Run(run_folder).history]
+    assert without_time(Run(again).metrics) == without_time(Run(run_folder).metrics)
+    assert (again / "recipe.yaml").read_text() == (run_folder / "recipe.yaml").read_text()
+
+
+def test_force_replaces_a_run_and_nothing_else_does(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done("train", *QUICK, "--out", out)
+    (out / "pictures" / "old.png").write_text("of the old run")
+    before = (out / "model.safetensors").read_bytes()
+    refused = vae("train", *QUICK, "--seed", 1, "--out", out)
+    assert refused.code == 2
+    assert "--force" in refused.err
+    assert (out / "model.safetensors").read_bytes() == before
+    done("train", *QUICK, "--seed", 1, "--out", out, "--force")
+    assert Run(out).recipe.training.seed == 1
+    assert (out / "model.safetensors").read_bytes() != before
+    assert not (out / "pictures" / "old.png").exists()
+
+
+def test_command_and_python_train_the_same_model(tmp_path: Path) -> None:
+    done("train", "digits", *QUICK, "--latent-dim", 3, "--beta", 2, "--lr", 0.01, "--out", tmp_path / "a")
+    run = vaekit.train(
+        *("digits",),
+        **{"epochs": 1, "batch_size": 400, "evaluation.num_samples": 0, "latent_dim": 3, "beta": 2, "lr": 0.01},
+        out=tmp_path / "b",
+    )
+    assert weights_equal(tmp_path / "a", tmp_path / "b")
+    assert run.recipe == Run(tmp_path / "a").recipe
+    assert run.model.latent_dim == 3
+    assert "log_likelihood" not in run.metrics
+    train = run.history[0]["train"]
+    assert train["loss"] == pytest.approx(train["distortion"] + 2 * train["rate"], rel=1e-5)
+
+
+def test_dry_run_prints_the_recipe_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = done("train", "--dry-run", "--epochs", 7, "--set", "model.encoder.hidden=[32,16]")
+    plan, recipe = out.split("\n", 1)
+    expected = load_recipe("digits", {"epochs": 7, "model.encoder.hidden": [32, 16]})
+    assert yaml.safe_load(recipe) == to_data(expected)
+    parameters = (
+        NUM_PARAMETERS - (64 * 256 + 256 + 256 * 128 + 128 + 2 * 128 * 8) + (64 * 32 + 32 + 32 * 16 + 16 + 2 * 16 * 8)
+    )
+    assert f"{parameters:,} parameters; 21 steps an epoch" in plan
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_of_a_resume_trains_nothing(run_folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run_folder, tmp_path / "copy")
+    vae("train", "--resume", copy, "--epochs", 3, "--dry-run")
+    assert len(Run(copy).history) == 2
+    assert Run(copy).recipe.training.epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "value"),
+    [
+        ("data.binarize=static", "data.binarize", "static"),
+        ("training.clip_norm=5", "training.clip_norm", 5.0),
+        ("training.ema=null", "training.ema", None),
+        ("optimizer.lr=1e-3", "optimizer.lr", 0.001),
+        ("model.likelihood.name=bernoulli", "model.likelihood", {"name": "bernoulli"}),
+        ("objective.beta={name: cyclical, epochs: 4}", "objective.beta.ramp", 0.5),
+        ("data.size=[8, 8]", "data.size", [8, 8]),
+        ("epochs=3", "training.epochs", 3),
+    ],
+)
+def test_set_changes_the_place_that_it_names(change: str, place: str, value: object) -> None:
+    found = yaml.safe_load(done("train", "--dry-run", "--set", change).split("\n", 1)[1])
+    for key in place.split("."):
+        found = found[key]
+    assert found == value
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--lr", "0.5", "--set", "optimizer.name=sgd"],
+        ["--set", "optimizer.lr=0.5", "--set", "optimizer.name=sgd"],
+        ["--set", "optimizer.name=sgd", "--set", "optimizer.lr=0.5"],
+    ],
+)
+def test_another_part_keeps_the_arguments_that_were_given_with_it(options: list[str]) -> None:
+    recipe = yaml.safe_load(done("train", "--dry-run", *options).split("\n", 1)[1])
+    assert (recipe["optimizer"]["name"], recipe["optimizer"]["lr"]) == ("sgd", 0.5)
+
+
+@pytest.mark.parametrize("name", ["run [old]", "run [bold]", "run [/old]"])
+def test_folder_with_brackets_is_printed_as_it_is(name: str, tmp_path: Path) -> None:
+    assert f"{tmp_path / name}\n" in done("train", "--dry-run", "--out", tmp_path / name)
+
+
+@pytest.mark.parametrize("place", [".", "link"])
+def test_empty_folder_can_become_a_run(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(folder if place == "." else tmp_path)
+    done("train", *QUICK, "--out", place)
+    assert Run(folder).metrics["epochs"] == 1
+
+
+def test_interrupted_training_says_how_to_go_on_and_does(tmp_path: Path) -> None:
+    options = ("--epochs", 6, "--batch-size", 32, "--set", "evaluation.num_samples=0")
+    folder = tmp_path / "run"
+    process = start("train", *options, "--out", folder)
+    deadline = time.monotonic() + 60
+    while not (folder / "metrics.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    [line] = err.splitlines()
+    assert line.endswith(f"go on with: vae train --resume {folder}")
+    stopped = re.match(r"stopped in epoch (\d+), after step (\d+);", line)
+    assert stopped is not None
+    epoch, step = map(int, stopped.groups())
+    assert read_state(folder / STATE)["progress"]["step"] == step
+    assert len(Run(folder).history) == epoch - 1 < 6
+    assert not (folder / "metrics.json").exists()
+
+    resumed = start("train", "--resume", folder)
+    out, err = resumed.communicate(timeout=60)
+    assert (resumed.returncode, err) == (0, "")
+    assert f"going on after {epoch - 1} epochs, step {step:,}" in out
+    done("train", *options, "--out", tmp_path / "whole")
+    assert weights_equal(folder, tmp_path / "whole")
+    assert [without_time(r) for r in Run(folder).history] == [without_time(r) for r in Run(tmp_path / "whole").history]
+    assert without_time(Run(folder).metrics) == without_time(Run(tmp_path / "whole").metrics)
+
+
+# vae recipes, --version, --help
+
+
+def test_recipes_are_named_with_their_titles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    out = done("recipes")
+    rows = {line.split()[0]: line for line in out.splitlines()[1:] if line[:1].strip()}
+    assert sorted(rows) == recipe_names()
+    for name, row in rows.items():
+        recipe = load_recipe(name)
+        assert recipe.title in row
+        assert recipe.needs in row
+
+
+def test_recipes_are_told_in_full_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "…" not in done("recipes")
+
+
+def test_version_is_the_packages() -> None:
+    assert done("--version") == f"vaekit {vaekit.__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_that_can_be_typed(command: str) -> None:
+    out = done(command, "--help")
+    examples = [line.strip() for line in out.splitlines() if line.strip().startswith("vae ")]
+    assert "Example" in out
+    assert examples
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for example in examples:
+        _, name, *args = shlex.split(example)
+        assert name == command
+        commands[name].make_context(name, args)  # raises for an option that is not there
+
+
+def test_help_names_every_command() -> None:
+    out = done("--help")
+    assert re.findall(r"^│ (\w+) ", out, re.MULTILINE) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(args: list[str]) -> None:
+    process = start(*args, PYTHONPROFILEIMPORTTIME="1")
+    _, imports = process.communicate(timeout=60)
+    assert process.returncode == 0
+    imported = {line.rsplit("|", 1)[1].strip() for line in imports.splitlines() if line.startswith("import time:")}
+    assert "vaekit.cli" in imported
+    assert not imported & {"torch", "numpy", "datasets", "matplotlib", "PIL", "sklearn", "huggingface_hub"}
+
+
+# vae sample
+
+
+def test_samples_are_the_models_in_their_place(trained: Path, tmp_path: Path) -> None:
+    def sample(seed: int, name: str) -> Tensor:
+        done("sample", trained, "-n", 23, "--seed", seed, "-o", tmp_path / name)
+        return tiles(tmp_path / name, 23, columns=10)
+
+    model = vaekit.load(trained)
+    with fixed_seed(5):
+        expected = to_grey_levels(model.sample(23))
+    assert torch.equal(sample(5, "a.png"), expected)
+    assert torch.equal(sample(5, "b.png"), expected)
+    assert not torch.equal(sample(6, "c.png"), expected)
+
+
+def test_samples_go_among_the_pictures_of_the_run(trained: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    path = copy / "pictures" / "samples.png"
+    assert done("sample", copy).replace("\n", "") == str(path)
+    model = vaekit.load(copy)
+    with fixed_seed(0):
+        assert torch.equal(tiles(path, 100, columns=10), to_grey_levels(model.sample(100)))
+
+
+def test_temperature_zero_draws_the_priors_mean(trained: Path, tmp_path: Path) -> None:
+    done("sample", trained, "-n", 9, "--temperature", 0, "-o", tmp_path / "cold.png")
+    model = vaekit.load(trained)
+    with model.inference():
+        mean = to_grey_levels(model.decode(torch.zeros(9, 8)).mean)
+    cold = tiles(tmp_path / "cold.png", 9, columns=3)
+    assert torch.equal(cold, mean)
+    assert (cold == cold[0]).all()
+    done("sample", trained, "-n", 9, "-o", tmp_path / "warm.png")
+    assert not (tiles(tmp_path / "warm.png", 9, columns=3) == cold).all()
+
+
+@pytest.mark.parametrize("names", [["7"], ["2", "5", "0"]])
+def test_labels_choose_the_class(names: list[str], trained_conditional: Path, tmp_path: Path) -> None:
+    options = [option for name in names for option in ("--label", name)]
+    done("sample", trained_conditional, *options, "-n", 8, "-o", tmp_path / "x.png")
+    labels = torch.tensor([int(name) for name in names]).repeat(8)[:8]
+    model = vaekit.load(trained_conditional)
+    with fixed_seed(0):
+        expected = to_grey_levels(model.sample(8, labels))
+    with fixed_seed(0):
+        other = to_grey_levels(model.sample(8, (labels + 1) % 10))
+    found = tiles(tmp_path / "x.png", 8, columns=3)
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, other)
+
+
+def test_conditional_samples_show_each_class_in_turn(trained_conditional: Path, tmp_path: Path) -> None:
+    done("sample", trained_conditional, "-n", 20, "-o", tmp_path / "x.png")
+    model = vaekit.load(trained_conditional)
+    with fixed_seed(0):
+        expected = model.sample(20, torch.arange(10).repeat(2))
+    assert torch.equal(tiles(tmp_path / "x.png", 20, columns=10), to_grey_levels(expected))
+
+
+# vae reconstruct
+
+
+def pairs(path: Path, num: int) -> tuple[Tensor, Tensor]:
+    """The originals and reconstructions of one row of pairs."""
+    above, below = tiles(path, 2 * num, columns=num).unflatten(0, (2, num))
+    return above, below
+
+
+def test_reconstructions_stand_below_their_originals(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
+    done("reconstruct", trained, "-n", 6, "-o", tmp_path / "x.png")
+    shown = digits.first(6).pixels
+    above, below = pairs(tmp_path / "x.png", 6)
+    assert torch.equal(above, shown)
+    assert torch.equal(below, to_grey_levels(vaekit.load(trained).reconstruct(shown)))
+
+
+def test_picture_files_are_fitted_and_reconstructed(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
+    grey = digits.first(2).pixels[:, 0].numpy()
+    Image.fromarray(grey[0]).save(tmp_path / "same.png")
+    Image.fromarray(np.stack([grey[1]] * 3, -1)).save(tmp_path / "colour.png")
+    Image.new("L", (30, 20), 77).save(tmp_path / "large.png")
+    files = [tmp_path / f"{name}.png" for name in ("same", "colour", "large")]
+    done("reconstruct", trained, *files, "-o", tmp_path / "x.png")
+    shown = torch.cat([digits.first(2).pixels, torch.full((1, *SHAPE), 77, dtype=torch.uint8)])
+    above, below = pairs(tmp_path / "x.png", 3)
+    assert torch.equal(above, shown)
+    assert torch.equal(below, to_grey_levels(vaekit.load(trained).reconstruct(shown)))
+
+
+def test_labels_of_picture_files_are_told_to_the_model(
+    trained_conditional: Path, digits: vaekit.ImageSet, tmp_path: Path
+) -> None:
+    shown, model = digits.first(2).pixels, vaekit.load(trained_conditional)
+    for index in (0, 1):
+        Image.fromarray(shown[index, 0].numpy()).save(tmp_path / f"{index}.png")
+    files = [tmp_path / "0.png", tmp_path / "1.png"]
+    for names, labels in ((["4"], [4, 4]), (["1", "8"], [1, 8])):
+        options = [option for name in names for option in ("--label", name)]
+        done("reconstruct", trained_conditional, *files, *options, "-o", tmp_path / "x.png")
+        expected = to_grey_levels(model.reconstruct(shown, torch.tensor(labels)))
+        assert torch.equal(pairs(tmp_path / "x.png", 2)[1], expected)
+    done("reconstruct", trained_conditional, "-n", 2, "-o", tmp_path / "own.png")
+    assert digits.labels is not None
+    own = to_grey_levels(model.reconstruct(shown, digits.labels[:2]))
+    assert torch.equal(pairs(tmp_path / "own.png", 2)[1], own)
+
+
+# vae interpolate
+
+
+def test_interpolation_goes_from_one_reconstruction_to_the_other(
+    trained: Path, digits: vaekit.ImageSet, tmp_path: Path
+) -> None:
+    done("interpolate", trained, 3, 7, "--steps", 5, "-o", tmp_path / "x.png")
+    model, ends = vaekit.load(trained), digits.pixels[[3, 7]]
+    strip = tiles(tmp_path / "x.png", 5, columns=5)
+    near(strip[[0, 4]], to_grey_levels(model.reconstruct(ends)))
+    with model.inference():
+        first, last = model.encode(ends).mean
+        middle = model.decode(((first + last) / 2)[None]).mean
+    near(strip[[2]], to_grey_levels(middle))
+
+
+def test_interpolation_takes_files_and_labels(trained_conditional: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
+    Image.fromarray(digits.pixels[3, 0].numpy()).save(tmp_path / "three.png")
+    ends, model = digits.pixels[[3, 7]], vaekit.load(trained_conditional)
+    options = ("--steps", 4, "--label", 2, "--label", 6, "-o", tmp_path / "x.png")
+    done("interpolate", trained_conditional, tmp_path / "three.png", 7, *options)
+    expected = model.interpolate(ends[0], ends[1], 4, torch.tensor([2, 6]))
+    strip = tiles(tmp_path / "x.png", 4, columns=4)
+    assert torch.equal(strip, to_grey_levels(expected))
+    near(strip[[0, 3]], to_grey_levels(model.reconstruct(ends, torch.tensor([2, 6]))))
+
+
+# vae evaluate
+
+
+def test_evaluation_writes_the_numbers_of_the_package(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
+    options = ("--num-samples", 20, "--max-pictures", 50, "--seed", 4, "-o", tmp_path / "x.json")
+    out = done("evaluate", trained, *options)
+    expected = vaekit.evaluate(vaekit.load(trained), digits, num_samples=20, max_pictures=50, seed=4)
+    written = strict_json(tmp_path / "x.json")
+    assert written == expected
+    assert (written["log_likelihood"]["num_pictures"], written["elbo"]["num_pictures"]) == (50, NUM_TEST)
+    elbo = expected["elbo"]
+    assert f"{elbo['value']:.2f} ± {elbo['standard_error']:.2f}" in out
+    assert str(tmp_path / "x.json") in out
+
+
+def test_evaluation_of_other_pictures_is_of_them(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
+    assert digits.labels is not None
+    np.savez(tmp_path / "few.npz", x_train=digits.pixels[:40], x_test=digits.pixels[40:60])
+    done("evaluate", trained, "--data", tmp_path / "few.npz", "--num-samples", 0, "-o", tmp_path / "x.json")
+    model = vaekit.load(trained)
+    with fixed_seed(0):
+        elbo = model.elbo(digits.pixels[40:60])
+    written = strict_json(tmp_path / "x.json")
+    assert written["elbo"]["num_pictures"] == 20
+    assert written["elbo"]["value"] == pytest.approx(float(elbo.mean()), abs=1e-5)
+    assert "log_likelihood" not in written
+
+
+def test_evaluation_of_a_single_picture_is_json(trained: Path, tmp_path: Path) -> None:
+    done("evaluate", trained, "--num-samples", 2, "--max-pictures", 1, "-o", tmp_path / "x.json")
+    assert strict_json(tmp_path / "x.json")["log_likelihood"]["num_pictures"] == 1
+
+
+# Python
+
+MEANS, LOGVARS = torch.tensor([0.5, -0.3, 0.0]), torch.tensor([0.2, 0.0, 0.3])
+SMALL = (1, 4, 5)
+
+
+def blind(means: Tensor = MEANS, logvars: Tensor = LOGVARS) -> tuple[vaekit.VAE, Tensor]:
+    """A VAE whose posterior and pictures are constant, so that all of its numbers are known, and its logits."""
+    posterior, decoder = DiagonalGaussian(6, 3), MLPDecoder(3, SMALL, hidden=[6])
+    logits = torch.linspace(-2, 2, 20)
+    with torch.no_grad():
+        for head, value in ((posterior.mu, means), (posterior.logvar, logvars), (decoder.output, logits)):
+            head.weight.zero_()
+            head.bias.copy_(value)
+    model = vaekit.VAE(MLPEncoder(SMALL, hidden=[6]), posterior, StandardNormal(3), decoder, Bernoulli())
+    return model.eval(), logits.view(SMALL)
+
+
+def test_methods_of_a_model_give_the_numbers_of_the_formulas() -> None:
+    model, logits = blind()
+    x = (torch.rand(7, *SMALL) < 0.5).byte() * 255
+    log_px = (x / 255 * logits - F.softplus(logits)).flatten(1).sum(1)
+    rate = 0.5 * (MEANS**2 + LOGVARS.exp() - 1 - LOGVARS).sum()
+    torch.testing.assert_close(model.encode(x).mean, MEANS.expand(7, 3))
+    torch.testing.assert_close(model.encode(x).variance, LOGVARS.exp().expand(7, 3))
+    torch.testing.assert_close(model.decode(torch.randn(2, 7, 3)).mean, logits.sigmoid().expand(2, 7, *SMALL))
+    torch.testing.assert_close(model.decode(torch.randn(7, 3)).log_prob(x / 255), log_px)
+    torch.testing.assert_close(model.elbo(x), log_px - rate)
+    torch.testing.assert_close(model.elbo(x, num_samples=3), log_px - rate)
+    torch.testing.assert_close(model.sample(4), logits.sigmoid().expand(4, *SMALL))
+    torch.testing.assert_close(model.reconstruct(x), logits.sigmoid().expand(7, *SMALL))
+    torch.testing.assert_close(model.interpolate(x[0], x[1], 6), logits.sigmoid().expand(6, *SMALL))
+    # log p(x) is log p(x|z) here, whatever the posterior: exactly where it is the prior, in the limit elsewhere.
+    torch.testing.assert_close(model.log_likelihood(x, num_samples=20_000), log_px, atol=0.05, rtol=0)
+    exact, _ = blind(torch.zeros(3), torch.zeros(3))
+    torch.testing.assert_close(exact.log_likelihood(x, num_samples=3), log_px)
+
+
+def test_methods_of_a_trained_model_fit_together(trained: Path, digits: vaekit.ImageSet) -> None:
+    model, x = vaekit.load(trained), digits.first(5).pixels
+    with model.inference():
+        means = model.encode(x).mean
+        torch.testing.assert_close(means, model.posterior.mu(model.encoder(x / 255)))
+        torch.testing.assert_close(model.reconstruct(x), model.decode(means).mean)
+        line = torch.stack([torch.lerp(means[0], means[1], weight) for weight in (0.0, 0.25, 0.5, 0.75, 1.0)])
+        torch.testing.assert_close(model.interpolate(x[0], x[1], 5), model.decode(line).mean)
+        with fixed_seed(1):
+            pictures = model.sample(6)
+        with fixed_seed(1):
+            torch.testing.assert_close(pictures, model.decode(torch.randn(6, 8)).mean)
+    bound = model.log_likelihood(x, num_samples=500)
+    assert bound.shape == (5,)
+    assert (bound > torch.stack([model.elbo(x) for _ in range(50)]).mean(0)).all()
+
+
+def stripes(num: int) -> vaekit.ImageSet:
+    """Black pictures with a white row or column."""
+    store = torch.zeros(num, *SMALL, dtype=torch.uint8)
+    for index in range(num):
+        store[index, 0, index % 4] = 255
+    return vaekit.ImageSet(store, name="stripes")
+
+
+def test_parts_put_together_by_hand_train_and_load(tmp_path: Path) -> None:
+    parts = MLPEncoder(SMALL, hidden=[16]), DiagonalGaussian(16, 2), StandardNormal(2)
+    model = vaekit.VAE(*parts, MLPDecoder(2, SMALL, hidden=[16]), Bernoulli())
+    options: dict[str, Any] = {"epochs": 4, "batch_size": 8, "lr": 0.02, "evaluation.num_samples": 5}
+    run = vaekit.train(model, stripes(60), objective=vaekit.ELBO(beta=0.5), out=tmp_path / "run", **options)
+    assert to_data(run.recipe.objective["beta"]) in (0.5, {"name": "constant", "value": 0.5})
+    # Six of the sixty are for testing, and five of the rest for validation.
+    assert [record["images_seen"] for record in run.history] == [49, 98, 147, 196]
+    assert run.metrics["elbo"]["num_pictures"] == 6
+    for record in run.history:
+        train = record["train"]
+        assert train["loss"] == pytest.approx(train["distortion"] + 0.5 * train["rate"], rel=1e-5)
+    assert run.history[-1]["valid"]["elbo"] > run.history[0]["valid"]["elbo"] + 0.5
+    assert run.metrics["best_epoch"] == 4
+    loaded, x = vaekit.load(tmp_path / "run"), stripes(4).pixels
+    torch.testing.assert_close(loaded.reconstruct(x), model.reconstruct(x), atol=0, rtol=0)
+
+
+def test_pictures_to_test_on_can_be_given(tmp_path: Path) -> None:
+    model, _ = blind()
+    options: dict[str, Any] = {"epochs": 1, "lr": 1e-9, "evaluation.num_samples": 0}
+    run = vaekit.train(model, stripes(20), test=stripes(12), out=tmp_path / "run", **options)
+    trained_model = run.model
+    with fixed_seed(0):
+        elbo = trained_model.elbo(stripes(12).pixels)
+    assert run.metrics["elbo"]["num_pictures"] == 12
+    assert run.metrics["elbo"]["value"] == pytest.approx(float(elbo.mean()), abs=1e-5)
+
+
+def test_a_recipe_on_other_pictures_does_not_call_them_its_own(tmp_path: Path) -> None:
+    images = vaekit.ImageSet(torch.randint(0, 256, (50, *SHAPE), dtype=torch.uint8), name="noise")
+    options: dict[str, Any] = {"epochs": 1, "evaluation.num_samples": 0}
+    run = vaekit.train("digits", images, out=tmp_path / "run", **options)
+    assert run.metrics["data"]["name"] == "noise"
+    assert run.recipe.data.name != "digits"
+    with pytest.raises(vaekit.VaekitError, match="noise"):
+        run.images()
+
+
+def test_public_names_are_those_that_are_listed() -> None:
+    for name in vaekit.__all__:
+        assert getattr(vaekit, name).__name__.lower().startswith(name.lower()[:4])
+    assert set(dir(vaekit)) >= {*vaekit.__all__, "__version__"}
+    with pytest.raises(AttributeError, match="no attribute 'tarin'"):
+        vaekit.tarin  # noqa: B018

@@ -1,0 +1,264 @@
+"""Data: names resolve, pictures are decoded once, batches are fair and can be resumed."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vaekit.data import Batches, ImageSet, binarize, draw_binary, fit, hold_out, load_images
+from vaekit.data.loading import cache_folder
+from vaekit.errors import DataError
+from vaekit.randomness import generator
+
+
+def numbered(num: int, shape: tuple[int, int, int] = (1, 2, 2)) -> ImageSet:
+    """Pictures that are all of their number's grey level, labelled with it."""
+    levels = torch.arange(num, dtype=torch.uint8)
+    return ImageSet(levels.reshape(-1, 1, 1, 1).expand(num, *shape).contiguous(), levels.long())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Colour and grey pictures of two classes and several sizes."""
+    for number, (name, colour) in enumerate([("red", (255, 0, 0)), ("blue", (0, 0, 255))]):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for index in range(6):
+            size = (20 + 4 * index, 30 - 2 * index - number)
+            Image.new("RGB", size, colour).save(tmp_path / "pictures" / name / f"{index}.png")
+    return tmp_path / "pictures"
+
+
+def test_digits_are_the_real_ones() -> None:
+    train, test = load_images("digits"), load_images("digits", "test")
+    assert (len(train), len(test), train.shape) == (1438, 359, (1, 8, 8))
+    whole = load_images("digits", "all")
+    assert sorted(set(torch.cat([train.rows, test.rows]).tolist())) == list(range(1797))
+    assert (whole.pixels.min().item(), whole.pixels.max().item()) == (0, 255)
+    from sklearn.datasets import load_digits
+
+    reference = load_digits()
+    np.testing.assert_array_equal(whole.labels.numpy(), reference.target)
+    np.testing.assert_allclose(whole.pixels[:, 0].numpy() / 255 * 16, reference.images, atol=0.05)
+    assert torch.equal(train.gather(torch.tensor([5])), train.pixels[5:6])
+
+
+def test_digits_fit_any_size() -> None:
+    large = load_images("digits", size=28)
+    assert large.shape == (1, 28, 28)
+    small, labels = load_images("digits"), load_images("digits").labels
+    assert torch.equal(large.labels, labels)
+    shrunk = torch.nn.functional.adaptive_avg_pool2d(large.pixels[:50].float(), 8)
+    correlation = torch.corrcoef(torch.stack([shrunk.flatten(), small.pixels[:50].float().flatten()]))[0, 1]
+    assert correlation > 0.97
+
+
+def test_the_cache_is_used_and_maps_the_same_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_images("digits")
+    monkeypatch.setattr("vaekit.data.sources.Digits.read", lambda self, scratch: pytest.fail("decoded again"))
+    again = load_images("digits")
+    assert torch.equal(first.pixels, again.pixels)
+    assert first.fingerprint == again.fingerprint != ""
+    assert not list(cache_folder().glob(".filling-*"))
+
+
+def test_writing_to_mapped_pictures_leaves_the_cache_alone() -> None:
+    images = load_images("digits", "all")
+    before = images.store[0].clone()
+    images.store[0] = 99
+    assert torch.equal(load_images("digits", "all").store[0], before)
+
+
+def test_a_folder_of_pictures_is_fitted(folder: Path) -> None:
+    images = load_images(folder, "all", size=16)
+    assert images.shape == (3, 16, 16)
+    assert images.classes == ("blue", "red")
+    for name, channel in (("red", 0), ("blue", 2)):
+        mine = images.pixels[images.labels == images.classes.index(name)]
+        assert len(mine) == 6
+        assert mine[:, channel].float().mean() == 255
+        assert mine.float().mean() == 85
+    grey = load_images(folder, "all", size=(8, 12), channels=1)
+    assert grey.shape == (1, 8, 12)
+    assert grey.pixels[images.labels == 1].unique().tolist() == [76]  # ITU-R 601 luma of pure red
+    with pytest.raises(DataError, match=r"several sizes.*data.size"):
+        load_images(folder, "all")
+
+
+def test_a_changed_folder_is_decoded_again(folder: Path) -> None:
+    before = load_images(folder, "all", size=4)
+    target = folder / "red" / "0.png"
+    Image.new("RGB", (20, 30), (0, 255, 0)).save(target)
+    os.utime(target, ns=(time.time_ns(), time.time_ns() + 10**9))
+    after = load_images(folder, "all", size=4)
+    assert before.fingerprint != after.fingerprint
+    assert (after.pixels[:, 1].float().mean((1, 2)) == 255).sum() == 1
+
+
+def test_a_damaged_picture_is_named_and_no_cache_is_left(folder: Path) -> None:
+    whole = (folder / "red" / "3.png").read_bytes()
+    (folder / "red" / "3.png").write_bytes(whole[: len(whole) // 2])
+    entries = set(cache_folder().iterdir())
+    with pytest.raises(DataError, match=r"picture \d+: "):
+        load_images(folder, size=8)
+    assert set(cache_folder().iterdir()) == entries
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+@pytest.mark.parametrize(("shape", "dtype"), [((9, 5, 4), "uint8"), ((9, 1, 5, 4), "float32"), ((9, 5, 4, 3), "uint8")])
+def test_array_files(suffix: str, shape: tuple[int, ...], dtype: str, tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
+    stored = array if dtype == "uint8" else (array / 255).astype(dtype)
+    path = tmp_path / f"pictures{suffix}"
+    np.save(path, stored) if suffix == ".npy" else np.savez(path, images=stored, labels=np.arange(9) % 2)
+    images = load_images(path, "all")
+    expected = array.reshape(9, -1, 5, 4) if shape[-1] != 3 else array.transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(images.pixels.numpy(), expected)
+    assert (images.labels is None) == (suffix == ".npy")
+
+
+def test_array_files_with_splits(tmp_path: Path) -> None:
+    arrays = {"x_train": np.zeros((7, 4, 4), "uint8"), "y_train": np.arange(7) % 3}
+    arrays |= {"x_test": np.full((3, 4, 4), 255, "uint8"), "y_test": np.array([2, 1, 0])}
+    np.savez(tmp_path / "set.npz", **arrays)
+    assert load_images(tmp_path / "set.npz").pixels.max() == 0
+    test = load_images(tmp_path / "set.npz", "test")
+    assert test.pixels.min() == 255
+    assert test.labels.tolist() == [2, 1, 0]
+
+
+def test_arrays_in_python() -> None:
+    array = np.random.default_rng(0).random((12, 4, 6))
+    images = load_images(array, "all")
+    np.testing.assert_allclose(images.pixels[:, 0].numpy() / 255, array, atol=0.002 + 1 / 510)
+    assert len(load_images(array, "train")) + len(load_images(array, "test")) == 12
+    with pytest.raises(DataError, match="between 0 and 1"):
+        load_images(array * 3)
+    with pytest.raises(DataError, match="got \\(12, 4\\)"):
+        load_images(array[:, :, 0])
+
+
+def test_a_hub_id_goes_through_a_snapshot(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def snapshot(repo: str, *, repo_type: str, revision: str | None, etag_timeout: float) -> str:
+        assert repo_type == "dataset"
+        assert etag_timeout <= 5
+        asked.append((repo, revision))
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    monkeypatch.delenv("VAEKIT_DATA", raising=False)
+    images = load_images("someone/pictures@v2", "all", size=8)
+    assert asked == [("someone/pictures", "v2")]
+    assert torch.equal(images.pixels, load_images(folder, "all", size=8).pixels)
+    load_images("someone/pictures@v2", "all", size=8)
+    assert len(asked) == 1  # the cache needs no network
+
+
+def test_a_local_copy_of_a_hub_set_comes_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder.parent / "mnist").symlink_to(folder)
+    monkeypatch.setenv("VAEKIT_DATA", str(folder.parent))
+    images = load_images("mnist", "all", size=8)
+    assert (images.name, len(images)) == ("mnist", 12)
+
+
+def test_transparency_orientation_and_depth() -> None:
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    assert np.unique(fit(clear, (4, 4), 3)).tolist() == [255]
+    deep = Image.fromarray(np.full((4, 4), 51_400, np.uint16))
+    assert np.unique(fit(deep, (4, 4), 1)).tolist() == [200]
+    palette = Image.new("RGB", (4, 4), (10, 20, 30)).convert("P")
+    assert fit(palette, (2, 2), 3).shape == (3, 2, 2)
+    wide = Image.fromarray(np.tile(np.repeat(np.array([0, 255, 0], np.uint8), 8), (8, 1)))  # white in the middle
+    assert fit(wide, (8, 8), 1).min() == 255
+
+
+@pytest.mark.parametrize("num", [1, 7, 8, 9, 33])
+def test_an_epoch_shows_every_picture_once(num: int) -> None:
+    images = numbered(num)
+    batches = Batches(images, 8, seed=3)
+    epochs = []
+    for _ in range(2):
+        seen = list(batches)
+        assert [len(batch) for batch in seen] == [8] * (num // 8) + ([num % 8] if num % 8 else [])
+        assert len(seen) == len(batches)
+        x, y = torch.cat([b.x for b in seen]), torch.cat([b.y for b in seen])
+        assert torch.equal(x[:, 0, 0, 0].long(), y)
+        assert y.sort().values.tolist() == list(range(num))
+        epochs.append(y.tolist())
+    if num > 7:
+        assert epochs[0] != epochs[1]
+    assert [b.y.tolist() for b in Batches(images, 8, seed=3)] == [b.tolist() for b in torch.tensor(epochs[0]).split(8)]
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3, 5])
+def test_batches_go_on_where_they_were(stop: int) -> None:
+    images = numbered(33)
+
+    def draw(batches: Batches, epochs: int) -> list[torch.Tensor]:
+        return [batch.x for _ in range(epochs) for batch in batches]
+
+    whole = Batches(images, 8, seed=1, transform=draw_binary)
+    expected = draw(whole, 3)
+    first = Batches(images, 8, seed=1, transform=draw_binary)
+    seen = draw(first, 1)
+    for count, batch in enumerate(first):
+        if count == stop:
+            break
+        seen.append(batch.x)
+        state = first.state_dict()
+    if stop == 0:
+        first = Batches(images, 8, seed=1, transform=draw_binary)
+        seen = draw(first, 1)
+        state = first.state_dict()
+    second = Batches(images, 8, seed=77, transform=draw_binary)
+    second.load_state_dict(state)
+    seen += draw(second, 2)
+    assert len(seen) == len(expected)
+    assert all(torch.equal(a, b) for a, b in zip(seen, expected, strict=True))
+
+
+def test_binarisation_draws_with_the_grey_level_as_probability() -> None:
+    levels = torch.tensor([0, 1, 64, 128, 254, 255], dtype=torch.uint8)
+    drawn = draw_binary(levels.expand(200_000, 6).contiguous(), generator(0))
+    assert set(drawn.unique().tolist()) == {0, 255}
+    rate = (drawn == 255).double().mean(0)
+    probability = levels.double() / 255
+    error = (probability * (1 - probability) / 200_000).sqrt()
+    assert ((rate - probability).abs() <= 5 * error).all()  # exactly 0 and 1 at the ends
+
+
+def test_static_binarisation_depends_on_its_seed_alone() -> None:
+    images = numbered(200)
+    a, b, c = binarize(images, seed=0), binarize(images, seed=0), binarize(images, seed=1)
+    assert torch.equal(a.pixels, b.pixels)
+    assert not torch.equal(a.pixels, c.pixels)
+    assert a.is_binary()
+    assert not images.is_binary()
+    assert "seed 0" in a.binary
+
+
+def test_holding_out_is_a_partition_that_the_seed_fixes() -> None:
+    images = numbered(100)
+    rest, held = hold_out(images, 0.2, seed=0, splits=("train", "validation"))
+    assert (len(rest), len(held), rest.split, held.split) == (80, 20, "train", "validation")
+    assert sorted(rest.labels.tolist() + held.labels.tolist()) == list(range(100))
+    assert torch.equal(held.pixels[:, 0, 0, 0].long(), held.labels)
+    again = hold_out(images, 0.2, seed=0, splits=("train", "validation"))[1]
+    other = hold_out(images, 0.2, seed=1, splits=("train", "validation"))[1]
+    assert again.labels.tolist() == held.labels.tolist() != other.labels.tolist()
+    nested, _ = hold_out(rest, 0.5, seed=0, splits=("a", "b"))
+    assert set(nested.labels.tolist()) <= set(rest.labels.tolist())
+    with pytest.raises(DataError, match="one picture"):
+        hold_out(numbered(1), 0.5, seed=0, splits=("a", "b"))
+
+
+def test_cache_entries_say_what_they_hold() -> None:
+    load_images("digits", size=10)
+    entries = [json.loads((e / "meta.json").read_text()) for e in cache_folder().glob("digits-*")]
+    assert all(meta["name"] == "digits" and len(meta["splits"]["train"]["fingerprint"]) == 16 for meta in entries)

@@ -1,0 +1,171 @@
+"""Evaluation: every number against a closed form or an independent computation, whatever the batch size."""
+
+import math
+
+import pytest
+import torch
+
+from tests.oracles import linear_gaussian
+from tests.test_contracts import make_vae, pixels
+from vaekit.data import ImageSet, binarize
+from vaekit.evaluation import estimates
+from vaekit.evaluation.estimates import mean_over_pictures
+from vaekit.evaluation.evaluate import evaluate
+from vaekit.evaluation.latents import active_units
+from vaekit.evaluation.likelihood import CROSS_ENTROPY, elbo_terms, log_likelihood, meaning
+from vaekit.evaluation.reconstruction import psnr, reconstruction_quality, ssim
+
+
+def image_set(num: int = 60, shape: tuple[int, int, int] = (2, 6, 5)) -> ImageSet:
+    return ImageSet(pixels(num, shape))
+
+
+def test_mean_and_standard_error() -> None:
+    estimate = mean_over_pictures(torch.tensor([1.0, 2.0, 3.0, 6.0]), "nats per picture", 7)
+    assert estimate.value == 3.0
+    assert estimate.standard_error == pytest.approx(math.sqrt(14 / 3) / 2)
+    assert estimate.to_data() == {
+        "value": 3.0,
+        "standard_error": estimate.standard_error,
+        "unit": "nats per picture",
+        "num_pictures": 4,
+        "num_samples": 7,
+    }
+
+
+def test_likelihoods_of_a_model_with_a_closed_form() -> None:
+    """Pictures of a linear-Gaussian model: the bound lies below the evidence, and importance sampling reaches it."""
+    oracle = linear_gaussian(num=50, off=0.2)
+    levels = ((oracle.x - oracle.x.min()) / (oracle.x.max() - oracle.x.min()) * 255).round().byte()
+    images = ImageSet(levels)
+    oracle.x.copy_(levels.float() / 255)
+    evidence = oracle.log_evidence().mean().item()
+    elbo = elbo_terms(oracle.model, images, num_samples=500)["elbo"]
+    estimate = log_likelihood(oracle.model, images, num_samples=3000)
+    assert elbo.value < estimate.value < evidence + 0.02
+    assert estimate.value == pytest.approx(evidence, abs=0.03)
+    qz = oracle.model.encode(oracle.x)
+    closed = oracle.elbo(qz.mean, qz.stddev[0], oracle.weight).mean().item()
+    assert elbo.value == pytest.approx(closed, abs=0.05)
+    assert (estimate.num_pictures, estimate.num_samples) == (50, 3000)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 60, 1000])
+def test_what_draws_nothing_does_not_depend_on_the_batch_size(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images = make_vae(), image_set()
+    expected = (active_units(model, images), reconstruction_quality(model, images))
+    monkeypatch.setattr(estimates.batches, "__defaults__", (batch,))
+    found = (active_units(model, images), reconstruction_quality(model, images))
+    assert found[0] == expected[0]
+    for key in ("psnr", "ssim"):
+        assert found[1][key].value == pytest.approx(expected[1][key].value, rel=1e-5)
+        assert found[1][key].num_pictures == 60
+
+
+def test_what_is_drawn_depends_on_the_seed_alone_and_leaves_the_generators_alone() -> None:
+    model, images = make_vae(), image_set()
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    first = elbo_terms(model, images)
+    assert torch.equal(torch.rand(2), expected)
+    assert elbo_terms(model, images) == first != elbo_terms(model, images, seed=1)
+
+
+def test_training_mode_is_put_back() -> None:
+    model, images = make_vae().train(), image_set()
+    evaluate(model, images, num_samples=2)
+    assert model.training
+
+
+def test_elbo_of_a_set_is_the_mean_of_its_pictures() -> None:
+    model, images = make_vae(), image_set()
+    terms = elbo_terms(model, images, num_samples=2000)
+    one = model.elbo(images.pixels, num_samples=2000)
+    assert terms["elbo"].value == pytest.approx(one.mean().item(), abs=0.02)
+    assert terms["elbo"].standard_error == pytest.approx(one.std().item() / 60**0.5, rel=0.05)
+    assert terms["elbo"].value == pytest.approx(-(terms["distortion"].value + terms["rate"].value))
+
+
+def test_active_units_are_those_that_move() -> None:
+    model, images = make_vae(), image_set()
+    with torch.no_grad():
+        model.posterior.mu.weight[1:] = 0
+        model.posterior.mu.weight[0] *= 50
+    assert active_units(model, images) == {"value": 1, "of": 3, "threshold": 0.01, "num_pictures": 60}
+
+
+def test_a_collapsed_model_has_none() -> None:
+    model, images = make_vae(), image_set()
+    with torch.no_grad():
+        for parameter in model.posterior.parameters():
+            parameter.zero_()
+    assert active_units(model, images)["value"] == 0
+    assert elbo_terms(model, images)["rate"].value == 0
+
+
+def test_psnr_is_its_formula() -> None:
+    a, b = torch.rand(5, 3, 9, 7), torch.rand(5, 3, 9, 7)
+    expected = -10 * ((a - b) ** 2).mean((1, 2, 3)).log10()
+    torch.testing.assert_close(psnr(a, b), expected)
+    assert psnr(torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.1)).item() == pytest.approx(20, abs=1e-4)
+
+
+@pytest.mark.parametrize("side", [2, 3, 4, 8, 11, 12, 28])
+def test_ssim_is_one_for_equal_pictures_and_falls_with_noise(side: int) -> None:
+    x = torch.linspace(0, 1, side).outer(torch.linspace(0, 1, side)).expand(4, 1, side, side).contiguous()
+    torch.testing.assert_close(ssim(x, x), torch.ones(4))
+    values = [ssim((x + noise * torch.randn_like(x)).clamp(0, 1), x).mean().item() for noise in (0.01, 0.05, 0.3)]
+    assert 1 > values[0] > values[1] > values[2]
+
+
+def test_ssim_is_the_published_formula() -> None:
+    """A Gaussian window of 11 pixels and sigma 1.5 around each pixel, over mirrored borders, and the mean of all."""
+    a, b = torch.rand(1, 1, 9, 12, dtype=torch.float64), torch.rand(1, 1, 9, 12, dtype=torch.float64)
+    side = torch.arange(-5, 6, dtype=torch.float64)
+    window = torch.exp(-(side**2) / (2 * 1.5**2))
+    weight = (window.outer(window) / window.sum() ** 2).flatten()
+
+    def windows(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.unfold(torch.nn.functional.pad(x, (5, 5, 5, 5), mode="reflect"), 11)[0].T
+
+    wa, wb = windows(a), windows(b)
+    mean_a, mean_b = wa @ weight, wb @ weight
+    var_a, var_b = wa**2 @ weight - mean_a**2, wb**2 @ weight - mean_b**2
+    covariance = (wa * wb) @ weight - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    local = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    local /= (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
+    assert ssim(a, b).item() == pytest.approx(local.mean().item(), rel=1e-6)
+
+
+def test_grey_pixels_are_no_bernoulli_likelihood() -> None:
+    grey, model = image_set(), make_vae(likelihood="bernoulli")
+    assert CROSS_ENTROPY in meaning(model, grey)
+    assert CROSS_ENTROPY in evaluate(model, grey, num_samples=0)["meaning"]
+    binary = evaluate(model, binarize(grey, seed=0), num_samples=0)
+    assert CROSS_ENTROPY not in binary["meaning"]
+    assert binary["data"]["pixels"] == "binarised once with seed 0"
+    assert "density" in meaning(make_vae(likelihood="gaussian"), grey)
+
+
+def test_evaluation_says_what_it_counted() -> None:
+    numbers = evaluate(make_vae(), image_set(), num_samples=13, max_pictures=20)
+    assert numbers["log_likelihood"]["num_pictures"] == 20
+    assert numbers["log_likelihood"]["num_samples"] == 13
+    assert numbers["elbo"]["num_pictures"] == numbers["data"]["num_pictures"] == 60
+    assert "log_likelihood" not in evaluate(make_vae(), image_set(), num_samples=0)
+
+
+def test_conditional_models_are_given_the_labels() -> None:
+    model = make_vae(classes=["a", "b", "c"])
+    images = ImageSet(pixels(9), torch.arange(9) % 3, ("a", "b", "c"))
+    expected = model.elbo(images.pixels, images.labels, num_samples=3000).mean().item()
+    assert elbo_terms(model, images, num_samples=3000)["elbo"].value == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 9), (1, 1, 9), (3, 3, 3)])
+def test_tiny_pictures_can_be_evaluated(shape: tuple[int, int, int]) -> None:
+    numbers = evaluate(make_vae(shape=shape), image_set(5, shape), num_samples=2)
+    assert ("ssim" in numbers) == (min(shape[1:]) >= 2)
+    assert math.isfinite(numbers["psnr"]["value"])

@@ -1,0 +1,132 @@
+"""Laws: likelihoods sum or integrate to one over their support, and their samples fit their densities."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from vaekit.config import build
+from vaekit.distributions import LIKELIHOODS, Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
+from vaekit.units import bits_per_dim, to_grey_levels, to_unit_interval
+
+EVERY = [
+    {"name": "bernoulli"},
+    {"name": "continuous-bernoulli"},
+    {"name": "gaussian", "scale": "shared"},
+    {"name": "gaussian", "scale": "pixel"},
+    {"name": "gaussian", "scale": 0.1},
+]
+
+
+def one_pixel(likelihood: Likelihood, *parameters: float) -> Tensor:
+    """Parameters of one picture of one pixel, as a decoder would give them."""
+    return torch.tensor(parameters).reshape(1, likelihood.num_parameters, 1, 1)
+
+
+@pytest.mark.parametrize("logit", [-80.0, -3.0, 0.0, 0.4, 80.0])
+def test_bernoulli_sums_to_one(logit: float) -> None:
+    px = Bernoulli()(torch.full((1, 1, 2, 2), logit))
+    pictures = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4))).reshape(16, 1, 1, 2, 2)
+    assert px.log_prob(pictures).exp().sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_bernoulli_equals_torch_and_cross_entropy() -> None:
+    logits, x = 5 * torch.randn(6, 2, 3, 4), torch.rand(6, 2, 3, 4)
+    px = Bernoulli()(logits)
+    reference = -torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none").sum((1, 2, 3))
+    torch.testing.assert_close(px.log_prob(x), reference)
+    torch.testing.assert_close(px.mean, logits.sigmoid())
+    torch.testing.assert_close(px.variance, torch.distributions.Bernoulli(logits=logits).variance)
+
+
+@pytest.mark.parametrize("logit", [-30.0, -2.0, -0.01, 0.0, 1e-3, 3.0, 30.0])
+def test_continuous_bernoulli_integrates_to_one(logit: float) -> None:
+    px = ContinuousBernoulli()(one_pixel(ContinuousBernoulli(), logit))
+    x = torch.linspace(0, 1, 20_001).reshape(-1, 1, 1, 1, 1)
+    density = px.log_prob(x).exp().flatten()
+    assert torch.trapezoid(density, x.flatten()).item() == pytest.approx(1, abs=2e-3)
+    mean = torch.trapezoid(density * x.flatten(), x.flatten())
+    assert px.mean.item() == pytest.approx(mean.item(), abs=2e-3)
+
+
+@pytest.mark.parametrize("spec", [s for s in EVERY if s["name"] == "gaussian"])
+def test_gaussian_integrates_to_one(spec: dict[str, object]) -> None:
+    likelihood = build(LIKELIHOODS, spec, place="likelihood")
+    px = likelihood(one_pixel(likelihood, *[0.3, -1.0][: likelihood.num_parameters]))
+    x = torch.linspace(-8, 9, 40_001).reshape(-1, 1, 1, 1, 1)
+    assert torch.trapezoid(px.log_prob(x).exp().flatten(), x.flatten()).item() == pytest.approx(1, abs=1e-4)
+    assert px.mean.item() == pytest.approx(1 / (1 + math.exp(-0.3)), abs=1e-6)
+
+
+@pytest.mark.parametrize("spec", EVERY)
+def test_samples_fit_the_density(spec: dict[str, object]) -> None:
+    likelihood = build(LIKELIHOODS, spec, place="likelihood")
+    px = likelihood(torch.randn(1, likelihood.num_parameters, 1, 1))
+    samples = px.sample(torch.Size([40_000])).flatten().double()
+    assert abs(samples.mean() - px.mean.item()) < 5 * samples.std() / 200
+    squares = (samples - px.mean.item()) ** 2
+    assert abs(squares.mean() - px.variance.item()) < 5 * squares.std() / 200
+
+
+@pytest.mark.parametrize("spec", EVERY)
+def test_log_prob_sums_over_pixels_and_keeps_batch_axes(spec: dict[str, object]) -> None:
+    likelihood = build(LIKELIHOODS, spec, place="likelihood")
+    parameters = torch.randn(2, 3, likelihood.num_parameters * 3, 4, 5)
+    px = likelihood(parameters)
+    x = torch.rand(3, 3, 4, 5)
+    whole = px.log_prob(x)
+    assert px.batch_shape == (2, 3)
+    assert px.event_shape == (3, 4, 5)
+    one = torch.stack([likelihood(parameters[1, b]).log_prob(x[b]) for b in range(3)])
+    torch.testing.assert_close(whole[1], one)
+
+
+@pytest.mark.parametrize("spec", EVERY)
+def test_density_is_bounded_on_its_support(spec: dict[str, object]) -> None:
+    """A constant pixel must not buy an infinite density (a fault of the field's code)."""
+    likelihood = build(LIKELIHOODS, spec, place="likelihood")
+    parameters = one_pixel(likelihood, *[0.0, -1e4][: likelihood.num_parameters])
+    log_px = likelihood(parameters).log_prob(torch.full((1, 1, 1), 0.5))
+    assert torch.isfinite(log_px).all()
+    assert log_px.item() < math.log(255)
+
+
+@pytest.mark.parametrize("spec", EVERY)
+def test_extreme_parameters_stay_finite_with_finite_gradients(spec: dict[str, object]) -> None:
+    likelihood = build(LIKELIHOODS, spec, place="likelihood")
+    parameters = torch.tensor([-1e4, -100.0, 0.0, 100.0, 1e4]).repeat(likelihood.num_parameters)
+    parameters = parameters.reshape(1, likelihood.num_parameters, 1, 5).requires_grad_()
+    for value in (0.0, 1.0):
+        log_px = likelihood(parameters).log_prob(torch.full((1, 1, 5), value)).sum()
+        (gradient,) = torch.autograd.grad(log_px, parameters)
+        assert torch.isfinite(log_px)
+        assert torch.isfinite(gradient).all()
+
+
+def test_learned_scale_is_optimal_at_the_root_mean_squared_error() -> None:
+    likelihood = Gaussian("shared")
+    assert isinstance(likelihood.raw_scale, torch.nn.Parameter)
+    x = torch.rand(50, 1, 4, 4)
+    optimizer = torch.optim.Adam([likelihood.raw_scale], lr=0.05)
+    for _ in range(500):
+        optimizer.zero_grad()
+        loss = -likelihood(torch.zeros(50, 1, 4, 4)).log_prob(x).mean()
+        loss.backward()
+        optimizer.step()
+    rmse = ((x - 0.5) ** 2).mean().sqrt().item()
+    assert likelihood(torch.zeros(1, 1, 1, 1)).stddev.item() == pytest.approx(rmse, rel=1e-3)
+
+
+def test_pixels_go_to_the_unit_interval_and_back() -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    x = to_unit_interval(levels)
+    assert (x[0].item(), x[-1].item()) == (0.0, 1.0)
+    assert torch.equal(to_grey_levels(x), levels)
+    assert Bernoulli().target(levels).tolist() == x.tolist()
+    assert to_grey_levels(torch.tensor([-0.5, 1.5])).tolist() == [0, 255]
+
+
+def test_bits_per_dim_of_uniform_grey_levels_is_eight() -> None:
+    assert bits_per_dim(784 * math.log(1 / 256), 784) == pytest.approx(8)

@@ -1,0 +1,91 @@
+"""Objectives: what they descend, what they log, and that the two never differ in units."""
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal
+
+from vaekit.errors import ConfigError
+from vaekit.objectives import ELBO, IWAE
+from vaekit.schedules import Linear
+from vaekit.terms import LatentTerms, Terms
+
+
+def make_terms(num_samples: int = 3) -> Terms:
+    qz = Independent(Normal(torch.tensor([[0.0, 2.0], [0.1, 1.0]]), torch.tensor([[1.0, 0.5], [0.9, 0.5]])), 1)
+    pz = Independent(Normal(torch.zeros(2, 2), torch.ones(2, 2)), 1)
+    log_px = torch.tensor([[-10.0, -20.0]]).repeat(num_samples, 1) + torch.randn(num_samples, 2)
+    return Terms(log_px, (LatentTerms(qz.rsample(torch.Size([num_samples])), qz, pz),), qz)
+
+
+def test_elbo_is_minus_distortion_minus_rate() -> None:
+    terms = make_terms()
+    loss = ELBO()(terms, 0.0)
+    assert loss.value.item() == pytest.approx(-loss.logs["elbo"].item())
+    assert loss.logs["elbo"].item() == pytest.approx(-(loss.logs["distortion"] + loss.logs["rate"]).item())
+    assert loss.logs["distortion"].item() == pytest.approx(-terms.log_px.mean().item(), rel=1e-6)
+    assert loss.logs["rate"].item() == pytest.approx(terms.latents[0].rate().sum(-1).mean().item())
+
+
+def test_beta_weighs_the_loss_but_not_what_is_logged() -> None:
+    terms = make_terms()
+    plain, weighted = ELBO()(terms, 0.0), ELBO(beta=4.0)(terms, 0.0)
+    assert weighted.value.item() == pytest.approx((plain.logs["distortion"] + 4 * plain.logs["rate"]).item())
+    for key in ("elbo", "rate", "distortion"):
+        assert weighted.logs[key].item() == plain.logs[key].item()
+    assert weighted.logs["beta"].item() == 4
+
+
+def test_beta_follows_its_schedule() -> None:
+    terms, objective = make_terms(), ELBO(beta=Linear(epochs=10))
+    for epoch, beta in ((0.0, 0.0), (5.0, 0.5), (10.0, 1.0), (12.0, 1.0)):
+        loss = objective(terms, epoch)
+        assert loss.logs["beta"].item() == pytest.approx(beta)
+        assert loss.value.item() == pytest.approx((loss.logs["distortion"] + beta * loss.logs["rate"]).item())
+
+
+def test_free_bits_floor_each_latent_over_the_batch_and_stop_its_pull() -> None:
+    mu = torch.tensor([[0.1, 2.0], [0.2, 1.0]], requires_grad=True)
+    qz = Independent(Normal(mu, torch.ones(2, 2)), 1)
+    pz = Independent(Normal(torch.zeros(2, 2), torch.ones(2, 2)), 1)
+    terms = Terms(torch.zeros(1, 2), (LatentTerms(qz.rsample(torch.Size([1])), qz, pz),), qz)
+    loss = ELBO(free_bits=0.5)(terms, 0.0)
+    assert loss.value.item() == pytest.approx(0.5 + (2.0**2 + 1.0**2) / 4)
+    (gradient,) = torch.autograd.grad(loss.value, mu)
+    assert gradient[:, 0].tolist() == [0, 0]
+    assert gradient[:, 1].tolist() == [1.0, 0.5]
+    assert loss.logs["rate"].item() == pytest.approx((0.1**2 + 2**2 + 0.2**2 + 1**2) / 4)
+
+
+def test_capacity_pulls_the_rate_to_its_aim_from_both_sides() -> None:
+    terms = make_terms()
+    rate = terms.rate().mean().item()
+    for aim in (rate - 1, rate + 1):
+        loss = ELBO(beta=10.0, capacity=aim)(terms, 0.0)
+        assert loss.value.item() == pytest.approx(loss.logs["distortion"].item() + 10, rel=1e-4)
+
+
+def test_free_bits_and_capacity_together_are_refused() -> None:
+    with pytest.raises(ConfigError, match="choose one"):
+        ELBO(free_bits=0.1, capacity=3.0)
+
+
+def test_logs_carry_no_gradient() -> None:
+    for objective in (ELBO(), IWAE(3)):
+        loss = objective(make_terms(), 0.0)
+        assert not any(value.requires_grad for value in loss.logs.values())
+
+
+def test_iwae_lies_between_the_mean_and_the_best_weight() -> None:
+    terms = make_terms(5)
+    weights = terms.log_weights()
+    bound = -IWAE(5)(terms, 0.0).value
+    assert weights.mean() < bound < weights.max(0).values.mean()
+
+
+def test_two_layers_add_up() -> None:
+    terms = make_terms()
+    two = Terms(terms.log_px, terms.latents * 2, terms.px)
+    torch.testing.assert_close(two.rate(), 2 * terms.rate())
+    torch.testing.assert_close(two.log_weights(), terms.log_px + 2 * terms.latents[0].log_ratio())
+    loss = ELBO()(two, 0.0)
+    assert loss.value.item() == pytest.approx((terms.distortion() + 2 * terms.rate()).mean().item())

@@ -1,0 +1,45 @@
+"""On real MNIST, where VAEKIT_DATA names a folder that has it: the main job does what it promises."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vaekit.data import load_images
+from vaekit.experiment import run
+from vaekit.recipe import load_recipe
+
+
+@pytest.fixture(autouse=True)
+def all_cores() -> None:
+    """These pictures are large enough for every core to help; the numbers do not depend on it."""
+    torch.set_num_threads(torch.get_num_interop_threads() or 1)
+
+
+def test_mnist_is_the_real_one(data_folder: Path) -> None:
+    train, test = load_images("mnist"), load_images("mnist", "test")
+    assert (len(train), len(test), train.shape) == (60_000, 10_000, (1, 28, 28))
+    assert train.labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert test.pixels.float().mean().item() == pytest.approx(33.79, abs=0.01)
+
+
+def test_one_epoch_of_mnist_mlp(data_folder: Path, tmp_path: Path) -> None:
+    finished = run(load_recipe("mnist-mlp", {"epochs": 1, "evaluation.num_samples": 0}), tmp_path / "run")
+    metrics = finished.metrics
+    assert metrics["elbo"]["num_pictures"] == 10_000
+    assert metrics["meaning"] == "log-probability of binary pixels"
+    assert -120 > metrics["elbo"]["value"] > -145
+
+
+def test_grey_mnist_is_called_what_it_is(data_folder: Path, tmp_path: Path) -> None:
+    overrides = {"epochs": 1, "data.binarize": "none", "evaluation.num_samples": 0, "batch_size": 1000}
+    finished = run(load_recipe("mnist-mlp", overrides), tmp_path / "run")
+    assert "cross-entropy, not a likelihood" in finished.metrics["meaning"]
+
+
+@pytest.mark.parametrize(("name", "shape"), [("fashion-mnist", (1, 28, 28)), ("freyfaces", (1, 28, 20))])
+def test_other_sets_load(data_folder: Path, name: str, shape: tuple[int, int, int]) -> None:
+    images = load_images(name)
+    assert images.shape == shape
+    assert 40 < images.pixels[:500].float().mean() < 180

@@ -1,0 +1,316 @@
+"""Training: a stopped run is the same run, what is kept is the best, and what goes wrong is named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.test_contracts import make_vae
+from vaekit.data import Batches, ImageSet, draw_binary
+from vaekit.errors import Diverged, Interrupted, RunError
+from vaekit.evaluation.likelihood import elbo_terms
+from vaekit.experiment import STATE, Run, load_splits, resume, run, train
+from vaekit.models import build_vae, describe_vae, load_vae
+from vaekit.objectives import ELBO
+from vaekit.recipe import load_recipe
+from vaekit.training import Hooks, Step, Trainer, TrainingConfig, make_accelerator, read_state, write_state
+from vaekit.training.optimizers import adam, constant, plateau, sgd
+
+SETTINGS: dict[str, Any] = {
+    "evaluation.num_samples": 0,
+    "data.binarize": "dynamic",
+    "model.likelihood.name": "bernoulli",
+    "training.ema": 0.9,
+    "training.clip_norm": 5.0,
+    "training.pictures_every": 2,
+    "data.size": 6,
+}
+OPTIMIZERS_AND_SCHEDULERS = [
+    {"optimizer.name": "adam", "scheduler.name": "cosine", "scheduler.warmup": 1},
+    {"optimizer.name": "adamax", "scheduler.name": "plateau", "scheduler.patience": 0},
+    {"optimizer.name": "sgd", "optimizer.momentum": 0.9, "scheduler.name": "constant"},
+]
+
+
+class Quiet:
+    """A view that says nothing and may stop the run after a step."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at = stop_at
+
+    def begin(self, step: int, num_steps: int, steps_per_epoch: int) -> None:
+        pass
+
+    def step(self, step: int, images_seen: int, logs: dict[str, Any], lr: float) -> None:
+        if step == self.stop_at:
+            import signal
+
+            signal.raise_signal(signal.SIGTERM)
+
+    def epoch(self, record: dict[str, Any], epochs: int) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+def without_time(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in ("seconds", "pictures_per_second")}
+
+
+@pytest.mark.parametrize("parts", OPTIMIZERS_AND_SCHEDULERS, ids=lambda parts: parts["optimizer.name"])
+@pytest.mark.parametrize("stop_at", [7, 21, 22, 42], ids=lambda step: f"step {step}")
+def test_a_stopped_run_goes_on_bit_for_bit(
+    parts: dict[str, Any], stop_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """N epochs = k + (N - k), stopped within an epoch or at its end: weights, average, optimizer, numbers and generators."""
+    recipe = load_recipe("digits", SETTINGS | parts | {"epochs": 4})
+    whole = run(recipe, tmp_path / "whole")
+
+    monkeypatch.setattr("vaekit.experiment.view_for", lambda console: Quiet(stop_at))
+    with pytest.raises(Interrupted, match=f"after step {stop_at}; go on with: vae train --resume"):
+        run(recipe, tmp_path / "parts")
+    assert read_state(tmp_path / "parts" / STATE)["progress"]["step"] == stop_at
+    torch.manual_seed(12345)  # what happened to the generators meanwhile must not matter
+    monkeypatch.setattr("vaekit.experiment.view_for", lambda console: Quiet())
+    stopped = resume(tmp_path / "parts", {})
+
+    assert [without_time(r) for r in stopped.history] == [without_time(r) for r in whole.history]
+    assert stopped.metrics["elbo"] == whole.metrics["elbo"]
+    for file in ("model.safetensors", str(STATE)):
+        mine, theirs = load_file(stopped.folder / file), load_file(whole.folder / file)
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+    assert (stopped.folder / "pictures" / "samples.png").read_bytes() == (
+        whole.folder / "pictures" / "samples.png"
+    ).read_bytes()
+
+
+def test_more_epochs_go_on_where_the_run_ended(tmp_path: Path) -> None:
+    settings = SETTINGS | {"scheduler.name": "constant"}
+    whole = run(load_recipe("digits", settings | {"epochs": 3}), tmp_path / "whole")
+    short = run(load_recipe("digits", settings | {"epochs": 1}), tmp_path / "short")
+    longer = resume(short.folder, {"epochs": 3})
+    assert [without_time(r) for r in longer.history] == [without_time(r) for r in whole.history]
+    assert longer.recipe.training.epochs == 3
+
+
+def test_a_killed_run_forgets_nothing_but_what_it_did_not_save(tmp_path: Path) -> None:
+    """A line of history that the checkpoint does not know of is written again, not twice."""
+    finished = run(load_recipe("digits", SETTINGS | {"epochs": 2}), tmp_path / "run")
+    history = finished.history
+    with (finished.folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(history[-1] | {"epoch": 3}) + "\n")
+    (finished.folder / "metrics.json").unlink()
+    assert resume(finished.folder, {}).history == history
+
+
+def test_seeds_make_runs(tmp_path: Path) -> None:
+    recipe = load_recipe("digits", SETTINGS | {"epochs": 1})
+    first, second = run(recipe, tmp_path / "a"), run(recipe, tmp_path / "b")
+    other = run(load_recipe("digits", SETTINGS | {"epochs": 1, "seed": 1}), tmp_path / "c")
+    assert first.metrics["elbo"]["value"] == second.metrics["elbo"]["value"] != other.metrics["elbo"]["value"]
+
+
+def test_the_callers_generators_are_left_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    run(load_recipe("digits", SETTINGS | {"epochs": 1}), tmp_path / "run")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def make_trainer(optimizer: str = "adam", lr: float = 1e-2, **settings: Any) -> Trainer:
+    model = make_vae(shape=(1, 4, 4))
+    images = ImageSet((torch.arange(50) % 2 * 255).byte().reshape(50, 1, 1, 1).expand(50, 1, 4, 4).contiguous())
+    config = TrainingConfig(**({"batch_size": 16, "device": "cpu"} | settings))
+    moved = (adam if optimizer == "adam" else sgd)(list(model.parameters()), lr)
+    batches = Batches(images, config.batch_size, seed=0, transform=draw_binary)
+    return Trainer(
+        model, ELBO(), batches, moved, constant(moved, config.epochs), config, make_accelerator("cpu", config.precision)
+    )
+
+
+def hooks(elbos: list[float], kept: list[Any] | None = None, records: list[Any] | None = None) -> Hooks:
+    values = iter(elbos)
+    return Hooks(
+        validate=lambda model: {"elbo": next(values), "rate": 1.0, "distortion": 0.0},
+        keep_best=lambda model: (kept if kept is not None else []).append(
+            {k: v.clone() for k, v in model.state_dict().items()}
+        ),
+        end_epoch=lambda record, model: (records if records is not None else []).append(record),
+        save=lambda state: None,
+    )
+
+
+def test_patience_ends_training_and_the_best_is_kept() -> None:
+    trainer, kept, records = make_trainer(epochs=20, patience=3), [], []
+    trainer.fit(hooks([-9.0, -5.0, -7.0, -6.0, -5.0, -1.0], kept, records), Quiet())
+    assert len(records) == 5
+    assert len(kept) == 2
+    assert (trainer.progress.best_epoch, trainer.progress.best_elbo) == (2, -5.0)
+    assert [record["best"] for record in records] == [True, True, False, False, False]
+    assert any(not torch.equal(kept[-1][k], v) for k, v in trainer.model.state_dict().items())
+
+
+def test_the_average_is_the_average() -> None:
+    trainer = make_trainer(epochs=3, ema=0.3)
+    weights: list[torch.Tensor] = []
+    average: list[torch.Tensor] = []
+
+    class Watching(Quiet):
+        def step(self, step: int, images_seen: int, logs: dict[str, Any], lr: float) -> None:
+            weights.append(trainer.model.posterior.mu.weight.detach().clone())
+            average.append(trainer.learned.posterior.mu.weight.detach().clone())
+
+    trainer.fit(hooks([-1.0] * 3), Watching())
+    expected = weights[0]
+    for n, (weight, seen) in enumerate(zip(weights, average, strict=True)):
+        decay = min(0.3, (1 + n) / (10 + n)) if n else 0.0
+        expected = decay * expected + (1 - decay) * weight
+        torch.testing.assert_close(seen, expected)
+    assert len(weights) == 12
+
+
+def test_gradients_are_clipped_between_backward_and_step() -> None:
+    """With plain SGD the step is the clipped gradient: its length is lr times the norm asked for."""
+    trainer = make_trainer("sgd", lr=1.0, epochs=1, clip_norm=1e-3)
+    before = [p.detach().clone() for p in trainer.parameters]
+    moved: list[float] = []
+
+    class Watching(Quiet):
+        def step(self, step: int, images_seen: int, logs: dict[str, Any], lr: float) -> None:
+            if step == 1:
+                moved.append(
+                    sum(((p - b) ** 2).sum() for p, b in zip(trainer.parameters, before, strict=True)).sqrt().item()
+                )
+
+    records: list[Any] = []
+    trainer.fit(hooks([-1.0], records=records), Watching())
+    assert moved[0] == pytest.approx(1e-3, rel=1e-3)
+    assert records[0]["grad_norm"] > 0.1  # what is logged is the norm before it was clipped
+
+
+@pytest.mark.parametrize(("where", "what"), [("loss", "loss"), ("gradient", "gradient")])
+def test_what_is_not_finite_stops_the_run_and_names_the_step(where: str, what: str) -> None:
+    trainer = make_trainer(epochs=2)
+
+    class Poison(Quiet):
+        def step(self, step: int, images_seen: int, logs: dict[str, Any], lr: float) -> None:
+            weight = trainer.model.decoder.output.weight
+            if step == 6 and where == "loss":
+                with torch.no_grad():
+                    weight[0, 0] = float("nan")
+            if step == 6 and where == "gradient":
+                weight.register_hook(lambda gradient: gradient * float("inf"))
+
+    with pytest.raises(Diverged, match=rf"the {what} is not finite at step 7 \(epoch 2\)"):
+        trainer.fit(hooks([-1.0, -1.0]), Poison())
+    assert trainer.progress.step == 6
+
+
+def test_diverging_leaves_no_half_written_run(tmp_path: Path) -> None:
+    recipe = load_recipe("digits", {"optimizer": {"name": "sgd", "lr": 1e20}, "epochs": 2})
+    with pytest.raises(Diverged, match="not finite at step"):
+        run(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_and_validation_measure_the_same() -> None:
+    """At equal weights training and validation log one objective (a fault of the field's code)."""
+    model = make_vae(shape=(1, 4, 4))
+    images = ImageSet(torch.randint(0, 2, (400, 1, 4, 4), dtype=torch.uint8) * 255)
+    with torch.no_grad():
+        logs = [Step(model, ELBO())(images.pixels, None, 0.0) for _ in range(50)]
+    valid = elbo_terms(model, images, num_samples=50)
+    for key in ("elbo", "rate", "distortion"):
+        values = torch.stack([log[key] for log in logs]).double()
+        assert values.mean().item() == pytest.approx(valid[key].value, abs=5 * values.std().item() / 50**0.5 + 1e-3)
+
+
+def test_history_is_weighted_by_pictures_not_batches(tmp_path: Path) -> None:
+    """The last, smaller batch counts for what it is (a fault of the field's code)."""
+    trainer, records = make_trainer("sgd", lr=1e-12, epochs=1), []
+    seen: list[tuple[float, int]] = []
+
+    class Watching(Quiet):
+        before = 0
+
+        def step(self, step: int, images_seen: int, logs: dict[str, Any], lr: float) -> None:
+            seen.append((logs["elbo"].item(), images_seen - self.before))
+            self.before = images_seen
+
+    trainer.fit(hooks([-1.0], records=records), Watching())
+    assert [num for _, num in seen] == [16, 16, 16, 2]
+    expected = sum(elbo * num for elbo, num in seen) / 50
+    assert records[0]["train"]["elbo"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_precisions_learn(precision: str) -> None:
+    trainer, records = make_trainer(epochs=30, precision=precision), []
+    trainer.fit(hooks([-1.0] * 30, records=records), Quiet())
+    assert records[-1]["train"]["elbo"] > records[0]["train"]["elbo"] + 3
+    assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+
+
+def test_plateau_is_told_the_validation_elbo() -> None:
+    trainer = make_trainer(epochs=4)
+    trainer.scheduler = plateau(trainer.optimizer.optimizer, 4, factor=0.1, patience=0)
+    records: list[Any] = []
+    trainer.fit(hooks([-5.0, -6.0, -4.0, -7.0], records=records), Quiet())
+    assert [record["lr"] for record in records] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3])
+
+
+def test_state_goes_through_a_file_as_it_is(tmp_path: Path) -> None:
+    state = {
+        "a": {0: {"step": torch.tensor(3.0), "x": torch.randn(2, 3)}, 1: {}},
+        "b": [1, 2.5, None, "text", True, {"inner": torch.zeros(0, dtype=torch.uint8)}],
+        "inf": float("-inf"),
+    }
+    write_state(tmp_path / "deep" / "state.safetensors", state)
+    read = read_state(tmp_path / "deep" / "state.safetensors")
+    assert read["b"][:5] == [1, 2.5, None, "text", True]
+    assert read["inf"] == float("-inf")
+    assert list(read["a"]) == [0, 1]
+    assert torch.equal(read["a"][0]["x"], state["a"][0]["x"])
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["state.safetensors"]
+    (tmp_path / "deep" / "state.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(RunError, match="damaged"):
+        read_state(tmp_path / "deep" / "state.safetensors")
+    with pytest.raises(RunError, match="nothing to resume"):
+        read_state(tmp_path / "nowhere")
+
+
+def test_parts_put_together_by_hand_train_with_their_own_objective(tmp_path: Path) -> None:
+    images = load_splits(load_recipe("digits").data, 0).train
+    model = make_vae(shape=(1, 8, 8))
+    trained = train(model, images, objective=ELBO(beta=2.0, free_bits=0.1), out=tmp_path / "run", epochs=2)
+    assert trained.recipe.objective["beta"]["value"] == 2.0
+    assert describe_vae(trained.model) == describe_vae(model)
+    assert trained.history[-1]["train"]["beta"] == 2.0
+    again = build_vae(describe_vae(load_vae(tmp_path / "run")))
+    assert again.state_dict().keys() == model.state_dict().keys()
+
+
+def test_a_run_of_other_pictures_is_not_resumed(tmp_path: Path) -> None:
+    finished = run(load_recipe("digits", SETTINGS | {"epochs": 1}), tmp_path / "run")
+    environment = json.loads((finished.folder / "environment.json").read_text())
+    environment["data"]["train"] = "something else"
+    (finished.folder / "environment.json").write_text(json.dumps(environment))
+    with pytest.raises(RunError, match="pictures have changed"):
+        resume(finished.folder, {"epochs": 2})
+
+
+def test_a_run_is_read_back(trained: Path) -> None:
+    finished = Run(trained)
+    assert len(finished.history) == 3
+    assert finished.metrics["elbo"]["num_pictures"] == len(finished.images()) == 359
+    best = max(finished.history, key=lambda record: record["valid"]["elbo"])
+    assert finished.metrics["best_epoch"] == best["epoch"]
+    record = finished.history[-1]
+    assert record["valid"]["elbo"] == pytest.approx(-(record["valid"]["distortion"] + record["valid"]["rate"]))
+    assert record["images_seen"] == 3 * 1294
