@@ -12,10 +12,11 @@ from tests.test_contracts import make_vae
 from vaekit.data import Batches, ImageSet, draw_binary
 from vaekit.errors import Diverged, Interrupted, RunError
 from vaekit.evaluation.likelihood import elbo_terms
-from vaekit.experiment import STATE, Run, load_splits, resume, run, train
+from vaekit.experiment import load_splits, resume, run, train
 from vaekit.models import build_vae, describe_vae, load_vae
 from vaekit.objectives import ELBO
 from vaekit.recipe import load_recipe
+from vaekit.runs import STATE, Run
 from vaekit.training import Hooks, Step, Trainer, TrainingConfig, make_accelerator, read_state, write_state
 from vaekit.training.optimizers import adam, constant, plateau, sgd
 
@@ -29,6 +30,7 @@ SETTINGS: dict[str, Any] = {
     "data.size": 6,
 }
 OPTIMIZERS_AND_SCHEDULERS = [
+    {"optimizer.name": "adamw", "model.encoder": {"name": "conv"}, "model.decoder": {"name": "conv", "blocks": [1, 0, 1]}},
     {"optimizer.name": "adam", "scheduler.name": "cosine", "scheduler.warmup": 1},
     {"optimizer.name": "adamax", "scheduler.name": "plateau", "scheduler.patience": 0},
     {"optimizer.name": "sgd", "optimizer.momentum": 0.9, "scheduler.name": "constant"},
@@ -259,7 +261,7 @@ def test_precisions_learn(precision: str) -> None:
 
 def test_plateau_is_told_the_validation_elbo() -> None:
     trainer = make_trainer(epochs=4)
-    trainer.scheduler = plateau(trainer.optimizer.optimizer, 4, factor=0.1, patience=0)
+    trainer.scheduler = plateau(trainer.optimizer, 4, factor=0.1, patience=0)
     records: list[Any] = []
     trainer.fit(hooks([-5.0, -6.0, -4.0, -7.0], records=records), Quiet())
     assert [record["lr"] for record in records] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3])

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from vaekit.data import ImageSet, binarize, load_images
     from vaekit.errors import VaekitError
     from vaekit.evaluation.evaluate import evaluate
-    from vaekit.experiment import Run, load, train
+    from vaekit.experiment import train
     from vaekit.models import VAE
     from vaekit.objectives import ELBO, IWAE
+    from vaekit.runs import Run, load
 
 __version__ = "0.1.0"
 
@@ -26,12 +27,12 @@ _HOMES = {
     "ELBO": "vaekit.objectives",
     "IWAE": "vaekit.objectives",
     "ImageSet": "vaekit.data",
-    "Run": "vaekit.experiment",
+    "Run": "vaekit.runs",
     "VAE": "vaekit.models",
     "VaekitError": "vaekit.errors",
     "binarize": "vaekit.data",
     "evaluate": "vaekit.evaluation.evaluate",
-    "load": "vaekit.experiment",
+    "load": "vaekit.runs",
     "load_images": "vaekit.data",
     "train": "vaekit.experiment",
 }

@@ -124,12 +124,14 @@ def recipes() -> None:
 
     from vaekit.recipe import load_recipe, recipe_names
 
-    table = Table("recipe", "what it is", "needs", "expected on test data", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
     for name in recipe_names():
         recipe = load_recipe(name)
         expected = ", ".join(f"{key} {value:g}" for key, value in recipe.expected.items())
-        table.add_row(name, f"{recipe.title}\n[dim]{recipe.reference}[/dim]", recipe.needs, expected)
-        table.add_row()
+        facts = f"needs {recipe.needs}\nexpect on test pictures: {expected}\n[dim]{recipe.reference}[/dim]\n"
+        table.add_row(name, f"{recipe.title}\n{facts}")
     Console().print(table)
 
 
@@ -152,9 +154,10 @@ def sample(
     """
     import torch
 
-    from vaekit.experiment import example_labels, load
+    from vaekit.experiment import example_labels
     from vaekit.pictures import grid
     from vaekit.randomness import fixed_seed
+    from vaekit.runs import load
 
     model = load(run)
     labels = example_labels(model, num)
@@ -183,8 +186,8 @@ def reconstruct(
 
       vae reconstruct runs/mnist-mlp three.png seven.png -o both.png
     """
-    from vaekit.experiment import load
     from vaekit.pictures import reconstruction_pairs
+    from vaekit.runs import load
 
     model = load(run)
     if images:
@@ -218,8 +221,8 @@ def interpolate(
     """
     import torch
 
-    from vaekit.experiment import load
     from vaekit.pictures import grid
+    from vaekit.runs import load
 
     model = load(run)
     ends, labels = [], []
@@ -260,7 +263,8 @@ def evaluate(
     from rich.console import Console
 
     from vaekit.evaluation.evaluate import evaluate as measure
-    from vaekit.experiment import load, tell
+    from vaekit.experiment import tell
+    from vaekit.runs import load
 
     model, images = load(run), _test_images(run, data)
     numbers = measure(model, images, num_samples=num_samples, max_pictures=max_pictures, seed=seed)
@@ -298,7 +302,7 @@ def _print_plan(experiment: Any, folder: Path, console: Any) -> None:
 
 def _test_images(run: str, data: str | None) -> "ImageSet":
     """Test pictures as the model saw them: the run's own, or others."""
-    from vaekit.experiment import RECIPE, Run, load, load_for, model_folder
+    from vaekit.runs import RECIPE, Run, load, load_for, model_folder
 
     folder = model_folder(run)
     if (folder / RECIPE).is_file():

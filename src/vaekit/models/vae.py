@@ -122,8 +122,7 @@ class VAE(nn.Module):
         context = self._context(labels, len(x))
         qz, pz = self._posterior(x, context), self.prior(len(x), context)
         z = qz.rsample(torch.Size([num_samples]))
-        px = self._likelihood(z, context)
-        return Terms(px.log_prob(self.likelihood.target(x)), (LatentTerms(z, qz, pz),), px)
+        return self._terms(z, qz, pz, self.likelihood.target(x), context)
 
     # What one does with a model: pictures and numbers, without gradients.
 
@@ -206,8 +205,7 @@ class VAE(nn.Module):
             total = torch.full((len(x),), -math.inf, device=x.device)
             for start in range(0, num_samples, chunk):
                 z = qz.sample(torch.Size([min(chunk, num_samples - start)]))
-                log_px = self._likelihood(z, context).log_prob(target)
-                weights = Terms(log_px, (LatentTerms(z, qz, pz),), qz).log_weights()
+                weights = self._terms(z, qz, pz, target, context).log_weights()
                 total = torch.logaddexp(total, weights.logsumexp(0))
             return total - math.log(num_samples)
 
@@ -236,6 +234,10 @@ class VAE(nn.Module):
         parameters = self.decoder(z.flatten(0, -2), context).float()
         px: Distribution = self.likelihood(parameters.unflatten(0, batch))
         return px
+
+    def _terms(self, z: Tensor, qz: Distribution, pz: Distribution, target: Tensor, context: Tensor | None) -> Terms:
+        px = self._likelihood(z, context)
+        return Terms(px.log_prob(target), (LatentTerms(z, qz, pz),), px)
 
     def _mean(self, z: Tensor, context: Tensor | None) -> Tensor:
         return self._likelihood(z, context).mean

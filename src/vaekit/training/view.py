@@ -94,7 +94,7 @@ class LiveView(View):
         self.bar.update(
             self.task,
             completed=step,
-            description=f"epoch {min(step // self.steps_per_epoch + 1, self.num_steps // self.steps_per_epoch)}",
+            description=f"epoch {-(-step // self.steps_per_epoch)}/{self.num_steps // self.steps_per_epoch}",
             terms=f"{_terms(values)}  {_weights(values, lr)}  {speed}",
         )
 

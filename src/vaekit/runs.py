@@ -1,0 +1,123 @@
+"""Run folders and model folders, read back.
+
+A run is a folder::
+
+    runs/NAME/
+      recipe.yaml                      the resolved recipe: running it again gives the same run
+      config.json, model.safetensors   the model of the best validation ELBO, loadable alone
+      metrics.jsonl                    a line an epoch
+      metrics.json                     the final numbers, on the test split
+      environment.json                 versions, device, seed, data fingerprints, command
+      pictures/                        reconstructions, samples, curves; epochs/ holds how they came to be
+      checkpoints/last/                everything that an exact resume needs
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vaekit.data import ImageSet, binarize, load_images
+from vaekit.errors import ModelError, RunError
+from vaekit.models import VAE, load_vae
+from vaekit.models.folder import CONFIG, WEIGHTS
+from vaekit.recipe import Recipe, read_recipe
+
+RECIPE, HISTORY, METRICS, ENVIRONMENT = "recipe.yaml", "metrics.jsonl", "metrics.json", "environment.json"
+STATE = Path("checkpoints") / "last" / "state.safetensors"
+TEST_SEED = 0
+"""The seed with which test pictures are binarised once, the same for every run so that numbers can be compared."""
+
+
+class Run:
+    """A run folder, read.
+
+    Arguments:
+        folder: The folder that ``vae train`` wrote.
+
+    Raises:
+        RunError: If it is none.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / RECIPE).is_file():
+            raise RunError(f"{self.folder}: no {RECIPE} there, so it is no run folder")
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return read_recipe((self.folder / RECIPE).read_text(), str(self.folder / RECIPE), {}, {})
+
+    @property
+    def model(self) -> VAE:
+        """The model of the best validation ELBO, on the CPU."""
+        return load_vae(self.folder)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The epochs so far."""
+        path = self.folder / HISTORY
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The final numbers.
+
+        Raises:
+            RunError: If the run has not come to its end.
+        """
+        path = self.folder / METRICS
+        if not path.exists():
+            raise RunError(f"{path}: not there yet; go on with vae train --resume {self.folder}")
+        metrics: dict[str, Any] = json.loads(path.read_text())
+        return metrics
+
+    def images(self, source: str | None = None, split: str = "test") -> ImageSet:
+        """Loads pictures as the model saw them: fitted to its shape, and binarised if it was trained so.
+
+        Arguments:
+            source: Where they come from; by default where the run's own came from.
+            split: Which of them.
+        """
+        data = self.recipe.data
+        images = load_for(load_vae(self.folder), source or data.name, split)
+        return images if data.binarize == "none" else binarize(images, seed=TEST_SEED)
+
+
+def load(path: str | Path, revision: str | None = None) -> VAE:
+    """Loads a model from a run folder, a model folder, or the Hugging Face Hub; nothing is executed or unpickled.
+
+    Raises:
+        ModelError: If there is none, or it is damaged.
+    """
+    return load_vae(model_folder(path, revision))
+
+
+def model_folder(path: str | Path, revision: str | None = None) -> Path:
+    """Returns the folder that a run folder, a model folder or a hub id means, downloading the latter.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        return folder
+    if str(path).count("/") != 1 or str(path).startswith((".", "/", "~")):
+        raise ModelError(f"{path}: no such run or model folder")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        allowed = [CONFIG, WEIGHTS, RECIPE]
+        return Path(snapshot_download(str(path), revision=revision, allow_patterns=allowed, etag_timeout=5.0))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ModelError(
+            f"{path}: no such folder, and no model on the Hugging Face Hub that can be had ({reason})"
+        ) from None
+
+
+def load_for(model: VAE, source: str | Path, split: str = "all") -> ImageSet:
+    """Loads pictures fitted to a model's shape."""
+    channels, height, width = model.shape
+    return load_images(source, split, size=(height, width), channels=channels)
