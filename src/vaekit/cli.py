@@ -246,10 +246,8 @@ def evaluate(
     run: RunFolder,
     num_samples: Annotated[
         int, typer.Option(help="K of the importance-weighted estimate of log p(x); 0: none.", min=0)
-    ] = 1000,
-    max_pictures: Annotated[
-        int | None, typer.Option(help="How many pictures it is made for; all by default.", min=1)
-    ] = None,
+    ] = 100,
+    max_pictures: Annotated[int, typer.Option(help="How many pictures it is made for; 0: all.", min=0)] = 1000,
     data: Data = None,
     seed: Seed = 0,
     output: Output = None,
@@ -258,7 +256,7 @@ def evaluate(
 
     [bold]Example[/bold]
 
-      vae evaluate runs/mnist-mlp --num-samples 5000 --max-pictures 1000
+      vae evaluate runs/mnist-mlp --num-samples 5000 --max-pictures 0
     """
     from rich.console import Console
 
@@ -267,7 +265,7 @@ def evaluate(
     from vaekit.runs import load
 
     model, images = load(run), _test_images(run, data)
-    numbers = measure(model, images, num_samples=num_samples, max_pictures=max_pictures, seed=seed)
+    numbers = measure(model, images, num_samples=num_samples, max_pictures=max_pictures or None, seed=seed)
     console = Console()
     tell(numbers, console)
     _write_json(numbers, output, run, "evaluation.json")

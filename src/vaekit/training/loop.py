@@ -195,7 +195,7 @@ class Trainer:
             Diverged: If it is not finite; the weights are as they were before the step.
         """
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = get_total_norm(gradients)
+        norm = get_total_norm(gradients, foreach=True)
         if not bool((norm + loss.detach()).isfinite()):
             what = "loss" if not bool(loss.isfinite()) else "gradient"
             raise Diverged(
