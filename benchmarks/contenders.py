@@ -29,7 +29,7 @@ from vaekit.training import Hooks
 from vaekit.training.view import PlainView
 
 PIXELS, HIDDEN, LATENTS = 28 * 28, 512, 20
-BATCH_SIZE, LEARNING_RATE = 128, 1e-3
+BATCH_SIZE, LEARNING_RATE = 128, 2e-3
 
 
 @dataclass(frozen=True)

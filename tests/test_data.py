@@ -63,7 +63,6 @@ def test_the_cache_is_used_and_maps_the_same_pictures(monkeypatch: pytest.Monkey
     again = load_images("digits")
     assert torch.equal(first.pixels, again.pixels)
     assert first.fingerprint == again.fingerprint != ""
-    assert not list(cache_folder().glob(".filling-*"))
 
 
 def test_writing_to_mapped_pictures_leaves_the_cache_alone() -> None:
@@ -102,10 +101,10 @@ def test_a_changed_folder_is_decoded_again(folder: Path) -> None:
 def test_a_damaged_picture_is_named_and_no_cache_is_left(folder: Path) -> None:
     whole = (folder / "red" / "3.png").read_bytes()
     (folder / "red" / "3.png").write_bytes(whole[: len(whole) // 2])
-    entries = set(cache_folder().iterdir())
-    with pytest.raises(DataError, match=r"picture \d+: "):
+    entries = set(cache_folder().glob("pictures-*"))
+    with pytest.raises(DataError, match=r"3.png, pictures train, picture \d+: not a picture that can be read"):
         load_images(folder, size=8)
-    assert set(cache_folder().iterdir()) == entries
+    assert set(cache_folder().glob("pictures-*")) == entries
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
@@ -142,21 +141,29 @@ def test_arrays_in_python() -> None:
         load_images(array[:, :, 0])
 
 
-def test_a_hub_id_goes_through_a_snapshot(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("online", [True, False])
+def test_a_hub_id_goes_through_a_snapshot(online: bool, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Online it is downloaded, offline an earlier download is found; the cache needs neither."""
     asked: list[tuple[str, str | None]] = []
 
-    def snapshot(repo: str, *, repo_type: str, revision: str | None, etag_timeout: float) -> str:
+    def snapshot(repo: str, *, repo_type: str, revision: str | None, local_files_only: bool) -> str:
         assert repo_type == "dataset"
-        assert etag_timeout <= 5
+        assert local_files_only == (not online)
         asked.append((repo, revision))
         return str(folder)
 
+    def probe(self: object, repo: str, *, repo_type: str, revision: str | None, timeout: float) -> None:
+        assert timeout <= 5
+        if not online:
+            raise OSError("no route to host")
+
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", probe)
     monkeypatch.delenv("VAEKIT_DATA", raising=False)
-    images = load_images("someone/pictures@v2", "all", size=8)
-    assert asked == [("someone/pictures", "v2")]
+    images = load_images(f"someone/pictures-{online}@v2", "all", size=8)
+    assert asked == [(f"someone/pictures-{online}", "v2")]
     assert torch.equal(images.pixels, load_images(folder, "all", size=8).pixels)
-    load_images("someone/pictures@v2", "all", size=8)
+    load_images(f"someone/pictures-{online}@v2", "all", size=8)
     assert len(asked) == 1  # the cache needs no network
 
 

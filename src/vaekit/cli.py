@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vaekit.errors import DataError, Interrupted, ModelError, VaekitError
+from vaekit.errors import ConfigError, DataError, Interrupted, ModelError, VaekitError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from vaekit.data import ImageSet
     from vaekit.models import VAE
+
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""What click, or the copy of it that typer brings, raises for a command line that it cannot read."""
 
 app = typer.Typer(
     name="vae",
@@ -31,7 +34,7 @@ app = typer.Typer(
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write.", show_default=False)]
-Seed = Annotated[int, typer.Option(help="The seed of what is drawn.")]
+Seed = Annotated[int, typer.Option(help="The seed of what is drawn.", min=0, max=2**63 - 1)]
 Label = Annotated[list[str] | None, typer.Option(help="The class of what is drawn, by name or number; may be repeated.")]
 Data = Annotated[str | None, typer.Option(help="Other pictures than the run's own: a name, folder, array or hub id.")]
 
@@ -51,7 +54,9 @@ def root(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a YAML file. 'vae recipes' lists them.")] = "digits",
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe's name, or a YAML file; digits by default. 'vae recipes' lists them.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Other pictures: a name, folder, .npy or .npz file, or hub id.")] = None,
     epochs: Annotated[int | None, typer.Option(help="How often to go through the pictures.")] = None,
     latent_dim: Annotated[int | None, typer.Option(help="How many latents.")] = None,
@@ -84,7 +89,7 @@ def train(
 
     from vaekit.experiment import prepare, run
     from vaekit.experiment import resume as go_on
-    from vaekit.recipe import load_recipe, parse_overrides
+    from vaekit.recipe import DEFAULT, load_recipe, parse_overrides
 
     shorthands = {
         "data": data,
@@ -101,9 +106,12 @@ def train(
     overrides = {key: value for key, value in shorthands.items() if value is not None} | parse_overrides(change or [])
     console = Console()
     if resume is not None:
-        go_on(resume, overrides, console)
+        ignored = {"the recipe": recipe, "--out": out, "--force": force or None}
+        if given := [name for name, value in ignored.items() if value is not None]:
+            raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}")
+        go_on(resume, overrides, console, dry_run=dry_run)
         return
-    loaded = load_recipe(recipe, overrides)
+    loaded = load_recipe(recipe or DEFAULT, overrides)
     folder = out or Path("runs") / loaded.name
     if dry_run:
         _print_plan(prepare(loaded), folder, console)
@@ -196,6 +204,7 @@ def reconstruct(
     else:
         found = _test_images(run, data).first(num)
         shown, labels = found.pixels, (found.labels if model.condition is not None else None)
+        labels = _labels(model, label, len(shown)) if label else labels
     _save(reconstruction_pairs(shown, model.reconstruct(shown, labels)), output, run, "reconstructions.png")
 
 
@@ -232,7 +241,7 @@ def interpolate(
             if int(end) >= len(found):
                 raise DataError(f"{end}: there are {len(found)} test pictures, numbered from 0")
             ends.append(found.pixels[int(end)])
-            labels.append(int(found.labels[int(end)]) if found.labels is not None else 0)
+            labels += [] if found.labels is None else [int(found.labels[int(end)])]
         else:
             ends.append(_pictures(model, [Path(end)])[0])
     chosen = _labels(model, label, 2) if label or len(labels) < 2 else torch.tensor(labels)
@@ -264,26 +273,43 @@ def evaluate(
     from vaekit.experiment import tell
     from vaekit.runs import load
 
+    path = _place(output, run, "evaluation.json", "")
     model, images = load(run), _test_images(run, data)
     numbers = measure(model, images, num_samples=num_samples, max_pictures=max_pictures or None, seed=seed)
     console = Console()
     tell(numbers, console)
-    _write_json(numbers, output, run, "evaluation.json")
+    _write_json(numbers, path)
 
 
 def main() -> None:
     """Runs the command; a user's mistake is one line and exit code 2, an interrupted training exit code 130."""
+    debug = "--debug" in sys.argv
     try:
-        app()
+        if len(sys.argv) == 1:
+            sys.argv.append("--help")
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except UsageError as error:
+        if debug:
+            raise
+        message = " ".join(str(getattr(error, "format_message", str)()).split())
+        print(f"vae: {message} (vae --help, vae COMMAND --help)", file=sys.stderr)
+        sys.exit(2)
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(130)
     except VaekitError as error:
-        if "--debug" in sys.argv:
+        if debug:
             raise
         print(f"vae: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (RuntimeError, MemoryError) as error:  # torch raises a bare RuntimeError
+        lacking = ("can't allocate memory", "not enough memory", "out of memory")
+        if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in lacking)):
+            raise
+        print("vae: there is not enough memory for this; ask for fewer pictures or a smaller model", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
 
 
@@ -295,7 +321,8 @@ def _print_plan(experiment: Any, folder: Path, console: Any) -> None:
     from vaekit.experiment import announce
 
     announce(experiment, folder, console)
-    console.print(yaml.safe_dump(to_data(experiment.recipe), sort_keys=False), highlight=False)
+    text = yaml.safe_dump(to_data(experiment.recipe), sort_keys=False, allow_unicode=True)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _test_images(run: str, data: str | None) -> "ImageSet":
@@ -343,13 +370,13 @@ def _labels(model: "VAE", names: list[str] | None, num: int | None = None) -> An
     return labels if num is None else labels.expand(num)
 
 
-def _place(output: Path | None, run: str, name: str) -> Path:
-    """Where to write: where ``-o`` says, else among the run's pictures, else here."""
+def _place(output: Path | None, run: str, name: str, part: str = "pictures") -> Path:
+    """Where to write: where ``-o`` says, else in a part of the run's folder, else here."""
     if output is not None:
         if not output.parent.is_dir():
             raise DataError(f"{output}: the folder {output.parent} does not exist")
         return output
-    folder = Path(run) / "pictures"
+    folder = Path(run) / part
     return folder / name if folder.is_dir() else Path(name)
 
 
@@ -362,10 +389,9 @@ def _save(picture: "Image.Image", output: Path | None, run: str, name: str) -> N
     print(path)
 
 
-def _write_json(numbers: dict[str, Any], output: Path | None, run: str, name: str) -> None:
+def _write_json(numbers: dict[str, Any], path: Path) -> None:
     import json
 
-    path = output or (Path(run) / name if Path(run).is_dir() else Path(name))
     try:
         path.write_text(json.dumps(numbers, indent=2) + "\n")
     except OSError as error:

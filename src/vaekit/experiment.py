@@ -102,7 +102,8 @@ def train(
             raise DataError("a model put together by hand learns from pictures: train(model, images)")
         recipe = recipe_of(what, given.name, overrides, spec)
         return run(recipe, Path(out or f"runs/{recipe.name}"), force=force, model=what, images=given, test=test)
-    recipe = load_recipe(what, overrides | ({} if spec is None else {"objective": spec}))
+    named = {} if given is None else {"data": given.name}
+    recipe = load_recipe(what, named | overrides | ({} if spec is None else {"objective": spec}))
     return run(recipe, Path(out or f"runs/{recipe.name}"), force=force, images=given, test=test)
 
 
@@ -219,7 +220,7 @@ def run(
         return _carry_out(experiment, folder, console)
 
 
-def resume(folder: Path, overrides: Mapping[str, Any], console: Console | None = None) -> Run:
+def resume(folder: Path, overrides: Mapping[str, Any], console: Console | None = None, *, dry_run: bool = False) -> Run:
     """Goes on with a run where it stopped; on the CPU the result is that of a run that never did, bit for bit.
 
     Raises:
@@ -234,13 +235,15 @@ def resume(folder: Path, overrides: Mapping[str, Any], console: Console | None =
     state = read_state(folder / STATE)
     with fixed_seed(recipe.training.seed):
         experiment = prepare(recipe)
-        known = json.loads((folder / ENVIRONMENT).read_text())["data"]
-        if known != _fingerprints(experiment.splits):
+        if _known(folder) != _fingerprints(experiment.splits):
             raise RunError(f"{recipe.data.name}: the pictures have changed since the run began, so it cannot be resumed")
         experiment.trainer.load_state_dict(state)
         progress = experiment.trainer.progress
         if experiment.trainer.finished and (folder / METRICS).exists():
             raise RunError(f"{folder}: finished after {progress.epoch} epochs; give more with --epochs to go on")
+        if dry_run:
+            announce(experiment, folder, console)
+            return Run(folder)
         (folder / METRICS).unlink(missing_ok=True)
         write_recipe(recipe, folder / RECIPE)
         history = folder / HISTORY
@@ -306,14 +309,22 @@ def _carry_out(experiment: Experiment, folder: Path, console: Console) -> Run:
     )
     try:
         trainer.fit(hooks, view_for(console))
+        if not trainer.progress.best_epoch:
+            raise Diverged(
+                f"the validation ELBO is not finite in any epoch up to epoch {trainer.progress.epoch}; "
+                "lower the learning rate (--lr) or clip the gradient (--set training.clip_norm=1)"
+            )
     except Interrupted as stopped:
         raise Interrupted(f"{stopped}; go on with: vae train --resume {folder}") from None
     except Diverged as error:
-        if not (folder / STATE).exists():
+        if not trainer.progress.best_epoch:
             shutil.rmtree(folder)
             raise
         raise Diverged(f"{error}; {folder} keeps the last good epoch, {trainer.progress.epoch}") from None
-    return _finish(experiment, folder, console)
+    try:
+        return _finish(experiment, folder, console)
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped after the last epoch; for its numbers: vae train --resume {folder}") from None
 
 
 def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
@@ -334,8 +345,8 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
     draw(model, test.first(NUM_SHOWN), folder, Run(folder).history, recipe.name)
     _write_json(folder / METRICS, metrics)
     tell(metrics, console)
-    console.print(f"pictures  {folder / 'pictures'}", highlight=False, soft_wrap=True)
-    console.print(f"numbers   {folder / METRICS}", highlight=False, soft_wrap=True)
+    console.print(f"pictures  {folder / 'pictures'}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"numbers   {folder / METRICS}", highlight=False, markup=False, soft_wrap=True)
     return Run(folder)
 
 
@@ -360,6 +371,7 @@ def tell(metrics: Mapping[str, Any], console: Console) -> None:
     console.print(
         f"\n{data['num_pictures']:,} {data['split']} pictures of {data['name']}, {data['pixels']}: {metrics['meaning']}",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
     names = {
@@ -374,10 +386,13 @@ def tell(metrics: Mapping[str, Any], console: Console) -> None:
         if number := metrics.get(key):
             where = ""
             if key == "log_likelihood":
-                where = f"  (IW-{number['num_samples']}, {number['num_pictures']:,} pictures)"
+                where = f"  (IW-{number['num_samples']}, first {number['num_pictures']:,} pictures)"
             digits = 3 if key == "ssim" else 2
-            value, error = f"{number['value']:.{digits}f}", f"{number['standard_error']:.{digits}f}"
-            console.print(f"{name:<14}{value:>10} ± {error:<6} {number['unit']}{where}", highlight=False, soft_wrap=True)
+            value = f"{number['value']:.{digits}f}"
+            error = f"{number['standard_error']:.{digits}f}" if "standard_error" in number else "?"
+            console.print(
+                f"{name:<14}{value:>10} ± {error:<6} {number['unit']}{where}", highlight=False, markup=False, soft_wrap=True
+            )
     active = metrics["active_units"]
     console.print(f"{'active latents':<14}{active['value']:>10} of {active['of']}", highlight=False)
 
@@ -392,6 +407,7 @@ def announce(experiment: Experiment, folder: Path, console: Console) -> None:
         f"{num_parameters(experiment.model):,} parameters; {len(trainer.batches):,} steps an epoch "
         f"on {trainer.accelerator.device}; {folder}",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
 
@@ -400,19 +416,28 @@ def _refuse_existing(folder: Path, force: bool) -> None:
     """Raises unless the folder is free, or a run that may be replaced."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / RECIPE).is_file():
+    if not ((folder / RECIPE).is_file() and (folder / ENVIRONMENT).is_file()):
         raise RunError(f"{folder}: exists and is no run folder; choose another with --out")
     if not force:
         raise RunError(f"{folder}: exists; --force replaces it, --out chooses another, vae train --resume {folder} goes on")
 
 
 def _replace(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():  # not the folder itself, which may be a link or where one stands
+            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
     except OSError as error:
         raise RunError(f"{folder}: cannot be made ({error.strerror})") from None
+
+
+def _known(folder: Path) -> Any:
+    """The fingerprints of the pictures that a run began with."""
+    path = folder / ENVIRONMENT
+    try:
+        return json.loads(path.read_text())["data"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: cannot be read ({error}), so the run cannot be resumed") from None
 
 
 def _fingerprints(splits: Splits) -> dict[str, str]:

@@ -6,6 +6,7 @@ model, objective, optimizer, scheduler, training and evaluation. Sections with f
 and the nearest valid name before anything is done.
 """
 
+import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -166,10 +167,14 @@ def read_recipe(text: str, place: str, defaults: Mapping[str, Any], overrides: M
     """
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{place}: not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{place}: a recipe is a mapping with the keys {', '.join(Recipe.model_fields)}")
+    try:
+        json.dumps(data, default=str, skipkeys=True)
+    except ValueError:
+        raise ConfigError(f"{place}: holds itself (an alias inside its own anchor)") from None
     return complete({**defaults, **data}, overrides)
 
 
@@ -196,8 +201,15 @@ def complete(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         ConfigError: If anything is wrong.
     """
     changed = to_data(data)
-    for key, value in overrides.items():
-        _override(changed, SHORTHANDS.get(key, key), value)
+    for place in PARTS:
+        *parents, key = place.split(".")
+        default = Recipe.model_fields[key].default if not parents else ModelSection.model_fields[key].default
+        section = changed if not parents else changed.get(parents[0])
+        if isinstance(section, dict) and isinstance(default, dict):
+            section.setdefault(key, dict(default))
+    places = {SHORTHANDS.get(key, key): value for key, value in overrides.items()}
+    for place, value in sorted(places.items(), key=lambda item: not item[0].endswith("name")):  # a name resets its part
+        _override(changed, place, value)
     whole = to_data(validate(Recipe, changed, ""))
     for place, (table, wired) in PARTS.items():
         *parents, key = place.split(".")

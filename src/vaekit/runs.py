@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.data import ImageSet, binarize, load_images
-from vaekit.errors import ModelError, RunError
+from vaekit.data.sources import download
+from vaekit.errors import ConfigError, ModelError, RunError
 from vaekit.models import VAE, load_vae
 from vaekit.models.folder import CONFIG, WEIGHTS
 from vaekit.recipe import Recipe, read_recipe
@@ -46,7 +47,11 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The resolved recipe."""
-        return read_recipe((self.folder / RECIPE).read_text(), str(self.folder / RECIPE), {}, {})
+        path = self.folder / RECIPE
+        try:
+            return read_recipe(path.read_text(), str(path), {}, {})
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read ({error})") from None
 
     @property
     def model(self) -> VAE:
@@ -104,12 +109,10 @@ def model_folder(path: str | Path, revision: str | None = None) -> Path:
         return folder
     if str(path).count("/") != 1 or str(path).startswith((".", "/", "~")):
         raise ModelError(f"{path}: no such run or model folder")
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        allowed = [CONFIG, WEIGHTS, RECIPE]
-        return Path(snapshot_download(str(path), revision=revision, allow_patterns=allowed, etag_timeout=5.0))
+        return download(str(path), "model", revision, [CONFIG, WEIGHTS, RECIPE])
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ModelError(

@@ -32,13 +32,15 @@ def open_picture(encoded: Encoded, what: str) -> Image.Image:
     Raises:
         DataError: If it is none that Pillow can read, or too large to be one.
     """
+    what = f"{encoded}, {what}" if isinstance(encoded, Path) and str(encoded) != what else what
     try:
         if isinstance(encoded, np.ndarray):
             return Image.fromarray(encoded)
         data = encoded.read_bytes() if isinstance(encoded, Path) else encoded
         return ImageOps.exif_transpose(Image.open(BytesIO(data)))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{what}: not a picture that can be read ({error})") from None
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # which would only name a buffer
+        raise DataError(f"{what}: not a picture that can be read{reason}") from None
 
 
 def fit(picture: Image.Image, size: tuple[int, int], channels: int) -> Pixels:

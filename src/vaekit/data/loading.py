@@ -57,8 +57,18 @@ def load_images(
     found = resolve(source)
     entry = cache_folder() / f"{_slug(found.name)}-{_key(found, size, channels)}"
     if not (entry / "meta.json").exists():
+        try:
+            entry.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"{entry.parent}: the cache cannot be written ({error.strerror}); set VAEKIT_CACHE to a folder that can"
+            ) from None
         _fill(entry, found, size, channels)
-    return _select(_read(entry), split)
+    try:
+        splits = _read(entry)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{entry}: a damaged cache entry ({error}); remove it, and it will be made again") from None
+    return _select(splits, split)
 
 
 def cache_folder() -> Path:
@@ -83,7 +93,6 @@ def _select(splits: dict[str, ImageSet], split: str) -> ImageSet:
 
 def _fill(entry: Path, source: Source, size: tuple[int, int] | None, channels: int | None) -> None:
     """Decodes a source into a new cache entry, which gets its name last."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".filling-") as temporary:
         scratch, filling = Path(temporary) / "scratch", Path(temporary) / "entry"
         scratch.mkdir()

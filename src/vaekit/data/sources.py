@@ -6,11 +6,13 @@ a hub repository, a copy of one on disk and a folder of pictures are one path.
 """
 
 import os
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,9 +113,13 @@ class ArrayFile(Source):
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Returns the arrays; nothing is ever unpickled."""
         try:
-            loaded = np.load(self.path, allow_pickle=False, mmap_mode="r" if self.path.suffix == ".npy" else None)
-            arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
-        except (OSError, ValueError, EOFError) as error:
+            if self.path.suffix == ".npy":
+                arrays = {"images": np.load(self.path, allow_pickle=False, mmap_mode="r")}
+            else:
+                with self.path.open("rb") as file:  # np.load itself leaves a damaged archive open
+                    loaded = np.load(file, allow_pickle=False)
+                    arrays = {key: loaded[key] for key in loaded.files}
+        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
             raise DataError(f"{self.path}: not a NumPy array that can be read safely ({error})") from None
         splits = {}
         for key, array in arrays.items():
@@ -179,11 +185,10 @@ class Hub(Source):
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Downloads the repository, or finds an earlier download of it, and reads its folder."""
-        from huggingface_hub import snapshot_download  # heavy, and only needed for a download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
         try:
-            folder = snapshot_download(self.repo, repo_type="dataset", revision=self.revision, etag_timeout=HUB_TIMEOUT)
+            folder = download(self.repo, "dataset", self.revision)
         except LocalEntryNotFoundError:
             raise DataError(
                 f"{self.name}: the Hugging Face Hub cannot be reached and {self.repo} was never downloaded here; connect "
@@ -193,7 +198,27 @@ class Hub(Source):
             raise DataError(f"{self.repo}: no such data set on the Hugging Face Hub, or it is private") from None
         except (HfHubHTTPError, OSError, ValueError) as error:
             raise DataError(f"{self.repo}: could not be downloaded ({' '.join(str(error).split())[:160]})") from None
-        return Folder(Path(folder), self.name).read(scratch)
+        return Folder(folder, self.name).read(scratch)
+
+
+def download(repo: str, kind: str, revision: str | None, patterns: list[str] | None = None) -> Path:
+    """Downloads a repository, or finds an earlier download of it where the hub does not answer in time.
+
+    Raises:
+        Exception: Those of ``huggingface_hub.snapshot_download``.
+    """
+    from huggingface_hub import HfApi, snapshot_download  # heavy, and only needed for a download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:  # snapshot_download itself would wait for ever
+        HfApi().repo_info(repo, repo_type=kind, revision=revision, timeout=HUB_TIMEOUT)
+        silent = False
+    except HfHubHTTPError:
+        silent = False  # the hub answers, and snapshot_download says what
+    except Exception:  # whatever the HTTP library raises
+        silent = True
+    options: dict[str, Any] = {"allow_patterns": patterns} if patterns else {}
+    return Path(snapshot_download(repo, repo_type=kind, revision=revision, local_files_only=silent, **options))
 
 
 def resolve(name: str | Path) -> Source:

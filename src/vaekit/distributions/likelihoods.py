@@ -195,7 +195,7 @@ class ContinuousBernoulli(Likelihood):
         return ContinuousBernoulliPixels(parameters)
 
 
-Scale = Literal["shared", "pixel"] | Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["shared", "pixel"]
 
 
 class Gaussian(Likelihood):

@@ -30,7 +30,7 @@ class Estimate:
     """
 
     value: float
-    standard_error: float
+    standard_error: float | None
     unit: str
     num_pictures: int
     num_samples: int | None = None
@@ -43,7 +43,7 @@ class Estimate:
 def mean_over_pictures(values: Tensor, unit: str, num_samples: int | None = None) -> Estimate:
     """Returns the mean of a number for each picture, of shape (N), with its standard error."""
     values = values.double()
-    error = float(values.std() / len(values) ** 0.5) if len(values) > 1 else float("nan")
+    error = float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
     return Estimate(float(values.mean()), error, unit, len(values), num_samples)
 
 

@@ -113,7 +113,11 @@ def load_vae(folder: Path) -> VAE:
         ModelError: If a file is missing, cut short, or the two do not belong together.
     """
     text, data = _read_config(folder / CONFIG)
-    model = build_vae(validate(VAEConfig, data, str(folder / CONFIG)), str(folder / CONFIG))
+    try:
+        model = build_vae(validate(VAEConfig, data, str(folder / CONFIG)), str(folder / CONFIG))
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # what torch raises for sizes that no machine has
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{folder / CONFIG}: the model that it describes cannot be built ({reason})") from None
     path = folder / WEIGHTS
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -138,7 +142,7 @@ def _read_config(path: Path) -> tuple[str, Any]:
         return text, json.loads(text)
     except FileNotFoundError:
         raise ModelError(f"{path.parent}: no {CONFIG} there, so it is no model folder") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not a configuration that can be read ({error})") from None
 
 

@@ -27,8 +27,8 @@ from vaekit.networks import Decoder, Encoder, Shape
 from vaekit.terms import LatentTerms, Terms
 from vaekit.units import to_unit_interval
 
-CHUNK_NUMBERS = 2**24
-"""How many numbers a map over pictures may have before an estimate is made in chunks: 64 MB of float32."""
+CHUNK_NUMBERS = 2**21
+"""How many pixels an estimate decodes at a time: 8 MB of float32, and a convolutional decoder's maps some ten times that."""
 
 
 class VAE(nn.Module):

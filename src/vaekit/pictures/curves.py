@@ -29,12 +29,15 @@ def learning_curves(records: Sequence[dict[str, Any]], title: str) -> Figure:
     _zoom(elbo, records)
     elbo.legend(frameon=False)
     _line(weight, records, [r["train"].get("beta") for r in records], TRAIN, "train")
-    weight.set_title("KL weight, mean over the epoch")
+    weight.set_title("KL weight")
     _line(lr, records, [r["lr"] for r in records], TRAIN, "train")
     lr.set_title("learning rate")
-    lr.set_yscale("log")
+    if any(r["lr"] > 0 for r in records):
+        lr.set_yscale("log")
+    for axes in (weight, norm):
+        axes.set_ylabel("mean over the epoch")
     _line(norm, records, [r["grad_norm"] for r in records], TRAIN, "train")
-    norm.set_title("gradient norm, mean over the epoch")
+    norm.set_title("gradient norm")
     for axes in (weight, lr, norm):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaekit.units import to_grey_levels
 
-TARGET_WIDTH = 720
+TARGET_WIDTH = 900
 """How wide a grid of small pictures becomes, about, in pixels."""
 
 PAPER = 255
