@@ -9,7 +9,7 @@ import torch
 
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, Bernoulli, DiagonalGaussian, Gaussian, StandardNormal
 from vaekit.errors import ConfigError, ModelError
-from vaekit.models import VAE, VAEConfig, build_vae, describe_vae, load_vae, save_vae
+from vaekit.models import VAE, ClassLabel, VAEConfig, build_vae, describe_vae, load_vae, save_vae
 from vaekit.networks import DECODERS, ENCODERS, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from vaekit.networks.conv import pyramid
 from vaekit.objectives import OBJECTIVES
@@ -129,6 +129,12 @@ def test_conditional_model_listens_to_its_label() -> None:
     torch.testing.assert_close(
         model.decode(many, torch.tensor([0, 1])).mean[2], model.decode(many[2], torch.tensor([0, 1])).mean
     )
+
+
+def test_a_label_is_as_long_as_a_latent() -> None:
+    context = ClassLabel(["cat", "dog", "owl", "cow"])(torch.tensor([2, 0]))
+    assert context.tolist() == [[0, 0, 2, 0], [2, 0, 0, 0]]
+    assert (context**2).mean(-1).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,10 @@ class Condition(nn.Module, ABC):
 
 
 class ClassLabel(Condition):
-    """A class, as a one-hot vector.
+    """A class, as a one-hot vector of the length of a latent with as many entries.
+
+    Its mean square is 1, as a latent's is under the prior; a plain one-hot vector is so short that a decoder takes the class
+    from the latents for many epochs before it listens to the label.
 
     Arguments:
         classes: The names of the classes, by label.
@@ -59,11 +62,12 @@ class ClassLabel(Condition):
         self.context_dim = len(classes)
 
     def forward(self, labels: Tensor) -> Tensor:
-        """Returns one-hot vectors of shape (B, E).
+        """Returns one-hot vectors, times the root of E, of shape (B, E).
 
         Raises:
             ModelError: If a label is out of range.
         """
         if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < self.context_dim:
             raise ModelError(f"labels run from 0 to {self.context_dim - 1}, got {int(labels.min())} to {int(labels.max())}")
-        return F.one_hot(labels.long(), self.context_dim).float()
+        context: Tensor = F.one_hot(labels.long(), self.context_dim) * self.context_dim**0.5
+        return context
