@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import vaekit
-from tests.test_cli import QUICK, Outcome, vae
+from tests.street import QUICK, Outcome, contents, one_line, vae
 from vaekit.config import to_data
 from vaekit.data.loading import cache_folder
 from vaekit.distributions import LIKELIHOODS, DiagonalGaussian, StandardNormal
@@ -41,25 +41,6 @@ HUGE = 10**15
 """More than any machine can address."""
 HUB_SECONDS = 10.0
 """How long a user may have to wait to be told that the hub does not answer."""
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """What lies below a folder: the bytes of each file, and the folders."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))
-    }
-
-
-def one_line(outcome: Outcome, *says: str) -> str:
-    """Asserts that a command was refused in one line that says all this, and returns the line."""
-    assert outcome.code == 2, outcome
-    assert outcome.err.count("\n") == 1, outcome.err
-    assert outcome.err.endswith("\n")
-    line = outcome.err.rstrip("\n")
-    assert line.startswith("vae: ")
-    for part in says:
-        assert part in line
-    return line
 
 
 @pytest.fixture
@@ -744,7 +725,7 @@ def test_label_of_no_class(
 
 
 @pytest.mark.parametrize(
-    "args", [["reconstruct", "x.png"], ["interpolate", "x.png", "x.png"], ["interpolate", "x.png", "3"]]
+    "args", [["reconstruct", "x.png"], ["interpolate", "x.png", "x.png"], ["interpolate", "x.png", "@3"]]
 )
 def test_conditional_model_without_a_label(
     args: list[str], trained_conditional: Path, refuse: Refuse, tmp_path: Path
@@ -754,7 +735,7 @@ def test_conditional_model_without_a_label(
     refuse(name, trained_conditional, *rest, "-o", "out.png", says=("conditional", "--label", "0, 1, 2"))
 
 
-@pytest.mark.parametrize("args", [["reconstruct"], ["interpolate", "0", "1"], ["evaluate", "--num-samples", "0"]])
+@pytest.mark.parametrize("args", [["reconstruct"], ["interpolate", "@0", "@1"], ["evaluate", "--num-samples", "0"]])
 def test_conditional_model_on_pictures_without_labels(
     args: list[str], trained_conditional: Path, refuse: Refuse, tmp_path: Path
 ) -> None:
@@ -783,12 +764,12 @@ def test_labels_of_another_number_than_pictures(trained_conditional: Path, refus
 def test_file_that_is_no_picture(make: Make, says: tuple[str, ...], trained: Path, refuse: Refuse, tmp_path: Path) -> None:
     make(tmp_path / "x.png")
     refuse("reconstruct", trained, "x.png", "-o", "out.png", says=says)
-    refuse("interpolate", trained, "0", "x.png", "-o", "out.png", says=says)
+    refuse("interpolate", trained, "@0", "x.png", "-o", "out.png", says=says)
 
 
 @pytest.mark.parametrize("index", ["359", "99999999999999999999"])
 def test_number_of_no_test_picture(index: str, trained: Path, refuse: Refuse) -> None:
-    refuse("interpolate", trained, "0", index, "-o", "out.png", says=(index, "359 test pictures"))
+    refuse("interpolate", trained, "@0", f"@{index}", "-o", "out.png", says=(index, "359 test pictures"))
 
 
 @pytest.mark.parametrize(

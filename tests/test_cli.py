@@ -1,18 +1,13 @@
 """Every command as a user runs it, on digits, and what it wrote opened and checked by number."""
 
-import io
 import json
 import os
 import re
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,60 +23,26 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import vaekit
-from vaekit.cli import app, main
+from tests.street import QUICK, SHAPE, done, near, start, tiles, vae
+from vaekit.cli import app
 from vaekit.config import to_data
 from vaekit.distributions import Bernoulli, DiagonalGaussian, StandardNormal
 from vaekit.networks import MLPDecoder, MLPEncoder
-from vaekit.pictures.grids import PAPER, layout
 from vaekit.randomness import fixed_seed
 from vaekit.recipe import load_recipe, recipe_names
 from vaekit.runs import STATE, Run
 from vaekit.training import read_state
 from vaekit.units import to_grey_levels
 
-COMMANDS = ("train", "recipes", "sample", "reconstruct", "interpolate", "evaluate")
-SHAPE = (1, 8, 8)
+COMMANDS = (
+    *("train", "recipes", "sample", "reconstruct", "traverse", "manifold", "interpolate", "map", "animate"),
+    *("curves", "rates", "errors", "evaluate", "report", "compare"),
+)
 NUM_TRAIN, NUM_VALID, NUM_TEST = 1294, 144, 359
 """The 1,797 digits: a fifth to test, and a tenth of the rest to validate."""
 NUM_PARAMETERS = (
     (64 * 256 + 256) + (256 * 128 + 128) + 2 * (128 * 8 + 8) + (8 * 128 + 128) + (128 * 256 + 256) + (256 * 64 + 64) + 1
 )
-QUICK = ("--epochs", 1, "--batch-size", 400, "--set", "evaluation.num_samples=0")
-"""The shortest training there is, four steps."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left in the terminal."""
-
-    code: int
-    out: str
-    err: str
-
-
-def vae(*args: object) -> Outcome:
-    """Runs a command in this process; an exception that is no exit comes through as it is."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with patch.object(sys, "argv", ["vae", *map(str, args)]), redirect_stdout(out), redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-    return Outcome(code, out.getvalue(), err.getvalue())
-
-
-def done(*args: object) -> str:
-    """Runs a command that must succeed without a word on the error stream, and returns what it printed."""
-    outcome = vae(*args)
-    assert (outcome.code, outcome.err) == (0, ""), outcome
-    return outcome.out
-
-
-def start(*args: object, **environment: str) -> subprocess.Popen[str]:
-    """Starts a command as a process of its own, with one thread as here."""
-    command = [sys.executable, "-m", "vaekit", *map(str, args)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def planned(*args: object) -> dict[str, Any]:
@@ -90,28 +51,6 @@ def planned(*args: object) -> dict[str, Any]:
         recipe = yaml.safe_load(done("train", "--dry-run", *args).split("\n", 1)[1])
     assert isinstance(recipe, dict)
     return recipe
-
-
-def tiles(path: Path, num: int, columns: int, shape: tuple[int, int, int] = SHAPE) -> Tensor:
-    """Takes a grid apart into its ``num`` pictures, with shape (num, C, H, W); everything around them must be paper."""
-    channels, height, width = shape
-    factor, gap = layout(width, columns)
-    sheet = np.array(Image.open(path))
-    sheet = sheet.reshape(*sheet.shape[:2], channels)
-    rows = -(-num // columns)
-    assert sheet.shape[:2] == (rows * (height * factor + gap) + gap, columns * (width * factor + gap) + gap)
-    found = []
-    for index in range(num):
-        top, left = (
-            gap + place * (side * factor + gap) for place, side in zip(divmod(index, columns), (height, width), strict=True)
-        )
-        window = np.s_[top : top + height * factor, left : left + width * factor]
-        tile = sheet[window][::factor, ::factor].copy()
-        assert np.array_equal(tile.repeat(factor, 0).repeat(factor, 1), sheet[window])
-        sheet[window] = PAPER
-        found.append(torch.from_numpy(tile).permute(2, 0, 1))
-    assert (sheet == PAPER).all()
-    return torch.stack(found)
 
 
 def weights_equal(a: Path, b: Path) -> bool:
@@ -132,12 +71,6 @@ def strict_json(path: Path) -> Any:
         raise AssertionError(f"{path.name} holds {constant}, which is no JSON")
 
     return json.loads(path.read_text(), parse_constant=refuse)
-
-
-def near(a: Tensor, b: Tensor) -> None:
-    """Asserts that two pictures are the same up to the rounding of one grey level."""
-    assert a.shape == b.shape
-    assert (a.int() - b.int()).abs().max() <= 1
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -199,7 +132,7 @@ def test_history_has_a_line_an_epoch_that_adds_up(run_folder: Path) -> None:
     # The KL weight rises from 0 to 1 over ten epochs, and the learning rate to 0.002 over one.
     sizes = np.array([64] * (steps - 1) + [NUM_TRAIN - 64 * (steps - 1)])
     assert history[0]["train"]["beta"] == pytest.approx((sizes * np.arange(steps) / steps / 10).sum() / NUM_TRAIN, abs=1e-6)
-    assert history[0]["lr"] == pytest.approx(0.002 * (steps - 1) / steps)
+    assert history[0]["lr"] == pytest.approx(0.002 * (0.01 + 0.99 * (steps - 1) / steps))
     assert history[1]["train"]["elbo"] > history[0]["train"]["elbo"]
     best = max(history, key=lambda record: record["valid"]["elbo"])
     assert best["best"]
@@ -575,7 +508,7 @@ def test_labels_of_picture_files_are_told_to_the_model(
 def test_interpolation_goes_from_one_reconstruction_to_the_other(
     trained: Path, digits: vaekit.ImageSet, tmp_path: Path
 ) -> None:
-    done("interpolate", trained, 3, 7, "--steps", 5, "-o", tmp_path / "x.png")
+    done("interpolate", trained, "@3", "@7", "--steps", 5, "-o", tmp_path / "x.png")
     model, ends = vaekit.load(trained), digits.pixels[[3, 7]]
     strip = tiles(tmp_path / "x.png", 5, columns=5)
     near(strip[[0, 4]], to_grey_levels(model.reconstruct(ends)))
@@ -588,12 +521,24 @@ def test_interpolation_goes_from_one_reconstruction_to_the_other(
 def test_interpolation_takes_files_and_labels(trained_conditional: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
     Image.fromarray(digits.pixels[3, 0].numpy()).save(tmp_path / "three.png")
     ends, model = digits.pixels[[3, 7]], vaekit.load(trained_conditional)
-    options = ("--steps", 4, "--label", 2, "--label", 6, "-o", tmp_path / "x.png")
-    done("interpolate", trained_conditional, tmp_path / "three.png", 7, *options)
-    expected = model.interpolate(ends[0], ends[1], 4, torch.tensor([2, 6]))
+    assert digits.labels is not None
+    seven = int(digits.labels[7])
+    done(
+        "interpolate",
+        trained_conditional,
+        tmp_path / "three.png",
+        "@7",
+        "--steps",
+        4,
+        "--label",
+        2,
+        "-o",
+        tmp_path / "x.png",
+    )
+    expected = model.interpolate(ends[0], ends[1], 4, torch.tensor([2, seven]))
     strip = tiles(tmp_path / "x.png", 4, columns=4)
     assert torch.equal(strip, to_grey_levels(expected))
-    near(strip[[0, 3]], to_grey_levels(model.reconstruct(ends, torch.tensor([2, 6]))))
+    near(strip[[0, 3]], to_grey_levels(model.reconstruct(ends, torch.tensor([2, seven]))))
 
 
 # vae evaluate

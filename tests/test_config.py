@@ -158,9 +158,9 @@ def test_learning_rates_follow_their_schedules() -> None:
         return found
 
     assert lrs({"name": "constant"}, [0, 5, 10]) == [0.5] * 3
-    assert lrs({"name": "constant", "warmup": 2}, [0, 1, 2, 9]) == pytest.approx([0, 0.25, 0.5, 0.5])
+    assert lrs({"name": "constant", "warmup": 2}, [0, 1, 2, 9]) == pytest.approx([0.005, 0.2525, 0.5, 0.5])
     assert lrs({"name": "cosine", "warmup": 2, "final": 0.1}, [1, 2, 6, 10, 12]) == pytest.approx(
-        [0.25, 0.5, 0.275, 0.05, 0.05]
+        [0.2525, 0.5, 0.275, 0.05, 0.05]
     )
 
     moved = optimizer()

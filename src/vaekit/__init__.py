@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vaekit.errors import VaekitError
     from vaekit.evaluation.evaluate import evaluate
     from vaekit.experiment import train
+    from vaekit.gallery import Gallery
     from vaekit.models import VAE
     from vaekit.objectives import ELBO, IWAE
     from vaekit.runs import Run, load
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ELBO": "vaekit.objectives",
     "IWAE": "vaekit.objectives",
+    "Gallery": "vaekit.gallery",
     "ImageSet": "vaekit.data",
     "Run": "vaekit.runs",
     "VAE": "vaekit.models",
@@ -41,6 +43,7 @@ __all__ = [
     "ELBO",
     "IWAE",
     "VAE",
+    "Gallery",
     "ImageSet",
     "Run",
     "VaekitError",

@@ -4,7 +4,7 @@ Every error that a user can cause derives from :class:`VaekitError` and carries 
 do. The command line prints that line and exits with code 2; Python callers catch the class.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -43,3 +43,19 @@ def suggest(word: str, known: Iterable[str]) -> str:
     if near:
         return f" (did you mean {' or '.join(repr(w) for w in near)}?)"
     return f" (known: {', '.join(known)})" if known else ""
+
+
+def class_index(word: str, classes: Sequence[str]) -> int:
+    """Returns the class that a name or a number means.
+
+    Raises:
+        DataError: If there is no such class; the nearest names are offered.
+    """
+    if word in classes:
+        return list(classes).index(word)
+    folded = [name.casefold() for name in classes]
+    if folded.count(word.casefold()) == 1:
+        return folded.index(word.casefold())
+    if word.isdecimal() and int(word) < len(classes):
+        return int(word)
+    raise DataError(f"{word}: no such class{suggest(word, classes)}")

@@ -8,7 +8,8 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -44,6 +45,8 @@ VALIDATION_SEED, TRAIN_SEED = 1, 2
 """The seeds with which the other splits are binarised once, the same for every run."""
 NUM_SHOWN = 40
 """How many reconstructions and samples a picture shows."""
+CURVES_SECONDS = 10
+"""How long the learning curves stand before they are drawn anew: they take longer than an epoch of a small model."""
 MAY_CHANGE = (
     "training.epochs",
     "training.patience",
@@ -179,8 +182,7 @@ def build_model(recipe: Recipe, images: ImageSet) -> VAE:
     if section.conditional:
         if images.labels is None:
             raise DataError(f"{images.name}: has no labels, which --conditional needs")
-        classes = images.classes or [str(label) for label in range(int(images.labels.max()) + 1)]
-        condition = {"name": "class-label", "classes": list(classes)}
+        condition = {"name": "class-label", "classes": list(images.class_names)}
     parts = section.model_dump(exclude={"conditional"})
     return build_vae(VAEConfig(shape=images.shape, condition=condition, **parts))
 
@@ -257,7 +259,7 @@ def resume(folder: Path, overrides: Mapping[str, Any], console: Console | None =
 def environment(experiment: Experiment) -> dict[str, Any]:
     """What the run ran on and with."""
     packages = ("vaekit", "torch", "accelerate", "datasets", "numpy", "safetensors", "torchmetrics")
-    device = experiment.trainer.accelerator.device
+    device, splits = experiment.trainer.accelerator.device, experiment.splits
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),
@@ -269,7 +271,8 @@ def environment(experiment: Experiment) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "seed": experiment.recipe.training.seed,
         "parameters": num_parameters(experiment.model),
-        "data": _fingerprints(experiment.splits),
+        "data": _fingerprints(splits),
+        "pictures": {"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
     }
 
 
@@ -287,19 +290,24 @@ def _carry_out(experiment: Experiment, folder: Path, console: Console) -> Run:
     """Trains, evaluates and draws."""
     trainer, splits = experiment.trainer, experiment.splits
     shown = splits.valid.first(NUM_SHOWN)
+    curves_due = 0.0
 
     def validate(model: VAE) -> dict[str, float]:
         return {name: estimate.value for name, estimate in elbo_terms(model, splits.valid).items()}
 
     def end_epoch(record: dict[str, Any], model: VAE) -> None:
+        nonlocal curves_due
         with (folder / HISTORY).open("a") as file:
             file.write(json.dumps(record) + "\n")
         if record["epoch"] % experiment.recipe.training.pictures_every == 0:
-            draw(model, shown, folder, Run(folder).history, experiment.recipe.name)
+            draw(model, shown, folder)
             epochs = folder / "pictures" / "epochs"
             epochs.mkdir(exist_ok=True)
             for name in ("reconstructions", "samples"):
                 shutil.copy(folder / "pictures" / f"{name}.png", epochs / f"{name}-{record['epoch']:04d}.png")
+            if time.monotonic() >= curves_due:
+                draw_curves(folder)
+                curves_due = time.monotonic() + CURVES_SECONDS
 
     hooks = Hooks(
         validate=validate,
@@ -342,7 +350,8 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
         "parameters": num_parameters(model),
         **evaluate(model, test, num_samples=section.num_samples, max_pictures=section.max_pictures),
     }
-    draw(model, test.first(NUM_SHOWN), folder, Run(folder).history, recipe.name)
+    draw(model, test.first(NUM_SHOWN), folder)
+    draw_curves(folder)
     _write_json(folder / METRICS, metrics)
     tell(metrics, console)
     console.print(f"pictures  {folder / 'pictures'}", highlight=False, markup=False, soft_wrap=True)
@@ -350,9 +359,9 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
     return Run(folder)
 
 
-def draw(model: VAE, images: ImageSet, folder: Path, history: Sequence[dict[str, Any]], title: str) -> None:
-    """Writes ``reconstructions.png``, ``samples.png`` and ``curves.png`` into the run's ``pictures``."""
-    from vaekit.pictures import grid, learning_curves, reconstruction_pairs
+def draw(model: VAE, images: ImageSet, folder: Path) -> None:
+    """Writes ``reconstructions.png`` and ``samples.png`` into the run's ``pictures``."""
+    from vaekit.pictures import grid, reconstruction_pairs
 
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
@@ -362,7 +371,11 @@ def draw(model: VAE, images: ImageSet, folder: Path, history: Sequence[dict[str,
         samples = model.sample(NUM_SHOWN, example_labels(model, NUM_SHOWN))
     reconstruction_pairs(x, model.reconstruct(x, labels)).save(pictures / "reconstructions.png")
     grid(samples, columns=10).save(pictures / "samples.png")
-    learning_curves(history, title).savefig(pictures / "curves.png", dpi=120)
+
+
+def draw_curves(folder: Path) -> None:
+    """Writes ``curves.png`` into the run's ``pictures``."""
+    Run(folder).curves().savefig(folder / "pictures" / "curves.png", dpi=120)
 
 
 def tell(metrics: Mapping[str, Any], console: Console) -> None:

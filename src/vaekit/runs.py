@@ -10,11 +10,12 @@ A run is a folder::
       environment.json                 versions, device, seed, data fingerprints, command
       pictures/                        reconstructions, samples, curves; epochs/ holds how they came to be
       checkpoints/last/                everything that an exact resume needs
+      report.html                      the same for a reader
 """
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vaekit.data import ImageSet, binarize, load_images
 from vaekit.data.sources import download
@@ -23,7 +24,14 @@ from vaekit.models import VAE, load_vae
 from vaekit.models.folder import CONFIG, WEIGHTS
 from vaekit.recipe import Recipe, read_recipe
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from vaekit.gallery import Gallery
+
 RECIPE, HISTORY, METRICS, ENVIRONMENT = "recipe.yaml", "metrics.jsonl", "metrics.json", "environment.json"
+REPORT = "report.html"
+SPLITS = {"train": "training", "valid": "validation"}
 STATE = Path("checkpoints") / "last" / "state.safetensors"
 TEST_SEED = 0
 """The seed with which test pictures are binarised once, the same for every run so that numbers can be compared."""
@@ -76,6 +84,38 @@ class Run:
             raise RunError(f"{path}: not there yet; go on with vae train --resume {self.folder}")
         metrics: dict[str, Any] = json.loads(path.read_text())
         return metrics
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What the run ran on and with."""
+        path = self.folder / ENVIRONMENT
+        try:
+            environment: dict[str, Any] = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read ({error})") from None
+        return environment
+
+    @property
+    def gallery(self) -> "Gallery":
+        """Everything that can be seen of the run's model and test pictures."""
+        from vaekit.gallery import Gallery
+
+        return Gallery(self.model, self.images())
+
+    def curves(self) -> "Figure":
+        """Draws the learning curves.
+
+        Raises:
+            RunError: If no epoch has been finished.
+        """
+        from vaekit.pictures import learning_curves
+
+        if not self.history:
+            raise RunError(f"{self.folder}: no epoch has been finished; go on with vae train --resume {self.folder}")
+        counts = self.environment.get("pictures", {})
+        means = " and ".join(f"{counts[key]:,} {word}" for key, word in SPLITS.items() if key in counts)
+        title = f"{self.recipe.name}, means over {means} pictures" if means else self.recipe.name
+        return learning_curves(self.history, title)
 
     def images(self, source: str | None = None, split: str = "test") -> ImageSet:
         """Loads pictures as the model saw them: fitted to its shape, and binarised if it was trained so.

@@ -63,6 +63,13 @@ class ImageSet:
         return channels, height, width
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, by label: numbers where the source names none, and nothing where it has no labels."""
+        if self.labels is None or self.classes:
+            return self.classes
+        return tuple(str(label) for label in range(int(self.labels.max()) + 1))
+
+    @property
     def pixels(self) -> Tensor:
         """All pictures of this set as uint8, with shape (N, C, H, W)."""
         return self.store if self.rows is None else self.store[self.rows]

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from vaekit.errors import ModelError, suggest
+from vaekit.errors import ModelError, class_index
 
 
 class Condition(nn.Module, ABC):
@@ -37,13 +37,9 @@ class Condition(nn.Module, ABC):
         """Returns the label that a name or a number means.
 
         Raises:
-            ModelError: If there is no such class; the nearest names are offered.
+            DataError: If there is no such class; the nearest names are offered.
         """
-        if label in self.classes:
-            return self.classes.index(label)
-        if label.isdecimal() and int(label) < len(self.classes):
-            return int(label)
-        raise ModelError(f"{label}: no such class{suggest(label, self.classes)}")
+        return class_index(label, self.classes)
 
 
 class ClassLabel(Condition):

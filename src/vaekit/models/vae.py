@@ -13,7 +13,7 @@ References:
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -23,6 +23,7 @@ from torch.distributions import Distribution
 from vaekit.distributions import Likelihood, Posterior, Prior
 from vaekit.errors import ModelError
 from vaekit.models.conditions import Condition
+from vaekit.models.paths import along
 from vaekit.networks import Decoder, Encoder, Shape
 from vaekit.terms import LatentTerms, Terms
 from vaekit.units import to_unit_interval
@@ -120,9 +121,12 @@ class VAE(nn.Module):
             num_samples: K, how many samples of z to draw for each picture.
         """
         context = self._context(labels, len(x))
-        qz, pz = self._posterior(x, context), self.prior(len(x), context)
-        z = qz.rsample(torch.Size([num_samples]))
-        return self._terms(z, qz, pz, self.likelihood.target(x), context)
+        latent = self._latent(x, context, num_samples)
+        return self._terms(latent, self.likelihood.target(x), context)
+
+    def latent_terms(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1) -> LatentTerms:
+        """Returns what the model says of a batch's latents alone, without decoding; arguments as of :meth:`forward`."""
+        return self._latent(x, self._context(labels, len(x)), num_samples)
 
     # What one does with a model: pictures and numbers, without gradients.
 
@@ -143,33 +147,75 @@ class VAE(nn.Module):
             z = pz.sample()
             if temperature != 1:
                 z = pz.mean + temperature * (z - pz.mean)
-            return self._mean(z, context)
+            return self._means(z, context)
 
     def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Returns the mean pictures of p(x|z) at the mean of q(z|x), on the unit interval, with shape (B, C, H, W)."""
         with self.inference():
             context = self._context(labels, len(x))
-            return self._mean(self._posterior(x, context).mean, context)
+            return self._means(self._posterior(x, context).mean, context)
 
-    def interpolate(self, a: Tensor, b: Tensor, steps: int = 10, labels: Tensor | None = None) -> Tensor:
-        """Decodes a straight line between the posterior means of two pictures.
+    def pictures(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Returns the mean pictures of p(x|z) on the unit interval, with shape (B, C, H, W), for latents of shape (B, D)."""
+        with self.inference():
+            return self._means(z.to(self.device), self._context(labels, len(z)))
+
+    def interpolate(
+        self, a: Tensor, b: Tensor, steps: int = 10, labels: Tensor | None = None, path: str = "linear"
+    ) -> Tensor:
+        """Decodes the way between the posterior means of two pictures.
 
         Arguments:
             a: The first picture, with shape (C, H, W).
             b: The last picture, with shape (C, H, W).
             steps: How many pictures, both ends included.
-            labels: The classes of the two, with shape (2), if the model is conditional; the context goes along the line too.
+            labels: The classes of the two, with shape (2), if the model is conditional; the context moves in a line.
+            path: ``linear``, or ``spherical`` for the arc that keeps the length of latents.
 
         Returns:
             Pictures on the unit interval, with shape (steps, C, H, W).
         """
         with self.inference():
-            ends = torch.stack([a, b])
-            context = self._context(labels, 2)
-            weights = torch.linspace(0, 1, steps, device=self.device).unsqueeze(-1)
-            first, last = self._posterior(ends, context).mean
-            line = None if context is None else torch.lerp(context[:1], context[1:], weights)
-            return self._mean(torch.lerp(first, last, weights), line)
+            ends = self._posterior(torch.stack([a, b]).to(self.device), self._context(labels, 2)).mean
+            return self.journey(ends, torch.linspace(0, 1, steps), labels, path)
+
+    def journey(self, z: Tensor, positions: Tensor, labels: Tensor | None = None, path: str = "linear") -> Tensor:
+        """Decodes points on the closed way through latents.
+
+        Arguments:
+            z: T latents to pass, with shape (T, D).
+            positions: Where on the way, with shape (F): ``i + w`` lies between latents ``i`` and ``i + 1`` at weight ``w``;
+                after the last latent comes the first again.
+            labels: The classes of the T, with shape (T), if the model is conditional; the context moves in a line.
+            path: ``linear``, or ``spherical`` for the arc that keeps the length of latents.
+
+        Returns:
+            Pictures on the unit interval, with shape (F, C, H, W).
+        """
+        with self.inference():
+            positions, context = positions.to(self.device), self._context(labels, len(z))
+            return self._means(
+                along(z.to(self.device), positions, path), None if context is None else along(context, positions)
+            )
+
+    def traverse(self, z: Tensor, latents: Sequence[int], values: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Decodes one latent at a time at other values, all others staying as they are.
+
+        Arguments:
+            z: Where to start from, with shape (D).
+            latents: R latents, by number.
+            values: What each of them takes, with shape (R, S).
+            labels: The class, with shape (1), if the model is conditional.
+
+        Returns:
+            Pictures on the unit interval, with shape (R, S, C, H, W); row ``r`` changes latent ``latents[r]`` alone.
+        """
+        points = z.cpu().repeat(*values.shape, 1)
+        for row, latent in enumerate(latents):
+            points[row, :, latent] = values[row]
+        flat = points.flatten(0, 1)
+        pictures = self.pictures(flat, None if labels is None else labels.expand(len(flat)))
+        return pictures.reshape(*values.shape, *self.shape)
 
     def elbo(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1) -> Tensor:
         """Returns the evidence lower bound of each picture, in nats, with shape (B); the rate is exact where it can be."""
@@ -205,7 +251,7 @@ class VAE(nn.Module):
             total = torch.full((len(x),), -math.inf, device=x.device)
             for start in range(0, num_samples, chunk):
                 z = qz.sample(torch.Size([min(chunk, num_samples - start)]))
-                weights = self._terms(z, qz, pz, target, context).log_weights()
+                weights = self._terms(LatentTerms(z, qz, pz), target, context).log_weights()
                 total = torch.logaddexp(total, weights.logsumexp(0))
             return total - math.log(num_samples)
 
@@ -235,12 +281,22 @@ class VAE(nn.Module):
         px: Distribution = self.likelihood(parameters.unflatten(0, batch))
         return px
 
-    def _terms(self, z: Tensor, qz: Distribution, pz: Distribution, target: Tensor, context: Tensor | None) -> Terms:
-        px = self._likelihood(z, context)
-        return Terms(px.log_prob(target), (LatentTerms(z, qz, pz),), px)
+    def _latent(self, x: Tensor, context: Tensor | None, num_samples: int) -> LatentTerms:
+        qz, pz = self._posterior(x, context), self.prior(len(x), context)
+        return LatentTerms(qz.rsample(torch.Size([num_samples])), qz, pz)
 
-    def _mean(self, z: Tensor, context: Tensor | None) -> Tensor:
-        return self._likelihood(z, context).mean
+    def _terms(self, latent: LatentTerms, target: Tensor, context: Tensor | None) -> Terms:
+        px = self._likelihood(latent.z, context)
+        return Terms(px.log_prob(target), (latent,), px)
+
+    def _means(self, z: Tensor, context: Tensor | None) -> Tensor:
+        """The mean pictures of p(x|z) for z of shape (B, D), in chunks, so that thousands of large pictures can be had."""
+        chunk = max(1, CHUNK_NUMBERS // math.prod(self.shape))
+        means = []
+        for start in range(0, len(z), chunk):
+            part = slice(start, start + chunk)
+            means.append(self._likelihood(z[part], None if context is None else context[part]).mean)
+        return torch.cat(means)
 
     def _context(self, labels: Tensor | None, num: int) -> Tensor | None:
         if self.condition is None:

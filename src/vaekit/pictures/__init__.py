@@ -1,6 +1,22 @@
-"""Pure functions from tensors and records to images and figures."""
+"""Pure functions from tensors and records to images, figures and films."""
 
-from vaekit.pictures.curves import learning_curves
-from vaekit.pictures.grids import grid, reconstruction_pairs
+from vaekit.pictures.animation import Film
+from vaekit.pictures.curves import curve, learning_curves
+from vaekit.pictures.errors import error_chart
+from vaekit.pictures.grids import grid, manifold, reconstruction_pairs, traversals
+from vaekit.pictures.latents import latent_map, rate_chart
+from vaekit.pictures.style import to_svg
 
-__all__ = ["grid", "learning_curves", "reconstruction_pairs"]
+__all__ = [
+    "Film",
+    "curve",
+    "error_chart",
+    "grid",
+    "latent_map",
+    "learning_curves",
+    "manifold",
+    "rate_chart",
+    "reconstruction_pairs",
+    "to_svg",
+    "traversals",
+]

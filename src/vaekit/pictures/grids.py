@@ -1,36 +1,53 @@
-"""Pictures of pictures: grids, reconstruction pairs and strips, as Pillow images.
+"""Pictures of pictures: grids, reconstruction pairs, traversals and manifolds, as Pillow images.
 
 Pictures go in on the unit interval or as uint8, with shape (N, C, H, W). Small ones are enlarged by a whole factor, pixel by
-pixel, so that what one sees is what the model drew.
+pixel, so that what one sees is what the model drew. Words stand around the pictures, never on them.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
+from vaekit.pictures.style import INK, font, wrap
 from vaekit.units import to_grey_levels
 
 TARGET_WIDTH = 900
 """How wide a grid of small pictures becomes, about, in pixels."""
+WIDEST = 2000
+"""How wide a grid of large pictures becomes at most, in pixels, where it may choose its columns."""
+MOST_COLUMNS = 10
+"""How many pictures stand side by side where nobody says."""
 
 PAPER = 255
 """The grey level between pictures."""
 
 
-def grid(pictures: Tensor, columns: int | None = None) -> Image.Image:
+def grid(
+    pictures: Tensor,
+    columns: int | None = None,
+    *,
+    title: str = "",
+    heads: Sequence[str] = (),
+    feet: Sequence[str] = (),
+) -> Image.Image:
     """Lays pictures out in rows.
 
     Arguments:
         pictures: N pictures, with shape (N, C, H, W).
         columns: How many in a row; by default as many as make a square.
+        title: What stands above.
+        heads: What stands at the left of each row, in lines.
+        feet: What stands below each column; where there is not room for all, every second, third, ...
 
     Returns:
-        An image in which picture ``i`` stands in row ``i // columns`` and column ``i % columns``.
+        An image in which picture ``i`` stands in row ``i // columns`` and column ``i % columns``; its top left corner is
+        that of the grid, but for the words around it.
     """
-    pixels = _as_uint8(pictures)
+    pixels = as_uint8(pictures)
     num, channels, height, width = pixels.shape
     columns = min(columns or math.ceil(math.sqrt(num)), num)
     rows = math.ceil(num / columns)
@@ -41,7 +58,10 @@ def grid(pictures: Tensor, columns: int | None = None) -> Image.Image:
         top, left = gap + index // columns * tile_height, gap + index % columns * tile_width
         tile = picture.permute(1, 2, 0).numpy().repeat(factor, 0).repeat(factor, 1)
         sheet[top : top + height * factor, left : left + width * factor] = tile
-    return Image.fromarray(sheet[:, :, 0] if channels == 1 else sheet)
+    image = Image.fromarray(sheet[:, :, 0] if channels == 1 else sheet)
+    if not (title or heads or feet):
+        return image
+    return _with_words(image, title, heads, feet, tile_height, tile_width)
 
 
 def layout(width: int, columns: int) -> tuple[int, int]:
@@ -50,19 +70,24 @@ def layout(width: int, columns: int) -> tuple[int, int]:
     return factor, max(2, factor // 2)
 
 
-def reconstruction_pairs(originals: Tensor, reconstructions: Tensor, columns: int = 10) -> Image.Image:
+def columns_for(width: int) -> int:
+    """Returns how many pictures of a width stand side by side where nobody says: ten, and fewer of large ones."""
+    return max(2, min(MOST_COLUMNS, WIDEST // width))
+
+
+def reconstruction_pairs(originals: Tensor, reconstructions: Tensor, columns: int | None = None) -> Image.Image:
     """Lays originals out above their reconstructions.
 
     Arguments:
         originals: N pictures, with shape (N, C, H, W).
         reconstructions: The same pictures after the model, with the same shape.
-        columns: How many pairs stand side by side.
+        columns: How many pairs stand side by side; by default ten, and fewer of large pictures.
 
     Returns:
         An image with a row of originals, the row of their reconstructions, the next row of originals, and so on.
     """
-    above, below = _as_uint8(originals), _as_uint8(reconstructions)
-    columns = min(columns, len(above))
+    above, below = as_uint8(originals), as_uint8(reconstructions)
+    columns = min(columns or columns_for(above.shape[-1]), len(above))
     missing = -len(above) % columns
     if missing:
         blank = torch.full((missing, *above.shape[1:]), PAPER, dtype=torch.uint8)
@@ -71,5 +96,62 @@ def reconstruction_pairs(originals: Tensor, reconstructions: Tensor, columns: in
     return grid(rows.flatten(0, 2), columns)
 
 
-def _as_uint8(pictures: Tensor) -> Tensor:
+def manifold(pictures: Tensor, across: Tensor, upward: Tensor, title: str) -> Image.Image:
+    """Lays a plane of pictures out as axes are drawn: the first coordinate grows to the right, the second upwards.
+
+    Arguments:
+        pictures: Pictures of shape (R, S, C, H, W); ``pictures[r, s]`` belongs to ``upward[r]`` and ``across[s]``.
+        across: The first coordinate of each column, with shape (S).
+        upward: The second coordinate of each row, with shape (R).
+        title: What is shown, and what the coordinates are.
+    """
+    rows = pictures.flip(0)
+    heads = [f"{value:.2f}" for value in upward.flip(0).tolist()] if len(upward) > 1 else ()
+    return grid(
+        rows.flatten(0, 1), len(across), title=title, heads=heads, feet=[f"{value:.2f}" for value in across.tolist()]
+    )
+
+
+def traversals(pictures: Tensor, heads: Sequence[str], title: str) -> Image.Image:
+    """Lays traversals out, a row a latent.
+
+    Arguments:
+        pictures: Pictures of shape (R, S, C, H, W), a row a latent.
+        heads: What stands at the left of each row.
+        title: What is shown.
+    """
+    return grid(pictures.flatten(0, 1), pictures.shape[1], title=title, heads=heads)
+
+
+def as_uint8(pictures: Tensor) -> Tensor:
+    """Returns pictures as grey levels on the CPU."""
     return (pictures if pictures.dtype == torch.uint8 else to_grey_levels(pictures)).cpu()
+
+
+def _with_words(
+    image: Image.Image, title: str, heads: Sequence[str], feet: Sequence[str], tile_height: int, tile_width: int
+) -> Image.Image:
+    """The grid with its words around it."""
+    size = max(14, image.width // 75)
+    pad, line = size // 2, round(1.3 * size)
+    left = (
+        max((round(font(size).getlength(part)) for head in heads for part in head.split("\n")), default=-2 * pad) + 2 * pad
+    )
+    title_lines = wrap(title, size, left + image.width - 2 * pad)
+    top = len(title_lines) * line + 2 * pad if title_lines else 0
+    bottom = line + pad if feet else 0
+    sheet = Image.new(image.mode, (left + image.width, top + image.height + bottom), "white")
+    sheet.paste(image, (left, top))
+    pen = ImageDraw.Draw(sheet)
+    for number, words in enumerate(title_lines):
+        pen.text((pad, pad + number * line), words, INK, font(size))
+    head_lines = max((head.count("\n") + 1 for head in heads), default=1)
+    every = max(1, math.ceil((head_lines * line) / tile_height))
+    for row in range(0, len(heads), every):
+        middle = top + (row + 0.5) * tile_height
+        pen.multiline_text((left - pad, middle), heads[row], INK, font(size), anchor="rm", align="right")
+    longest = max((font(size).getlength(foot) for foot in feet), default=0)
+    every = max(1, math.ceil((longest + pad) / tile_width))
+    for column in range(0, len(feet), every):
+        pen.text((left + (column + 0.5) * tile_width, top + image.height), feet[column], INK, font(size), anchor="ma")
+    return sheet

@@ -94,6 +94,10 @@ class Scheduler(ABC):
         """Goes back to a saved state."""
 
 
+START = 0.01
+"""What a warm-up begins with, as a share of the learning rate: at 0 the first step would be none."""
+
+
 class Timed(Scheduler):
     r"""A linear warm-up, then half a cosine wave down to a fraction of the learning rate; constant without either.
 
@@ -117,7 +121,7 @@ class Timed(Scheduler):
     def factor(self, epoch: float) -> float:
         """Returns what the learning rate is multiplied with at a time in epochs."""
         if epoch < self.warmup:
-            return epoch / self.warmup
+            return START + (1 - START) * epoch / self.warmup
         done = min((epoch - self.warmup) / max(self.epochs - self.warmup, 1e-9), 1.0)
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * done))
 

@@ -1,0 +1,94 @@
+"""The command ``vae``: a thin layer that reads options, calls the package, and says where it wrote.
+
+A command imports what it runs only when it runs it, so that ``--help`` answers at once. Whatever a user can get wrong is a
+:class:`vaekit.errors.VaekitError`: one line on the error stream and exit code 2, and a traceback only with ``--debug``.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from vaekit.cli import looking, measuring, training
+from vaekit.errors import Interrupted, VaekitError
+
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""What click, or the copy of it that typer brings, raises for a command line that it cannot read."""
+
+COMMANDS = (
+    training.train,
+    training.recipes,
+    looking.sample,
+    looking.reconstruct,
+    looking.traverse,
+    looking.manifold,
+    looking.interpolate,
+    looking.map_,
+    looking.animate,
+    looking.curves,
+    looking.rates,
+    looking.errors,
+    measuring.evaluate,
+    looking.report,
+    looking.compare,
+)
+"""The commands, in the order in which one meets them."""
+
+app = typer.Typer(
+    name="vae",
+    help="Train variational autoencoders, see what they learned, and know how good they are.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Train variational autoencoders, see what they learned, and know how good they are."""
+    if version:
+        from vaekit import __version__
+
+        print(f"vaekit {__version__}")
+        raise typer.Exit
+
+
+for command in COMMANDS:
+    app.command(command.__name__.rstrip("_"))(command)
+
+
+def main() -> None:
+    """Runs the command; a user's mistake is one line and exit code 2, an interrupted training exit code 130."""
+    debug = "--debug" in sys.argv
+    try:
+        if len(sys.argv) == 1:
+            sys.argv.append("--help")
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except UsageError as error:
+        if debug:
+            raise
+        message = " ".join(str(getattr(error, "format_message", str)()).split())
+        print(f"vae: {message} (vae --help, vae COMMAND --help)", file=sys.stderr)
+        sys.exit(2)
+    except Interrupted as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(130)
+    except VaekitError as error:
+        if debug:
+            raise
+        print(f"vae: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (RuntimeError, MemoryError) as error:  # torch raises a bare RuntimeError
+        lacking = ("can't allocate memory", "not enough memory", "out of memory")
+        if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in lacking)):
+            raise
+        print("vae: there is not enough memory for this; ask for fewer pictures or a smaller model", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)

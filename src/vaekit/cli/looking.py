@@ -1,0 +1,275 @@
+"""The commands that draw: stills, charts, moving pictures and pages."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from vaekit.cli.options import Data, Label, Labels, Output, RunFolder, Seed, gallery, place, test_images, write
+from vaekit.errors import ConfigError
+
+Way = Annotated[Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps latents' length.")]
+Start = Annotated[str, typer.Option("--from", help="Where the other latents stay: @N, a class, or a picture file.")]
+
+
+def sample(
+    run: RunFolder,
+    num: Annotated[int, typer.Option("--num", "-n", help="How many pictures.", min=1)] = 100,
+    label: Labels = None,
+    temperature: Annotated[float, typer.Option(help="Below 1: safer pictures, nearer the mean.", min=0.0)] = 1.0,
+    seed: Seed = 0,
+    output: Output = None,
+) -> None:
+    """Draw pictures from the prior and lay them out in a grid.
+
+    [bold]Examples[/bold]
+
+      vae sample runs/mnist-mlp
+
+      vae sample runs/mnist-conv --label 7 -n 25 -o sevens.png
+    """
+    from vaekit.gallery import Gallery
+    from vaekit.pictures.grids import columns_for
+    from vaekit.runs import load
+
+    model = load(run)
+    columns = columns_for(model.shape[-1])
+    picture = Gallery(model).samples(num, label or (), temperature, seed, columns if num > columns else None)
+    write(picture.save, place(output, run, "samples.png"))
+
+
+def reconstruct(
+    run: RunFolder,
+    images: Annotated[list[Path] | None, typer.Argument(help="Picture files; by default test pictures.")] = None,
+    num: Annotated[int | None, typer.Option("--num", "-n", help="How many test pictures.", min=1)] = None,
+    label: Labels = None,
+    data: Data = None,
+    output: Output = None,
+) -> None:
+    """Lay pictures out above their reconstructions.
+
+    [bold]Examples[/bold]
+
+      vae reconstruct runs/mnist-mlp
+
+      vae reconstruct runs/mnist-mlp three.png seven.png -o both.png
+    """
+    from vaekit.gallery import Gallery
+    from vaekit.runs import load
+
+    model = load(run)
+    shown = Gallery(model) if images else Gallery(model, test_images(run, data))
+    picture = shown.reconstructions(num, files=images or (), labels=label or ())
+    write(picture.save, place(output, run, "reconstructions.png"))
+
+
+def traverse(
+    run: RunFolder,
+    num: Annotated[int, typer.Option("--num", "-n", help="How many latents, from the highest mean KL down.", min=1)] = 16,
+    steps: Annotated[int, typer.Option(help="How many pictures in a row.", min=2)] = 11,
+    start: Start = "@0",
+    data: Data = None,
+    output: Output = None,
+) -> None:
+    """Change one latent at a time, a row each, over the values that occur.
+
+    [bold]Examples[/bold]
+
+      vae traverse runs/fashion-mnist
+
+      vae traverse runs/mnist-conv --from 3 --num 8 -o threes.png
+    """
+    picture = gallery(run, data).traversals(num, steps, start)
+    write(picture.save, place(output, run, "traversals.png"))
+
+
+def manifold(
+    run: RunFolder,
+    steps: Annotated[int, typer.Option(help="How many pictures along each side.", min=1)] = 20,
+    plane: Annotated[
+        Literal["active", "principal"],
+        typer.Option(help="With more than two latents: the two of the highest KL, or the principal components."),
+    ] = "active",
+    label: Label = None,
+    data: Data = None,
+    output: Output = None,
+) -> None:
+    """Decode the latent plane, evenly spaced in probability.
+
+    [bold]Examples[/bold]
+
+      vae manifold runs/mnist-2d
+
+      vae manifold runs/mnist-conv --plane principal
+    """
+    picture = gallery(run, data).manifold(steps, plane, label)
+    write(picture.save, place(output, run, "manifold.png"))
+
+
+def interpolate(
+    run: RunFolder,
+    a: Annotated[str, typer.Argument(help="Where to start: a class, @N for test picture N, or a picture file.")],
+    b: Annotated[str, typer.Argument(help="Where to end.")],
+    steps: Annotated[int, typer.Option(help="How many pictures, both ends included.", min=2)] = 10,
+    path: Way = "linear",
+    label: Labels = None,
+    data: Data = None,
+    output: Output = None,
+) -> None:
+    """Draw the way from one picture or class to another through the latents, as a strip.
+
+    [bold]Examples[/bold]
+
+      vae interpolate runs/mnist-mlp 1 9
+
+      vae interpolate runs/mnist-mlp @0 @1 --path spherical
+
+      vae interpolate runs/mnist-mlp three.png seven.png --steps 12 -o strip.png
+    """
+    picture = gallery(run, data).interpolation(a, b, steps, path, label or ())
+    write(picture.save, place(output, run, "interpolation.png"))
+
+
+def map_(
+    run: RunFolder,
+    method: Annotated[
+        Literal["pca", "tsne", "umap"], typer.Option(help="How more than two latents are brought to a plane.")
+    ] = "pca",
+    num: Annotated[int | None, typer.Option("--num", "-n", help="How many pictures, from the first on.", min=2)] = None,
+    widths: Annotated[bool, typer.Option("--widths", help="Draw posteriors as ellipses of one standard deviation.")] = False,
+    data: Data = None,
+    output: Output = None,
+) -> None:
+    """Draw where pictures lie in the latent space, coloured by class.
+
+    [bold]Examples[/bold]
+
+      vae map runs/mnist-2d --widths
+
+      vae map runs/mnist-conv --method tsne -o map.svg
+    """
+    figure = gallery(run, data).latent_map(method, num, widths)
+    write(lambda path: figure.savefig(path, dpi=200), place(output, run, "latent-map.png"))
+
+
+def rates(run: RunFolder, data: Data = None, output: Output = None) -> None:
+    """Draw the KL of each latent, and which latents are active.
+
+    [bold]Example[/bold]
+
+      vae rates runs/mnist-conv
+    """
+    figure = gallery(run, data).rates()
+    write(lambda path: figure.savefig(path, dpi=200), place(output, run, "rates.png"))
+
+
+def errors(
+    run: RunFolder,
+    num: Annotated[int, typer.Option("--num", "-n", help="How many pictures to show beside the mean.", min=1)] = 6,
+    data: Data = None,
+    output: Output = None,
+) -> None:
+    """Draw where in a picture reconstructions are wrong.
+
+    [bold]Example[/bold]
+
+      vae errors runs/fashion-mnist
+    """
+    figure = gallery(run, data).errors(num)
+    write(lambda path: figure.savefig(path, dpi=200), place(output, run, "errors.png"))
+
+
+def curves(run: RunFolder, output: Output = None) -> None:
+    """Draw the ELBO, its two terms, the KL weight, the learning rate and the gradient norm against epochs.
+
+    [bold]Example[/bold]
+
+      vae curves runs/mnist-conv -o curves.pdf
+    """
+    from vaekit.runs import Run
+
+    figure = Run(run).curves()
+    write(lambda path: figure.savefig(path, dpi=120), place(output, run, "curves.png"))
+
+
+def animate(
+    run: RunFolder,
+    through: Annotated[
+        str | None,
+        typer.Option(help="Where to pass: pi, or stops with commas between: classes, @N for test picture N, picture files."),
+    ] = None,
+    training: Annotated[bool, typer.Option("--training", help="The same pictures as the model learned.")] = False,
+    traverse: Annotated[bool, typer.Option("--traverse", help="Latents moving through their values.")] = False,
+    digits: Annotated[int, typer.Option(help="How many digits of pi.", min=2)] = 40,
+    steps: Annotated[int, typer.Option(help="How many frames lie between two stops.", min=0)] = 10,
+    hold: Annotated[int | None, typer.Option(help="How long a stop is held, in milliseconds.", min=20)] = None,
+    size: Annotated[int, typer.Option(help="How many pixels a picture fills at least.", min=1)] = 280,
+    num: Annotated[int, typer.Option("--num", "-n", help="How many latents --traverse shows.", min=1)] = 9,
+    path: Way = "linear",
+    start: Start = "@0",
+    label: Labels = None,
+    data: Data = None,
+    output: Output = None,
+) -> None:
+    """Make an animation: through classes, pictures or the digits of pi; of the latents; or of how training went.
+
+    The suffix of -o chooses the format: .gif, .webp, or .mp4 where imageio-ffmpeg is installed.
+
+    [bold]Examples[/bold]
+
+      vae animate runs/mnist-conv --through 1,9
+
+      vae animate runs/mnist-conv --through pi --digits 100 -o pi.webp
+
+      vae animate runs/mnist-conv --traverse
+    """
+    from vaekit.gallery import DIGIT_HOLD, HOLD, film_of_training
+    from vaekit.pictures.animation import check_suffix
+    from vaekit.runs import Run
+
+    if sum((through is not None, training, traverse)) != 1:
+        raise ConfigError("say what to animate: one of --through 1,9, --through pi, --training, --traverse")
+    name = "training" if training else "traversal" if traverse else "pi" if through == "pi" else "through"
+    where = place(output, run, f"{name}.gif")
+    check_suffix(where)
+    if training:
+        film = film_of_training(Run(run).folder)
+    elif traverse:
+        film = gallery(run, data).film_of_traversals(num, max(steps, 2), size, start)
+    elif through == "pi":
+        film = gallery(run, data).film_of_pi(digits, moves=steps, hold=hold or DIGIT_HOLD, size=size, path=path)
+    else:
+        stops = [stop.strip() for stop in (through or "").split(",") if stop.strip()]
+        film = gallery(run, data).film(stops, moves=steps, hold=hold or HOLD, size=size, path=path, labels=label or ())
+    write(film.save, where)
+
+
+def report(run: RunFolder, output: Output = None) -> None:
+    """Write a page about a run that opens anywhere: one HTML file with its numbers, pictures, charts and recipe.
+
+    [bold]Example[/bold]
+
+      vae report runs/mnist-conv
+    """
+    from vaekit.report import write_report
+    from vaekit.runs import REPORT, Run
+
+    found = Run(run)
+    write(lambda path: write_report(found, path), (output and place(output, run, "")) or found.folder / REPORT)
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders.")],
+    output: Output = None,
+) -> None:
+    """Write a page about several runs: their numbers side by side, curves over one another, the same pictures through each.
+
+    [bold]Example[/bold]
+
+      vae compare runs/mnist-mlp runs/mnist-conv -o compare.html
+    """
+    from vaekit.report import write_comparison
+    from vaekit.runs import Run
+
+    found = [Run(run) for run in runs]
+    write(lambda path: write_comparison(found, path), place(output, "", "compare.html", "-"))

@@ -1,0 +1,69 @@
+"""Options that commands share, and where what they draw goes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vaekit.errors import DataError
+
+if TYPE_CHECKING:
+    from vaekit.data import ImageSet
+    from vaekit.gallery import Gallery
+
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write.", show_default=False)]
+Seed = Annotated[int, typer.Option(help="The seed of what is drawn.", min=0, max=2**63 - 1)]
+Labels = Annotated[list[str] | None, typer.Option("--label", help="The class of what is drawn; may be repeated.")]
+Label = Annotated[str | None, typer.Option(help="The class, by name or number, if the model is conditional.")]
+Data = Annotated[str | None, typer.Option(help="Other pictures than the run's own: a name, folder, array or hub id.")]
+
+
+def test_images(run: str, data: str | None) -> "ImageSet":
+    """Test pictures as the model saw them: the run's own, or others."""
+    from vaekit.runs import RECIPE, Run, load, load_for, model_folder
+
+    folder = model_folder(run)
+    if (folder / RECIPE).is_file():
+        return Run(folder).images(data)
+    if data is None:
+        raise DataError(f"{run}: a model folder does not say which pictures it is of; add --data")
+    return load_for(load(run), data, "test")
+
+
+def gallery(run: str, data: str | None) -> "Gallery":
+    """The gallery of a model and its test pictures, or others."""
+    from vaekit.gallery import Gallery
+    from vaekit.runs import load
+
+    return Gallery(load(run), test_images(run, data))
+
+
+def place(output: Path | None, run: str, name: str, part: str = "pictures") -> Path:
+    """Where to write: where ``-o`` says, else in a part of the run's folder, else here."""
+    if output is not None:
+        if not output.parent.is_dir():
+            raise DataError(f"{output}: the folder {output.parent} does not exist")
+        return output
+    folder = Path(run) / part
+    return folder / name if folder.is_dir() else Path(name)
+
+
+def write(save: Callable[[Path], object], path: Path) -> None:
+    """Writes to a path, whole or not at all, and says where."""
+    partial = path.with_name(f".{path.stem}-partial{path.suffix}")
+    try:
+        save(partial)
+        partial.replace(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be written ({error})") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    print(path)
+
+
+def write_json(numbers: dict[str, Any], path: Path) -> None:
+    """Writes numbers to a path, and says where."""
+    write(lambda file: file.write_text(json.dumps(numbers, indent=2) + "\n"), path)

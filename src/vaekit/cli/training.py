@@ -1,0 +1,109 @@
+"""``vae train`` and ``vae recipes``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vaekit.errors import ConfigError
+
+
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe's name, or a YAML file; digits by default. 'vae recipes' lists them.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Other pictures: a name, folder, .npy or .npz file, or hub id.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="How often to go through the pictures.")] = None,
+    latent_dim: Annotated[int | None, typer.Option(help="How many latents.")] = None,
+    beta: Annotated[float | None, typer.Option(help="The KL weight, constant; 1 is the ELBO.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="How many pictures a step sees.")] = None,
+    lr: Annotated[float | None, typer.Option(help="The learning rate.")] = None,
+    conditional: Annotated[bool, typer.Option("--conditional", help="Tell the model the class of a picture.")] = False,
+    seed: Annotated[int | None, typer.Option(help="The seed of everything random.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE by default.", show_default=False)] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run that is there already.")] = False,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", metavar="PLACE=VALUE", help="Change the recipe.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the recipe, train nothing.")] = False,
+) -> None:
+    """Train a model and write a run folder with its pictures and numbers.
+
+    Without a recipe it trains on handwritten digits that come with the package.
+
+    [bold]Examples[/bold]
+
+      vae train
+
+      vae train mnist-conv --epochs 10 --set data.binarize=none
+
+      vae train --resume runs/mnist-conv
+    """
+    from rich.console import Console
+
+    from vaekit.experiment import prepare, run
+    from vaekit.experiment import resume as go_on
+    from vaekit.recipe import DEFAULT, load_recipe, parse_overrides
+
+    shorthands = {
+        "data": data,
+        "epochs": epochs,
+        "latent_dim": latent_dim,
+        "beta": beta,
+        "batch_size": batch_size,
+        "lr": lr,
+        "conditional": conditional or None,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+    }
+    overrides = {key: value for key, value in shorthands.items() if value is not None} | parse_overrides(change or [])
+    console = Console()
+    if resume is not None:
+        ignored = {"the recipe": recipe, "--out": out, "--force": force or None}
+        if given := [name for name, value in ignored.items() if value is not None]:
+            raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}")
+        go_on(resume, overrides, console, dry_run=dry_run)
+        return
+    loaded = load_recipe(recipe or DEFAULT, overrides)
+    folder = out or Path("runs") / loaded.name
+    if dry_run:
+        _print_plan(prepare(loaded), folder, console)
+        return
+    run(loaded, folder, force=force, console=console)
+
+
+def recipes() -> None:
+    """List the recipes, with what each needs and the numbers to expect.
+
+    [bold]Example[/bold]
+
+      vae recipes
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from vaekit.recipe import load_recipe, recipe_names
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        expected = ", ".join(f"{key} {value:g}" for key, value in recipe.expected.items())
+        facts = f"needs {recipe.needs}\nexpect on test pictures: {expected}\n[dim]{recipe.reference}[/dim]\n"
+        table.add_row(name, f"{recipe.title}\n{facts}")
+    Console().print(table)
+
+
+def _print_plan(experiment: Any, folder: Path, console: Any) -> None:
+    """Prints what a run would do."""
+    import yaml
+
+    from vaekit.config import to_data
+    from vaekit.experiment import announce
+
+    announce(experiment, folder, console)
+    text = yaml.safe_dump(to_data(experiment.recipe), sort_keys=False, allow_unicode=True)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

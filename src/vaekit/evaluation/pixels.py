@@ -1,0 +1,18 @@
+"""Where in a picture reconstructions are wrong."""
+
+import torch
+from torch import Tensor
+
+from vaekit.data import ImageSet
+from vaekit.evaluation.estimates import batches
+from vaekit.models import VAE
+from vaekit.units import GREY_LEVELS, to_unit_interval
+
+
+def pixel_errors(model: VAE, images: ImageSet) -> Tensor:
+    """Returns the root mean squared error of each pixel over pictures and channels, in grey levels, with shape (H, W)."""
+    total = torch.zeros(images.shape[1:], dtype=torch.float64)
+    for pixels, labels in batches(model, images):
+        error = model.reconstruct(pixels, labels).clamp(0, 1) - to_unit_interval(pixels)
+        total += error.square().mean(1).sum(0).double().cpu()
+    return (GREY_LEVELS - 1) * (total / len(images)).sqrt()

@@ -1,0 +1,107 @@
+"""The street, as tests walk it: commands run as a user runs them, and what they leave read back."""
+
+import io
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vaekit.cli import main
+from vaekit.pictures.grids import PAPER, layout
+
+SHAPE = (1, 8, 8)
+QUICK = ("--epochs", 1, "--batch-size", 400, "--set", "evaluation.num_samples=0")
+"""The shortest training there is, four steps."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left in the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+
+def vae(*args: object) -> Outcome:
+    """Runs a command in this process; an exception that is no exit comes through as it is."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with patch.object(sys, "argv", ["vae", *map(str, args)]), redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def done(*args: object) -> str:
+    """Runs a command that must succeed without a word on the error stream, and returns what it printed."""
+    outcome = vae(*args)
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    return outcome.out
+
+
+def start(*args: object, **environment: str) -> subprocess.Popen[str]:
+    """Starts a command as a process of its own, with one thread as here."""
+    command = [sys.executable, "-m", "vaekit", *map(str, args)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def tiles(path: Path, num: int, columns: int, shape: tuple[int, int, int] = SHAPE) -> Tensor:
+    """Takes a grid apart into its ``num`` pictures, with shape (num, C, H, W); everything between them must be paper.
+
+    Words may stand above the grid and at its left.
+    """
+    channels, height, width = shape
+    factor, gap = layout(width, columns)
+    sheet = np.array(Image.open(path))
+    sheet = sheet.reshape(*sheet.shape[:2], channels)
+    rows = -(-num // columns)
+    sheet = sheet[-rows * (height * factor + gap) - gap :, -columns * (width * factor + gap) - gap :]
+    assert sheet.shape[:2] == (rows * (height * factor + gap) + gap, columns * (width * factor + gap) + gap)
+    found = []
+    for index in range(num):
+        top, left = (
+            gap + place * (side * factor + gap) for place, side in zip(divmod(index, columns), (height, width), strict=True)
+        )
+        window = np.s_[top : top + height * factor, left : left + width * factor]
+        tile = sheet[window][::factor, ::factor].copy()
+        assert np.array_equal(tile.repeat(factor, 0).repeat(factor, 1), sheet[window])
+        sheet[window] = PAPER
+        found.append(torch.from_numpy(tile).permute(2, 0, 1))
+    assert (sheet == PAPER).all()
+    return torch.stack(found)
+
+
+def near(a: Tensor, b: Tensor) -> None:
+    """Asserts that two pictures are the same up to the rounding of one grey level."""
+    assert a.shape == b.shape
+    assert (a.int() - b.int()).abs().max() <= 1
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What lies below a folder: the bytes of each file, and the folders."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))
+    }
+
+
+def one_line(outcome: Outcome, *says: str) -> str:
+    """Asserts that a command was refused in one line that says all this, and returns the line."""
+    assert outcome.code == 2, outcome
+    assert outcome.err.count("\n") == 1, outcome.err
+    assert outcome.err.endswith("\n")
+    line = outcome.err.rstrip("\n")
+    assert line.startswith("vae: ")
+    for part in says:
+        assert part in line
+    return line
