@@ -9,7 +9,10 @@ from difflib import get_close_matches
 
 
 class VaekitError(Exception):
-    """A mistake that the user can mend; its message is one line."""
+    """A mistake that the user can mend; its message is one line, whatever it quotes."""
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())
 
 
 class ConfigError(VaekitError):
