@@ -29,7 +29,7 @@ from vaekit.models import VAE, VAEConfig, build_vae, load_vae, save_vae
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.randomness import fixed_seed
 from vaekit.recipe import DataSection, Recipe, complete, load_recipe, recipe_of, write_recipe
-from vaekit.runs import ENVIRONMENT, HISTORY, METRICS, RECIPE, STATE, TEST_SEED, Run
+from vaekit.runs import ENVIRONMENT, HISTORY, METRICS, RECIPE, REPORT, STATE, TEST_SEED, Run
 from vaekit.training import (
     OPTIMIZERS,
     SCHEDULERS,
@@ -336,8 +336,10 @@ def _carry_out(experiment: Experiment, folder: Path, console: Console) -> Run:
 
 
 def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
-    """The final numbers and pictures, of the best model on the test split."""
+    """The final numbers, pictures and page, of the best model on the test split."""
     from vaekit.evaluation.evaluate import evaluate
+    from vaekit.gallery import Gallery
+    from vaekit.report import write_report
 
     recipe, trainer, test = experiment.recipe, experiment.trainer, experiment.splits.test
     model = load_vae(folder).to(trainer.accelerator.device)
@@ -354,6 +356,10 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
     draw_curves(folder)
     _write_json(folder / METRICS, metrics)
     tell(metrics, console)
+    partial = folder / f".{REPORT}"
+    write_report(Run(folder), Gallery(model, test), partial)
+    os.replace(partial, folder / REPORT)
+    console.print(f"page      {folder / REPORT}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"pictures  {folder / 'pictures'}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"numbers   {folder / METRICS}", highlight=False, markup=False, soft_wrap=True)
     return Run(folder)

@@ -244,7 +244,7 @@ def animate(
     write(film.save, where)
 
 
-def report(run: RunFolder, output: Output = None) -> None:
+def report(run: RunFolder, data: Data = None, output: Output = None) -> None:
     """Write a page about a run that opens anywhere: one HTML file with its numbers, pictures, charts and recipe.
 
     [bold]Example[/bold]
@@ -254,8 +254,8 @@ def report(run: RunFolder, output: Output = None) -> None:
     from vaekit.report import write_report
     from vaekit.runs import REPORT, Run
 
-    found = Run(run)
-    write(lambda path: write_report(found, path), (output and place(output, run, "")) or found.folder / REPORT)
+    found, shown = Run(run), gallery(run, data)
+    write(lambda path: write_report(found, shown, path), place(output, run, REPORT, "."))
 
 
 def compare(
@@ -272,4 +272,4 @@ def compare(
     from vaekit.runs import Run
 
     found = [Run(run) for run in runs]
-    write(lambda path: write_comparison(found, path), place(output, "", "compare.html", "-"))
+    write(lambda path: write_comparison(found, path), place(output, ".", "compare.html", "."))

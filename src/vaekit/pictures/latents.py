@@ -59,7 +59,7 @@ def latent_map(
             axes.scatter(
                 coordinates[rows, 0],
                 coordinates[rows, 1],
-                s=min(12, max(2, 8000 / len(points))),
+                s=min(12, max(3, 8000 / len(points))),
                 color=ink,
                 marker=marker(label),
                 alpha=0.7,
