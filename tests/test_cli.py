@@ -672,6 +672,8 @@ def test_a_recipe_on_other_pictures_does_not_call_them_its_own(tmp_path: Path) -
     run = vaekit.train("digits", images, out=tmp_path / "run", **options)
     assert run.metrics["data"]["name"] == "noise"
     assert run.recipe.data.name != "digits"
+    assert run.recipe.title == f"{load_recipe('digits').title}, on noise"
+    assert (run.recipe.needs, run.recipe.expected) == ("", {})
     with pytest.raises(vaekit.VaekitError, match="noise"):
         run.images()
 

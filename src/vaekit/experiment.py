@@ -26,6 +26,7 @@ from vaekit.data import Batches, ImageSet, Transform, binarize, draw_binary, hol
 from vaekit.errors import ConfigError, DataError, Diverged, Interrupted, ModelError, RunError
 from vaekit.evaluation.likelihood import elbo_terms
 from vaekit.models import VAE, VAEConfig, build_vae, load_vae, save_vae
+from vaekit.numbers import MEANINGS, unit_of, value_of
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.randomness import fixed_seed
 from vaekit.recipe import DataSection, Recipe, complete, load_recipe, recipe_of, write_recipe
@@ -393,27 +394,10 @@ def tell(metrics: Mapping[str, Any], console: Console) -> None:
         markup=False,
         soft_wrap=True,
     )
-    names = {
-        "elbo": "ELBO",
-        "distortion": "  distortion",
-        "rate": "  rate (KL)",
-        "log_likelihood": "log p(x)",
-        "psnr": "PSNR",
-        "ssim": "SSIM",
-    }
-    for key, name in names.items():
-        if number := metrics.get(key):
-            where = ""
-            if key == "log_likelihood":
-                where = f"  (IW-{number['num_samples']}, first {number['num_pictures']:,} pictures)"
-            digits = 3 if key == "ssim" else 2
-            value = f"{number['value']:.{digits}f}"
-            error = f"{number['standard_error']:.{digits}f}" if "standard_error" in number else "?"
-            console.print(
-                f"{name:<14}{value:>10} ± {error:<6} {number['unit']}{where}", highlight=False, markup=False, soft_wrap=True
-            )
-    active = metrics["active_units"]
-    console.print(f"{'active latents':<14}{active['value']:>10} of {active['of']}", highlight=False)
+    for key, (name, _) in MEANINGS.items():
+        if key in metrics:
+            line = f"{name:<14}{value_of(key, metrics[key]):>18}  {unit_of(key, metrics[key])}"
+            console.print(line.rstrip(), highlight=False, markup=False, soft_wrap=True)
 
 
 def announce(experiment: Experiment, folder: Path, console: Console) -> None:

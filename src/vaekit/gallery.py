@@ -226,8 +226,9 @@ class Gallery:
             origin = origin * (1 - directions.sum(0))
             title = f"z{chosen[0]} across" + (f", z{chosen[1]} upwards" if dim > 1 else "") + f", {where}"
             if dim > 2:
-                rest = count(dim - 2, "others")
-                title = f"the two most active latents, {title}; the {rest} at the prior's mean"
+                title = f"the two most active latents, {title}; the {count(dim - 2, 'others')} at the prior's mean"
+            else:
+                title = f"the whole latent {'plane' if dim > 1 else 'line'}, {title}"
         across, upward = coordinates[0], coordinates[1] if dim > 1 else torch.zeros(1)
         z = (origin + across.unsqueeze(1) * directions[0]).expand(len(upward), steps, dim)
         if dim > 1:

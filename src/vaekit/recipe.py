@@ -175,7 +175,7 @@ def read_recipe(text: str, place: str, defaults: Mapping[str, Any], overrides: M
         json.dumps(data, default=str, skipkeys=True)
     except ValueError:
         raise ConfigError(f"{place}: holds itself (an alias inside its own anchor)") from None
-    return complete({**defaults, **data}, overrides)
+    return complete(_disown({**defaults, **data}, overrides), overrides)
 
 
 def recipe_of(model: VAE, name: str, overrides: Mapping[str, Any], objective: Spec | None = None) -> Recipe:
@@ -242,6 +242,19 @@ def parse_overrides(assignments: list[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             raise ConfigError(f"--set {assignment}: the value is not YAML") from None
     return overrides
+
+
+def _disown(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Takes from a changed recipe the numbers that only the unchanged one promises, and names the other pictures."""
+    if not overrides:
+        return data
+    data = {key: value for key, value in data.items() if key != "expected"}
+    name = overrides.get("data", overrides.get("data.name"))
+    section = data.get("data")
+    if name is not None and isinstance(section, dict) and name != section.get("name"):
+        data["title"] = f"{data.get('title', data.get('name'))}, on {name}"
+        data.pop("needs", None)
+    return data
 
 
 def _number(value: Any) -> Any:

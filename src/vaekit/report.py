@@ -20,6 +20,7 @@ from PIL import Image
 from vaekit import __version__
 from vaekit.errors import RunError
 from vaekit.gallery import Gallery
+from vaekit.numbers import HIGHER_IS_BETTER, MEANINGS, duration, unit_of, value_of
 from vaekit.pictures import curve, grid, to_svg
 from vaekit.pictures.curves import QUANTITIES, SPLIT
 from vaekit.pictures.grids import columns_for
@@ -34,21 +35,6 @@ TRAVERSED, TRAVERSE_STEPS = 8, 11
 """How many latents a page traverses, and in how many steps."""
 COMPARED = 10
 """How many test pictures a comparison shows."""
-
-MEANINGS = {
-    "elbo": ("ELBO", "A lower bound of log p(x): how probable the model finds a picture it never saw. Higher is better."),
-    "distortion": ("distortion", "What is lost by drawing a picture from its latents: −E log p(x|z). Lower is better."),
-    "rate": (
-        "rate",
-        "What the latents say about a picture beyond the prior: KL(q(z|x) ‖ p(z)). ELBO = −(distortion + rate).",
-    ),
-    "log_likelihood": ("log p(x)", "A tighter bound than the ELBO, by importance sampling. Higher is better."),
-    "active_units": ("active latents", "Latents whose posterior mean moves with the picture; the others carry nothing."),
-    "psnr": ("PSNR", "How near reconstructions are to their pictures, in decibels of squared error. Higher is better."),
-    "ssim": ("SSIM", "How alike reconstructions and pictures are in structure; 1 is equal. Higher is better."),
-}
-"""The final numbers, each with its name and what it means."""
-HIGHER_IS_BETTER = ("elbo", "log_likelihood", "psnr", "ssim")
 
 
 @dataclass(frozen=True)
@@ -207,40 +193,18 @@ def _facts(run: Run, gallery: Gallery) -> list[tuple[str, str]]:
     return facts
 
 
-def duration(seconds: float) -> str:
-    """Returns a time that people read, e.g. ``12 min 4 s``."""
-    whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s"
-
-
 def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Name, value with standard error, unit and meaning of each final number."""
     return [
-        (name, value_of(key, metrics[key]), _unit(key, metrics[key]), meaning)
+        (name, _typeset(value_of(key, metrics[key])), unit_of(key, metrics[key]), meaning)
         for key, (name, meaning) in MEANINGS.items()
         if key in metrics
     ]
 
 
-def value_of(key: str, number: Mapping[str, Any]) -> str:
-    """Returns a number with its standard error."""
-    if key == "active_units":
-        return f"{number['value']} of {number['of']}"
-    digits = 3 if key == "ssim" else 2
-    value = f"{number['value']:,.{digits}f}".replace("-", "−")
-    return f"{value} ± {number['standard_error']:.{digits}f}" if "standard_error" in number else value
-
-
-def _unit(key: str, number: Mapping[str, Any]) -> str:
-    if key == "active_units":
-        return f"variance over {number['threshold']:g}"
-    unit = "" if key == "ssim" else str(number["unit"])
-    if key == "log_likelihood":
-        return f"{unit}, {number['num_samples']:,} samples for each of {number['num_pictures']:,} pictures"
-    return unit
+def _typeset(number: str) -> str:
+    """A number with a true minus sign."""
+    return number.replace("-", "−")
 
 
 def _meaning(metrics: Mapping[str, Any]) -> str:
@@ -271,7 +235,7 @@ def _rows(names: Sequence[str], runs: Sequence[Run], metrics: Sequence[Mapping[s
             if key in numbers:
                 rivals = [other for other in metrics if key in other and _protocol(key, other) == _protocol(key, numbers)]
                 best = len(rivals) > 1 and key in HIGHER_IS_BETTER and _unbeaten(numbers[key], [o[key] for o in rivals])
-                cells[key] = Cell(value_of(key, numbers[key]), best)
+                cells[key] = Cell(_typeset(value_of(key, numbers[key])), best)
         about = f"{numbers['data']['name']}, {run.recipe.model.latent_dim} latents, {numbers['parameters']:,} parameters, "
         rows.append(Row(name, f"{about}{numbers['epochs']} epochs, {duration(run.history[-1]['seconds'])}", cells))
     return rows
@@ -320,7 +284,7 @@ def _curves(histories: Mapping[str, Sequence[dict[str, Any]]]) -> Section:
         alt = f"Line chart of {title} ({unit}) against epochs; at the end {', '.join(last) or 'nothing'}."
         shown.append(_chart(curve(histories, quantity), alt))
     text = (
-        "Training and validation part where a model learns its pictures by heart. Distortion and rate pull against each other."
+        "Training and validation part where a model learns its pictures by heart. Distortion and rate pull apart."
         if not several
         else "Validation where it is measured, training otherwise."
     )

@@ -28,7 +28,7 @@ def error_chart(rms: Tensor, originals: Tensor, reconstructions: Tensor, num_pic
     upper, lower = parts
     axes = upper.subplots()
     drawn = axes.imshow(rms.numpy(), cmap=MAGNITUDE, vmin=0, interpolation="nearest")
-    axes.set_title(f"root mean squared error of each pixel, {count(num_pictures, 'pictures')}")
+    upper.suptitle(f"root mean squared error of each pixel, {count(num_pictures, 'pictures')}", fontsize=9)
     axes.set_xlabel("pixel column")
     axes.set_ylabel("pixel row")
     upper.colorbar(drawn, ax=axes, label="grey levels of 255", shrink=0.9)
