@@ -47,7 +47,9 @@ WIDTH_PICTURES = 300
 MOST_DIGITS = 1_000
 """How many digits of pi fit into memory as frames."""
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
-FRAME, HOLD, DIGIT_HOLD, LAST = 60, 700, 350, 2_000
+MOVES, SWING = 8, 16
+"""How many frames lie between two stops, and between the two ends of a traversal."""
+FRAME, HOLD, DIGIT_HOLD, LAST = 70, 700, 350, 2_000
 """How long a frame, a stop, a digit of pi and the end of training are shown, in milliseconds."""
 CHUNK = 64
 """How many frames are decoded between two steps of a bar."""
@@ -300,7 +302,7 @@ class Gallery:
         self,
         through: Sequence[str],
         *,
-        moves: int = 10,
+        moves: int = MOVES,
         hold: int = HOLD,
         size: int = 280,
         path: Way = "linear",
@@ -330,7 +332,7 @@ class Gallery:
         return stop_film(pictures, positions, durations, list(captions) or stops.captions, size)
 
     def film_of_pi(
-        self, digits: int = 40, *, moves: int = 10, hold: int = DIGIT_HOLD, size: int = 280, path: Way = "linear"
+        self, digits: int = 40, *, moves: int = MOVES, hold: int = DIGIT_HOLD, size: int = 280, path: Way = "linear"
     ) -> Film:
         """Walks through the digits of pi; arguments as of :meth:`film`.
 
@@ -345,7 +347,7 @@ class Gallery:
         captions = [f"{numbers[0]}.", *numbers[1:]]
         return self.film(list(numbers), moves=moves, hold=hold, size=size, path=path, captions=captions)
 
-    def film_of_traversals(self, num: int = 9, moves: int = 16, size: int = 280, start: str = "@0") -> Film:
+    def film_of_traversals(self, num: int = 9, moves: int = SWING, size: int = 280, start: str = "@0") -> Film:
         """Moves latents through their ranges and back, one in each tile."""
         found = self.traverse(num, swing(moves), start)
         columns = round(len(found.latents) ** 0.5) or 1

@@ -201,7 +201,7 @@ def animate(
     training: Annotated[bool, typer.Option("--training", help="The same pictures as the model learned.")] = False,
     traverse: Annotated[bool, typer.Option("--traverse", help="Latents moving through their values.")] = False,
     digits: Annotated[int, typer.Option(help="How many digits of pi.", min=2)] = 40,
-    steps: Annotated[int, typer.Option(help="How many frames lie between two stops.", min=0)] = 10,
+    steps: Annotated[int | None, typer.Option(help="How many frames lie between two stops; 8 by default.", min=1)] = None,
     hold: Annotated[int | None, typer.Option(help="How long a stop is held, in milliseconds.", min=20)] = None,
     size: Annotated[int, typer.Option(help="How many pixels a picture fills at least.", min=1)] = 280,
     num: Annotated[int, typer.Option("--num", "-n", help="How many latents --traverse shows.", min=1)] = 9,
@@ -223,7 +223,7 @@ def animate(
 
       vae animate runs/mnist-conv --traverse
     """
-    from vaekit.gallery import DIGIT_HOLD, HOLD, film_of_training
+    from vaekit.gallery import DIGIT_HOLD, HOLD, MOVES, SWING, film_of_training
     from vaekit.pictures.animation import check_suffix
     from vaekit.runs import Run
 
@@ -235,12 +235,14 @@ def animate(
     if training:
         film = film_of_training(Run(run).folder)
     elif traverse:
-        film = gallery(run, data).film_of_traversals(num, max(steps, 2), size, start)
+        film = gallery(run, data).film_of_traversals(num, steps or SWING, size, start)
     elif through == "pi":
-        film = gallery(run, data).film_of_pi(digits, moves=steps, hold=hold or DIGIT_HOLD, size=size, path=path)
+        film = gallery(run, data).film_of_pi(digits, moves=steps or MOVES, hold=hold or DIGIT_HOLD, size=size, path=path)
     else:
         stops = [stop.strip() for stop in (through or "").split(",") if stop.strip()]
-        film = gallery(run, data).film(stops, moves=steps, hold=hold or HOLD, size=size, path=path, labels=label or ())
+        film = gallery(run, data).film(
+            stops, moves=steps or MOVES, hold=hold or HOLD, size=size, path=path, labels=label or ()
+        )
     write(film.save, where)
 
 
