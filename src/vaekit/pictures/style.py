@@ -63,6 +63,7 @@ def marker(label: int) -> str:
     return MARKERS[label // len(COLOURS) % len(MARKERS)]
 
 
+@styled
 def to_svg(figure: Figure) -> str:
     """Returns a figure as SVG whose ink is dark on a light page and light on a dark one."""
     file = io.StringIO()

@@ -1,0 +1,329 @@
+"""Pages: what they say and show, by number, and that they need nothing but themselves."""
+
+import base64
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image, ImageSequence
+
+import vaekit
+from tests.street import done, one_line, vae
+from vaekit.gallery import Gallery
+from vaekit.numbers import MEANINGS, duration, unit_of, value_of
+from vaekit.pictures import grid
+from vaekit.report import write_comparison, write_report
+from vaekit.runs import METRICS, RECIPE, REPORT, Run
+
+
+class Page(HTMLParser):
+    """A page taken apart: its pictures, links, names and the words of each kind of element."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.images: list[dict[str, str]] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: set[str] = set()
+        self.words: dict[str, list[str]] = {}
+        self.best: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {key: value or "" for key, value in attrs}
+        self.tags.add(tag)
+        if tag == "img":
+            self.images.append(found)
+        if "href" in found:
+            self.links.append(found["href"])
+        if "id" in found:
+            self.ids.append(found["id"])
+        if tag == "td" and "best" in found.get("class", "").split():
+            self.best.append(found["data-label"])
+        if tag not in ("img", "meta", "link", "br"):
+            self._open.append(tag)
+            self.words.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self._open):
+            self.words[tag][-1] += data
+
+    def picture(self, start: str) -> Image.Image:
+        """The picture whose alternative text starts so."""
+        (found,) = [image for image in self.images if image["alt"].startswith(start)]
+        return Image.open(io.BytesIO(base64.b64decode(found["src"].split(",", 1)[1])))
+
+
+def report(run: Run, path: Path) -> Page:
+    write_report(run, run.gallery, path)
+    return Page(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def page(trained: Path) -> Page:
+    """The page that training wrote."""
+    return Page((trained / REPORT).read_text())
+
+
+def test_page_needs_nothing_but_itself(page: Page, trained: Path) -> None:
+    text = (trained / REPORT).read_text()
+    assert not page.tags & {"script", "iframe", "object", "embed", "video", "audio", "form"}
+    assert all(image["src"].startswith("data:image/") for image in page.images)
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert "default-src 'none'" in text
+    assert not re.search(r"url\(|@import|srcset", text)
+    assert str(trained.parent) not in text
+
+
+def test_pictures_have_words_and_sizes(page: Page) -> None:
+    assert len(page.images) == 6 + 1 + 2 + 8 + 1 + 2 + 1
+    for image in page.images:
+        assert len(image["alt"]) > 20
+        assert int(image["width"]) > 100
+        assert int(image["height"]) > 30
+    assert len({image["alt"] for image in page.images}) == len(page.images)
+
+
+def test_links_lead_somewhere_and_names_are_given_once(page: Page) -> None:
+    assert len(set(page.ids)) == len(page.ids)
+    inside = [link.removeprefix("#") for link in page.links if link.startswith("#")]
+    assert set(inside) <= set(page.ids)
+    assert {"main", "numbers", "learning-curves", "traversals", "manifold", "latent-space", "repeat"} <= set(inside)
+
+
+def test_numbers_are_the_runs_with_their_meaning(page: Page, trained: Path) -> None:
+    metrics = Run(trained).metrics
+    rows = [" ".join(row.split()) for row in page.words["tr"][1:]]
+    keys = [key for key in MEANINGS if key in metrics]
+    assert len(rows) == len(keys) == 7
+    for row, key in zip(rows, keys, strict=True):
+        name, meaning = MEANINGS[key]
+        value = value_of(key, metrics[key]).replace("-", "−")
+        assert row == f"{name}{value}{unit_of(key, metrics[key])}{meaning}"
+    assert any("359 test pictures of digits" in text for text in page.words["p"])
+
+
+def test_recipe_on_the_page_is_the_runs(page: Page, trained: Path) -> None:
+    _, recipe = page.words["pre"]
+    assert yaml.safe_load(recipe) == yaml.safe_load((trained / RECIPE).read_text())
+    facts = dict(zip(page.words["dt"], page.words["dd"], strict=True))
+    assert facts["pictures"] == "digits, 1×8×8 pixels: 1,294 training, 144 validation, 359 test"
+    assert facts["training"].startswith("3 epochs, 63 steps, ")
+    assert facts["seed"] == "0"
+
+
+def test_pictures_on_the_page_are_the_models(page: Page, trained: Path) -> None:
+    gallery = Run(trained).gallery
+    for start, expected in (
+        ("40 test pictures", gallery.reconstructions()),
+        ("60 pictures drawn", gallery.samples(60, columns=10)),
+        ("20 rows of 20 pictures", grid(gallery.plane(20).pictures.flip(0).flatten(0, 1), 20)),
+    ):
+        np.testing.assert_array_equal(np.asarray(page.picture(start)), np.asarray(expected))
+    found = gallery.traverse(8, torch.linspace(0, 1, 11))
+    strips = [image for image in page.images if image["alt"].startswith("One latent")]
+    assert len(strips) == 8
+    for row, (strip, latent) in enumerate(zip(strips, found.latents, strict=True)):
+        assert f": z{latent} · {gallery.codes.rates[latent]:.2f} nats, from " in strip["alt"]
+        np.testing.assert_array_equal(
+            np.asarray(page.picture(strip["alt"])), np.asarray(grid(found.pictures[row], 11)), err_msg=strip["alt"]
+        )
+    film = page.picture("An animation through 0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
+    assert sum(1 for _ in ImageSequence.Iterator(film)) == 10 * 9
+
+
+def test_charts_follow_the_readers_page(page: Page) -> None:
+    charts = [image for image in page.images if "svg" in image["src"]]
+    assert len(charts) == 9
+    for chart in charts:
+        text = base64.b64decode(chart["src"].split(",", 1)[1]).decode()
+        assert "currentColor" in text
+        assert "prefers-color-scheme:dark" in text
+
+
+@pytest.fixture
+def copy(trained: Path, tmp_path: Path) -> Path:
+    """A copy of a run that may be changed."""
+    return shutil.copytree(trained, tmp_path / "copy")
+
+
+def test_run_that_has_not_ended_has_a_page_that_says_so(copy: Path, tmp_path: Path) -> None:
+    (copy / METRICS).unlink()
+    page = report(Run(copy), tmp_path / "x.html")
+    assert "table" not in page.tags
+    assert any("not come to its end" in text for text in page.words["p"])
+    assert len(page.images) == 21
+
+
+def test_words_of_strangers_are_words_on_the_page(copy: Path, tmp_path: Path) -> None:
+    recipe = yaml.safe_load((copy / RECIPE).read_text())
+    (copy / RECIPE).write_text(yaml.safe_dump(recipe | {"title": "<script>alert(1)</script> & more"}))
+    page = report(Run(copy), tmp_path / "x.html")
+    assert "script" not in page.tags
+    assert "<script>alert(1)</script> & more" in page.words["p"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "latent_dim", "classes"),
+    [((1, 9, 5), 1, 0), ((3, 16, 12), 2, 12), ((3, 8, 8), 64, 2), ((1, 8, 8), 64, 0)],
+)
+def test_any_pictures_and_latents_make_a_page(
+    shape: tuple[int, int, int], latent_dim: int, classes: int, tmp_path: Path
+) -> None:
+    pixels = torch.randint(0, 256, (60, *shape), dtype=torch.uint8)
+    labels = torch.arange(60) % classes if classes else None
+    images = vaekit.ImageSet(pixels, labels, tuple(f"class {c}" for c in range(classes)), name="noise")
+    options: dict[str, Any] = {"epochs": 1, "latent_dim": latent_dim, "evaluation.num_samples": 0}
+    run = vaekit.train("digits", images, test=images, out=tmp_path / "run", **options)
+    page = Page((run.folder / REPORT).read_text())
+    assert len([image for image in page.images if image["alt"].startswith("One latent")]) == min(8, latent_dim)
+    rows = 1 if latent_dim == 1 else 20
+    assert page.picture(f"{rows} rows of 20 pictures").width > 0
+    stops = [f"class {c}" for c in range(classes)][:10] if classes else [f"@{n}" for n in range(6)]
+    assert page.picture(f"An animation through {', '.join(stops)} and back").width >= 224
+    assert "noise" in page.words["dd"][0]
+
+
+def test_report_goes_into_the_run_or_elsewhere(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copy / REPORT).unlink()
+    assert done("report", copy) == f"{copy / REPORT}\n"
+    monkeypatch.chdir(tmp_path)
+    assert done("report", copy, "-o", "x.html") == "x.html\n"
+    assert (tmp_path / "x.html").read_text() == (copy / REPORT).read_text()
+
+
+def change(folder: Path, **numbers: Any) -> Run:
+    """Changes the final numbers of a run: by key, or what they are of by ``data``."""
+    metrics = json.loads((folder / METRICS).read_text())
+    for key, value in numbers.items():
+        metrics[key] = {**metrics[key], **value} if isinstance(value, dict) else value
+    (folder / METRICS).write_text(json.dumps(metrics))
+    return Run(folder)
+
+
+def compare(runs: list[Run], path: Path) -> Page:
+    write_comparison(runs, path)
+    return Page(path.read_text())
+
+
+def three(trained: Path, tmp_path: Path) -> list[Path]:
+    return [shutil.copytree(trained, tmp_path / name) for name in ("first", "second", "third")]
+
+
+def test_comparison_marks_the_best_and_what_cannot_be_told_from_it(trained: Path, tmp_path: Path) -> None:
+    first, second, third = three(trained, tmp_path)
+    runs = [
+        change(first, elbo={"value": 30.0, "standard_error": 1.0}, psnr={"value": 20.0, "standard_error": 0.1}),
+        change(second, elbo={"value": 27.5, "standard_error": 1.0}, psnr={"value": 21.0, "standard_error": 0.1}),
+        change(third, elbo={"value": 26.5, "standard_error": 1.0}, psnr={"value": 19.0, "standard_error": 0.1}),
+    ]
+    page = compare(runs, tmp_path / "x.html")
+    cells = {
+        run.folder.name: Page(f"<table><tr>{row}") for run, row in zip(runs, split_rows(tmp_path / "x.html"), strict=True)
+    }
+    # The difference of 2.5 is below two standard errors of it, 2 * sqrt(2) = 2.83; that of 3.5 is not.
+    assert cells["first"].best == ["ELBO", "log p(x)", "SSIM"]
+    assert cells["second"].best == ["ELBO", "log p(x)", "PSNR", "SSIM"]
+    assert cells["third"].best == ["log p(x)", "SSIM"]
+    assert len(page.images) == 6 + 1 + 3
+    assert page.words["h1"] == ["Comparison of first, second, third"]
+
+
+def split_rows(path: Path) -> list[str]:
+    """The lines of a comparison's table, as they are written."""
+    body = path.read_text().split("<tbody>")[1].split("</tbody>")[0]
+    return body.split("<tr>")[1:]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"data": {"fingerprint": "another"}},
+        {"data": {"pixels": "binarised once with seed 0"}},
+        {"data": {"num_pictures": 100}},
+    ],
+)
+def test_numbers_of_other_pictures_are_not_compared(other: dict[str, Any], trained: Path, tmp_path: Path) -> None:
+    first, second, _ = three(trained, tmp_path)
+    page = compare([Run(first), change(second, **other)], tmp_path / "x.html")
+    assert page.best == []
+
+
+def test_numbers_of_another_meaning_or_sampling_are_not_compared(trained: Path, tmp_path: Path) -> None:
+    first, second, third = three(trained, tmp_path)
+    change(second, meaning="cross-entropy, not a likelihood", elbo={"value": 1e9})
+    page = compare([Run(first), Run(second)], tmp_path / "x.html")
+    assert page.best == ["PSNR", "SSIM"] * 2
+    assert len([text for text in page.words["p"] if "cross-entropy, not a likelihood" in text]) == 1
+    change(third, log_likelihood={"num_samples": 5000, "value": 1e9})
+    page = compare([Run(first), Run(third)], tmp_path / "y.html")
+    assert page.best == ["ELBO", "PSNR", "SSIM"] * 2
+
+
+def test_comparison_shows_the_same_pictures_through_each_model(
+    trained: Path, trained_conditional: Path, tmp_path: Path
+) -> None:
+    page = compare([Run(trained), Run(trained_conditional)], tmp_path / "x.html")
+    images = vaekit.load_images("digits", "test").first(10)
+    strips = {
+        "10 test pictures.": images.pixels,
+        "The same pictures reconstructed by digits.": vaekit.load(trained).reconstruct(images.pixels),
+        "The same pictures reconstructed by digits-conditional.": vaekit.load(trained_conditional).reconstruct(
+            images.pixels, images.labels
+        ),
+    }
+    for alt, pictures in strips.items():
+        np.testing.assert_array_equal(np.asarray(page.picture(alt)), np.asarray(grid(pictures, 10)))
+
+
+def test_runs_of_one_name_are_called_by_their_paths(trained: Path, tmp_path: Path) -> None:
+    a, b = (shutil.copytree(trained, tmp_path / place / "run") for place in ("a", "b"))
+    page = compare([Run(a), Run(b)], tmp_path / "x.html")
+    assert page.words["h1"] == [f"Comparison of {a}, {b}"]
+
+
+def test_compare_writes_where_it_is_told(trained: Path, trained_conditional: Path, tmp_path: Path) -> None:
+    assert done("compare", trained, trained_conditional, "-o", tmp_path / "x.html") == f"{tmp_path / 'x.html'}\n"
+    assert "Comparison of digits, digits-conditional" in (tmp_path / "x.html").read_text()
+
+
+def test_comparison_of_what_cannot_be_compared(trained: Path, copy: Path, tmp_path: Path) -> None:
+    target = tmp_path / "x.html"
+    for args, says in (
+        ([trained], ("two runs",)),
+        ([trained, trained], ("twice",)),
+        ([trained, tmp_path], ("recipe.yaml",)),
+        ([trained, tmp_path / "none"], ("none",)),
+    ):
+        one_line(vae("compare", *args, "-o", target), *says)
+    (copy / METRICS).unlink()
+    one_line(vae("compare", trained, copy, "-o", target), "metrics.json", "--resume")
+    one_line(vae("report", tmp_path, "-o", target), "recipe.yaml")
+    one_line(vae("report", trained, "-o", tmp_path / "none" / "x.html"), "does not exist")
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+def test_gallery_without_pictures_says_so(trained: Path) -> None:
+    with pytest.raises(vaekit.VaekitError, match="needs pictures"):
+        Gallery(vaekit.load(trained)).manifold()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.1234, "0.123 s"), (59.4, "59.4 s"), (61, "1 min 1 s"), (650.4, "10 min 50 s"), (7322, "2 h 2 min")],
+)
+def test_times_are_written_as_people_read_them(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
