@@ -2,7 +2,7 @@
 
     >>> gallery = vaekit.Run("runs/mnist-conv").gallery
     >>> gallery.manifold().save("manifold.png")
-    >>> gallery.film(["1", "9"]).save(Path("one-to-nine.gif"))
+    >>> gallery.film(["1", "9"]).save("one-to-nine.gif")
 
 Stills of pictures are Pillow images, charts are matplotlib figures, moving pictures are films; each has a method to save it.
 

@@ -49,19 +49,20 @@ class Film:
     frames: list[Image.Image]
     durations: list[int]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Writes the film as its suffix says: ``.gif``, ``.webp`` or ``.mp4``; the first two repeat for ever.
 
         Raises:
             DataError: If the suffix is none of these, or an MP4 is asked for and ``imageio-ffmpeg`` is not installed.
         """
+        path = Path(path)
         check_suffix(path)
-        if path.suffix.lower() == ".mp4":
+        suffix = path.suffix.lower()
+        if suffix == ".mp4":
             _write_video(self, path)
             return
-        how = {"lossless": True, "method": 2} if path.suffix.lower() == ".webp" else {"optimize": False}
-        frames = [_few_levels(frame) for frame in self.frames] if path.suffix.lower() == ".gif" else self.frames
-        first, *others = frames
+        how = {"lossless": True, "method": 2} if suffix == ".webp" else {"optimize": False}
+        first, *others = map(_few_levels, self.frames) if suffix == ".gif" else self.frames
         first.save(path, save_all=True, append_images=others, duration=self.durations, loop=0, **how)
 
 
