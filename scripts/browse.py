@@ -87,6 +87,8 @@ def main() -> int:
     parser.add_argument("--shots", type=Path, default=Path("screenshots"), help="where screenshots go")
     parser.add_argument("--chromium", default="/usr/bin/chromium", help="the browser")
     options = parser.parse_args()
+    if missing := [str(path) for path in options.pages if not path.is_file()]:
+        parser.error(f"no such page: {', '.join(missing)}")
     options.shots.mkdir(parents=True, exist_ok=True)
     wrong = 0
     with sync_playwright() as play:

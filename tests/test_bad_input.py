@@ -904,9 +904,10 @@ def test_training_that_diverges_later_keeps_the_last_good_epoch(tmp_path: Path, 
 # --debug
 
 
-def test_debug_lets_the_error_through_with_its_traceback() -> None:
+@pytest.mark.parametrize("args", [("--debug", "train", "mnist-mpl"), ("train", "mnist-mpl", "--debug")])
+def test_debug_lets_the_error_through_with_its_traceback(args: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="no such recipe") as raised:
-        vae("--debug", "train", "mnist-mpl")
+        vae(*args)
     assert "load_recipe" in [entry.name for entry in raised.traceback]
 
 

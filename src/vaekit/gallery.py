@@ -31,9 +31,9 @@ from vaekit.evaluation.pixels import pixel_errors
 from vaekit.models import VAE
 from vaekit.pictures import Film, error_chart, grid, latent_map, manifold, rate_chart, reconstruction_pairs, traversals
 from vaekit.pictures.animation import captioned, enlarge, mosaic, stop_film, swing, timeline
-from vaekit.pictures.grids import columns_for
+from vaekit.pictures.grids import as_uint8, columns_for
 from vaekit.pictures.style import count
-from vaekit.progress import track
+from vaekit.progress import track, working
 from vaekit.randomness import fixed_seed
 
 NEAREST = 10
@@ -44,8 +44,6 @@ MAP_PICTURES = {"pca": 10_000, "tsne": 2_000, "umap": 10_000}
 """How many pictures a latent map shows at most, where nobody says; t-SNE takes a minute for more."""
 WIDTH_PICTURES = 300
 """How many posteriors' widths can be told apart on a map."""
-MOST_DIGITS = 1_000
-"""How many digits of pi fit into memory as frames."""
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 MOVES, SWING = 8, 16
 """How many frames lie between two stops, and between the two ends of a traversal."""
@@ -328,7 +326,7 @@ class Gallery:
         stops = self.stops(through, labels)
         positions, durations = timeline(len(through), moves, hold, FRAME)
         parts = track(positions.split(CHUNK), f"decoding {len(positions):,} frames", -(-len(positions) // CHUNK))
-        pictures = torch.cat([self.model.journey(stops.z, part, stops.labels, path) for part in parts])
+        pictures = torch.cat([as_uint8(self.model.journey(stops.z, part, stops.labels, path)) for part in parts])
         return stop_film(pictures, positions, durations, list(captions) or stops.captions, size)
 
     def film_of_pi(
@@ -337,7 +335,7 @@ class Gallery:
         """Walks through the digits of pi; arguments as of :meth:`film`.
 
         Raises:
-            DataError: If there are no ten classes, or more digits are asked for than memory holds.
+            DataError: If there are no ten classes, or fewer than two digits are asked for.
         """
         if len(self.images.class_names) < 10:
             raise DataError(
@@ -472,16 +470,17 @@ def _embed(
     means: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]", method: Method
 ) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
     """Brings points of shape (N, D) to a plane, by a map that keeps neighbours together."""
-    if method == "umap":
-        try:
-            from umap import UMAP
-        except ImportError:
-            raise ModelError("UMAP is not installed (pip install umap-learn); --method tsne and pca are there") from None
-        return np.asarray(UMAP(random_state=0).fit_transform(means), np.float32)
-    from sklearn.manifold import TSNE
+    with working(f"{METHODS[method]} of {len(means):,} pictures"):
+        if method == "umap":
+            try:
+                from umap import UMAP
+            except ImportError:
+                raise ModelError("UMAP is not installed (pip install umap-learn); --method tsne and pca are there") from None
+            return np.asarray(UMAP(random_state=0).fit_transform(means), np.float32)
+        from sklearn.manifold import TSNE
 
-    perplexity = min(30.0, max(1.0, (len(means) - 1) / 3))
-    return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(means), np.float32)
+        perplexity = min(30.0, max(1.0, (len(means) - 1) / 3))
+        return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(means), np.float32)
 
 
 def read_pictures(model: VAE, paths: Sequence[Path]) -> Tensor:
@@ -509,10 +508,10 @@ def digits_of_pi(num: int) -> str:
     """Returns the first digits of pi, ``3141...``.
 
     Raises:
-        DataError: If more are asked for than an animation can hold.
+        DataError: If there would be no way from one to another.
     """
-    if not 2 <= num <= MOST_DIGITS:
-        raise DataError(f"{num} digits of pi: choose from 2 to {MOST_DIGITS:,}")
+    if num < 2:
+        raise DataError(f"{num} digits of pi: an animation takes two at least")
     with mpmath.workdps(num + 10):
         return str(mpmath.nstr(mpmath.pi, num + 5)).replace(".", "")[:num]
 

@@ -1,6 +1,7 @@
 """Bars for what takes longer than a second: on a terminal only, on the error stream, gone when done."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from rich.console import Console
@@ -21,3 +22,9 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
     yield from rich_track(
         items, description, total, console=console, transient=True, disable=not console.is_terminal, update_period=0.1
     )
+
+
+def working(description: str) -> AbstractContextManager[object]:
+    """Shows that something is going on for as long as the context lasts, where nobody can say how far it has come."""
+    console = Console(stderr=True)
+    return console.status(description) if console.is_terminal else nullcontext()

@@ -117,7 +117,7 @@ def write_report(run: Run, gallery: Gallery, path: Path) -> None:
     sections = [make() for make in track(makers, "writing the page")]
     page = _render(
         "report.html",
-        title=run.recipe.name,
+        title=run.folder.resolve().name,
         subtitle=run.recipe.title,
         facts=_facts(run, gallery),
         numbers=_numbers(run.metrics) if (run.folder / METRICS).exists() else [],
@@ -319,10 +319,10 @@ def _journey(gallery: Gallery) -> Shown:
         stops = ["@0", f"@{len(images) - 1}"]
     film = gallery.film(stops, moves=8, size=max(224, max(images.shape[1:])))
     file = io.BytesIO()
-    first, *others = film.frames
-    first.save(file, "WEBP", save_all=True, append_images=others, duration=film.durations, loop=0, lossless=True, method=2)
-    source = _data("image/webp", file.getvalue())
-    return Shown(source, first.size, f"An animation through {', '.join(stops)} and back.", "")
+    film.write(file, ".webp")
+    return Shown(
+        _data("image/webp", file.getvalue()), film.frames[0].size, f"An animation through {', '.join(stops)} and back.", ""
+    )
 
 
 def _traversals(gallery: Gallery) -> Section:

@@ -64,11 +64,10 @@ for command in COMMANDS:
 
 def main() -> None:
     """Runs the command; a user's mistake is one line and exit code 2, an interrupted training exit code 130."""
-    debug = "--debug" in sys.argv
+    args = [argument for argument in sys.argv[1:] if argument != "--debug"]  # before the command or after it
+    debug = len(args) < len(sys.argv) - 1
     try:
-        if len(sys.argv) == 1:
-            sys.argv.append("--help")
-        code = app(standalone_mode=False)
+        code = app(args or ["--help"], standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except UsageError as error:
         if debug:

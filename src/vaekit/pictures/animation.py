@@ -10,9 +10,10 @@ Pillow, MP4 by ``imageio-ffmpeg`` where it is installed.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, overload
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 from vaekit.errors import DataError
 from vaekit.pictures.grids import PAPER, as_uint8
 from vaekit.pictures.style import INK, font
+from vaekit.progress import track
 
 try:
     import imageio_ffmpeg
@@ -42,12 +44,12 @@ class Film:
     """Frames and how long each is shown.
 
     Arguments:
-        frames: The frames, all of one size and mode.
+        frames: The frames, all of one size and mode; a long film makes each when it is asked for.
         durations: How long each is shown, in milliseconds.
     """
 
-    frames: list[Image.Image]
-    durations: list[int]
+    frames: Sequence[Image.Image]
+    durations: Sequence[int]
 
     def save(self, path: str | Path) -> None:
         """Writes the film as its suffix says: ``.gif``, ``.webp`` or ``.mp4``; the first two repeat for ever.
@@ -57,13 +59,46 @@ class Film:
         """
         path = Path(path)
         check_suffix(path)
-        suffix = path.suffix.lower()
-        if suffix == ".mp4":
+        if path.suffix.lower() == ".mp4":
             _write_video(self, path)
-            return
-        how = {"lossless": True, "method": 2} if suffix == ".webp" else {"optimize": False}
-        first, *others = map(_few_levels, self.frames) if suffix == ".gif" else self.frames
-        first.save(path, save_all=True, append_images=others, duration=self.durations, loop=0, **how)
+        else:
+            with path.open("wb") as file:
+                self.write(file, path.suffix.lower())
+
+    def write(self, file: IO[bytes], suffix: str) -> None:
+        """Writes the film into an open file."""
+        kind, how = ("GIF", {"optimize": False}) if suffix == ".gif" else ("WEBP", {"lossless": True, "method": 2})
+        shown = track(self.frames, f"writing {len(self.frames):,} frames", len(self.frames))
+        frames = map(_few_levels, shown) if suffix == ".gif" else shown
+        first = next(frames)
+        first.save(file, kind, save_all=True, append_images=frames, duration=list(self.durations), loop=0, **how)
+
+
+class Lazy(Sequence[Image.Image]):
+    """Frames that are made when they are asked for.
+
+    Arguments:
+        make: Makes the frame of a number.
+        num: How many frames there are.
+    """
+
+    def __init__(self, make: Callable[[int], Image.Image], num: int) -> None:
+        self.make = make
+        self.num = num
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+        return self.num
+
+    @overload
+    def __getitem__(self, index: int) -> Image.Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Image.Image]: ...
+    def __getitem__(self, index: int | slice) -> Image.Image | list[Image.Image]:
+        """Makes a frame, or a list of them."""
+        if isinstance(index, slice):
+            return [self.make(number) for number in range(*index.indices(self.num))]
+        return self.make(range(self.num)[index])
 
 
 def check_suffix(path: Path) -> None:
@@ -115,9 +150,14 @@ def stop_film(pictures: Tensor, positions: Tensor, durations: list[int], caption
         captions: What the stops are called.
         size: How many pixels the longer side of a picture fills at least.
     """
-    frames = enlarge(pictures, size)
-    strip = CaptionStrip(captions, max(frames[0].width, size), max(18, size // 14))
-    return Film([strip.below(frame, at) for frame, at in zip(frames, positions.tolist(), strict=True)], durations)
+    (first,) = enlarge(pictures[:1], size)
+    strip = CaptionStrip(captions, max(first.width, size), max(18, size // 14))
+
+    def frame(number: int) -> Image.Image:
+        (picture,) = enlarge(pictures[number : number + 1], size)
+        return strip.below(picture, float(positions[number]))
+
+    return Film(Lazy(frame, len(pictures)), durations)
 
 
 class CaptionStrip:
