@@ -776,7 +776,7 @@ def test_number_of_no_test_picture(index: str, trained: Path, refuse: Refuse) ->
     ("args", "says"),
     [
         (["sample", "-n", str(HUGE)], ("memory",)),
-        (["interpolate", "0", "1", "--steps", str(HUGE)], ("memory",)),
+        (["interpolate", "0", "1", "--steps", str(HUGE)], ("--steps",)),
         (["sample", "--seed", str(2**70)], ("seed",)),
         (["evaluate", "--seed", str(2**70)], ("seed",)),
     ],

@@ -40,6 +40,8 @@ NEAREST = 10
 """How many posterior means stand for a class: one after the other, so that a class that is met again looks different."""
 LOW, HIGH = 0.01, 0.99
 """The quantiles of the aggregate posterior between which a latent is traversed."""
+MOST_DIGITS = 10_000
+"""How many digits of pi a film shows at most; it lasts for hours."""
 MAP_PICTURES = {"pca": 10_000, "tsne": 2_000, "umap": 10_000}
 """How many pictures a latent map shows at most, where nobody says; t-SNE takes a minute for more."""
 WIDTH_PICTURES = 300
@@ -335,7 +337,7 @@ class Gallery:
         """Walks through the digits of pi; arguments as of :meth:`film`.
 
         Raises:
-            DataError: If there are no ten classes, or fewer than two digits are asked for.
+            DataError: If there are no ten classes, or a number of digits that nobody could watch.
         """
         if len(self.images.class_names) < 10:
             raise DataError(
@@ -508,10 +510,10 @@ def digits_of_pi(num: int) -> str:
     """Returns the first digits of pi, ``3141...``.
 
     Raises:
-        DataError: If there would be no way from one to another.
+        DataError: If there would be no way from one to another, or no end of it.
     """
-    if num < 2:
-        raise DataError(f"{num} digits of pi: an animation takes two at least")
+    if not 2 <= num <= MOST_DIGITS:
+        raise DataError(f"{num} digits of pi: choose from 2 to {MOST_DIGITS:,}, a film of hours")
     with mpmath.workdps(num + 10):
         return str(mpmath.nstr(mpmath.pi, num + 5)).replace(".", "")[:num]
 

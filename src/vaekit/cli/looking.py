@@ -66,7 +66,7 @@ def reconstruct(
 def traverse(
     run: RunFolder,
     num: Annotated[int, typer.Option("--num", "-n", help="How many latents, from the highest mean KL down.", min=1)] = 16,
-    steps: Annotated[int, typer.Option(help="How many pictures in a row.", min=2)] = 11,
+    steps: Annotated[int, typer.Option(help="How many pictures in a row.", min=2, max=1_000)] = 11,
     start: Start = "@0",
     data: Data = None,
     output: Output = None,
@@ -85,7 +85,7 @@ def traverse(
 
 def manifold(
     run: RunFolder,
-    steps: Annotated[int, typer.Option(help="How many pictures along each side.", min=1)] = 20,
+    steps: Annotated[int, typer.Option(help="How many pictures along each side.", min=1, max=500)] = 20,
     plane: Annotated[
         Literal["active", "principal"],
         typer.Option(help="With more than two latents: the two of the highest KL, or the principal components."),
@@ -110,7 +110,7 @@ def interpolate(
     run: RunFolder,
     a: Annotated[str, typer.Argument(help="Where to start: a class, @N for test picture N, or a picture file.")],
     b: Annotated[str, typer.Argument(help="Where to end.")],
-    steps: Annotated[int, typer.Option(help="How many pictures, both ends included.", min=2)] = 10,
+    steps: Annotated[int, typer.Option(help="How many pictures, both ends included.", min=2, max=1_000)] = 10,
     path: Way = "linear",
     label: Labels = None,
     data: Data = None,
@@ -201,9 +201,11 @@ def animate(
     training: Annotated[bool, typer.Option("--training", help="The same pictures as the model learned.")] = False,
     traverse: Annotated[bool, typer.Option("--traverse", help="Latents moving through their values.")] = False,
     digits: Annotated[int, typer.Option(help="How many digits of pi.", min=2)] = 40,
-    steps: Annotated[int | None, typer.Option(help="How many frames lie between two stops; 8 by default.", min=1)] = None,
-    hold: Annotated[int | None, typer.Option(help="How long a stop is held, in milliseconds.", min=20)] = None,
-    size: Annotated[int, typer.Option(help="How many pixels a picture fills at least.", min=1)] = 280,
+    steps: Annotated[
+        int | None, typer.Option(help="How many frames lie between two stops; 8 by default.", min=1, max=1_000)
+    ] = None,
+    hold: Annotated[int | None, typer.Option(help="How long a stop is held, in milliseconds.", min=20, max=60_000)] = None,
+    size: Annotated[int, typer.Option(help="How many pixels a picture fills at least.", min=1, max=8_192)] = 280,
     num: Annotated[int, typer.Option("--num", "-n", help="How many latents --traverse shows.", min=1)] = 9,
     path: Way = "linear",
     start: Start = "@0",
