@@ -370,12 +370,12 @@ class Gallery:
         Raises:
             DataError: If there is no such class, test picture or file.
         """
-        files = [name for name in names if _is_file(name)]
+        files = [name for name in names if self._is_file(name)]
         pictures = read_pictures(self.model, [Path(name) for name in files])
         told = iter(zip(pictures, self._told(labels, len(files)), strict=True))
         found, visits = [], Counter[str]()
         for name in names:
-            found.append(self._file(name, *next(told)) if _is_file(name) else self._stop(name, visits[name]))
+            found.append(self._file(name, *next(told)) if self._is_file(name) else self._stop(name, visits[name]))
             visits[name] += 1
         z, classes, captions = zip(*found, strict=True)
         known = None if self.model.condition is None else torch.tensor(classes)
@@ -409,6 +409,12 @@ class Gallery:
             raise ModelError(f"{len(names)} labels for {count(num, 'pictures')}; give one for all or one for each")
         labels = self.labels(names, num)
         return [0] * num if labels is None else labels.tolist()
+
+    def _is_file(self, name: str) -> bool:
+        """Whether a stop means a picture file; a class comes before a file that is called the same."""
+        if name.lower().endswith(PICTURE_SUFFIXES):
+            return True
+        return not name.startswith("@") and name not in self.images.class_names and Path(name).is_file()
 
     def _file(self, name: str, x: Tensor, label: int) -> tuple[Tensor, int, str]:
         """The latents, class and caption of a picture file."""
@@ -472,6 +478,8 @@ def _embed(
     means: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]", method: Method
 ) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
     """Brings points of shape (N, D) to a plane, by a map that keeps neighbours together."""
+    if len(means) == 1:
+        return np.zeros((1, 2), np.float32)
     with working(f"{METHODS[method]} of {len(means):,} pictures"):
         if method == "umap":
             try:
@@ -501,11 +509,6 @@ def read_pictures(model: VAE, paths: Sequence[Path]) -> Tensor:
     return torch.from_numpy(pixels)
 
 
-def _is_file(name: str) -> bool:
-    """Whether a stop means a picture file."""
-    return not name.startswith("@") and (name.lower().endswith(PICTURE_SUFFIXES) or Path(name).is_file())
-
-
 def digits_of_pi(num: int) -> str:
     """Returns the first digits of pi, ``3141...``.
 
@@ -525,7 +528,8 @@ def film_of_training(folder: Path) -> Film:
         RunError: If the run kept no pictures of its epochs.
     """
     pictures = folder / "pictures" / "epochs"
-    epochs = sorted(path.stem.removeprefix("samples-") for path in pictures.glob("samples-*.png"))
+    names = (path.stem.removeprefix("samples-") for path in pictures.glob("samples-*.png"))
+    epochs = sorted((name for name in names if name.isdecimal()), key=int)
     if len(epochs) < 2:
         raise RunError(
             f"{pictures}: holds pictures of {count(len(epochs), 'epochs')}, and a film needs two; "
@@ -533,16 +537,17 @@ def film_of_training(folder: Path) -> Film:
         )
     frames = []
     for epoch in track(epochs, "reading pictures of epochs"):
-        with (
-            Image.open(pictures / f"reconstructions-{epoch}.png") as above,
-            Image.open(pictures / f"samples-{epoch}.png") as below,
-        ):
-            sheet = mosaic(
-                [
-                    captioned(above.copy(), "validation pictures above their reconstructions"),
-                    captioned(below.copy(), "samples, of the same latents throughout"),
-                ],
-                columns=1,
-            )
-        frames.append(captioned(sheet, f"epoch {int(epoch)} of {int(epochs[-1])}"))
+        parts = [
+            captioned(_read(pictures / f"reconstructions-{epoch}.png"), "validation pictures above their reconstructions"),
+            captioned(_read(pictures / f"samples-{epoch}.png"), "samples, of the same latents throughout"),
+        ]
+        frames.append(captioned(mosaic(parts, columns=1), f"epoch {int(epoch)} of {int(epochs[-1])}"))
     return Film(frames, [*[max(80, min(400, 8_000 // len(frames)))] * (len(frames) - 1), LAST])
+
+
+def _read(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.copy()
+    except (OSError, SyntaxError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); train again, or take it and its like away") from None

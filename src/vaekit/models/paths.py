@@ -17,6 +17,9 @@ from torch import Tensor
 SMALLEST_SINE = 1e-3
 """Below it two latents point the same or opposite ways, and the arc between them is a straight line or undefined."""
 
+SMALLEST_NORM = 1e-12
+"""Below it a product of two lengths says nothing of directions."""
+
 
 def linear(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
     """Returns the points on the line from ``a`` to ``b``, all of shape (F, D), at weights of shape (F) from 0 to 1."""
@@ -26,10 +29,11 @@ def linear(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
 def spherical(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
     """Returns the points on the arc from ``a`` to ``b``, all of shape (F, D), at weights of shape (F) from 0 to 1.
 
-    Where the two point the same or opposite ways the line takes the arc's place.
+    Where the two point the same or opposite ways, or one is zero, the line takes the arc's place.
     """
-    norms = (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=1e-12)
-    angle = ((a * b).sum(-1) / norms).clamp(-1, 1).acos()
+    norms = a.norm(dim=-1) * b.norm(dim=-1)
+    cosine = torch.where(norms > SMALLEST_NORM, (a * b).sum(-1) / norms, 1)  # nothing points nowhere: a line from or to it
+    angle = cosine.clamp(-1, 1).acos()
     sine = angle.sin().unsqueeze(-1)
     arc = ((1 - weights) * angle).sin().unsqueeze(-1) * a + (weights * angle).sin().unsqueeze(-1) * b
     return torch.where(sine > SMALLEST_SINE, arc / sine.clamp(min=SMALLEST_SINE), linear(a, b, weights))

@@ -12,6 +12,7 @@ Pillow, MP4 by ``imageio-ffmpeg`` where it is installed.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise, repeat
 from pathlib import Path
 from typing import IO, overload
 
@@ -36,7 +37,7 @@ FAINT = "#9aa0a6"
 """The colour of captions that are not the current one."""
 SUFFIXES = (".gif", ".webp", ".mp4")
 VIDEO_RATE = 50
-"""Frames a second of an MP4; durations are multiples of its 20 ms."""
+"""Frames a second of an MP4."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,27 @@ class Film:
         """Writes the film as its suffix says: ``.gif``, ``.webp`` or ``.mp4``; the first two repeat for ever.
 
         Raises:
-            DataError: If the suffix is none of these, or an MP4 is asked for and ``imageio-ffmpeg`` is not installed.
+            DataError: If the suffix is none of these, an MP4 is asked for and ``imageio-ffmpeg`` is not installed, or the
+                format cannot hold frames as large or as long.
         """
         path = Path(path)
         check_suffix(path)
-        if path.suffix.lower() == ".mp4":
-            _write_video(self, path)
-        else:
-            with path.open("wb") as file:
-                self.write(file, path.suffix.lower())
+        try:
+            if path.suffix.lower() == ".mp4":
+                _write_video(self, path)
+            else:
+                with path.open("wb") as file:
+                    self.write(file, path.suffix.lower())
+        except (
+            OverflowError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # too much of something
+            width, height = self.frames[0].size
+            raise DataError(
+                f"{path.suffix} cannot hold frames of {width}x{height} pixels of which the longest is shown for "
+                f"{max(self.durations) / 1000:g} s ({error}); ask for smaller or shorter ones"
+            ) from None
 
     def write(self, file: IO[bytes], suffix: str) -> None:
         """Writes the film into an open file."""
@@ -274,7 +287,7 @@ def _write_video(film: Film, path: Path) -> None:
 
 
 def _at_rate(film: Film) -> Iterator[Image.Image]:
-    """Each frame as often as its duration needs."""
-    for frame, duration in zip(film.frames, film.durations, strict=True):
-        for _ in range(max(1, round(duration * VIDEO_RATE / 1000))):
-            yield frame
+    """Each frame as often as its duration needs; what rounding takes from one it gives to the next."""
+    ends = [round(end * VIDEO_RATE / 1000) for end in accumulate(film.durations, initial=0)]
+    for frame, (start, end) in zip(film.frames, pairwise(ends), strict=True):
+        yield from repeat(frame, end - start)

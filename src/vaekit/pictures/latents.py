@@ -42,8 +42,9 @@ def latent_map(
             None.
     """
     groups = _groups(labels, len(points))
-    names = {label: classes[label] if label < len(classes) else str(label) for label, _ in groups}
     named = labels is not None and len(groups) <= MOST_LEGEND
+    groups = groups if named else _groups(None, len(points))
+    names = {label: classes[label] if label < len(classes) else str(label) for label, _ in groups}
     columns = 5 if max(map(len, names.values()), default=0) <= 6 else 3
     height = 4.5 + (0.2 * -(-len(groups) // columns) if named else 0)
     figure = Figure(figsize=(4.8, height), layout="constrained")
