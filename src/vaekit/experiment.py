@@ -76,6 +76,7 @@ def train(
     objective: Objective | None = None,
     out: str | Path | None = None,
     force: bool = False,
+    console: Console | None = None,
     **overrides: Any,
 ) -> Run:
     """Trains a recipe, or a model put together by hand.
@@ -87,10 +88,11 @@ def train(
         objective: What is asked of the model instead of the recipe's objective.
         out: The run folder; ``runs/NAME`` by default.
         force: Whether to replace a run that is there already.
+        console: Where to tell about it; ``Console(quiet=True)`` of ``rich`` tells nothing.
         overrides: Changes by shorthand (``epochs=5``, ``lr=1e-3``, ...) or, with ``**{...}``, by place (``training.ema``).
 
     Returns:
-        The run, whose ``model`` is the best one.
+        The run, whose ``model`` is that of the best epoch; a VAE that was handed over ends as the last one left it.
 
     Raises:
         VaekitError: If anything that was asked for cannot be.
@@ -105,10 +107,12 @@ def train(
         if given is None:
             raise DataError("a model put together by hand learns from pictures: train(model, images)")
         recipe = recipe_of(what, given.name, overrides, spec)
-        return run(recipe, Path(out or f"runs/{recipe.name}"), force=force, model=what, images=given, test=test)
+        folder = Path(out or f"runs/{recipe.name}")
+        return run(recipe, folder, force=force, model=what, images=given, test=test, console=console)
     named = {} if given is None else {"data": given.name}
     recipe = load_recipe(what, named | overrides | ({} if spec is None else {"objective": spec}))
-    return run(recipe, Path(out or f"runs/{recipe.name}"), force=force, images=given, test=test)
+    folder = Path(out or f"runs/{recipe.name}")
+    return run(recipe, folder, force=force, images=given, test=test, console=console)
 
 
 def load_splits(data: DataSection, seed: int, images: ImageSet | None = None, test: ImageSet | None = None) -> Splits:

@@ -9,6 +9,8 @@ so that movement eases in and out; at a stop itself there is one frame, which is
 Pillow, MP4 by ``imageio-ffmpeg`` where it is installed.
 """
 
+import base64
+import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -77,6 +79,14 @@ class Film:
                 f"{path.suffix} cannot hold frames of {width}x{height} pixels of which the longest is shown for "
                 f"{max(self.durations) / 1000:g} s ({error}); ask for smaller or shorter ones"
             ) from None
+
+    def _repr_html_(self) -> str:
+        """The film as a notebook shows it."""
+        file = io.BytesIO()
+        self.write(file, ".gif")
+        return (
+            f'<img alt="{len(self.frames)} frames" src="data:image/gif;base64,{base64.b64encode(file.getvalue()).decode()}">'
+        )
 
     def write(self, file: IO[bytes], suffix: str) -> None:
         """Writes the film into an open file."""

@@ -72,7 +72,7 @@ def _draw(axes: Axes, histories: Mapping[str, History], quantity: str) -> None:
     axes.set_title(f"{title}, validation" if several and quantity in SPLIT else title)
     axes.set_ylabel(unit)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(True)
     if quantity == "elbo":
         _zoom(axes)

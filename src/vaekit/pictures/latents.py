@@ -115,10 +115,10 @@ def rate_chart(rates: Tensor, variances: Tensor, threshold: float, num_pictures:
     below.axhline(threshold, color=INK, linestyle="--", linewidth=1)
     below.annotate(
         f"active above {threshold:g}",
-        (1, threshold),
+        (0.02, threshold),
         xycoords=("axes fraction", "data"),
-        ha="right",
-        va="bottom",
+        ha="left",
+        va="top",
         fontsize=8,
     )
     below.set_yscale("log")
