@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vaekit.experiment import run
+from tests.street import Refuse, contents, one_line, vae
+from vaekit.experiment import run as train
 from vaekit.recipe import load_recipe
 
 
@@ -43,7 +44,7 @@ def data_folder() -> Path:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three epochs on digits."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    return run(load_recipe("digits", {"epochs": 3, "evaluation.num_samples": 10}), folder).folder
+    return train(load_recipe("digits", {"epochs": 3, "evaluation.num_samples": 10}), folder).folder
 
 
 @pytest.fixture(scope="session")
@@ -51,4 +52,18 @@ def trained_conditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A conditional run of three epochs on digits."""
     folder = tmp_path_factory.mktemp("runs") / "digits-conditional"
     overrides = {"epochs": 3, "conditional": True, "evaluation.num_samples": 10}
-    return run(load_recipe("digits", overrides), folder).folder
+    return train(load_recipe("digits", overrides), folder).folder
+
+
+@pytest.fixture
+def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refuse:
+    """Runs a command in a folder of its own, which must be refused and leave the folder as it was."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: object, says: tuple[str, ...] = ()) -> str:
+        before = contents(tmp_path)
+        line = one_line(vae(*args), *says)
+        assert contents(tmp_path) == before
+        return line
+
+    return run

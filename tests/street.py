@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from torch import Tensor
 from vaekit.cli import main
 from vaekit.pictures.grids import PAPER, layout
 
+Refuse = Callable[..., str]
+"""The fixture of ``conftest`` that runs a command which must be refused."""
 SHAPE = (1, 8, 8)
 QUICK = ("--epochs", 1, "--batch-size", 400, "--set", "evaluation.num_samples=0")
 """The shortest training there is, four steps."""

@@ -173,9 +173,12 @@ def test_strip_of_many_captions_turns_pages() -> None:
         assert 0 <= left < right <= width
         dark = np.flatnonzero((shown[stop] < DARK).any(0))
         assert (dark.min(), dark.max()) == (pytest.approx(left, abs=2), pytest.approx(right, abs=2))
-    # On a page the words of that page stand, in order and apart.
+    # On a page the words of that page stand, in order and apart, and no others.
     for page in range(max(pages) + 1):
         own = [(x, length) for on, x, length in strip.places if on == page]
+        ink = np.flatnonzero((shown[pages.index(page)][:28] < 230).any(0)) - strip.shifts[page]
+        assert all(any(x - 1 <= column <= x + length + 1 for x, length in own) for column in ink)
+        assert all(any(x - 1 <= column <= x + length + 1 for column in ink) for x, length in own)
         assert all(x + length < y for (x, length), (y, _) in pairwise(own))
         assert own[0][0] + strip.shifts[page] == pytest.approx(width - sum(own[-1]) - strip.shifts[page])
     # The bar does not cross from page to page.
@@ -311,9 +314,9 @@ def test_so_many_digits_of_pi_cannot_be(num: int) -> None:
 
 def test_film_of_pi_walks_through_the_classes_of_its_digits(trained: Path) -> None:
     gallery = Run(trained).gallery
-    film = gallery.film_of_pi(5, moves=2, size=8, path="spherical")
+    film = gallery.film_of_pi(5, moves=2, size=80, path="spherical")
     same = gallery.film(
-        list("31415"), moves=2, hold=DIGIT_HOLD, size=8, path="spherical", captions=["3.", "1", "4", "1", "5"]
+        list("31415"), moves=2, hold=DIGIT_HOLD, size=80, path="spherical", captions=["3.", "1", "4", "1", "5"]
     )
     assert film.durations == [DIGIT_HOLD, FRAME, FRAME] * 5
     assert [frame.tobytes() for frame in film.frames] == [frame.tobytes() for frame in same.frames]
@@ -324,7 +327,7 @@ def test_film_of_pi_walks_through_the_classes_of_its_digits(trained: Path) -> No
         [row] = (gallery.codes.means == z).all(1).nonzero().flatten().tolist()
         assert int(labels[row]) == int(name)
     expected = to_grey_levels(gallery.model.journey(stops.z, torch.tensor(eased(5, 2)), path="spherical"))
-    assert closest(torch.stack([shrunk(frame, (1, 8, 8), 1) for frame in film.frames]), expected) <= 1
+    assert closest(torch.stack([shrunk(frame, (1, 8, 8), 10) for frame in film.frames]), expected) <= 1
 
 
 # A model that has learned

@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import vaekit
-from tests.street import QUICK, Outcome, contents, one_line, vae
+from tests.street import QUICK, Outcome, Refuse, one_line, vae
 from vaekit.config import to_data
 from vaekit.data.loading import cache_folder
 from vaekit.distributions import LIKELIHOODS, DiagonalGaussian, StandardNormal
@@ -35,26 +35,11 @@ from vaekit.runs import STATE, Run
 from vaekit.terms import Loss, Terms
 from vaekit.training import write_state
 
-Refuse = Callable[..., str]
 Make = Callable[[Path], object]
 HUGE = 10**15
 """More than any machine can address."""
 HUB_SECONDS = 10.0
 """How long a user may have to wait to be told that the hub does not answer."""
-
-
-@pytest.fixture
-def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refuse:
-    """Runs a command in a folder of its own, which must be refused and leave the folder as it was."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args: object, says: tuple[str, ...] = ()) -> str:
-        before = contents(tmp_path)
-        line = one_line(vae(*args), *says)
-        assert contents(tmp_path) == before
-        return line
-
-    return run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -326,7 +311,11 @@ DATA_MISTAKES: dict[str, tuple[str, Make, tuple[str, ...]]] = {
     "folder with a file that is no picture": ("pics", folder_with("bad.png", b"hello"), ("bad.png", "not a picture")),
     "folder with a picture cut short": ("pics", folder_with("bad.png", None), ("bad.png",)),
     "another kind of file": ("pics.zip", lambda path: path.write_bytes(b"PK"), ("pics.zip", "folder", ".npz")),
-    "array of another shape": ("a.npy", lambda path: np.save(path, noise(20, 3, 32, 32)), ("3x32x32", "1x8x8", "data.size")),
+    "array of another shape": (
+        "a.npy",
+        lambda path: np.save(path, noise(20, 3, 32, 32)),
+        ("3x32x32", "1x8x8", "--size 32x32"),
+    ),
     "pickled objects": ("a.npy", lambda path: np.save(path, np.array([{}], object), allow_pickle=True), ("a.npy", "safely")),
     "pickled objects in an archive": (
         "a.npz",
@@ -367,7 +356,7 @@ def test_data_that_cannot_be_used(what: str, refuse: Refuse, tmp_path: Path) -> 
 
 def test_array_of_another_shape_than_a_recipe_from_the_hub(refuse: Refuse, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", noise(20, 3, 32, 32))
-    says = ("3x32x32", "1x28x28", "--set data.size=[32,32]", "--set data.channels=3")
+    says = ("3x32x32", "1x28x28", "--size 32x32 --channels 3")
     refuse("train", "mnist-mlp", "--data", "a.npy", "--out", "run", says=says)
 
 

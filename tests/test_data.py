@@ -4,6 +4,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_a_folder_of_pictures_is_fitted(folder: Path) -> None:
     grey = load_images(folder, "all", size=(8, 12), channels=1)
     assert grey.shape == (1, 8, 12)
     assert grey.pixels[images.labels == 1].unique().tolist() == [76]  # ITU-R 601 luma of pure red
-    with pytest.raises(DataError, match=r"several sizes.*data.size"):
+    with pytest.raises(DataError, match=r"several sizes.*--size 64"):
         load_images(folder, "all")
 
 
@@ -98,13 +99,63 @@ def test_a_changed_folder_is_decoded_again(folder: Path) -> None:
     assert (after.pixels[:, 1].float().mean((1, 2)) == 255).sum() == 1
 
 
-def test_a_damaged_picture_is_named_and_no_cache_is_left(folder: Path) -> None:
-    whole = (folder / "red" / "3.png").read_bytes()
-    (folder / "red" / "3.png").write_bytes(whole[: len(whole) // 2])
-    entries = set(cache_folder().glob("pictures-*"))
-    with pytest.raises(DataError, match=r"3.png, pictures train, picture \d+: not a picture that can be read"):
+def damage(path: Path) -> None:
+    """Cuts a file in half."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_many_damaged_pictures_are_named_and_no_cache_is_left(folder: Path) -> None:
+    damage(folder / "red" / "3.png")
+    entries = set(cache_folder().glob("*"))
+    with pytest.raises(
+        DataError, match=r"1 of 12 pictures cannot be read, more than 5%.*3.png: not a picture that can be read"
+    ):
         load_images(folder, size=8)
-    assert set(cache_folder().glob("pictures-*")) == entries
+    assert set(cache_folder().glob("*")) == entries
+
+
+def test_few_damaged_pictures_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+    for number in range(60):
+        Image.new("L", (5, 4), number).save(tmp_path / "set" / "ab"[number % 2] / f"{number:02}.png")
+    damage(tmp_path / "set" / "b" / "33.png")
+    (tmp_path / "set" / "a" / "44.png").write_text("no picture")
+    images = load_images(tmp_path / "set", "all")
+    told = capsys.readouterr().err
+    assert told.startswith("set: 2 of 60 pictures left out; ")
+    assert told.count("\n") == 1
+    assert "44.png: not a picture that can be read; " in told
+    assert "33.png: not a picture that can be read" in told
+    levels = images.pixels[:, 0, 0, 0].tolist()
+    assert sorted(levels) == [number for number in range(60) if number not in (33, 44)]
+    assert images.labels is not None
+    assert [images.classes[label] for label in images.labels] == ["ab"[level % 2] for level in levels]
+    assert (images.pixels == images.pixels[:, :1, :1, :1]).all()
+    again = load_images(tmp_path / "set", "all")
+    assert torch.equal(again.pixels, images.pixels)
+    assert again.fingerprint == images.fingerprint
+    assert capsys.readouterr().err == ""  # said once, when they were decoded
+
+
+def test_pictures_are_cropped_padded_or_stretched(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    stripes = np.repeat(np.array([0, 100, 200], np.uint8), 4)[None].repeat(4, 0)  # 4 x 12: black, grey, light
+    for number in range(2):
+        Image.fromarray(stripes).save(tmp_path / "set" / f"{number}.png")
+
+    def loaded(**options: Any) -> np.ndarray:
+        return load_images(tmp_path / "set", "all", size=12, **options).pixels[0, 0].numpy()
+
+    assert abs(loaded(fit="crop")[:, 2:-2].astype(int) - 100).max() <= 12  # the middle third, but for what borders let in
+    padded = loaded(fit="pad", background="white")
+    assert np.array_equal(padded[4:8], stripes)
+    assert (padded[:4] == 255).all()
+    assert (padded[8:] == 255).all()
+    assert (loaded(fit="pad", background="#000000")[:4] == 0).all()
+    assert np.array_equal(loaded(fit="stretch"), stripes[:1].repeat(12, 0))
+    with pytest.raises(DataError, match="greenish: not a colour"):
+        loaded(background="greenish")
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])

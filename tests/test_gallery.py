@@ -469,11 +469,13 @@ def test_class_without_pictures_and_pictures_without_classes() -> None:
         Gallery(linear_vae(), noise()).stops(["1"])
 
 
-def test_file_named_like_a_class_does_not_take_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["boot", "Boot", "1"])
+def test_file_named_like_a_class_does_not_take_its_place(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("boot").write_text("a boot, but no picture")
+    Path(name).write_text("a boot, but no picture")
     gallery = Gallery(linear_vae(), garments())
-    assert gallery.stops(["boot"]).captions == ["boot"]
+    assert gallery.stops([name]).captions == ["boot"]
+    assert float((gallery.stops([name]).z - means_of(gallery)[1::3]).abs().amax(1).min()) < 1e-5
 
 
 def test_gallery_without_pictures_draws_samples_and_asks_for_pictures() -> None:

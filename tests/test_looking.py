@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,30 +15,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import vaekit
-from tests.street import SHAPE, contents, done, near, one_line, tiles, vae
+from tests.street import SHAPE, Refuse, contents, done, near, one_line, tiles, vae
 from vaekit.gallery import FRAME, LAST, Gallery
 from vaekit.models import load_vae, save_vae
 from vaekit.pictures import Film
 from vaekit.runs import Run
 from vaekit.units import to_grey_levels
 
-Refuse = Callable[..., str]
 STOP = 10**20
 """More than any machine can count to."""
-
-
-@pytest.fixture
-def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refuse:
-    """Runs a command in a folder of its own, which must be refused and leave the folder as it was."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args: object, says: tuple[str, ...] = ()) -> str:
-        before = contents(tmp_path)
-        line = one_line(vae(*args), *says)
-        assert contents(tmp_path) == before
-        return line
-
-    return run
 
 
 @pytest.fixture
@@ -368,7 +354,7 @@ def test_number_that_is_too_large(args: list[object], trained: Path, refuse: Ref
 
 
 def test_umap_that_is_not_installed(trained: Path, refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "umap", None)
+    monkeypatch.setitem(sys.modules, "umap", None)
     refuse("map", trained, "--method", "umap", "-o", "out.png", says=("UMAP is not installed", "pip install umap-learn"))
 
 

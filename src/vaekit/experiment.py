@@ -125,7 +125,8 @@ def load_splits(data: DataSection, seed: int, images: ImageSet | None = None, te
         test: Pictures to test on instead.
     """
     if images is None:
-        options: dict[str, Any] = {"size": data.size, "channels": data.channels}
+        fitting = {"fit": data.fit, "background": data.background}
+        options: dict[str, Any] = {"size": data.size, "channels": data.channels, **fitting}
         images = load_images(data.name, "train", **options)
         test = test or load_images(data.name, "test", **options)
     elif test is None:

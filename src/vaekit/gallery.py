@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from vaekit.data import ImageSet, fit, open_picture
+from vaekit.data import Fitting, ImageSet, fit, open_picture
 from vaekit.errors import DataError, ModelError, RunError, class_index
 from vaekit.evaluation.latents import THRESHOLD, Codes, encode_all
 from vaekit.evaluation.pixels import pixel_errors
@@ -113,11 +113,13 @@ class Gallery:
     Arguments:
         model: The model.
         images: The pictures, as the model saw them in training; usually the test split. Samples alone need none.
+        fitting: How picture files are brought to the model's size.
     """
 
-    def __init__(self, model: VAE, images: ImageSet | None = None) -> None:
+    def __init__(self, model: VAE, images: ImageSet | None = None, fitting: Fitting | None = None) -> None:
         self.model = model
         self._images = images
+        self.fitting = fitting or Fitting()
 
     @property
     def images(self) -> ImageSet:
@@ -154,7 +156,7 @@ class Gallery:
             labels: The classes to tell a conditional model, one for all or one for each; by default the pictures' own.
         """
         if files:
-            shown, own = read_pictures(self.model, files), None
+            shown, own = read_pictures(self.model, files, self.fitting), None
         else:
             found = self.images.first(num or 4 * columns_for(self.model.shape[-1]))
             shown, own = found.pixels, self._own_labels(found)
@@ -228,7 +230,8 @@ class Gallery:
             origin = origin * (1 - directions.sum(0))
             title = f"z{chosen[0]} across" + (f", z{chosen[1]} upwards" if dim > 1 else "") + f", {where}"
             if dim > 2:
-                title = f"the two most active latents, {title}; the {count(dim - 2, 'others')} at the prior's mean"
+                rest = f"the {count(dim - 2, 'others')} at the prior's mean"
+                title = f"the two most active latents by mean KL over {self._count()}, {title}; {rest}"
             else:
                 title = f"the whole latent {'plane' if dim > 1 else 'line'}, {title}"
         across, upward = coordinates[0], coordinates[1] if dim > 1 else torch.zeros(1)
@@ -236,6 +239,8 @@ class Gallery:
         if dim > 1:
             z = z + upward.reshape(-1, 1, 1) * directions[1]
         labels = self.labels([] if label is None else [label], 1)
+        if self.model.condition is not None and labels is not None:
+            title += f"; class {self.model.condition.classes[int(labels[0])]}"
         pictures = self.model.pictures(z.flatten(0, 1), None if labels is None else labels.expand(len(upward) * steps))
         return Plane(pictures.unflatten(0, (len(upward), steps)), across, upward, title)
 
@@ -371,7 +376,7 @@ class Gallery:
             DataError: If there is no such class, test picture or file.
         """
         files = [name for name in names if self._is_file(name)]
-        pictures = read_pictures(self.model, [Path(name) for name in files])
+        pictures = read_pictures(self.model, [Path(name) for name in files], self.fitting)
         told = iter(zip(pictures, self._told(labels, len(files)), strict=True))
         found, visits = [], Counter[str]()
         for name in names:
@@ -414,7 +419,13 @@ class Gallery:
         """Whether a stop means a picture file; a class comes before a file that is called the same."""
         if name.lower().endswith(PICTURE_SUFFIXES):
             return True
-        return not name.startswith("@") and name not in self.images.class_names and Path(name).is_file()
+        if name.startswith("@") or not Path(name).is_file():
+            return False
+        try:
+            class_index(name, self.images.class_names)
+        except DataError:
+            return True
+        return False
 
     def _file(self, name: str, x: Tensor, label: int) -> tuple[Tensor, int, str]:
         """The latents, class and caption of a picture file."""
@@ -493,7 +504,7 @@ def _embed(
         return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(means), np.float32)
 
 
-def read_pictures(model: VAE, paths: Sequence[Path]) -> Tensor:
+def read_pictures(model: VAE, paths: Sequence[Path], fitting: Fitting) -> Tensor:
     """Reads picture files as uint8 of shape (N, C, H, W), fitted to a model's shape.
 
     Raises:
@@ -505,7 +516,7 @@ def read_pictures(model: VAE, paths: Sequence[Path]) -> Tensor:
             raise DataError(f"{path}: no such picture")
     pixels = np.empty((len(paths), *model.shape), np.uint8)
     for row, path in enumerate(paths):
-        pixels[row] = fit(open_picture(path, str(path)), (height, width), channels)
+        pixels[row] = fit(open_picture(path, str(path)), (height, width), channels, fitting)
     return torch.from_numpy(pixels)
 
 

@@ -16,6 +16,7 @@ import yaml
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from vaekit.config import Section, Spec, check, lookup, to_data, validate
+from vaekit.data import Fit
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.errors import ConfigError, suggest
 from vaekit.models import VAE, describe_vae
@@ -29,6 +30,9 @@ DEFAULT = "digits"
 
 SHORTHANDS = {
     "data": "data.name",
+    "size": "data.size",
+    "channels": "data.channels",
+    "fit": "data.fit",
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
     "seed": "training.seed",
@@ -63,6 +67,8 @@ class DataSection(Section):
         name: A known name, a folder, an array file or a hub id.
         size: The side, or height and width, to fit pictures to; None for their own.
         channels: 1 for grey, 3 for colour, None for what they need.
+        fit: What to do where proportions differ: ``crop`` the middle, ``pad`` with the background, or ``stretch``.
+        background: The colour behind transparent pixels and around padded pictures.
         binarize: ``dynamic`` draws black or white anew whenever a picture is seen, ``static`` once, ``none`` keeps grey
             levels. Validation and test pictures are drawn once, with fixed seeds, in either case.
         validation: The share of training pictures held out to choose the model by.
@@ -71,6 +77,8 @@ class DataSection(Section):
     name: str
     size: Side | tuple[Side, Side] | None = None
     channels: Literal[1, 3] | None = None
+    fit: Fit = "crop"
+    background: str = "white"
     binarize: Literal["none", "dynamic", "static"] = "none"
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
@@ -224,6 +232,18 @@ def complete(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Writes a recipe as YAML, ready to be run again."""
     path.write_text(yaml.safe_dump(to_data(recipe), sort_keys=False, default_flow_style=None, allow_unicode=True))
+
+
+def parse_size(text: str) -> int | list[int]:
+    """Reads ``128`` as a side, and ``96x128`` as height and width.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    sides = text.lower().split("x")
+    if not 1 <= len(sides) <= 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise ConfigError(f"--size {text}: give a side, as 128, or height x width, as 96x128")
+    return int(text) if len(sides) == 1 else [int(side) for side in sides]
 
 
 def parse_overrides(assignments: list[str]) -> dict[str, Any]:

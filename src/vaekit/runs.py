@@ -14,10 +14,11 @@ A run is a folder::
 """
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaekit.data import ImageSet, binarize, load_images
+from vaekit.data import Fitting, ImageSet, binarize, load_images
 from vaekit.data.sources import download
 from vaekit.errors import ConfigError, ModelError, RunError
 from vaekit.models import VAE, load_vae
@@ -95,12 +96,12 @@ class Run:
             raise RunError(f"{path}: cannot be read ({error})") from None
         return environment
 
-    @property
+    @cached_property
     def gallery(self) -> "Gallery":
         """Everything that can be seen of the run's model and test pictures."""
         from vaekit.gallery import Gallery
 
-        return Gallery(self.model, self.images())
+        return Gallery(self.model, self.images(), fitting_of(self.folder))
 
     def curves(self) -> "Figure":
         """Draws the learning curves.
@@ -125,7 +126,7 @@ class Run:
             split: Which of them.
         """
         data = self.recipe.data
-        images = load_for(load_vae(self.folder), source or data.name, split)
+        images = load_for(load_vae(self.folder), source or data.name, split, Fitting(data.fit, data.background))
         return images if data.binarize == "none" else binarize(images, seed=TEST_SEED)
 
 
@@ -160,7 +161,18 @@ def model_folder(path: str | Path, revision: str | None = None) -> Path:
         ) from None
 
 
-def load_for(model: VAE, source: str | Path, split: str = "all") -> ImageSet:
-    """Loads pictures fitted to a model's shape."""
+def load_for(model: VAE, source: str | Path, split: str = "all", fitting: Fitting | None = None) -> ImageSet:
+    """Loads pictures fitted to a model's shape, the middle of each on white where nobody says how."""
     channels, height, width = model.shape
-    return load_images(source, split, size=(height, width), channels=channels)
+    fitting = fitting or Fitting()
+    options: dict[str, Any] = {"fit": fitting.fit, "background": fitting.background}
+    return load_images(source, split, size=(height, width), channels=channels, **options)
+
+
+def fitting_of(path: str | Path) -> Fitting:
+    """Returns how the pictures of a run were fitted; of a model folder without a recipe the usual way."""
+    folder = model_folder(path)
+    if not (folder / RECIPE).is_file():
+        return Fitting()
+    data = Run(folder).recipe.data
+    return Fitting(data.fit, data.background)

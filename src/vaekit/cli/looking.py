@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Data, Label, Labels, Output, RunFolder, Seed, gallery, place, test_images, write
+from vaekit.cli.options import Data, Label, Labels, Output, RunFolder, Seed, gallery, place, write
 from vaekit.errors import ConfigError
 
 Way = Annotated[Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps latents' length.")]
@@ -55,10 +55,9 @@ def reconstruct(
       vae reconstruct runs/mnist-mlp three.png seven.png -o both.png
     """
     from vaekit.gallery import Gallery
-    from vaekit.runs import load
+    from vaekit.runs import fitting_of, load
 
-    model = load(run)
-    shown = Gallery(model) if images else Gallery(model, test_images(run, data))
+    shown = Gallery(load(run), None, fitting_of(run)) if images else gallery(run, data)
     picture = shown.reconstructions(num, files=images or (), labels=label or ())
     write(picture.save, place(output, run, "reconstructions.png"))
 
@@ -231,6 +230,8 @@ def animate(
 
     if sum((through is not None, training, traverse)) != 1:
         raise ConfigError("say what to animate: one of --through 1,9, --through pi, --training, --traverse")
+    if label and (training or traverse or through == "pi"):
+        raise ConfigError("--label is the class of the picture files that --through passes")
     name = "training" if training else "traversal" if traverse else "pi" if through == "pi" else "through"
     where = place(output, run, f"{name}.gif")
     check_suffix(where)

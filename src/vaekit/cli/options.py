@@ -36,9 +36,9 @@ def test_images(run: str, data: str | None) -> "ImageSet":
 def gallery(run: str, data: str | None) -> "Gallery":
     """The gallery of a model and its test pictures, or others."""
     from vaekit.gallery import Gallery
-    from vaekit.runs import load
+    from vaekit.runs import fitting_of, load
 
-    return Gallery(load(run), test_images(run, data))
+    return Gallery(load(run), test_images(run, data), fitting_of(run))
 
 
 def place(output: Path | None, run: str, name: str, part: str = "pictures") -> Path:

@@ -1,7 +1,7 @@
 """``vae train`` and ``vae recipes``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +13,11 @@ def train(
         str | None, typer.Argument(help="A recipe's name, or a YAML file; digits by default. 'vae recipes' lists them.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="Other pictures: a name, folder, .npy or .npz file, or hub id.")] = None,
+    size: Annotated[str | None, typer.Option(help="Fit pictures to a side, as 128, or height x width, as 96x128.")] = None,
+    channels: Annotated[int | None, typer.Option(help="1 for grey, 3 for colour.", min=1, max=3)] = None,
+    fit: Annotated[
+        Literal["crop", "pad", "stretch"] | None, typer.Option(help="What to do where proportions differ; crop by default.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="How often to go through the pictures.")] = None,
     latent_dim: Annotated[int | None, typer.Option(help="How many latents.")] = None,
     beta: Annotated[float | None, typer.Option(help="The KL weight, constant; 1 is the ELBO.")] = None,
@@ -44,10 +49,13 @@ def train(
 
     from vaekit.experiment import prepare, run
     from vaekit.experiment import resume as go_on
-    from vaekit.recipe import DEFAULT, load_recipe, parse_overrides
+    from vaekit.recipe import DEFAULT, load_recipe, parse_overrides, parse_size
 
     shorthands = {
         "data": data,
+        "size": None if size is None else parse_size(size),
+        "channels": channels,
+        "fit": fit,
         "epochs": epochs,
         "latent_dim": latent_dim,
         "beta": beta,

@@ -2,13 +2,15 @@
 
 from vaekit.data.batches import Batch, Batches, Transform
 from vaekit.data.binarize import binarize, draw_binary
-from vaekit.data.decode import fit, open_picture
+from vaekit.data.decode import Fit, Fitting, fit, open_picture
 from vaekit.data.images import ImageSet, hold_out
 from vaekit.data.loading import load_images
 
 __all__ = [
     "Batch",
     "Batches",
+    "Fit",
+    "Fitting",
     "ImageSet",
     "Transform",
     "binarize",

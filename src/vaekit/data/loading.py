@@ -9,7 +9,9 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaekit.data.decode import decode, survey
+from vaekit.data.decode import Fit, Fitting, Skipped, decode, survey
 from vaekit.data.images import ImageSet, hold_out
 from vaekit.data.sources import RawSplit, Source, as_pixels, resolve
 from vaekit.errors import DataError
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 TEST_SHARE, TEST_MOST, TEST_SEED = 0.2, 10_000, 0
 """A source without a test split gives up a fifth of its pictures for one, 10,000 at most, drawn with this seed."""
+CHUNK = 256
+"""How many pictures are copied at a time."""
+MOST_DAMAGED = 0.05
+"""The share of pictures that may be unreadable; more of them mean that something is wrong with the source."""
+NAMED = 10
+"""How many unreadable pictures a message names."""
 
 
 def load_images(
@@ -33,8 +41,12 @@ def load_images(
     *,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
+    fit: Fit = "crop",
+    background: str = "white",
 ) -> ImageSet:
-    """Loads pictures.
+    """Loads pictures, decoding them into the cache when they are loaded for the first time.
+
+    A picture that cannot be read is left out and named on the error stream, and kept in mind by the cache.
 
     Arguments:
         source: A known name (``digits``, ``mnist``, ``fashion-mnist``, ...), a folder, a ``.npy`` or ``.npz`` file, the id
@@ -42,20 +54,23 @@ def load_images(
         split: ``train``, ``test`` or ``all``. A source without a test split gives up a fifth of its pictures for one.
         size: The side, or height and width (H, W), to fit pictures to; by default the size that they share.
         channels: 1 for grey or 3 for colour; by default what the pictures need.
+        fit: What to do where proportions differ: ``crop``, ``pad`` or ``stretch``.
+        background: The colour behind transparent pixels and around padded pictures.
 
     Returns:
         The pictures as uint8 of shape (N, C, H, W), with labels where the source has any.
 
     Raises:
-        DataError: If there are no such pictures, or they cannot be had in that size.
+        DataError: If there are no such pictures, they cannot be had in that size, or too many of them cannot be read.
     """
+    fitting = Fitting(fit, background)
     size = (size, size) if isinstance(size, int) else size
     if not isinstance(source, str | Path):
         whole = ImageSet(torch.from_numpy(np.ascontiguousarray(as_pixels(np.asarray(source), "array"))), split="all")
         _refuse_other_shape(whole.shape, size, channels, "array")
         return whole if split == "all" else _select({"train": whole}, split)
     found = resolve(source)
-    entry = cache_folder() / f"{_slug(found.name)}-{_key(found, size, channels)}"
+    entry = cache_folder() / f"{_slug(found.name)}-{_key(found, size, channels, fitting)}"
     if not (entry / "meta.json").exists():
         try:
             entry.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +78,7 @@ def load_images(
             raise DataError(
                 f"{entry.parent}: the cache cannot be written ({error.strerror}); set VAEKIT_CACHE to a folder that can"
             ) from None
-        _fill(entry, found, size, channels)
+        _fill(entry, found, size, channels, fitting)
     try:
         splits = _read(entry)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -91,7 +106,7 @@ def _select(splits: dict[str, ImageSet], split: str) -> ImageSet:
     return train if split == "train" else test
 
 
-def _fill(entry: Path, source: Source, size: tuple[int, int] | None, channels: int | None) -> None:
+def _fill(entry: Path, source: Source, size: tuple[int, int] | None, channels: int | None, fitting: Fitting) -> None:
     """Decodes a source into a new cache entry, which gets its name last."""
     with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".filling-") as temporary:
         scratch, filling = Path(temporary) / "scratch", Path(temporary) / "entry"
@@ -103,14 +118,25 @@ def _fill(entry: Path, source: Source, size: tuple[int, int] | None, channels: i
         for split, raw in splits.items():
             path = filling / f"{split}.npy"
             pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(raw.pictures), *shape))
+            skipped: list[Skipped] = []
             if source.fitted:
-                decode(raw.pictures, pixels, f"{source.name} {split}")
+                skipped = decode(raw.pictures, pixels, f"{source.name} {split}", fitting)
             else:
                 pixels[:] = raw.pictures
+            labels = raw.labels
+            if skipped:
+                _tell_skipped(source.name, skipped, len(pixels))
+                kept = np.setdiff1d(np.arange(len(pixels)), [one.index for one in skipped])
+                pixels = _keep(pixels, kept, path)
+                labels = None if labels is None else labels[kept]
             pixels.flush()
-            if raw.labels is not None:
-                np.save(filling / f"{split}-labels.npy", raw.labels)
-            meta["splits"][split] = {"classes": raw.classes, "fingerprint": hashlib.sha256(pixels.data).hexdigest()[:16]}
+            if labels is not None:
+                np.save(filling / f"{split}-labels.npy", labels)
+            meta["splits"][split] = {
+                "classes": raw.classes,
+                "fingerprint": hashlib.sha256(pixels.data).hexdigest()[:16],
+                "skipped": [asdict(one) for one in skipped],
+            }
         (filling / "meta.json").write_text(json.dumps(meta))
         if entry.exists():
             shutil.rmtree(entry)
@@ -119,6 +145,32 @@ def _fill(entry: Path, source: Source, size: tuple[int, int] | None, channels: i
         except OSError:  # another process was first
             if not (entry / "meta.json").exists():
                 raise
+
+
+def _tell_skipped(name: str, skipped: list[Skipped], num: int) -> None:
+    """Names pictures that cannot be read.
+
+    Raises:
+        DataError: If there are too many of them.
+    """
+    rest = len(skipped) - NAMED
+    named = "; ".join(f"{one.name}: {one.reason}" for one in skipped[:NAMED]) + (f"; and {rest:,} more" if rest > 0 else "")
+    if len(skipped) > MOST_DAMAGED * num:
+        raise DataError(
+            f"{name}: {len(skipped):,} of {num:,} pictures cannot be read, more than {MOST_DAMAGED:.0%}; "
+            f"mend or remove them: {named}"
+        )
+    print(f"{name}: {len(skipped):,} of {num:,} pictures left out; {named}", file=sys.stderr)
+
+
+def _keep(pixels: NDArray[np.uint8], rows: NDArray[np.int64], path: Path) -> "np.memmap[Any, np.dtype[np.uint8]]":
+    """Writes an array anew with these rows only."""
+    partial = path.with_name(f".{path.name}")
+    kept = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(rows), *pixels.shape[1:]))
+    for start in range(0, len(rows), CHUNK):
+        kept[start : start + CHUNK] = pixels[rows[start : start + CHUNK]]
+    partial.replace(path)
+    return kept
 
 
 def _read(entry: Path) -> dict[str, ImageSet]:
@@ -154,7 +206,7 @@ def _common_shape(
     sizes = {shared for shared, _ in surveys}
     shared = sizes.pop() if len(sizes) == 1 else None
     if size is None and shared is None:
-        raise DataError(f"{source.name}: pictures of several sizes need one to be fitted to; add --set data.size=64, say")
+        raise DataError(f"{source.name}: pictures of several sizes need one to be fitted to; add --size 64, say")
     return channels or max(needed for _, needed in surveys), *(size or shared or ())
 
 
@@ -163,7 +215,7 @@ def _refuse_other_shape(shape: tuple[int, int, int], size: tuple[int, int] | Non
     if shape != wanted:
         raise DataError(
             f"{name}: an array is taken as it is, and its pictures are {_times(shape)} where {_times(wanted)} is wanted; "
-            f"add --set data.size=[{shape[1]},{shape[2]}] --set data.channels={shape[0]}, or resize the array"
+            f"add --size {shape[1]}x{shape[2]} --channels {shape[0]}, or resize the array"
         )
 
 
@@ -171,8 +223,8 @@ def _times(shape: tuple[int, ...]) -> str:
     return "x".join(str(side) for side in shape)
 
 
-def _key(source: Source, size: tuple[int, int] | None, channels: int | None) -> str:
-    facts = {"format": CACHE_FORMAT, "source": source.identity(), "size": size, "channels": channels}
+def _key(source: Source, size: tuple[int, int] | None, channels: int | None, fitting: Fitting) -> str:
+    facts = {"format": CACHE_FORMAT, "source": source.identity(), "size": size, "channels": channels} | asdict(fitting)
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

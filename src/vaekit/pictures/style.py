@@ -71,7 +71,7 @@ def to_svg(figure: Figure) -> str:
     text = file.getvalue()
     start = text.index("<svg")
     head, body = text[start:].split(">", 1)
-    return f"{head}>{PAGE_CSS}{body}".replace(INK, "currentColor")
+    return f"{head}>{PAGE_CSS}{body.replace(INK, 'currentColor')}"
 
 
 @cache
