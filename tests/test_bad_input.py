@@ -6,7 +6,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -294,6 +296,24 @@ def text_folder(path: Path) -> None:
     (path / "notes.txt").write_text("no picture\n")
 
 
+def climbing_zip(path: Path) -> None:
+    """A zip with a picture that would land beside the folder that it is unpacked to."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../evil.png", b"")
+
+
+def climbing_tar(path: Path) -> None:
+    """A tar with a picture that would land beside the folder that it is unpacked to."""
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo("../evil.png"))
+
+
+def text_zip(path: Path) -> None:
+    """A zip without a picture."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "words")
+
+
 def cut_array(name: str, keep: float) -> Make:
     def make(path: Path) -> None:
         if name.endswith(".npz"):
@@ -310,11 +330,23 @@ DATA_MISTAKES: dict[str, tuple[str, Make, tuple[str, ...]]] = {
     "folder of text": ("pics", text_folder, ("pics: no pictures",)),
     "folder with a file that is no picture": ("pics", folder_with("bad.png", b"hello"), ("bad.png", "not a picture")),
     "folder with a picture cut short": ("pics", folder_with("bad.png", None), ("bad.png",)),
-    "another kind of file": ("pics.zip", lambda path: path.write_bytes(b"PK"), ("pics.zip", "folder", ".npz")),
+    "another kind of file": ("pics.doc", lambda path: path.write_bytes(b"PK"), ("pics.doc", "folder", ".npz", ".zip")),
+    "damaged zip": ("pics.zip", lambda path: path.write_bytes(b"PK"), ("pics.zip", "not an archive", "safely")),
+    "zip that climbs out": ("pics.zip", climbing_zip, ("pics.zip", "../evil.png", "outside")),
+    "tar that climbs out": ("pics.tar", climbing_tar, ("pics.tar", "evil.png", "outside")),
+    "archive of text": ("pics.zip", text_zip, ("no pictures found",)),
+    "damaged parquet": ("a.parquet", lambda path: path.write_bytes(b"PAR1"), ("a.parquet", "no pictures found")),
+    "list of nothing": ("list.txt", lambda path: path.write_text("# none\n"), ("list", "no pictures")),
+    "list of missing files": (
+        "list.txt",
+        lambda path: path.write_text("a.png\nb.png\n"),
+        ("2 of 2 pictures", "a.png", "b.png"),
+    ),
+    "list that is no text": ("list.txt", lambda path: path.write_bytes(b"\xff\xfe\x00\x80"), ("list.txt", "not a list")),
     "array of another shape": (
         "a.npy",
         lambda path: np.save(path, noise(20, 3, 32, 32)),
-        ("3x32x32", "1x8x8", "--size 32x32"),
+        ("3x32x32", "3x9x9", "--size 32x32"),
     ),
     "pickled objects": ("a.npy", lambda path: np.save(path, np.array([{}], object), allow_pickle=True), ("a.npy", "safely")),
     "pickled objects in an archive": (
@@ -351,7 +383,9 @@ DATA_MISTAKES: dict[str, tuple[str, Make, tuple[str, ...]]] = {
 def test_data_that_cannot_be_used(what: str, refuse: Refuse, tmp_path: Path) -> None:
     name, make, says = DATA_MISTAKES[what]
     make(tmp_path / name)
-    refuse("train", "--data", name, "--out", "run", says=says)
+    size = ["--size", "9"] if what == "array of another shape" else []
+    refuse("train", "--data", name, *size, "--out", "run", says=says)
+    refuse("train", "digits", "--data", name, *size, "--out", "run")
 
 
 def test_array_of_another_shape_than_a_recipe_from_the_hub(refuse: Refuse, tmp_path: Path) -> None:

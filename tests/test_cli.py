@@ -35,7 +35,7 @@ from vaekit.training import read_state
 from vaekit.units import to_grey_levels
 
 COMMANDS = (
-    *("train", "recipes", "sample", "reconstruct", "traverse", "manifold", "interpolate", "map", "animate"),
+    *("train", "recipes", "data", "sample", "reconstruct", "traverse", "manifold", "interpolate", "map", "animate"),
     *("curves", "rates", "errors", "evaluate", "report", "compare"),
 )
 NUM_TRAIN, NUM_VALID, NUM_TEST = 1294, 144, 359

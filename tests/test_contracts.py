@@ -11,7 +11,7 @@ from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, Bernoulli, Dia
 from vaekit.errors import ConfigError, ModelError
 from vaekit.models import VAE, ClassLabel, VAEConfig, build_vae, describe_vae, load_vae, save_vae
 from vaekit.networks import DECODERS, ENCODERS, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
-from vaekit.networks.conv import pyramid
+from vaekit.networks.conv import ResidualBlock, pyramid
 from vaekit.objectives import OBJECTIVES
 
 SMALL = {"mlp": {"hidden": [11, 9]}, "conv": {"channels": [3, 5], "blocks": [1, 1], "hidden": 8}}
@@ -238,3 +238,21 @@ def test_a_part_of_ones_own_goes_into_the_table(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(ENCODERS, "mine", Mine)
     save_vae(model, tmp_path / "a")
     assert isinstance(load_vae(tmp_path / "a").encoder, Mine)
+
+
+@pytest.mark.parametrize(("shape", "levels"), [((1, 8, 8), 3), ((3, 28, 20), 3), ((1, 96, 33), 5), ((3, 130, 7), 6)])
+def test_pyramid_goes_on_until_the_picture_is_small(shape: tuple[int, int, int], levels: int) -> None:
+    options = {"channels": [4, 8, 8], "blocks": [0, 0, 1], "hidden": 16, "until": 8}
+    encoder, decoder = ConvEncoder(shape, **options), ConvDecoder(2, shape, **options)
+    sizes = pyramid(shape, levels)
+    assert max(sizes[-1]) <= 8
+    assert levels == 3 or max(sizes[-2]) > 8
+    assert encoder.collect.in_features == 8 * sizes[-1][0] * sizes[-1][1]
+    blocks = [sum(isinstance(layer, ResidualBlock) for layer in part.levels) for part in (encoder, decoder)]
+    assert blocks == [levels - 2] * 2
+    x = torch.rand(2, *shape)
+    z = encoder(x)[:, :2]
+    drawn = decoder(z)
+    assert drawn.shape == (2, *shape)
+    drawn.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.collect.parameters())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,18 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.data import Batches, ImageSet, binarize, draw_binary, fit, hold_out, load_images
+from vaekit.data import (
+    Batches,
+    ImageSet,
+    binarize,
+    cached,
+    clear_cache,
+    draw_binary,
+    fit,
+    hold_out,
+    inspect,
+    load_images,
+)
 from vaekit.data.loading import cache_folder
 from vaekit.errors import DataError
 from vaekit.randomness import generator
@@ -156,6 +168,69 @@ def test_pictures_are_cropped_padded_or_stretched(tmp_path: Path) -> None:
     assert np.array_equal(loaded(fit="stretch"), stripes[:1].repeat(12, 0))
     with pytest.raises(DataError, match="greenish: not a colour"):
         loaded(background="greenish")
+
+
+def pack(folder: Path, path: Path) -> Path:
+    """Packs a folder into an archive of the kind that the suffix says."""
+    kind = {".zip": "zip", ".tar": "tar", ".tar.gz": "gztar", ".tgz": "gztar"}["".join(path.suffixes)]
+    made = Path(shutil.make_archive(str(path.with_name("made")), kind, folder))
+    return made.rename(path)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tgz"])
+def test_archive_holds_what_its_folder_holds(suffix: str, folder: Path, tmp_path: Path) -> None:
+    archive = pack(folder, tmp_path / f"packed{suffix}")
+    found, expected = load_images(archive, "all", size=8), load_images(folder, "all", size=8)
+    assert torch.equal(found.pixels, expected.pixels)
+    assert found.labels is not None
+    assert torch.equal(found.labels, expected.labels)
+    assert (found.name, found.classes) == ("packed", ("blue", "red"))
+
+
+def test_parquet_file_holds_what_its_folder_holds(folder: Path, tmp_path: Path) -> None:
+    import datasets
+
+    data = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "hf"))
+    data.to_parquet(tmp_path / "set.parquet")
+    found, expected = load_images(tmp_path / "set.parquet", "all", size=8), load_images(folder, "all", size=8)
+    assert torch.equal(found.pixels, expected.pixels)
+    assert torch.equal(found.labels, expected.labels)
+
+
+def test_list_of_files_is_read_from_where_it_lies(folder: Path) -> None:
+    (folder / "list.txt").write_text("# some\nred/2.png\n\nblue/0.png\nred/0.png\n", encoding="utf-8")
+    images = load_images(folder / "list.txt", "all", size=4)
+    assert images.pixels[:, :, 0, 0].tolist() == [[255, 0, 0], [0, 0, 255], [255, 0, 0]]
+    assert images.labels is None
+
+
+def test_inspection_says_what_is_there_and_what_cannot_be_read(folder: Path, tmp_path: Path) -> None:
+    damage(folder / "red" / "3.png")
+    Image.new("L", (7, 9), 50).save(folder / "blue" / "Übung.png")
+    for source in (folder, pack(folder, tmp_path / "packed.zip")):
+        (found,) = inspect(source)
+        assert (found.split, found.num, found.channels) == ("train", 13, 3)
+        assert found.modes == {"RGB": 11, "L": 1}
+        assert (sum(found.sizes.values()), found.sizes[9, 7], found.sizes[30, 20]) == (12, 1, 1)
+        assert found.classes == {"blue": 7, "red": 6}
+        assert [(one.name, one.reason.split(" (")[0]) for one in found.skipped] == [
+            ("red/3.png", "not a picture that can be read")
+        ]
+        middles = found.sheet[:, :, 48, 48].tolist()
+        assert sorted(map(tuple, middles)) == sorted([(0, 0, 255)] * 6 + [(255, 0, 0)] * 5 + [(50, 50, 50), (255, 255, 255)])
+
+
+def test_cache_is_listed_and_cleared(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path / "own"))
+    assert cached() == []
+    load_images(folder, size=8)
+    (tmp_path / "own" / ".filling-left").mkdir()
+    left, whole = cached()
+    assert (whole.name, whole.shape, whole.num) == ("pictures", (3, 8, 8), 12)
+    assert whole.num_bytes >= 12 * 3 * 8 * 8
+    assert (left.num, left.shape) == (0, ())
+    assert clear_cache() == [left, whole]
+    assert list((tmp_path / "own").iterdir()) == []
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])

@@ -27,6 +27,8 @@ from vaekit.training import OPTIMIZERS, SCHEDULERS, TrainingConfig
 
 DEFAULT = "digits"
 """The recipe that needs no download."""
+OWN = "pictures"
+"""The recipe for pictures that somebody brings without naming one."""
 
 SHORTHANDS = {
     "data": "data.name",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli import looking, measuring, training
+from vaekit.cli import looking, measuring, pictures, training
 from vaekit.errors import Interrupted, VaekitError
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -18,6 +18,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 COMMANDS = (
     training.train,
     training.recipes,
+    pictures.data,
     looking.sample,
     looking.reconstruct,
     looking.traverse,

@@ -10,7 +10,10 @@ from vaekit.errors import ConfigError
 
 def train(
     recipe: Annotated[
-        str | None, typer.Argument(help="A recipe's name, or a YAML file; digits by default. 'vae recipes' lists them.")
+        str | None,
+        typer.Argument(
+            help="A recipe's name, or a YAML file; digits by default, pictures for --data. 'vae recipes' lists them."
+        ),
     ] = None,
     data: Annotated[str | None, typer.Option(help="Other pictures: a name, folder, .npy or .npz file, or hub id.")] = None,
     size: Annotated[str | None, typer.Option(help="Fit pictures to a side, as 128, or height x width, as 96x128.")] = None,
@@ -35,7 +38,7 @@ def train(
 ) -> None:
     """Train a model and write a run folder with its pictures and numbers.
 
-    Without a recipe it trains on handwritten digits that come with the package.
+    Without a recipe it trains on handwritten digits that come with the package, or on the pictures that --data names.
 
     [bold]Examples[/bold]
 
@@ -43,13 +46,15 @@ def train(
 
       vae train mnist-conv --epochs 10 --set data.binarize=none
 
+      vae train --data holiday/ --size 96
+
       vae train --resume runs/mnist-conv
     """
     from rich.console import Console
 
     from vaekit.experiment import prepare, run
     from vaekit.experiment import resume as go_on
-    from vaekit.recipe import DEFAULT, load_recipe, parse_overrides, parse_size
+    from vaekit.recipe import DEFAULT, OWN, load_recipe, parse_overrides, parse_size
 
     shorthands = {
         "data": data,
@@ -74,7 +79,7 @@ def train(
             raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}")
         go_on(resume, overrides, console, dry_run=dry_run)
         return
-    loaded = load_recipe(recipe or DEFAULT, overrides)
+    loaded = load_recipe(recipe or (DEFAULT if data is None else OWN), overrides)
     folder = out or Path("runs") / loaded.name
     if dry_run:
         _print_plan(prepare(loaded), folder, console)
@@ -100,7 +105,8 @@ def recipes() -> None:
     for name in recipe_names():
         recipe = load_recipe(name)
         expected = ", ".join(f"{key} {value:g}" for key, value in recipe.expected.items())
-        facts = f"needs {recipe.needs}\nexpect on test pictures: {expected}\n[dim]{recipe.reference}[/dim]\n"
+        promise = f"expect on test pictures: {expected}\n" if expected else ""
+        facts = f"needs {recipe.needs}\n{promise}[dim]{recipe.reference}[/dim]\n"
         table.add_row(name, f"{recipe.title}\n{facts}")
     Console().print(table)
 

@@ -4,19 +4,24 @@ from vaekit.data.batches import Batch, Batches, Transform
 from vaekit.data.binarize import binarize, draw_binary
 from vaekit.data.decode import Fit, Fitting, fit, open_picture
 from vaekit.data.images import ImageSet, hold_out
-from vaekit.data.loading import load_images
+from vaekit.data.inspection import Findings, inspect
+from vaekit.data.loading import cached, clear_cache, load_images
 
 __all__ = [
     "Batch",
     "Batches",
+    "Findings",
     "Fit",
     "Fitting",
     "ImageSet",
     "Transform",
     "binarize",
+    "cached",
+    "clear_cache",
     "draw_binary",
     "fit",
     "hold_out",
+    "inspect",
     "load_images",
     "open_picture",
 ]

@@ -27,6 +27,9 @@ Fit = Literal["crop", "pad", "stretch"]
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for a file that is no picture, damaged, or larger than a picture can be."""
 
+NOTHING = (0, 0)
+"""The size of no picture."""
+
 CHUNK = 256
 """How many pictures a worker decodes at a time."""
 
@@ -40,20 +43,21 @@ def open_picture(encoded: Encoded, what: str) -> Image.Image:
         DataError: If it is none that Pillow can read, or too large to be one.
     """
     try:
-        return _open(encoded)
+        return open_encoded(encoded)
     except UNREADABLE as error:
-        raise DataError(f"{what}: {_reason(error)}") from None
+        raise DataError(f"{what}: {reason_of(error)}") from None
 
 
-def _open(encoded: Encoded) -> Image.Image:
+def open_encoded(encoded: Encoded) -> Image.Image:
+    """Opens a picture, upright as its EXIF says; raises what Pillow raises, :data:`UNREADABLE`."""
     if isinstance(encoded, np.ndarray):
         return Image.fromarray(encoded)
     data = encoded.read_bytes() if isinstance(encoded, Path) else encoded
     return ImageOps.exif_transpose(Image.open(BytesIO(data)))
 
 
-def _reason(error: Exception) -> str:
-    """Why a picture cannot be read; what Pillow says of bytes that are no picture names only a buffer."""
+def reason_of(error: Exception) -> str:
+    """Returns why a picture cannot be read; what Pillow says of bytes that are no picture names only a buffer."""
     words = "" if isinstance(error, UnidentifiedImageError) else f" ({getattr(error, 'strerror', None) or error})"
     return f"not a picture that can be read{words}"
 
@@ -134,17 +138,21 @@ def name_of(pictures: Pictures, index: int) -> str:
 def survey(pictures: Pictures, what: str) -> tuple[tuple[int, int] | None, int]:
     """Looks at the headers of pictures: the size (H, W) they share, or None if they differ, and the channels they need.
 
+    The size is :data:`NOTHING` where there is none that can be opened.
+
     One that cannot be opened says nothing here; :func:`decode` names it.
     """
     sizes: set[tuple[int, int]] = set()
     grey = True
     for encoded in track(pictures, f"looking at {what}", len(pictures)):
         try:
-            picture = _open(encoded)
+            picture = open_encoded(encoded)
         except UNREADABLE:
             continue
         sizes.add((picture.height, picture.width))
         grey = grey and picture.mode in GREY_MODES
+    if not sizes:
+        return NOTHING, 1
     return (sizes.pop() if len(sizes) == 1 else None), (1 if grey else 3)
 
 
@@ -166,9 +174,9 @@ def decode(pictures: Pictures, out: Pixels, what: str, fitting: Fitting = CROP) 
         skipped = []
         for index in range(start, min(start + CHUNK, len(pictures))):
             try:
-                out[index] = fit(_open(pictures[index]), (size[0], size[1]), channels, fitting)
+                out[index] = fit(open_encoded(pictures[index]), (size[0], size[1]), channels, fitting)
             except UNREADABLE as error:
-                skipped.append(Skipped(index, name_of(pictures, index), _reason(error)))
+                skipped.append(Skipped(index, name_of(pictures, index), reason_of(error)))
         return skipped
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

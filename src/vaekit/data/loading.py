@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaekit.data.decode import Fit, Fitting, Skipped, decode, survey
+from vaekit.data.decode import NOTHING, Fit, Fitting, Skipped, decode, survey
 from vaekit.data.images import ImageSet, hold_out
 from vaekit.data.sources import RawSplit, Source, as_pixels, resolve
 from vaekit.errors import DataError
@@ -86,6 +86,47 @@ def load_images(
     return _select(splits, split)
 
 
+@dataclass(frozen=True)
+class Entry:
+    """Pictures in the cache.
+
+    Arguments:
+        folder: Where they lie.
+        name: What they are called.
+        shape: Their shape (C, H, W).
+        num: How many there are, of all splits.
+        num_bytes: How much room they take.
+    """
+
+    folder: Path
+    name: str
+    shape: tuple[int, ...]
+    num: int
+    num_bytes: int
+
+
+def cached() -> list[Entry]:
+    """Lists what is in the cache; what is damaged or half-written is listed without pictures."""
+    entries = []
+    for folder in sorted(cache_folder().glob("*-*")) if cache_folder().is_dir() else []:
+        num_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        try:
+            splits = _read(folder)
+            shape, num = next(iter(splits.values())).shape, sum(map(len, splits.values()))
+            entries.append(Entry(folder, next(iter(splits.values())).name, shape, num, num_bytes))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, DataError):
+            entries.append(Entry(folder, folder.name, (), 0, num_bytes))
+    return entries
+
+
+def clear_cache() -> list[Entry]:
+    """Removes what is in the cache, and returns what that was."""
+    entries = cached()
+    for entry in entries:
+        shutil.rmtree(entry.folder, ignore_errors=True)
+    return entries
+
+
 def cache_folder() -> Path:
     """The folder of decoded pictures: ``$VAEKIT_CACHE``, or ``~/.cache/vaekit``."""
     return Path(os.environ.get("VAEKIT_CACHE") or Path.home() / ".cache" / "vaekit")
@@ -125,6 +166,7 @@ def _fill(entry: Path, source: Source, size: tuple[int, int] | None, channels: i
                 pixels[:] = raw.pictures
             labels = raw.labels
             if skipped:
+                skipped = [replace(one, name=source.inside(one.name, scratch)) for one in skipped]
                 _tell_skipped(source.name, skipped, len(pixels))
                 kept = np.setdiff1d(np.arange(len(pixels)), [one.index for one in skipped])
                 pixels = _keep(pixels, kept, path)
@@ -203,7 +245,9 @@ def _common_shape(
     if size is not None and channels is not None:
         return channels, *size
     surveys = [survey(raw.pictures, f"{source.name} {split}") for split, raw in splits.items()]
-    sizes = {shared for shared, _ in surveys}
+    sizes = {shared for shared, _ in surveys if shared != NOTHING}
+    if not sizes:
+        return channels or 1, *(size or (1, 1))  # nothing can be read, and decoding will say why
     shared = sizes.pop() if len(sizes) == 1 else None
     if size is None and shared is None:
         raise DataError(f"{source.name}: pictures of several sizes need one to be fitted to; add --size 64, say")

@@ -6,9 +6,11 @@ a hub repository, a copy of one on disk and a folder of pictures are one path.
 """
 
 import os
+import tarfile
+import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,10 @@ HUB_TIMEOUT = 5.0
 """Seconds to wait for the Hugging Face Hub before saying that it cannot be reached."""
 
 
+UNPACKED = "unpacked"
+"""The folder that an archive is unpacked to, within the scratch folder of a reading."""
+
+
 @dataclass(frozen=True)
 class RawSplit:
     """A split as its source holds it: N pictures, encoded or not, labels of shape (N) or None, and the names of classes."""
@@ -49,11 +55,20 @@ class Source(ABC):
 
     Attributes:
         name: What to call the pictures.
+        root: The folder that its pictures lie in, if they do.
         fitted: Whether the pictures may be cut and scaled to another size; arrays are taken as they are.
     """
 
     name: str
     fitted: bool = True
+    root: Path | None = None
+
+    def inside(self, name: str, scratch: Path) -> str:
+        """Returns the name of a picture as the source calls it, without the folders above."""
+        for root in (scratch / UNPACKED, self.root):
+            if root is not None and Path(name).is_relative_to(root):
+                return str(Path(name).relative_to(root))
+        return name
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -136,7 +151,7 @@ class Folder(Source):
     """A folder of pictures, or one laid out as a hub repository (parquet, ``metadata.csv``), read by ``datasets``."""
 
     def __init__(self, path: Path, name: str | None = None) -> None:
-        self.path = path
+        self.path = self.root = path
         self.name = name or path.resolve().name
 
     def identity(self) -> dict[str, Any]:
@@ -146,29 +161,73 @@ class Folder(Source):
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Returns the splits; pictures stay encoded."""
-        import datasets  # heavy, and only needed when the cache does not have the pictures yet
+        return _load(self.path, scratch, str(self.path))
 
-        datasets.disable_progress_bars()
+
+class Archive(Source):
+    """A zip or tar archive of what could be a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name.split(".")[0]
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the path, the size and the time of the last change."""
+        return {"archive": str(self.path.resolve())} | _stamp(self.path)
+
+    def read(self, scratch: Path) -> dict[str, RawSplit]:
+        """Unpacks the archive for as long as it takes to decode it."""
+        folder = scratch / UNPACKED
         try:
-            found = datasets.load_dataset(str(self.path), cache_dir=str(scratch))
-        except Exception as error:  # whatever its many builders raise, the folder holds nothing to read
-            reason = " ".join(str(error).split())[:160]
-            raise DataError(f"{self.path}: no pictures found there, nor a data set in the hub's layout ({reason})") from None
-        return {str(split): self._split(data) for split, data in found.items()}
+            if zipfile.is_zipfile(self.path):
+                _unzip(self.path, folder)
+            else:
+                with tarfile.open(self.path) as archive:
+                    archive.extractall(folder, filter="data")  # which refuses whatever would land outside
+        except (OSError, EOFError, RuntimeError, ValueError, BadZipFile, zlib.error, tarfile.TarError) as error:
+            raise DataError(f"{self.path}: not an archive that can be unpacked safely ({error})") from None
+        return Folder(folder, self.name).read(scratch)
 
-    def _split(self, data: Any) -> RawSplit:
-        import datasets
 
-        images = [key for key, feature in data.features.items() if isinstance(feature, datasets.Image)]
-        if not images:
-            raise DataError(f"{self.path}: no pictures found there (columns: {', '.join(data.features)})")
-        labels = [key for key, feature in data.features.items() if isinstance(feature, datasets.ClassLabel)]
-        encoded = data.cast_column(images[0], datasets.Image(decode=False)).with_format("arrow")
-        cells = encoded[:][images[0]].combine_chunks()
-        if not labels:
-            return RawSplit(_Cells(cells))
-        values = np.asarray(encoded[:][labels[0]], dtype=np.int64)
-        return RawSplit(_Cells(cells), values, tuple(data.features[labels[0]].names))
+class Parquet(Source):
+    """A parquet file with a column of encoded pictures, as hub repositories hold them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.stem
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the path, the size and the time of the last change."""
+        return {"parquet": str(self.path.resolve())} | _stamp(self.path)
+
+    def read(self, scratch: Path) -> dict[str, RawSplit]:
+        """Returns one split; pictures stay encoded."""
+        return _load(self.path, scratch, "parquet", data_files=str(self.path))
+
+
+class FileList(Source):
+    """A text file with the path of a picture in each line, from where the list lies."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.root = path.parent
+        self.name = path.stem
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the list's path and, for each picture, its size and the time of its last change."""
+        files = {str(file): _stamp(file) for file in self._files() if file.is_file()}
+        return {"list": str(self.path.resolve()), "files": files} | _stamp(self.path)
+
+    def read(self, scratch: Path) -> dict[str, RawSplit]:
+        """Returns one split without labels; pictures stay encoded."""
+        return {"train": RawSplit(self._files())}
+
+    def _files(self) -> list[Path]:
+        try:
+            lines = [line.strip() for line in self.path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{self.path}: not a list of files that can be read ({error})") from None
+        return [self.path.parent / line for line in lines if line and not line.startswith("#")]
 
 
 class Hub(Source):
@@ -201,6 +260,15 @@ class Hub(Source):
         return Folder(folder, self.name).read(scratch)
 
 
+FILES: dict[tuple[str, ...], Callable[[Path], Source]] = {
+    (".npy", ".npz"): ArrayFile,
+    (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"): Archive,
+    (".parquet",): Parquet,
+    (".txt",): FileList,
+}
+"""What a file is by how its name ends."""
+
+
 def download(repo: str, kind: str, revision: str | None, patterns: list[str] | None = None) -> Path:
     """Downloads a repository, or finds an earlier download of it where the hub does not answer in time.
 
@@ -231,9 +299,11 @@ def resolve(name: str | Path) -> Source:
     if path.is_dir():
         return Folder(path)
     if path.is_file():
-        if path.suffix in (".npy", ".npz"):
-            return ArrayFile(path)
-        raise DataError(f"{path}: pictures come as a folder, a .npy or .npz array, a known name or a hub id")
+        for suffixes, source in FILES.items():
+            if path.name.lower().endswith(suffixes):
+                return source(path)
+        known = ", ".join(suffix for suffixes in FILES for suffix in suffixes)
+        raise DataError(f"{path}: pictures come as a folder, a known name, a hub id, or a file that ends in {known}")
     local = os.environ.get("VAEKIT_DATA")
     if local and not path.is_absolute() and (Path(local) / path).is_dir():
         return Folder(Path(local) / path, text)
@@ -285,6 +355,43 @@ class _Cells(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         cell = self.column[index].as_py()
         return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"])
+
+
+def _load(path: Path, scratch: Path, *what: str, **options: Any) -> dict[str, RawSplit]:
+    """Reads what lies at a path by ``datasets``; pictures stay encoded."""
+    import datasets  # heavy, and only needed when the cache does not have the pictures yet
+
+    datasets.disable_progress_bars()
+    try:
+        found = datasets.load_dataset(*what, cache_dir=str(scratch), **options)
+    except Exception as error:  # whatever its many builders raise, there is nothing to read
+        reason = " ".join(str(error).split())[:160]
+        raise DataError(f"{path}: no pictures found there, nor a data set in the hub's layout ({reason})") from None
+    return {str(split): _raw(data, path) for split, data in found.items()}
+
+
+def _raw(data: Any, path: Path) -> RawSplit:
+    """A split of ``datasets`` as the bytes or the path of each picture, with labels where it has any."""
+    import datasets
+
+    images = [key for key, feature in data.features.items() if isinstance(feature, datasets.Image)]
+    if not images:
+        raise DataError(f"{path}: no pictures found there (columns: {', '.join(data.features)})")
+    labels = [key for key, feature in data.features.items() if isinstance(feature, datasets.ClassLabel)]
+    encoded = data.cast_column(images[0], datasets.Image(decode=False)).with_format("arrow")
+    cells = encoded[:][images[0]].combine_chunks()
+    if not labels:
+        return RawSplit(_Cells(cells))
+    values = np.asarray(encoded[:][labels[0]], dtype=np.int64)
+    return RawSplit(_Cells(cells), values, tuple(data.features[labels[0]].names))
+
+
+def _unzip(path: Path, folder: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if not (folder / name).resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"{name} would land outside of it")
+        archive.extractall(folder)
 
 
 def _labels(labels: NDArray[Any] | None) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:

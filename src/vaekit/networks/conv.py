@@ -41,6 +41,8 @@ class ConvEncoder(Encoder):
         blocks: How many residual blocks each level has.
         hidden: The width of the hidden layer, which is the number of features.
         activation: The nonlinearity.
+        until: Go on with levels like the last until no side is longer than this, so that the depth follows the picture's
+            size; None takes the levels as they are.
 
     Raises:
         ConfigError: If there are not as many blocks as channels.
@@ -54,16 +56,18 @@ class ConvEncoder(Encoder):
         blocks: Blocks = [0, 1, 1],
         hidden: PositiveInt = 512,
         activation: Activation = "silu",
+        until: PositiveInt | None = None,
     ) -> None:
         super().__init__()
-        _check_levels(channels, blocks)
         self.shape = shape
         self.context_dim = context_dim
         self.channels = channels
         self.blocks = blocks
         self.hidden = hidden
         self.activation = activation
+        self.until = until
         self.num_features = hidden
+        channels, blocks = _levels(shape, channels, blocks, until)
         layers: list[nn.Module] = [nn.Conv2d(shape[0], channels[0], 3, padding=1)]
         layers += [ResidualBlock(channels[0], activation) for _ in range(blocks[0])]
         for (fan_in, fan_out), num in zip(pairwise(channels), blocks[1:], strict=True):
@@ -94,6 +98,8 @@ class ConvDecoder(Decoder):
         blocks: How many residual blocks each level has.
         hidden: The width of the hidden layer.
         activation: The nonlinearity.
+        until: Go on with levels like the last until no side is longer than this, so that the depth follows the picture's
+            size; None takes the levels as they are.
 
     Raises:
         ConfigError: If there are not as many blocks as channels.
@@ -109,9 +115,9 @@ class ConvDecoder(Decoder):
         blocks: Blocks = [0, 1, 1],
         hidden: PositiveInt = 512,
         activation: Activation = "silu",
+        until: PositiveInt | None = None,
     ) -> None:
         super().__init__()
-        _check_levels(channels, blocks)
         self.latent_dim = latent_dim
         self.shape = shape
         self.num_parameters = num_parameters
@@ -120,6 +126,8 @@ class ConvDecoder(Decoder):
         self.blocks = blocks
         self.hidden = hidden
         self.activation = activation
+        self.until = until
+        channels, blocks = _levels(shape, channels, blocks, until)
         *sizes, smallest = pyramid(shape, len(channels))
         self.smallest = (channels[-1], *smallest)
         self.spread = nn.Sequential(
@@ -195,6 +203,12 @@ def pyramid(shape: Shape, num_levels: int) -> list[tuple[int, int]]:
     return sizes
 
 
-def _check_levels(channels: list[int], blocks: list[int]) -> None:
+def _levels(shape: Shape, channels: list[int], blocks: list[int], until: int | None) -> tuple[list[int], list[int]]:
+    """The channels and blocks of each level, the last repeated until the picture has become small enough."""
     if len(channels) != len(blocks):
         raise ConfigError(f"channels {channels} and blocks {blocks} speak of {len(channels)} and {len(blocks)} levels")
+    num = len(channels)
+    while until is not None and max(pyramid(shape, num)[-1]) > until:
+        num += 1
+    more = num - len(channels)
+    return channels + channels[-1:] * more, blocks + blocks[-1:] * more

@@ -1,0 +1,67 @@
+"""``vae data``: what a source holds, and what is in the cache."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaekit.cli.options import Output, place, write
+from vaekit.errors import ConfigError
+
+COMMON = 8
+"""How many sizes and classes are listed; the rest is counted."""
+
+
+def data(
+    source: Annotated[
+        str | None, typer.Argument(help="A name, folder, archive, array, parquet file, list of files, or hub id.")
+    ] = None,
+    cache: Annotated[bool, typer.Option("--cache", help="List the decoded pictures that are kept.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove them.")] = False,
+    output: Output = None,
+) -> None:
+    """Look at pictures before training on them: counts, sizes, classes, what cannot be read, and a contact sheet.
+
+    [bold]Examples[/bold]
+
+      vae data holiday/ -o holiday.png
+
+      vae data pictures.zip
+
+      vae data --cache
+    """
+    if cache or clear:
+        if source is not None:
+            raise ConfigError("--cache and --clear are of the whole cache, so they take no source")
+        _tell_cache(clear)
+        return
+    if source is None:
+        raise ConfigError("say which pictures: vae data FOLDER, a name or a hub id; or --cache")
+    from vaekit.data import inspect
+    from vaekit.pictures import grid
+
+    where = place(output, ".", f"{Path(source).name.split('.')[0] or 'pictures'}-sheet.png", ".")
+    found = inspect(source)
+    for one in found:
+        print(f"{one.split}: {one.num:,} pictures, {'grey' if one.channels == 1 else 'colour'}")
+        print(f"  sizes    {_common({f'{h}x{w}': num for (h, w), num in one.sizes.most_common()})}")
+        print(f"  modes    {_common(dict(one.modes.most_common()))}")
+        print(f"  classes  {_common(one.classes) if one.classes else 'none'}")
+        print(f"  damaged  {len(one.skipped):,}" + "".join(f"\n    {bad.name}: {bad.reason}" for bad in one.skipped))
+    write(grid(found[0].sheet, 10, title=f"{found[0].num:,} {found[0].split} pictures of {source}").save, where)
+
+
+def _common(counts: dict[str, int]) -> str:
+    shown = ", ".join(f"{name} ({num:,})" for name, num in list(counts.items())[:COMMON])
+    return shown + (f", and {len(counts) - COMMON:,} more" if len(counts) > COMMON else "")
+
+
+def _tell_cache(clear: bool) -> None:
+    from vaekit.data import cached, clear_cache
+
+    entries = clear_cache() if clear else cached()
+    for entry in entries:
+        shape = "x".join(map(str, entry.shape)) or "damaged"
+        print(f"{entry.num_bytes / 2**20:9.1f} MB  {entry.num:>9,} {shape:<12} {entry.name}  {entry.folder}")
+    total = sum(entry.num_bytes for entry in entries) / 2**20
+    print(f"{total:9.1f} MB  {'removed' if clear else 'in all'}")

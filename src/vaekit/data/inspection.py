@@ -1,0 +1,106 @@
+"""Looking at a source before training on it: what is there, what would be left out, and why."""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.data.decode import (
+    CHUNK,
+    GREY_MODES,
+    UNREADABLE,
+    Encoded,
+    Fitting,
+    Skipped,
+    fit,
+    name_of,
+    open_encoded,
+    reason_of,
+)
+from vaekit.data.sources import RawSplit, Source, resolve
+from vaekit.progress import track
+
+SHEET, SIDE = 60, 96
+"""How many pictures a contact sheet shows of each split, and how large."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a split holds.
+
+    Arguments:
+        split: Its name.
+        num: How many pictures there are, those that cannot be read included.
+        sizes: How many have each size (H, W).
+        modes: How many have each of Pillow's modes, e.g. ``L`` or ``RGB``.
+        classes: How many are of each class; empty where there are no labels.
+        skipped: Those that cannot be read.
+        sheet: The first of them, whole, as uint8 of shape (N, 3, 96, 96).
+    """
+
+    split: str
+    num: int
+    sizes: Counter[tuple[int, int]]
+    modes: Counter[str]
+    classes: dict[str, int]
+    skipped: list[Skipped]
+    sheet: Tensor
+
+    @property
+    def channels(self) -> int:
+        """1 if all pictures are grey, else 3."""
+        return 1 if set(self.modes) <= set(GREY_MODES) else 3
+
+
+def inspect(name: str | Path) -> list[Findings]:
+    """Opens every picture of a source and says what was found, split by split; nothing is kept.
+
+    Raises:
+        DataError: If there is no such source, or it holds no pictures.
+    """
+    source = resolve(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        return [_inspect(split, raw, source, Path(scratch)) for split, raw in source.read(Path(scratch)).items()]
+
+
+def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path) -> Findings:
+    num = len(raw.pictures)
+    sizes, modes, skipped = Counter[tuple[int, int]](), Counter[str](), list[Skipped]()
+    sheet = np.full((min(num, SHEET), 3, SIDE, SIDE), 255, np.uint8)
+
+    def look(indices: Iterable[int]) -> list[tuple[int, tuple[int, int], str] | Skipped]:
+        return [_look(raw.pictures[index], index, name_of(raw.pictures, index), sheet) for index in indices]
+
+    parts = [range(start, min(start + CHUNK, num)) for start in range(0, num, CHUNK)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found in track(pool.map(look, parts), f"looking at {source.name} {split}", len(parts)):
+            for one in found:
+                if isinstance(one, Skipped):
+                    skipped.append(replace(one, name=source.inside(one.name, scratch)))
+                else:
+                    sizes[one[1]] += 1
+                    modes[one[2]] += 1
+    labels = [] if raw.labels is None else raw.labels.tolist()
+    names = [raw.classes[label] if label < len(raw.classes) else str(label) for label in labels]
+    return Findings(split, num, sizes, modes, dict(sorted(Counter(names).items())), skipped, torch.from_numpy(sheet))
+
+
+def _look(
+    encoded: Encoded, index: int, name: str, sheet: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
+) -> tuple[int, tuple[int, int], str] | Skipped:
+    """The size and mode of a picture, which is decoded to its end."""
+    try:
+        picture = open_encoded(encoded)
+        picture.load()
+        if index < len(sheet):
+            sheet[index] = fit(picture, (SIDE, SIDE), 3, Fitting("pad"))
+    except UNREADABLE as error:
+        return Skipped(index, name, reason_of(error))
+    return index, (picture.height, picture.width), picture.mode
