@@ -21,7 +21,7 @@ FLOORS = {
     **dict.fromkeys(("__init__", "__main__", "cli", "experiment", "gallery", "numbers", "recipe", "report", "runs"), 4),
 }
 STREET = 4
-HEAVY = {"datasets", "huggingface_hub", "sklearn"}
+HEAVY = {"datasets", "huggingface_hub", "kornia", "sklearn"}
 """Third-party packages that may be imported where they are needed: each costs a start most of a second."""
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from torch import Tensor
 
 from vaekit.config import build, describe, to_data
-from vaekit.data import Batches, ImageSet, Transform, binarize, draw_binary, hold_out, load_images
+from vaekit.data import Batches, ImageSet, Transform, augmenter, binarize, draw_binary, hold_out, in_turn, load_images
 from vaekit.errors import ConfigError, DataError, Diverged, Interrupted, ModelError, RunError
 from vaekit.evaluation.likelihood import elbo_terms
 from vaekit.models import VAE, VAEConfig, build_vae, load_vae, save_vae
@@ -134,12 +134,16 @@ def load_splits(data: DataSection, seed: int, images: ImageSet | None = None, te
     if test.shape != images.shape:
         raise DataError(f"training pictures are {images.shape} and test pictures {test.shape}; give them one shape")
     train, valid = hold_out(images, data.validation, seed=seed, splits=("train", "validation"))
-    if data.binarize == "none":
-        return Splits(train, valid, test, None)
-    valid, test = binarize(valid, seed=VALIDATION_SEED), binarize(test, seed=TEST_SEED)
+    steps = [] if data.augment is None else [augmenter(data.augment, images.shape, data.background)]
+    if data.binarize != "none":
+        valid, test = binarize(valid, seed=VALIDATION_SEED), binarize(test, seed=TEST_SEED)
     if data.binarize == "static":
-        return Splits(binarize(train, seed=TRAIN_SEED), valid, test, None)
-    return Splits(train, valid, test, draw_binary)
+        if steps:
+            raise ConfigError("data.augment: changed pictures would not be binary; set data.binarize to dynamic or none")
+        train = binarize(train, seed=TRAIN_SEED)
+    if data.binarize == "dynamic":
+        steps.append(draw_binary)
+    return Splits(train, valid, test, in_turn(steps))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from vaekit.config import Section, Spec, check, lookup, to_data, validate
-from vaekit.data import Fit
+from vaekit.data import Augmentation, Fit
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.errors import ConfigError, suggest
 from vaekit.models import VAE, describe_vae
@@ -71,6 +71,7 @@ class DataSection(Section):
         channels: 1 for grey, 3 for colour, None for what they need.
         fit: What to do where proportions differ: ``crop`` the middle, ``pad`` with the background, or ``stretch``.
         background: The colour behind transparent pixels and around padded pictures.
+        augment: What may happen to training pictures each time they are seen; None for nothing.
         binarize: ``dynamic`` draws black or white anew whenever a picture is seen, ``static`` once, ``none`` keeps grey
             levels. Validation and test pictures are drawn once, with fixed seeds, in either case.
         validation: The share of training pictures held out to choose the model by.
@@ -81,6 +82,7 @@ class DataSection(Section):
     channels: Literal[1, 3] | None = None
     fit: Fit = "crop"
     background: str = "white"
+    augment: Augmentation | None = None
     binarize: Literal["none", "dynamic", "static"] = "none"
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
 

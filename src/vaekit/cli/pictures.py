@@ -1,12 +1,15 @@
 """``vae data``: what a source holds, and what is in the cache."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vaekit.cli.options import Output, place, write
 from vaekit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 COMMON = 8
 """How many sizes and classes are listed; the rest is counted."""
@@ -15,6 +18,9 @@ COMMON = 8
 def data(
     source: Annotated[
         str | None, typer.Argument(help="A name, folder, archive, array, parquet file, list of files, or hub id.")
+    ] = None,
+    augment: Annotated[
+        str | None, typer.Option(metavar="RECIPE", help="Show how a recipe changes training pictures, e.g. pokemon-128.")
     ] = None,
     cache: Annotated[bool, typer.Option("--cache", help="List the decoded pictures that are kept.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Remove them.")] = False,
@@ -27,6 +33,8 @@ def data(
       vae data holiday/ -o holiday.png
 
       vae data pictures.zip
+
+      vae data holiday/ --augment pokemon-128
 
       vae data --cache
     """
@@ -48,7 +56,29 @@ def data(
         print(f"  modes    {_common(dict(one.modes.most_common()))}")
         print(f"  classes  {_common(one.classes) if one.classes else 'none'}")
         print(f"  damaged  {len(one.skipped):,}" + "".join(f"\n    {bad.name}: {bad.reason}" for bad in one.skipped))
-    write(grid(found[0].sheet, 10, title=f"{found[0].num:,} {found[0].split} pictures of {source}").save, where)
+    sheet, title = found[0].sheet, f"{found[0].num:,} {found[0].split} pictures of {source}"
+    if augment is not None:
+        sheet, title = (
+            _augmented(sheet, augment),
+            f"pictures of {source} as {augment} changes them; the first row as they are",
+        )
+    write(grid(sheet, 10, title=title).save, where)
+
+
+def _augmented(sheet: "Tensor", name: str) -> "Tensor":
+    """The first pictures, and five draws of what a recipe makes of them."""
+    import torch
+
+    from vaekit.data import augmenter
+    from vaekit.randomness import generator
+    from vaekit.recipe import load_recipe
+
+    data = load_recipe(name).data
+    if data.augment is None:
+        raise ConfigError(f"{name}: the recipe changes no pictures; --augment pokemon-128 does")
+    shown, draw = sheet[:10], generator(0)
+    change = augmenter(data.augment, (3, *shown.shape[2:]), data.background)
+    return torch.cat([shown, *(change(shown, draw) for _ in range(5))])
 
 
 def _common(counts: dict[str, int]) -> str:

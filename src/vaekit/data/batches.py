@@ -5,8 +5,9 @@ comes from two generators of its own, one for the order and one for the transfor
 pins down the place in the data to the batch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -17,6 +18,13 @@ from vaekit.randomness import generator
 
 Transform = Callable[[Tensor, Generator], Tensor]
 """uint8 pictures of shape (B, C, H, W) and a generator in, uint8 pictures of the same shape out."""
+
+
+def in_turn(steps: Sequence[Transform]) -> Transform | None:
+    """Returns the transform that takes one step after the other; None for no step."""
+    if len(steps) < 2:
+        return steps[0] if steps else None
+    return lambda x, generator: reduce(lambda pixels, step: step(pixels, generator), steps, x)
 
 
 @dataclass(frozen=True)
