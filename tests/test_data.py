@@ -233,6 +233,29 @@ def test_cache_is_listed_and_cleared(folder: Path, tmp_path: Path, monkeypatch: 
     assert list((tmp_path / "own").iterdir()) == []
 
 
+def test_cache_is_bounded_and_what_was_not_used_for_longest_goes_first(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path / "own"))
+    monkeypatch.setenv("VAEKIT_CACHE_GB", "12.5e-6")  # three entries of 2.9, 3.5 and 4.1 kB
+    for age, size in enumerate((8, 9, 10)):
+        load_images(folder, "all", size=size)
+        for entry in cached():
+            if entry.shape == (3, size, size):
+                os.utime(entry.folder / "meta.json", (age, age))
+    assert sorted(entry.shape[1] for entry in cached()) == [8, 9, 10]
+    used = load_images(folder, "all", size=8)  # the oldest, and now the one used last
+    load_images(folder, "all", size=11)
+    assert sorted(entry.shape[1] for entry in cached()) == [8, 10, 11]
+    kept = used.pixels.clone()
+    load_images(folder, "all", size=40)  # larger than the bound by itself
+    assert [entry.shape[1] for entry in cached()] == [40]
+    assert torch.equal(used.pixels, kept)  # what is mapped stays readable
+    monkeypatch.setenv("VAEKIT_CACHE_GB", "plenty")
+    with pytest.raises(DataError, match="VAEKIT_CACHE_GB=plenty"):
+        load_images(folder, "all", size=12)
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 @pytest.mark.parametrize(("shape", "dtype"), [((9, 5, 4), "uint8"), ((9, 1, 5, 4), "float32"), ((9, 5, 4, 3), "uint8")])
 def test_array_files(suffix: str, shape: tuple[int, ...], dtype: str, tmp_path: Path) -> None:

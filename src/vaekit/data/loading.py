@@ -29,6 +29,10 @@ TEST_SHARE, TEST_MOST, TEST_SEED = 0.2, 10_000, 0
 """A source without a test split gives up a fifth of its pictures for one, 10,000 at most, drawn with this seed."""
 CHUNK = 256
 """How many pictures are copied at a time."""
+CACHE_GB = 50.0
+"""How many gigabytes the cache holds where ``$VAEKIT_CACHE_GB`` says nothing; what was not used for longest goes first."""
+META = "meta.json"
+"""What a cache entry says of itself; it is there only when the entry is whole."""
 MOST_DAMAGED = 0.05
 """The share of pictures that may be unreadable; more of them mean that something is wrong with the source."""
 NAMED = 10
@@ -71,7 +75,7 @@ def load_images(
         return whole if split == "all" else _select({"train": whole}, split)
     found = resolve(source)
     entry = cache_folder() / f"{_slug(found.name)}-{_key(found, size, channels, fitting)}"
-    if not (entry / "meta.json").exists():
+    if not (entry / META).exists():
         try:
             entry.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -79,8 +83,10 @@ def load_images(
                 f"{entry.parent}: the cache cannot be written ({error.strerror}); set VAEKIT_CACHE to a folder that can"
             ) from None
         _fill(entry, found, size, channels, fitting)
+        _bound(entry)
     try:
         splits = _read(entry)
+        os.utime(entry / META)  # which is how the cache knows what was used last
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{entry}: a damaged cache entry ({error}); remove it, and it will be made again") from None
     return _select(splits, split)
@@ -125,6 +131,34 @@ def clear_cache() -> list[Entry]:
     for entry in entries:
         shutil.rmtree(entry.folder, ignore_errors=True)
     return entries
+
+
+def cache_limit() -> float:
+    """How many gigabytes the cache may hold: ``$VAEKIT_CACHE_GB``, or 50.
+
+    Raises:
+        DataError: If the variable is no number above 0.
+    """
+    text = os.environ.get("VAEKIT_CACHE_GB") or str(CACHE_GB)
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not limit > 0:
+        raise DataError(f"VAEKIT_CACHE_GB={text}: give a number of gigabytes above 0")
+    return limit
+
+
+def _bound(newest: Path) -> None:
+    """Removes what was not used for longest until the cache is within its bound; the newest entry stays."""
+    limit, entries = cache_limit() * 1e9, cached()
+    total = sum(entry.num_bytes for entry in entries)
+    others = [entry for entry in entries if entry.num and entry.folder != newest]
+    for entry in sorted(others, key=lambda entry: (entry.folder / META).stat().st_mtime):
+        if total <= limit:
+            return
+        shutil.rmtree(entry.folder, ignore_errors=True)  # a run that has it mapped keeps it
+        total -= entry.num_bytes
 
 
 def cache_folder() -> Path:
@@ -179,13 +213,13 @@ def _fill(entry: Path, source: Source, size: tuple[int, int] | None, channels: i
                 "fingerprint": hashlib.sha256(pixels.data).hexdigest()[:16],
                 "skipped": [asdict(one) for one in skipped],
             }
-        (filling / "meta.json").write_text(json.dumps(meta))
+        (filling / META).write_text(json.dumps(meta))
         if entry.exists():
             shutil.rmtree(entry)
         try:
             filling.rename(entry)
         except OSError:  # another process was first
-            if not (entry / "meta.json").exists():
+            if not (entry / META).exists():
                 raise
 
 
@@ -216,7 +250,7 @@ def _keep(pixels: NDArray[np.uint8], rows: NDArray[np.int64], path: Path) -> "np
 
 
 def _read(entry: Path) -> dict[str, ImageSet]:
-    meta = json.loads((entry / "meta.json").read_text())
+    meta = json.loads((entry / META).read_text())
     splits = {}
     for split, facts in meta["splits"].items():
         # Copy-on-write, so that the map counts as writable for torch and stays untouched on disk.
