@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import struct
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,26 @@ def test_few_damaged_pictures_are_left_out_and_named(tmp_path: Path, capsys: pyt
     assert torch.equal(again.pixels, images.pixels)
     assert again.fingerprint == images.fingerprint
     assert capsys.readouterr().err == ""  # said once, when they were decoded
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A part of a PNG file."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def test_bombs_loops_and_names_in_any_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inner = tmp_path / "set" / "Bücher"
+    inner.mkdir(parents=True)
+    for number in range(30):
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(inner / f"{number}-日本.png")
+    (inner / "loop").symlink_to(tmp_path / "set", target_is_directory=True)
+    claim = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
+    (inner / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + claim + chunk(b"IEND", b""))
+    images = load_images(tmp_path / "set", "all")
+    assert sorted(images.pixels[:, 0, 0, 0].tolist()) == list(range(30))
+    assert (
+        "1 of 31 pictures left out; Bücher/bomb.png: not a picture that can be read (Image size" in capsys.readouterr().err
+    )
 
 
 def test_pictures_are_cropped_padded_or_stretched(tmp_path: Path) -> None:

@@ -276,7 +276,8 @@ def _disown(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any
     name = overrides.get("data", overrides.get("data.name"))
     section = data.get("data")
     if name is not None and isinstance(section, dict) and name != section.get("name"):
-        data["title"] = f"{data.get('title', data.get('name'))}, on {name}"
+        called = Path(name).resolve().name if Path(str(name)).exists() else name
+        data["title"] = f"{data.get('title', data.get('name'))}, on {called}"
         data.pop("needs", None)
     return data
 
