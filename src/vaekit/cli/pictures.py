@@ -20,7 +20,7 @@ def data(
         str | None, typer.Argument(help="A name, folder, archive, array, parquet file, list of files, or hub id.")
     ] = None,
     augment: Annotated[
-        str | None, typer.Option(metavar="RECIPE", help="Show how a recipe changes training pictures, e.g. pokemon-128.")
+        str | None, typer.Option(metavar="RECIPE", help="Show how a recipe changes training pictures.")
     ] = None,
     cache: Annotated[bool, typer.Option("--cache", help="List the decoded pictures that are kept.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Remove them.")] = False,
@@ -34,7 +34,7 @@ def data(
 
       vae data pictures.zip
 
-      vae data holiday/ --augment pokemon-128
+      vae data holiday/ --augment mine.yaml
 
       vae data --cache
     """
@@ -75,7 +75,7 @@ def _augmented(sheet: "Tensor", name: str) -> "Tensor":
 
     data = load_recipe(name).data
     if data.augment is None:
-        raise ConfigError(f"{name}: the recipe changes no pictures; --augment pokemon-128 does")
+        raise ConfigError(f"{name}: the recipe changes no pictures; give it data.augment, as in {{flip: 0.5}}")
     shown, draw = sheet[:10], generator(0)
     change = augmenter(data.augment, (3, *shown.shape[2:]), data.background)
     return torch.cat([shown, *(change(shown, draw) for _ in range(5))])
