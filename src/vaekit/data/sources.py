@@ -108,7 +108,23 @@ class Digits(Source):
         return {"train": RawSplit(pixels, digits.target.astype(np.int64), tuple(str(d) for d in digits.target_names))}
 
 
-class ArrayFile(Source):
+class File(Source):
+    """A file that holds pictures; it is called as the file is, up to the first point.
+
+    Arguments:
+        path: Where it lies.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name.split(".")[0] or path.name
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the path, the size and the time of the last change."""
+        return {"file": str(self.path.resolve())} | _stamp(self.path)
+
+
+class ArrayFile(File):
     """A ``.npy`` file of pictures, or an ``.npz`` file of pictures and labels, perhaps with splits.
 
     An ``.npz`` file holds ``images`` and ``labels`` (or ``x`` and ``y``), or the same with a split behind them:
@@ -116,14 +132,6 @@ class ArrayFile(Source):
     """
 
     fitted = False
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name = path.stem
-
-    def identity(self) -> dict[str, Any]:
-        """Returns the path, the size and the time of the last change."""
-        return {"array": str(self.path.resolve())} | _stamp(self.path)
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Returns the arrays; nothing is ever unpickled."""
@@ -164,16 +172,8 @@ class Folder(Source):
         return _load(self.path, scratch, str(self.path))
 
 
-class Archive(Source):
+class Archive(File):
     """A zip or tar archive of what could be a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name = path.name.split(".")[0]
-
-    def identity(self) -> dict[str, Any]:
-        """Returns the path, the size and the time of the last change."""
-        return {"archive": str(self.path.resolve())} | _stamp(self.path)
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Unpacks the archive for as long as it takes to decode it."""
@@ -189,16 +189,8 @@ class Archive(Source):
         return Folder(folder, self.name).read(scratch)
 
 
-class Parquet(Source):
+class Parquet(File):
     """A parquet file with a column of encoded pictures, as hub repositories hold them."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name = path.stem
-
-    def identity(self) -> dict[str, Any]:
-        """Returns the path, the size and the time of the last change."""
-        return {"parquet": str(self.path.resolve())} | _stamp(self.path)
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Returns one split; pictures stay encoded."""
