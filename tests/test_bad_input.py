@@ -26,7 +26,6 @@ from safetensors.torch import load_file, save_file
 import vaekit
 from tests.street import QUICK, Outcome, Refuse, one_line, vae
 from vaekit.config import to_data
-from vaekit.data.loading import cache_folder
 from vaekit.distributions import LIKELIHOODS, DiagonalGaussian, StandardNormal
 from vaekit.errors import ConfigError, VaekitError
 from vaekit.models import ClassLabel, describe_vae, load_vae, save_vae
@@ -415,15 +414,6 @@ def test_cache_that_cannot_be_written(refuse: Refuse, tmp_path: Path, monkeypatc
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path / "file" / "cache"))
     refuse("train", "--out", "run", says=("file/cache", "VAEKIT_CACHE"))
-
-
-@pytest.mark.parametrize("name", ["train.npy", "meta.json"])
-def test_cache_entry_that_was_damaged(name: str, refuse: Refuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path / "cache"))
-    vaekit.load_images("digits", size=8, channels=1)
-    [entry] = cache_folder().iterdir()
-    cut(entry / name, 0.5)
-    refuse("train", "--out", "run", says=(entry.name,))
 
 
 # The hub, without a network

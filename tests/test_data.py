@@ -26,7 +26,7 @@ from vaekit.data import (
     inspect,
     load_images,
 )
-from vaekit.data.loading import cache_folder
+from vaekit.data.cache import cache_folder
 from vaekit.errors import DataError
 from vaekit.randomness import generator
 
@@ -120,12 +120,12 @@ def damage(path: Path) -> None:
 
 def test_many_damaged_pictures_are_named_and_no_cache_is_left(folder: Path) -> None:
     damage(folder / "red" / "3.png")
-    entries = set(cache_folder().glob("*"))
+    entries = cached()
     with pytest.raises(
         DataError, match=r"1 of 12 pictures cannot be read, more than 5%.*3.png: not a picture that can be read"
     ):
         load_images(folder, size=8)
-    assert set(cache_folder().glob("*")) == entries
+    assert cached() == entries
 
 
 def test_few_damaged_pictures_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

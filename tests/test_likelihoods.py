@@ -14,7 +14,7 @@ from vaekit.units import bits_per_dim, to_grey_levels, to_unit_interval
 EVERY = [
     {"name": "bernoulli"},
     {"name": "continuous-bernoulli"},
-    {"name": "gaussian", "scale": "shared"},
+    {"name": "gaussian", "scale": "learned"},
     {"name": "gaussian", "scale": "pixel"},
     {"name": "gaussian", "scale": 0.1},
 ]
@@ -105,18 +105,41 @@ def test_extreme_parameters_stay_finite_with_finite_gradients(spec: dict[str, ob
         assert torch.isfinite(gradient).all()
 
 
-def test_learned_scale_is_optimal_at_the_root_mean_squared_error() -> None:
-    likelihood = Gaussian("shared")
-    assert isinstance(likelihood.raw_scale, torch.nn.Parameter)
-    x = torch.rand(50, 1, 4, 4)
-    optimizer = torch.optim.Adam([likelihood.raw_scale], lr=0.05)
-    for _ in range(500):
-        optimizer.zero_grad()
-        loss = -likelihood(torch.zeros(50, 1, 4, 4)).log_prob(x).mean()
-        loss.backward()
-        optimizer.step()
-    rmse = ((x - 0.5) ** 2).mean().sqrt().item()
-    assert likelihood(torch.zeros(1, 1, 1, 1)).stddev.item() == pytest.approx(rmse, rel=1e-3)
+def test_learned_scale_is_the_root_mean_squared_error_and_no_other_is_likelier() -> None:
+    x, parameters = torch.rand(50, 1, 4, 4), torch.zeros(2, 50, 1, 4, 4)
+    likelihood = Gaussian("learned")
+    likelihood.observe(parameters, x)
+    mse = ((x - 0.5) ** 2).mean().item()
+    px = likelihood(parameters)
+    torch.testing.assert_close(px.stddev, torch.full_like(parameters, math.sqrt(mse)))
+    best = px.log_prob(x).mean().item()
+    assert best == pytest.approx(-16 / 2 * math.log(2 * math.pi * math.e * mse), rel=1e-5)
+    for off in (0.9, 1.1):
+        assert Gaussian(off * math.sqrt(mse))(parameters).log_prob(x).mean().item() < best
+
+
+def test_learned_scale_forgets_what_training_has_left_behind() -> None:
+    likelihood, parameters = Gaussian("learned"), torch.zeros(1, 1, 1, 4, 4)
+    for error in [0.4] * 20 + [0.1] * 200:
+        likelihood.observe(parameters, torch.full((1, 1, 4, 4), 0.5 + error))
+    assert likelihood(parameters).stddev.unique().item() == pytest.approx(0.1, rel=1e-3)
+
+
+def test_learned_scale_leaves_the_decoder_the_gradient_of_the_profiled_likelihood() -> None:
+    """The gradient of the decoder is that of half the pixels times the log of the mean squared error (Rybkin et al.)."""
+    likelihood, x = Gaussian("learned"), torch.rand(8, 1, 4, 4)
+    parameters = torch.randn(1, 8, 1, 4, 4, requires_grad=True)
+    likelihood.observe(parameters, x)
+    (gradient,) = torch.autograd.grad(-likelihood(parameters).log_prob(x).mean(), parameters)
+    profiled = 16 / 2 * torch.log(((parameters.sigmoid() - x) ** 2).mean())
+    torch.testing.assert_close(gradient, torch.autograd.grad(profiled, parameters)[0])
+
+
+def test_plain_squared_error_is_a_gaussian_with_a_variance_of_one_half() -> None:
+    x, parameters = torch.rand(5, 3, 4, 4), torch.randn(5, 3, 4, 4)
+    log_px = Gaussian(math.sqrt(0.5))(parameters).log_prob(x)
+    squares = ((parameters.sigmoid() - x) ** 2).sum((1, 2, 3))
+    torch.testing.assert_close(log_px, -squares - 48 / 2 * math.log(math.pi))
 
 
 def test_pixels_go_to_the_unit_interval_and_back() -> None:

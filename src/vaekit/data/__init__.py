@@ -3,10 +3,11 @@
 from vaekit.data.augment import Augmentation, augmenter
 from vaekit.data.batches import Batch, Batches, Transform, in_turn
 from vaekit.data.binarize import binarize, draw_binary
+from vaekit.data.cache import cached, clear_cache
 from vaekit.data.decode import Fit, Fitting, fit, open_picture
 from vaekit.data.images import ImageSet, hold_out
 from vaekit.data.inspection import Findings, inspect
-from vaekit.data.loading import cached, clear_cache, load_images
+from vaekit.data.loading import load_images
 
 __all__ = [
     "Augmentation",

@@ -1,11 +1,15 @@
 """Batches for training: an epoch in a new order, gathered where the model lives, from a state that can be saved.
 
-There is no Python work per picture: a batch is one gather of uint8 rows and one transform of all of them. Everything random
-comes from two generators of its own, one for the order and one for the transform, so that :meth:`Batches.state_dict`
-pins down the place in the data to the batch.
+There is no Python work per picture: a batch is one gather of uint8 rows and one transform of all of them. Pictures lie on
+the accelerator if there is room for them; if they are too many for memory, a thread reads a few batches ahead. Everything
+random comes from two generators of its own, one for the order and one for the transform, so that
+:meth:`Batches.state_dict` pins down the place in the data to the batch.
 """
 
+import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -13,8 +17,14 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from vaekit.data.disk import Rows
 from vaekit.data.images import ImageSet
 from vaekit.randomness import generator
+
+AHEAD = 4
+"""How many batches are read ahead of training where pictures lie on disk."""
+HELD_SHARE = 0.3
+"""The share of an accelerator's free memory that pictures may take; the rest is the model's."""
 
 Transform = Callable[[Tensor, Generator], Tensor]
 """uint8 pictures of shape (B, C, H, W) and a generator in, uint8 pictures of the same shape out."""
@@ -59,7 +69,7 @@ class Batches:
         device: str | torch.device = "cpu",
         transform: Transform | None = None,
     ) -> None:
-        self.images = images
+        self.images = hold(images, torch.device(device))
         self.batch_size = batch_size
         self.device = torch.device(device)
         self.transform = transform
@@ -76,15 +86,33 @@ class Batches:
         """Yields the batches of an epoch, or those that are left of one that was begun before a saved state."""
         self._order_at_epoch = self._order.get_state()
         order = torch.randperm(len(self.images), generator=self._order)
-        for position in range(self.position, len(self)):
+        parts = order.split(self.batch_size)[self.position :]
+        for position, x in enumerate(self._pictures(parts), self.position):
             self.position = position + 1
-            yield self._gather(order[position * self.batch_size : (position + 1) * self.batch_size])
+            yield self._batch(x, parts[position - len(self)])
         self.position = 0
         self._order_at_epoch = self._order.get_state()
 
-    def _gather(self, positions: Tensor) -> Batch:
+    def _pictures(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The pictures at each part of the order, read ahead by a thread where reading takes time."""
+        if not isinstance(self.images.store, Rows):
+            yield from map(self.images.gather, parts)
+            return
+        waiting: deque[Future[Tensor]] = deque()
+        pool = ThreadPoolExecutor(1, "vaekit-read-ahead")
+        try:
+            for part in parts:
+                waiting.append(pool.submit(self.images.gather, part))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _batch(self, x: Tensor, positions: Tensor) -> Batch:
         labels = self.images.labels
-        x = self.images.gather(positions).to(self.device, non_blocking=True)
+        x = x.to(self.device, non_blocking=True)
         y = None if labels is None else labels[positions].to(self.device, non_blocking=True)
         return Batch(x if self.transform is None else self.transform(x, self._noise), y)
 
@@ -98,3 +126,11 @@ class Batches:
         self._order.set_state(state["order"])
         self._order_at_epoch = state["order"]
         self._noise.set_state(state["noise"])
+
+
+def hold(images: ImageSet, device: torch.device) -> ImageSet:
+    """Returns the set on the accelerator if there is room for it, else where it is."""
+    if device.type != "cuda":
+        return images
+    free, _ = torch.cuda.mem_get_info(device)
+    return images.to(device) if len(images) * math.prod(images.shape) < HELD_SHARE * free else images

@@ -1,17 +1,18 @@
 """Decoding: encoded pictures of any size and mode to one uint8 array, once and in parallel."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 
+from vaekit.data.disk import Rows
 from vaekit.errors import DataError
 from vaekit.progress import track
 
@@ -30,14 +31,18 @@ UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 NOTHING = (0, 0)
 """The size of no picture."""
 
-CHUNK = 256
-"""How many pictures a worker decodes at a time."""
+GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+"""Pillow's modes of pictures without colour."""
 
-GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
+FIRST_TURNED = 5
+"""EXIF's orientations from this one on change width and height."""
+
+OVERSAMPLING = 2
+"""How many times larger than wanted a picture is decoded at least, where there is a choice, before it is scaled."""
 
 
 def open_picture(encoded: Encoded, what: str) -> Image.Image:
-    """Opens a picture, upright as its EXIF says, without decoding more than that needs.
+    """Opens a picture, upright as its EXIF says.
 
     Raises:
         DataError: If it is none that Pillow can read, or too large to be one.
@@ -48,12 +53,33 @@ def open_picture(encoded: Encoded, what: str) -> Image.Image:
         raise DataError(f"{what}: {reason_of(error)}") from None
 
 
-def open_encoded(encoded: Encoded) -> Image.Image:
-    """Opens a picture, upright as its EXIF says; raises what Pillow raises, :data:`UNREADABLE`."""
+def open_encoded(encoded: Encoded, side: int | None = None) -> Image.Image:
+    """Opens a picture, upright as its EXIF says; raises what Pillow raises, :data:`UNREADABLE`.
+
+    Arguments:
+        encoded: The picture.
+        side: How long its sides should be at least; a JPEG that is twice as large or more is decoded at a half, a quarter or
+            an eighth, several times faster. None for its own size.
+    """
     if isinstance(encoded, np.ndarray):
         return Image.fromarray(encoded)
-    data = encoded.read_bytes() if isinstance(encoded, Path) else encoded
-    return ImageOps.exif_transpose(Image.open(BytesIO(data)))
+    picture = Image.open(BytesIO(encoded.read_bytes() if isinstance(encoded, Path) else encoded))
+    if side is not None:
+        picture.draft(None, (side, side))
+    ImageOps.exif_transpose(picture, in_place=True)
+    return picture
+
+
+def header_of(encoded: Encoded) -> tuple[tuple[int, int], str]:
+    """Returns the size (H, W) and the mode of a picture without decoding it; raises :data:`UNREADABLE`."""
+    if isinstance(encoded, np.ndarray):
+        picture = Image.fromarray(encoded)
+        return (picture.height, picture.width), picture.mode
+    with Image.open(encoded if isinstance(encoded, Path) else BytesIO(encoded)) as picture:
+        # Pillow decodes a PNG to look for EXIF behind its pixels, where hardly anybody writes it.
+        has_exif = picture.format != "PNG" or "exif" in picture.info
+        turned = has_exif and picture.getexif().get(ExifTags.Base.Orientation, 1) >= FIRST_TURNED
+        return ((picture.width, picture.height) if turned else (picture.height, picture.width)), picture.mode
 
 
 def reason_of(error: Exception) -> str:
@@ -99,8 +125,10 @@ def fit(picture: Image.Image, size: tuple[int, int], channels: int, fitting: Fit
     Returns:
         Grey levels of shape (C, H, W).
     """
-    if picture.mode.startswith("I;16"):  # Pillow would clip, not scale, 16 bits to 8
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode[0] in "IF":
+        picture = Image.fromarray(_eight_bits(np.asarray(picture)))
+    if picture.mode == "LAB":  # which Pillow turns into nothing but RGB
+        picture = picture.convert("RGB")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, fitting.background), picture)
@@ -110,6 +138,16 @@ def fit(picture: Image.Image, size: tuple[int, int], channels: int, fitting: Fit
         picture = _resize(picture, (width, height), fitting)
     pixels = np.asarray(picture, dtype=np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _eight_bits(levels: NDArray[Any]) -> Pixels:
+    """Scales deeper grey levels to 8 bits, which Pillow would clip: floats from [0, 1], and integers from 16 bits."""
+    if np.issubdtype(levels.dtype, np.floating):
+        levels = np.nan_to_num(levels)
+        levels = np.rint(levels * 255) if levels.max() <= 1 else levels
+    elif levels.dtype.itemsize == 2 or levels.max() > 255:
+        levels = levels >> 8
+    return levels.clip(0, 255).astype(np.uint8)
 
 
 def _resize(picture: Image.Image, size: tuple[int, int], fitting: Fitting) -> Image.Image:
@@ -138,47 +176,59 @@ def name_of(pictures: Pictures, index: int) -> str:
 def survey(pictures: Pictures, what: str) -> tuple[tuple[int, int] | None, int]:
     """Looks at the headers of pictures: the size (H, W) they share, or None if they differ, and the channels they need.
 
-    The size is :data:`NOTHING` where there is none that can be opened.
-
-    One that cannot be opened says nothing here; :func:`decode` names it.
+    The size is :data:`NOTHING` where there is none that can be opened. One that cannot be opened says nothing here;
+    :func:`decode` names it.
     """
     sizes: set[tuple[int, int]] = set()
     grey = True
     for encoded in track(pictures, f"looking at {what}", len(pictures)):
         try:
-            picture = open_encoded(encoded)
+            size, mode = header_of(encoded)
         except UNREADABLE:
             continue
-        sizes.add((picture.height, picture.width))
-        grey = grey and picture.mode in GREY_MODES
+        sizes.add(size)
+        grey = grey and mode in GREY_MODES
     if not sizes:
         return NOTHING, 1
     return (sizes.pop() if len(sizes) == 1 else None), (1 if grey else 3)
 
 
-def decode(pictures: Pictures, out: Pixels, what: str, fitting: Fitting = CROP) -> list[Skipped]:
-    """Decodes pictures into an array.
+def decode(
+    pictures: Pictures, out: Rows, what: str, fitting: Fitting = CROP, start: int = 0
+) -> Iterator[tuple[int, list[Skipped]]]:
+    """Decodes pictures into rows on disk, in parallel.
 
     Arguments:
         pictures: N encoded pictures.
-        out: Where they go, fitted to its size and channels: uint8 of shape (N, C, H, W), which may be memory-mapped.
+        out: Where they go, fitted to its size and channels.
         what: What they are, for the bar.
         fitting: How they are fitted.
+        start: Where to begin; those before have been decoded.
 
-    Returns:
-        Those that cannot be read, in order; their rows of ``out`` mean nothing.
+    Yields:
+        Block by block in order, how many pictures are done and which of the block cannot be read; their rows stay black.
+
+    Raises:
+        OSError: If there is no room for them.
     """
     channels, *size = out.shape[1:]
 
-    def decode_chunk(start: int) -> list[Skipped]:
-        skipped = []
-        for index in range(start, min(start + CHUNK, len(pictures))):
+    def decode_block(begin: int) -> tuple[int, list[Skipped]]:
+        end, skipped = min(begin + out.block, len(pictures)), []
+        pixels = np.zeros((end - begin, *out.shape[1:]), np.uint8)
+        for index in range(begin, end):
             try:
-                out[index] = fit(open_encoded(pictures[index]), (size[0], size[1]), channels, fitting)
+                picture = open_encoded(pictures[index], OVERSAMPLING * max(size))
+                pixels[index - begin] = fit(picture, (size[0], size[1]), channels, fitting)
             except UNREADABLE as error:
                 skipped.append(Skipped(index, name_of(pictures, index), reason_of(error)))
-        return skipped
+        out.write(begin, pixels)
+        return end, skipped
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        starts = range(0, len(pictures), CHUNK)
-        return [one for part in track(pool.map(decode_chunk, starts), f"decoding {what}", len(starts)) for one in part]
+    begins = range(start, len(pictures), out.block)
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        done = -(-start // out.block)
+        yield from track(pool.map(decode_block, begins), f"decoding {what}", done + len(begins), done)
+    finally:
+        pool.shutdown(cancel_futures=True)

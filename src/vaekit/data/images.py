@@ -10,8 +10,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from vaekit.data.disk import Rows
 from vaekit.errors import DataError
 from vaekit.randomness import generator
+
+CHUNK = 1024
+"""How many pictures are gone through at a time."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,8 @@ class ImageSet:
     """Pictures, with labels where there are any.
 
     Arguments:
-        store: All pictures of the source as uint8, with shape (M, C, H, W); may be memory-mapped.
+        store: All pictures of the source as uint8, with shape (M, C, H, W): a tensor, which may be memory-mapped, or
+            rows on disk.
         labels: The class of each picture as int64, with shape (N), or None.
         classes: The names of the classes, by label.
         name: What the pictures are, e.g. ``mnist``.
@@ -29,7 +34,7 @@ class ImageSet:
         fingerprint: A hash of the source's pictures.
     """
 
-    store: Tensor
+    store: Tensor | Rows
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     name: str = "array"
@@ -59,7 +64,7 @@ class ImageSet:
     @property
     def shape(self) -> tuple[int, int, int]:
         """The shape of a picture, (C, H, W)."""
-        channels, height, width = self.store.shape[1:]
+        _, channels, height, width = self.store.shape
         return channels, height, width
 
     @property
@@ -72,12 +77,14 @@ class ImageSet:
     @property
     def pixels(self) -> Tensor:
         """All pictures of this set as uint8, with shape (N, C, H, W)."""
-        return self.store if self.rows is None else self.store[self.rows]
+        if self.rows is None and isinstance(self.store, Tensor):
+            return self.store
+        return self.gather(torch.arange(len(self)))
 
     def gather(self, positions: Tensor) -> Tensor:
         """Returns the pictures at positions of shape (B), as uint8 of shape (B, C, H, W)."""
         rows = positions if self.rows is None else self.rows[positions]
-        return self.store.index_select(0, rows)
+        return self.store.index_select(0, rows.to(self.store.device))
 
     def take(self, positions: Tensor, split: str | None = None) -> "ImageSet":
         """Returns the set of the pictures at positions of shape (B), without copying them."""
@@ -92,9 +99,14 @@ class ImageSet:
         """Returns the set of the first ``num`` pictures, or all if there are fewer."""
         return self.take(torch.arange(min(num, len(self))))
 
+    def to(self, device: torch.device) -> "ImageSet":
+        """Returns the set with its pictures, and no others, on a device; labels and positions stay where they are."""
+        parts = [self.gather(part).to(device) for part in torch.arange(len(self)).split(CHUNK)]
+        return replace(self, store=torch.cat(parts), rows=None)
+
     def is_binary(self) -> bool:
         """Whether every pixel is black or white, so that a Bernoulli of it is a likelihood."""
-        chunks = torch.arange(len(self)).split(4096)
+        chunks = torch.arange(len(self)).split(CHUNK)
         return all(bool(((x == 0) | (x == 255)).all()) for x in map(self.gather, chunks))
 
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from vaekit.data.decode import (
-    CHUNK,
     GREY_MODES,
     UNREADABLE,
     Encoded,
@@ -25,8 +24,11 @@ from vaekit.data.decode import (
     reason_of,
 )
 from vaekit.data.sources import RawSplit, Source, resolve
+from vaekit.errors import DataError
 from vaekit.progress import track
 
+CHUNK = 64
+"""How many pictures a worker looks at in one go."""
 SHEET, SIDE = 60, 96
 """How many pictures a contact sheet shows of each split, and how large."""
 
@@ -66,8 +68,12 @@ def inspect(name: str | Path) -> list[Findings]:
         DataError: If there is no such source, or it holds no pictures.
     """
     source = resolve(name)
-    with tempfile.TemporaryDirectory() as scratch:
-        return [_inspect(split, raw, source, Path(scratch)) for split, raw in source.read(Path(scratch)).items()]
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            return [_inspect(split, raw, source, Path(scratch)) for split, raw in source.read(Path(scratch)).items()]
+    except OSError as error:
+        where = f"{tempfile.gettempdir()}: the folder for what is only needed for now"
+        raise DataError(f"{where} cannot be written ({error.strerror or error}); make room, or set TMPDIR") from None
 
 
 def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path) -> Findings:

@@ -5,6 +5,7 @@ of a data set on the Hugging Face Hub. A hub id is downloaded to a folder, and a
 a hub repository, a copy of one on disk and a folder of pictures are one path.
 """
 
+import errno
 import os
 import tarfile
 import zipfile
@@ -36,6 +37,9 @@ DIGITS = "digits"
 HUB_TIMEOUT = 5.0
 """Seconds to wait for the Hugging Face Hub before saying that it cannot be reached."""
 
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""How an operating system says that something does not fit on the disk."""
 
 UNPACKED = "unpacked"
 """The folder that an archive is unpacked to, within the scratch folder of a reading."""
@@ -185,6 +189,7 @@ class Archive(File):
                 with tarfile.open(self.path) as archive:
                     archive.extractall(folder, filter="data")  # which refuses whatever would land outside
         except (OSError, EOFError, RuntimeError, ValueError, BadZipFile, zlib.error, tarfile.TarError) as error:
+            _raise_full_disk(error)
             raise DataError(f"{self.path}: not an archive that can be unpacked safely ({error})") from None
         return Folder(folder, self.name).read(scratch)
 
@@ -357,6 +362,7 @@ def _load(path: Path, scratch: Path, *what: str, **options: Any) -> dict[str, Ra
     try:
         found = datasets.load_dataset(*what, cache_dir=str(scratch), **options)
     except Exception as error:  # whatever its many builders raise, there is nothing to read
+        _raise_full_disk(error)
         reason = " ".join(str(error).split())[:160]
         raise DataError(f"{path}: no pictures found there, nor a data set in the hub's layout ({reason})") from None
     return {str(split): _raw(data, path) for split, data in found.items()}
@@ -376,6 +382,15 @@ def _raw(data: Any, path: Path) -> RawSplit:
         return RawSplit(_Cells(cells))
     values = np.asarray(encoded[:][labels[0]], dtype=np.int64)
     return RawSplit(_Cells(cells), values, tuple(data.features[labels[0]].names))
+
+
+def _raise_full_disk(error: BaseException) -> None:
+    """Raises the lack of room that is behind an error, if it is."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError) and behind.errno in NO_ROOM:
+            raise behind
+        behind = behind.__cause__ or behind.__context__
 
 
 def _unzip(path: Path, folder: Path) -> None:

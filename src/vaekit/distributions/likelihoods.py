@@ -20,7 +20,6 @@ References:
     | The continuous Bernoulli (Loaiza-Ganem & Cunningham, 2019), https://arxiv.org/abs/1907.06845
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
@@ -39,6 +38,11 @@ SERIES_BELOW = 0.2
 PIXELS = 3
 """How many axes a picture has: channels, height and width."""
 
+FIRST_SCALE = 0.25
+"""The learned scale before there is anything to learn it from."""
+MEMORY = 10
+"""Over how many batches a learned scale is averaged."""
+
 
 class Likelihood(nn.Module, ABC):
     """A distribution over pictures, given a decoder's output.
@@ -50,12 +54,20 @@ class Likelihood(nn.Module, ABC):
     """
 
     measure: ClassVar[Literal["mass", "density"]]
-    support: ClassVar[Literal["binary", "unit interval", "real line"]]
+    support: ClassVar[Literal["binary", "grey levels", "unit interval", "real line"]]
     num_parameters: int = 1
 
     def target(self, pixels: Tensor) -> Tensor:
         """Returns what the density is evaluated at: the pixels on the unit interval, with the same shape (B, C, H, W)."""
         return to_unit_interval(pixels)
+
+    def observe(self, parameters: Tensor, target: Tensor) -> None:
+        """Estimates what has a closed form, from a batch of training; nothing by default.
+
+        Arguments:
+            parameters: A decoder's output, with shape (*, B, num_parameters * C, H, W).
+            target: What it should have been, with shape (B, C, H, W).
+        """
 
     @abstractmethod
     def forward(self, parameters: Tensor) -> Distribution:
@@ -195,16 +207,18 @@ class ContinuousBernoulli(Likelihood):
         return ContinuousBernoulliPixels(parameters)
 
 
-Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["shared", "pixel"]
+Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["learned", "pixel"]
 
 
 class Gaussian(Likelihood):
     r"""Normal pixels with their mean in the unit interval: squared error as what it is.
 
-    A learned scale needs no KL weight to be tuned: at the optimum :math:`\sigma^2` is the mean squared error.
+    With a shared :math:`\sigma` the likelihood is highest where :math:`\sigma^2` is the mean squared error. A learned scale
+    is set to that, averaged over the last batches of training, so that no KL weight needs to be tuned; a gradient would
+    get there a thousand steps too late. A fixed :math:`\sigma = \sqrt{1/2}` is the plain squared error, but for a constant.
 
     Arguments:
-        scale: ``"shared"`` for one learned :math:`\sigma`, ``"pixel"`` for one that the decoder gives for each pixel, or a
+        scale: ``"learned"`` for one optimal :math:`\sigma`, ``"pixel"`` for one that the decoder gives for each pixel, or a
             number for a fixed one. Units are those of the unit interval.
         floor: The smallest :math:`\sigma` that is learned. Without one the density of a pixel that never changes is
             unbounded; the default is one grey level, below which an 8-bit picture holds nothing.
@@ -215,14 +229,24 @@ class Gaussian(Likelihood):
 
     measure = "density"
     support = "real line"
+    mse: Tensor
+    num_batches: Tensor
 
-    def __init__(self, scale: Scale = "shared", floor: Annotated[float, Field(gt=0)] = 1 / 255) -> None:
+    def __init__(self, scale: Scale = "learned", floor: Annotated[float, Field(gt=0)] = 1 / 255) -> None:
         super().__init__()
         self.scale = scale
         self.floor = floor
         self.num_parameters = 2 if scale == "pixel" else 1
-        if scale == "shared":
-            self.raw_scale = nn.Parameter(torch.tensor(math.log(math.expm1(0.25))))
+        if scale == "learned":
+            self.register_buffer("mse", torch.tensor(FIRST_SCALE**2))
+            self.register_buffer("num_batches", torch.tensor(0))
+
+    def observe(self, parameters: Tensor, target: Tensor) -> None:
+        """Moves a learned scale towards the batch's; the first batch sets it."""
+        if self.scale == "learned":
+            self.num_batches += 1
+            mse = (parameters.detach().sigmoid() - target).square().mean()
+            self.mse.lerp_(mse, self.num_batches.clamp(max=MEMORY).reciprocal())
 
     def forward(self, parameters: Tensor) -> Distribution:
         """Returns normal pixels with mean ``sigmoid(a)``; of (*, 2C, H, W) maps the second half is the scale's."""
@@ -237,4 +261,4 @@ class Gaussian(Likelihood):
     def _shared_stddev(self, like: Tensor) -> Tensor:
         if isinstance(self.scale, float | int):
             return like.new_tensor(float(self.scale))
-        return self.floor + F.softplus(self.raw_scale)
+        return self.mse.sqrt().clamp(min=self.floor)

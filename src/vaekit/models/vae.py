@@ -273,20 +273,27 @@ class VAE(nn.Module):
         return qz
 
     def _likelihood(self, z: Tensor, context: Tensor | None) -> Distribution:
-        """p(x|z) for z of shape (*, B, D); the decoder sees one batch axis, and its output is float32 from here on."""
+        """p(x|z) for z of shape (*, B, D)."""
+        px: Distribution = self.likelihood(self._decoded(z, context))
+        return px
+
+    def _decoded(self, z: Tensor, context: Tensor | None) -> Tensor:
+        """The decoder's output; it sees one batch axis, and what it gives is float32 from here on."""
         batch = z.shape[:-1]
         if context is not None:
             context = context.expand(*batch, -1).flatten(0, -2)
-        parameters = self.decoder(z.flatten(0, -2), context).float()
-        px: Distribution = self.likelihood(parameters.unflatten(0, batch))
-        return px
+        parameters: Tensor = self.decoder(z.flatten(0, -2), context).float().unflatten(0, batch)
+        return parameters
 
     def _latent(self, x: Tensor, context: Tensor | None, num_samples: int) -> LatentTerms:
         qz, pz = self._posterior(x, context), self.prior(len(x), context)
         return LatentTerms(qz.rsample(torch.Size([num_samples])), qz, pz)
 
     def _terms(self, latent: LatentTerms, target: Tensor, context: Tensor | None) -> Terms:
-        px = self._likelihood(latent.z, context)
+        parameters = self._decoded(latent.z, context)
+        if self.training:
+            self.likelihood.observe(parameters, target)
+        px = self.likelihood(parameters)
         return Terms(px.log_prob(target), (latent,), px)
 
     def _means(self, z: Tensor, context: Tensor | None) -> Tensor:
