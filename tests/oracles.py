@@ -39,7 +39,7 @@ class LinearDecoder(Decoder):
 
     def __init__(self, shape: Shape, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        self.shape, self.latent_dim, self.num_parameters, self.context_dim = shape, weight.shape[1], 1, 0
+        self.shape, self.latent_dim, self.num_maps, self.context_dim = shape, weight.shape[1], shape[0], 0
         self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:

@@ -28,6 +28,7 @@ from vaekit.cli import app
 from vaekit.config import to_data
 from vaekit.distributions import Bernoulli, DiagonalGaussian, StandardNormal
 from vaekit.networks import MLPDecoder, MLPEncoder
+from vaekit.pictures.grids import layout
 from vaekit.randomness import fixed_seed
 from vaekit.recipe import load_recipe, recipe_names
 from vaekit.runs import STATE, Run
@@ -463,6 +464,17 @@ def pairs(path: Path, num: int) -> tuple[Tensor, Tensor]:
     return above, below
 
 
+def beside(path: Path, num: int) -> tuple[Tensor, Tensor]:
+    """The originals and reconstructions of rows of two, which have words below them."""
+    factor, gap = layout(SHAPE[-1], 2)
+    with Image.open(path) as image:
+        height = num * (SHAPE[-1] * factor + gap) + gap
+        assert np.array(image)[height:].min() < 100
+        image.crop((0, 0, image.width, height)).save(path)
+    originals, reconstructions = tiles(path, 2 * num, columns=2).unflatten(0, (num, 2)).unbind(1)
+    return originals, reconstructions
+
+
 def test_reconstructions_stand_below_their_originals(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
     done("reconstruct", trained, "-n", 6, "-o", tmp_path / "x.png")
     shown = digits.first(6).pixels
@@ -479,9 +491,27 @@ def test_picture_files_are_fitted_and_reconstructed(trained: Path, digits: vaeki
     files = [tmp_path / f"{name}.png" for name in ("same", "colour", "large")]
     done("reconstruct", trained, *files, "-o", tmp_path / "x.png")
     shown = torch.cat([digits.first(2).pixels, torch.full((1, *SHAPE), 77, dtype=torch.uint8)])
-    above, below = pairs(tmp_path / "x.png", 3)
-    assert torch.equal(above, shown)
-    assert torch.equal(below, to_grey_levels(vaekit.load(trained).reconstruct(shown)))
+    originals, reconstructions = beside(tmp_path / "x.png", 3)
+    assert torch.equal(originals, shown)
+    assert torch.equal(reconstructions, to_grey_levels(vaekit.load(trained).reconstruct(shown)))
+
+
+@pytest.mark.parametrize(
+    ("terminal", "display", "files"), [(True, ":0", 1), (False, ":0", 1), (True, "", 1), (True, ":0", 0)]
+)
+def test_own_pictures_are_shown_where_there_is_a_window(
+    terminal: bool, display: str, files: int, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Image.Image] = []
+    monkeypatch.setattr(Image.Image, "show", lambda picture: shown.append(picture))
+    monkeypatch.setattr("vaekit.cli.options.sys.platform", "linux")
+    monkeypatch.setattr("vaekit.cli.options.is_terminal", lambda: terminal)
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    Image.new("L", (8, 8), 77).save(tmp_path / "own.png")
+    done("reconstruct", trained, *[tmp_path / "own.png"] * files, "-o", tmp_path / "x.png")
+    assert (tmp_path / "x.png").exists()
+    assert len(shown) == int(terminal and display != "" and files == 1)
 
 
 def test_labels_of_picture_files_are_told_to_the_model(
@@ -495,7 +525,7 @@ def test_labels_of_picture_files_are_told_to_the_model(
         options = [option for name in names for option in ("--label", name)]
         done("reconstruct", trained_conditional, *files, *options, "-o", tmp_path / "x.png")
         expected = to_grey_levels(model.reconstruct(shown, torch.tensor(labels)))
-        assert torch.equal(pairs(tmp_path / "x.png", 2)[1], expected)
+        assert torch.equal(beside(tmp_path / "x.png", 2)[1], expected)
     done("reconstruct", trained_conditional, "-n", 2, "-o", tmp_path / "own.png")
     assert digits.labels is not None
     own = to_grey_levels(model.reconstruct(shown, digits.labels[:2]))

@@ -19,7 +19,7 @@ WIRES: dict[str, object] = {
     "shape": (1, 9, 7),
     "latent_dim": 3,
     "num_features": 5,
-    "num_parameters": 1,
+    "num_maps": 1,
     "context_dim": 0,
 }
 

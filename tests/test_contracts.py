@@ -11,7 +11,7 @@ from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, Bernoulli, Dia
 from vaekit.errors import ConfigError, ModelError
 from vaekit.models import VAE, ClassLabel, VAEConfig, build_vae, describe_vae, load_vae, save_vae
 from vaekit.networks import DECODERS, ENCODERS, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
-from vaekit.networks.conv import ResidualBlock, pyramid
+from vaekit.networks.conv import Attention, ResidualBlock, pyramid
 from vaekit.objectives import OBJECTIVES
 
 SMALL = {"mlp": {"hidden": [11, 9]}, "conv": {"channels": [3, 5], "blocks": [1, 1], "hidden": 8}}
@@ -98,6 +98,108 @@ def test_any_shape_and_a_batch_of_one(encoder: str, decoder: str, shape: tuple[i
     assert torch.isfinite(model.log_likelihood(x, num_samples=3)).all()
 
 
+@pytest.mark.parametrize("side", [(8, 8), (9, 33), (100, 60), (257, 64)])
+@pytest.mark.parametrize("hidden", [16, None])
+def test_depth_follows_the_size_and_latents_may_keep_their_place(side: tuple[int, int], hidden: int | None) -> None:
+    shape = (3, *side)
+    arguments = {"channels": [4, 6], "blocks": [0, 1], "hidden": hidden, "until": 8, "attention": 8, "checkpoint": True}
+    encoder = ConvEncoder(shape, **arguments)
+    height, width = pyramid(shape, len(encoder.levels.ends))[-1]
+    assert max(height, width) <= 8 < max(2 * height, 2 * width) + 8 * (max(side) <= 8)
+    latent_dim = 2 * height * width
+    decoder = ConvDecoder(latent_dim, shape, **arguments)
+    posterior = DiagonalGaussian(encoder.num_features, latent_dim)
+    model = VAE(encoder, posterior, StandardNormal(latent_dim), decoder, Gaussian())
+    x = pixels(2, shape)
+    terms = model(x)
+    assert terms.latents[0].z.shape == (1, 2, latent_dim)
+    (-terms.log_weights()).mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+    assert model.sample(1).shape == (1, *shape)
+
+
+def test_latents_that_keep_their_place_see_only_what_is_near_it() -> None:
+    shape, arguments = (1, 64, 64), {"channels": [4, 8, 8], "blocks": [0, 0, 0], "hidden": None, "norm": "none"}
+    encoder, decoder = ConvEncoder(shape, **arguments), ConvDecoder(3 * 256, shape, **arguments)
+    posterior = DiagonalGaussian(encoder.num_features, 3 * 256)
+    x = torch.rand(1, *shape)
+    changed = x.clone()
+    changed[..., :8, :8] = 0
+    moved = (posterior(encoder(changed)).mean - posterior(encoder(x)).mean).reshape(3, 16, 16).abs().sum(0)
+    assert moved[0, 0] > 0
+    assert moved[4:].sum() + moved[:, 4:].sum() == 0
+    z = torch.randn(1, 3, 16, 16)
+    other = z.clone()
+    other[..., 15, 15] += 1
+    drawn = (decoder(other.flatten(1)) - decoder(z.flatten(1))).abs()[0, 0]
+    assert drawn[-1, -1] > 0
+    assert drawn[:40].sum() + drawn[:, :40].sum() == 0
+
+
+def test_latents_that_do_not_fit_their_maps_are_refused() -> None:
+    encoder = ConvEncoder((1, 16, 16), channels=[4, 4], blocks=[0, 0], hidden=None)
+    assert encoder.num_features == (4, 8, 8)
+    with pytest.raises(ConfigError, match=r"latent_dim 65.*maps of 8x8.*multiple of 64"):
+        DiagonalGaussian(encoder.num_features, 65)
+    with pytest.raises(ConfigError, match=r"latent_dim 65.*maps of 8x8.*multiple of 64"):
+        ConvDecoder(65, (1, 16, 16), channels=[4, 4], blocks=[0, 0], hidden=None)
+
+
+def test_context_joins_networks_whose_latents_keep_their_place() -> None:
+    shape, arguments = (1, 8, 8), {"channels": [4, 4], "blocks": [0, 0], "hidden": None}
+    encoder, decoder = ConvEncoder(shape, 3, **arguments), ConvDecoder(16, shape, context_dim=3, **arguments)
+    x, z, context = torch.rand(2, *shape), torch.randn(2, 16), torch.eye(3)[:2]
+    assert not torch.allclose(encoder(x, context), encoder(x, context.flip(0)))
+    assert not torch.allclose(decoder(z, context), decoder(z, context.flip(0)))
+
+
+def test_computing_maps_again_changes_nothing_but_memory() -> None:
+    shape, arguments = (3, 33, 20), {"channels": [4, 6, 6], "blocks": [1, 1, 1], "hidden": 12, "attention": 9}
+    kept, again = (ConvEncoder(shape, checkpoint=checkpoint, **arguments) for checkpoint in (False, True))
+    again.load_state_dict(kept.state_dict())
+    x = torch.rand(2, *shape)
+    saved: list[int] = []
+    for network in (kept, again):
+        num = 0
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal num
+            num += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = network(x).square().sum()
+        saved.append(num)
+        loss.backward()
+    assert saved[1] < saved[0] / 3
+    for (name, a), (_, b) in zip(kept.named_parameters(), again.named_parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, msg=name)
+
+
+def test_attention_mixes_all_points_and_begins_as_nothing() -> None:
+    attention = Attention(128)
+    x = torch.randn(2, 128, 5, 3)
+    torch.testing.assert_close(attention(x), x + attention.correction.bias.reshape(1, -1, 1, 1))
+    torch.nn.init.normal_(attention.correction.weight)
+    assert attention.num_heads == 2
+    changed = x.clone()
+    changed[..., 0, 0] += 1
+    assert ((attention(changed) - attention(x)).abs().sum(1)[:, 4, 2] > 0).all()
+    heads = attention.ask(attention.normalised(x)).flatten(2).reshape(2, 3, 2, 64, 15)
+    query, key, value = heads.unbind(1)
+    weights = (query.transpose(-1, -2) @ key / 8).softmax(-1)  # (B, heads, points, points)
+    answer = (value @ weights.transpose(-1, -2)).reshape(2, 128, 5, 3)
+    torch.testing.assert_close(attention(x), x + attention.correction(answer))
+
+
+def test_norm_none_has_no_normalisation() -> None:
+    model = ConvEncoder((1, 8, 8), channels=[4, 4], blocks=[1, 1], norm="none", attention=8)
+    assert not [module for module in model.modules() if isinstance(module, torch.nn.GroupNorm)]
+    assert [module for module in ConvEncoder((1, 8, 8)).modules() if isinstance(module, torch.nn.GroupNorm)]
+
+
 def test_pyramid_halves_and_rounds_up() -> None:
     assert pyramid((1, 28, 28), 3) == [(28, 28), (14, 14), (7, 7)]
     assert pyramid((3, 5, 200), 5) == [(5, 200), (3, 100), (2, 50), (1, 25), (1, 13)]
@@ -161,7 +263,7 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     encoder, posterior, prior = MLPEncoder(shape, hidden=[5]), DiagonalGaussian(5, 2), StandardNormal(2)
     with pytest.raises(ModelError, match="one shape"):
         VAE(encoder, posterior, prior, MLPDecoder(2, (1, 5, 5)), Bernoulli())
-    with pytest.raises(ModelError, match="wants 2 parameters a pixel and the decoder gives 1"):
+    with pytest.raises(ModelError, match="reads 2 maps of parameters and the decoder draws 1"):
         VAE(encoder, posterior, prior, MLPDecoder(2, shape), Gaussian("pixel"))
     with pytest.raises(ModelError, match="context_dim"):
         VAE(encoder, posterior, prior, MLPDecoder(2, shape, context_dim=4), Bernoulli())

@@ -22,7 +22,7 @@ EVERY = [
 
 def one_pixel(likelihood: Likelihood, *parameters: float) -> Tensor:
     """Parameters of one picture of one pixel, as a decoder would give them."""
-    return torch.tensor(parameters).reshape(1, likelihood.num_parameters, 1, 1)
+    return torch.tensor(parameters).reshape(1, likelihood.num_maps(1), 1, 1)
 
 
 @pytest.mark.parametrize("logit", [-80.0, -3.0, 0.0, 0.4, 80.0])
@@ -54,7 +54,7 @@ def test_continuous_bernoulli_integrates_to_one(logit: float) -> None:
 @pytest.mark.parametrize("spec", [s for s in EVERY if s["name"] == "gaussian"])
 def test_gaussian_integrates_to_one(spec: dict[str, object]) -> None:
     likelihood = build(LIKELIHOODS, spec, place="likelihood")
-    px = likelihood(one_pixel(likelihood, *[0.3, -1.0][: likelihood.num_parameters]))
+    px = likelihood(one_pixel(likelihood, *[0.3, -1.0][: likelihood.num_maps(1)]))
     x = torch.linspace(-8, 9, 40_001).reshape(-1, 1, 1, 1, 1)
     assert torch.trapezoid(px.log_prob(x).exp().flatten(), x.flatten()).item() == pytest.approx(1, abs=1e-4)
     assert px.mean.item() == pytest.approx(1 / (1 + math.exp(-0.3)), abs=1e-6)
@@ -63,7 +63,7 @@ def test_gaussian_integrates_to_one(spec: dict[str, object]) -> None:
 @pytest.mark.parametrize("spec", EVERY)
 def test_samples_fit_the_density(spec: dict[str, object]) -> None:
     likelihood = build(LIKELIHOODS, spec, place="likelihood")
-    px = likelihood(torch.randn(1, likelihood.num_parameters, 1, 1))
+    px = likelihood(torch.randn(1, likelihood.num_maps(1), 1, 1))
     samples = px.sample(torch.Size([40_000])).flatten().double()
     assert abs(samples.mean() - px.mean.item()) < 5 * samples.std() / 200
     squares = (samples - px.mean.item()) ** 2
@@ -73,7 +73,7 @@ def test_samples_fit_the_density(spec: dict[str, object]) -> None:
 @pytest.mark.parametrize("spec", EVERY)
 def test_log_prob_sums_over_pixels_and_keeps_batch_axes(spec: dict[str, object]) -> None:
     likelihood = build(LIKELIHOODS, spec, place="likelihood")
-    parameters = torch.randn(2, 3, likelihood.num_parameters * 3, 4, 5)
+    parameters = torch.randn(2, 3, likelihood.num_maps(3), 4, 5)
     px = likelihood(parameters)
     x = torch.rand(3, 3, 4, 5)
     whole = px.log_prob(x)
@@ -87,7 +87,7 @@ def test_log_prob_sums_over_pixels_and_keeps_batch_axes(spec: dict[str, object])
 def test_density_is_bounded_on_its_support(spec: dict[str, object]) -> None:
     """A constant pixel must not buy an infinite density (a fault of the field's code)."""
     likelihood = build(LIKELIHOODS, spec, place="likelihood")
-    parameters = one_pixel(likelihood, *[0.0, -1e4][: likelihood.num_parameters])
+    parameters = one_pixel(likelihood, *[0.0, -1e4][: likelihood.num_maps(1)])
     log_px = likelihood(parameters).log_prob(torch.full((1, 1, 1), 0.5))
     assert torch.isfinite(log_px).all()
     assert log_px.item() < math.log(255)
@@ -96,8 +96,8 @@ def test_density_is_bounded_on_its_support(spec: dict[str, object]) -> None:
 @pytest.mark.parametrize("spec", EVERY)
 def test_extreme_parameters_stay_finite_with_finite_gradients(spec: dict[str, object]) -> None:
     likelihood = build(LIKELIHOODS, spec, place="likelihood")
-    parameters = torch.tensor([-1e4, -100.0, 0.0, 100.0, 1e4]).repeat(likelihood.num_parameters)
-    parameters = parameters.reshape(1, likelihood.num_parameters, 1, 5).requires_grad_()
+    parameters = torch.tensor([-1e4, -100.0, 0.0, 100.0, 1e4]).repeat(likelihood.num_maps(1))
+    parameters = parameters.reshape(1, likelihood.num_maps(1), 1, 5).requires_grad_()
     for value in (0.0, 1.0):
         log_px = likelihood(parameters).log_prob(torch.full((1, 1, 5), value)).sum()
         (gradient,) = torch.autograd.grad(log_px, parameters)
@@ -119,9 +119,9 @@ def test_learned_scale_is_the_root_mean_squared_error_and_no_other_is_likelier()
 
 
 def test_learned_scale_forgets_what_training_has_left_behind() -> None:
-    likelihood, parameters = Gaussian("learned"), torch.zeros(1, 1, 1, 4, 4)
-    for error in [0.4] * 20 + [0.1] * 200:
-        likelihood.observe(parameters, torch.full((1, 1, 4, 4), 0.5 + error))
+    likelihood, parameters = Gaussian("learned"), torch.zeros(1, 100, 1, 4, 4)
+    for error in [0.4] * 20 + [0.1] * 300:
+        likelihood.observe(parameters, torch.full((100, 1, 4, 4), 0.5 + error))
     assert likelihood(parameters).stddev.unique().item() == pytest.approx(0.1, rel=1e-3)
 
 

@@ -94,13 +94,13 @@ def test_best_sample_gets_the_largest_weight_in_the_iwae_gradient() -> None:
 def test_importance_sampling_draws_exactly_k_samples(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     oracle = linear_gaussian(num=3)
     drawn: list[int] = []
-    likelihood = type(oracle.model)._likelihood
+    decoded = type(oracle.model)._decoded
 
     def counting(self: object, z: torch.Tensor, context: torch.Tensor | None) -> object:
         drawn.append(z.shape[0])
-        return likelihood(oracle.model, z, context)
+        return decoded(oracle.model, z, context)
 
-    monkeypatch.setattr(type(oracle.model), "_likelihood", counting)
+    monkeypatch.setattr(type(oracle.model), "_decoded", counting)
     monkeypatch.setattr("vaekit.models.vae.CHUNK_NUMBERS", 3 * 12 * 1000)
     estimate = oracle.model.log_likelihood(oracle.x, num_samples=k)
     assert sum(drawn) == k

@@ -6,6 +6,7 @@ from torch.distributions import Independent, Normal
 
 from vaekit.errors import ConfigError
 from vaekit.objectives import ELBO, IWAE
+from vaekit.objectives.perceptual import dissimilarity
 from vaekit.schedules import Linear
 from vaekit.terms import LatentTerms, Terms
 
@@ -14,7 +15,7 @@ def make_terms(num_samples: int = 3) -> Terms:
     qz = Independent(Normal(torch.tensor([[0.0, 2.0], [0.1, 1.0]]), torch.tensor([[1.0, 0.5], [0.9, 0.5]])), 1)
     pz = Independent(Normal(torch.zeros(2, 2), torch.ones(2, 2)), 1)
     log_px = torch.tensor([[-10.0, -20.0]]).repeat(num_samples, 1) + torch.randn(num_samples, 2)
-    return Terms(log_px, (LatentTerms(qz.rsample(torch.Size([num_samples])), qz, pz),), qz)
+    return Terms(log_px, (LatentTerms(qz.rsample(torch.Size([num_samples])), qz, pz),), qz, torch.zeros(2, 2))
 
 
 def test_elbo_is_minus_distortion_minus_rate() -> None:
@@ -47,7 +48,7 @@ def test_free_bits_floor_each_latent_over_the_batch_and_stop_its_pull() -> None:
     mu = torch.tensor([[0.1, 2.0], [0.2, 1.0]], requires_grad=True)
     qz = Independent(Normal(mu, torch.ones(2, 2)), 1)
     pz = Independent(Normal(torch.zeros(2, 2), torch.ones(2, 2)), 1)
-    terms = Terms(torch.zeros(1, 2), (LatentTerms(qz.rsample(torch.Size([1])), qz, pz),), qz)
+    terms = Terms(torch.zeros(1, 2), (LatentTerms(qz.rsample(torch.Size([1])), qz, pz),), qz, torch.zeros(2, 2))
     loss = ELBO(free_bits=0.5)(terms, 0.0)
     assert loss.value.item() == pytest.approx(0.5 + (2.0**2 + 1.0**2) / 4)
     (gradient,) = torch.autograd.grad(loss.value, mu)
@@ -84,8 +85,49 @@ def test_iwae_lies_between_the_mean_and_the_best_weight() -> None:
 
 def test_two_layers_add_up() -> None:
     terms = make_terms()
-    two = Terms(terms.log_px, terms.latents * 2, terms.px)
+    two = Terms(terms.log_px, terms.latents * 2, terms.px, terms.x)
     torch.testing.assert_close(two.rate(), 2 * terms.rate())
     torch.testing.assert_close(two.log_weights(), terms.log_px + 2 * terms.latents[0].log_ratio())
     loss = ELBO()(two, 0.0)
     assert loss.value.item() == pytest.approx((terms.distortion() + 2 * terms.rate()).mean().item())
+
+
+def test_dissimilarity_is_nothing_for_equal_pictures_and_higher_for_worse_ones() -> None:
+    x = torch.rand(4, 3, 40, 24, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.avg_pool2d(x, 5, 1, 2)
+    blurred = torch.nn.functional.avg_pool2d(smooth, 5, 1, 2)
+    values = dissimilarity(torch.stack([smooth, 0.9 * smooth, blurred, 1 - smooth]), smooth)
+    assert values.shape == (4, 4)
+    torch.testing.assert_close(values[0], torch.zeros(4), atol=1e-5, rtol=0)
+    assert (values[:-1].diff(dim=0) > 0).all()
+    assert (values[3] > 1).all()
+
+
+def test_dissimilarity_of_flat_pictures_is_that_of_their_brightness() -> None:
+    """Without structure SSIM is its first factor, (2 a b + c) / (a^2 + b^2 + c) with c = 0.01^2, at every scale."""
+    x, y = torch.full((1, 1, 48, 48), 0.8), torch.full((1, 1, 1, 48, 48), 0.4)
+    expected = 1 - (2 * 0.8 * 0.4 + 1e-4) / (0.8**2 + 0.4**2 + 1e-4)
+    assert dissimilarity(y, x).item() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (12, 11), (64, 20)])
+def test_dissimilarity_takes_any_size_and_has_a_gradient(size: tuple[int, int]) -> None:
+    y = torch.rand(2, 3, 1, *size, requires_grad=True)
+    loss = dissimilarity(y, torch.rand(3, 1, *size)).mean()
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert y.grad is not None
+    assert torch.isfinite(y.grad).all()
+    assert y.grad.abs().sum() > 0
+
+
+def test_perceptual_term_is_added_to_the_loss_and_not_to_the_bound() -> None:
+    x, y = torch.rand(2, 1, 16, 16), torch.rand(1, 2, 1, 16, 16)
+    base = make_terms(1)
+    terms = Terms(base.log_px, base.latents, Independent(Normal(y, 1.0), 3), x)
+    plain, more = ELBO()(terms, 0.0), ELBO(perceptual=30.0)(terms, 0.0)
+    unlike = dissimilarity(y, x).mean().item()
+    assert more.value.item() == pytest.approx(plain.value.item() + 30 * unlike, rel=1e-5)
+    assert more.logs["dissimilarity"].item() == pytest.approx(unlike)
+    assert more.logs["elbo"].item() == plain.logs["elbo"].item()
+    assert "dissimilarity" not in plain.logs

@@ -44,8 +44,8 @@ from vaekit.training import (
 
 VALIDATION_SEED, TRAIN_SEED = 1, 2
 """The seeds with which the other splits are binarised once, the same for every run."""
-NUM_SHOWN = 40
-"""How many reconstructions and samples a picture shows."""
+ROWS_SHOWN = 4
+"""How many rows of reconstructions and samples a picture shows."""
 CURVES_SECONDS = 10
 """How long the learning curves stand before they are drawn anew: they take longer than an epoch of a small model."""
 MAY_CHANGE = (
@@ -299,7 +299,7 @@ def example_labels(model: VAE, num: int) -> Tensor | None:
 def _carry_out(experiment: Experiment, folder: Path, console: Console) -> Run:
     """Trains, evaluates and draws."""
     trainer, splits = experiment.trainer, experiment.splits
-    shown = splits.valid.first(NUM_SHOWN)
+    shown = _shown(splits.valid)
     curves_due = 0.0
 
     def validate(model: VAE) -> dict[str, float]:
@@ -362,7 +362,7 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
         "parameters": num_parameters(model),
         **evaluate(model, test, num_samples=section.num_samples, max_pictures=section.max_pictures),
     }
-    draw(model, test.first(NUM_SHOWN), folder)
+    draw(model, _shown(test), folder)
     draw_curves(folder)
     _write_json(folder / METRICS, metrics)
     tell(metrics, console)
@@ -378,15 +378,25 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
 def draw(model: VAE, images: ImageSet, folder: Path) -> None:
     """Writes ``reconstructions.png`` and ``samples.png`` into the run's ``pictures``."""
     from vaekit.pictures import grid, reconstruction_pairs
+    from vaekit.pictures.grids import columns_for
 
+    columns = columns_for(images.shape[-1])
+    num = ROWS_SHOWN * columns
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
     x = images.pixels.to(model.device)
     labels = images.labels if model.condition is not None else None
     with fixed_seed(0):
-        samples = model.sample(NUM_SHOWN, example_labels(model, NUM_SHOWN))
+        samples = model.sample(num, example_labels(model, num))
     reconstruction_pairs(x, model.reconstruct(x, labels)).save(pictures / "reconstructions.png")
-    grid(samples, columns=10).save(pictures / "samples.png")
+    grid(samples, columns).save(pictures / "samples.png")
+
+
+def _shown(images: ImageSet) -> ImageSet:
+    """The pictures of a set that are drawn as training goes."""
+    from vaekit.pictures.grids import columns_for
+
+    return images.first(ROWS_SHOWN * columns_for(images.shape[-1]))
 
 
 def draw_curves(folder: Path) -> None:

@@ -29,7 +29,17 @@ from vaekit.errors import DataError, ModelError, RunError, class_index
 from vaekit.evaluation.latents import THRESHOLD, Codes, encode_all
 from vaekit.evaluation.pixels import pixel_errors
 from vaekit.models import VAE
-from vaekit.pictures import Film, error_chart, grid, latent_map, manifold, rate_chart, reconstruction_pairs, traversals
+from vaekit.pictures import (
+    Film,
+    error_chart,
+    grid,
+    latent_map,
+    manifold,
+    rate_chart,
+    reconstruction_pairs,
+    side_by_side,
+    traversals,
+)
 from vaekit.pictures.animation import captioned, enlarge, mosaic, stop_film, swing, timeline
 from vaekit.pictures.grids import as_uint8, columns_for
 from vaekit.pictures.style import count
@@ -148,7 +158,7 @@ class Gallery:
         return grid(pictures, columns)
 
     def reconstructions(self, num: int | None = None, files: Sequence[Path] = (), labels: Sequence[str] = ()) -> Image.Image:
-        """Lays pictures out above their reconstructions.
+        """Lays pictures of the set out above their reconstructions, or picture files beside theirs.
 
         Arguments:
             num: How many of the set, from the first on; four rows of pairs by default.
@@ -163,7 +173,10 @@ class Gallery:
         if labels or own is None:
             told = torch.tensor(self._told(labels, len(shown)))
             own = None if self.model.condition is None else told
-        return reconstruction_pairs(shown, self.model.reconstruct(shown, own))
+        reconstructions = self.model.reconstruct(shown, own)
+        if files:
+            return side_by_side(shown, reconstructions, [path.stem for path in files])
+        return reconstruction_pairs(shown, reconstructions)
 
     def traversals(self, num: int = 16, steps: int = 11, start: str = "@0") -> Image.Image:
         """Draws one latent at a time, a row each, as :meth:`traverse` gives them."""

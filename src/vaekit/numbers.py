@@ -10,6 +10,7 @@ MEANINGS = {
         "rate",
         "What the latents say about a picture beyond the prior: KL(q(z|x) ‖ p(z)). ELBO = −(distortion + rate).",
     ),
+    "bits_per_dim": ("bits/dim", "The ELBO as the bits that each number of a picture costs. Lower is better."),
     "log_likelihood": ("log p(x)", "A tighter bound than the ELBO, by importance sampling. Higher is better."),
     "active_units": ("active latents", "Latents whose posterior mean moves with the picture; the others carry nothing."),
     "psnr": ("PSNR", "How near reconstructions are to their pictures, in decibels of squared error. Higher is better."),
@@ -23,7 +24,7 @@ def value_of(key: str, number: Mapping[str, Any]) -> str:
     """Returns a number with its standard error."""
     if key == "active_units":
         return f"{number['value']} of {number['of']}"
-    digits = 4 if key == "ssim" else 2
+    digits = 4 if key in ("ssim", "bits_per_dim") else 2
     value = f"{number['value']:.{digits}f}"
     return f"{value} ± {number['standard_error']:.{digits}f}" if "standard_error" in number else value
 

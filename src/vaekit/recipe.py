@@ -35,6 +35,7 @@ SHORTHANDS = {
     "size": "data.size",
     "channels": "data.channels",
     "fit": "data.fit",
+    "background": "data.background",
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
     "seed": "training.seed",

@@ -63,11 +63,13 @@ class Terms:
         log_px: log p(x|z) of each sample, in nats, with shape (K, B).
         latents: The stochastic layers, from the top down.
         px: The distribution p(x|z), with batch shape (K, B) and the picture's shape as its event.
+        x: What it was asked about, the pictures as the likelihood sees them, with shape (B, C, H, W).
     """
 
     log_px: Tensor
     latents: tuple[LatentTerms, ...]
     px: Distribution
+    x: Tensor
 
     def log_weights(self) -> Tensor:
         """Returns log p(x, z) - log q(z|x) of each sample, in nats, with shape (K, B)."""

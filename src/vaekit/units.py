@@ -15,6 +15,9 @@ from torch import Tensor
 GREY_LEVELS = 256
 """How many values an 8-bit pixel can take."""
 
+BITS = "bits per dimension"
+"""The unit of a picture's cost where it is a probability mass over grey levels."""
+
 NATS = "nats per picture"
 """The unit of every ``elbo``, ``rate``, ``distortion`` and ``log_*``."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Data, Label, Labels, Output, RunFolder, Seed, gallery, place, write
+from vaekit.cli.options import Data, Label, Labels, Output, RunFolder, Seed, gallery, place, show, write
 from vaekit.errors import ConfigError
 
 Way = Annotated[Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps latents' length.")]
@@ -46,7 +46,9 @@ def reconstruct(
     data: Data = None,
     output: Output = None,
 ) -> None:
-    """Lay pictures out above their reconstructions.
+    """Lay test pictures out above their reconstructions, or pictures of your own beside theirs.
+
+    Pictures of your own are also shown in a window where there is one.
 
     [bold]Examples[/bold]
 
@@ -60,6 +62,8 @@ def reconstruct(
     shown = Gallery(load(run), None, fitting_of(run)) if images else gallery(run, data)
     picture = shown.reconstructions(num, files=images or (), labels=label or ())
     write(picture.save, place(output, run, "reconstructions.png"))
+    if images:
+        show(picture)
 
 
 def traverse(

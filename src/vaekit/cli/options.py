@@ -1,6 +1,8 @@
 """Options that commands share, and where what they draw goes."""
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +12,8 @@ import typer
 from vaekit.errors import DataError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from vaekit.data import ImageSet
     from vaekit.gallery import Gallery
 
@@ -62,6 +66,18 @@ def write(save: Callable[[Path], object], path: Path) -> None:
     finally:
         partial.unlink(missing_ok=True)
     print(path)
+
+
+def show(picture: "Image") -> None:
+    """Shows a picture in a window, where a person sits at a screen."""
+    has_screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if has_screen and is_terminal():
+        picture.show()
+
+
+def is_terminal() -> bool:
+    """Whether a person reads what is printed."""
+    return sys.stdout.isatty()
 
 
 def write_json(numbers: dict[str, Any], path: Path) -> None:

@@ -21,6 +21,9 @@ def train(
     fit: Annotated[
         Literal["crop", "pad", "stretch"] | None, typer.Option(help="What to do where proportions differ; crop by default.")
     ] = None,
+    background: Annotated[
+        str | None, typer.Option(help="The colour behind transparent pixels and around padded pictures; white by default.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="How often to go through the pictures.")] = None,
     latent_dim: Annotated[int | None, typer.Option(help="How many latents.")] = None,
     beta: Annotated[float | None, typer.Option(help="The KL weight, constant; 1 is the ELBO.")] = None,
@@ -61,6 +64,7 @@ def train(
         "size": None if size is None else parse_size(size),
         "channels": channels,
         "fit": fit,
+        "background": background,
         "epochs": epochs,
         "latent_dim": latent_dim,
         "beta": beta,

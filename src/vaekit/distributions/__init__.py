@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 from vaekit.distributions.latents import DiagonalGaussian, Posterior, Prior, StandardNormal
 from vaekit.distributions.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
+from vaekit.distributions.mixture import LogisticMixture
 
 LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "bernoulli": Bernoulli,
     "continuous-bernoulli": ContinuousBernoulli,
     "gaussian": Gaussian,
+    "logistic-mixture": LogisticMixture,
 }
 POSTERIORS: dict[str, Callable[..., Posterior]] = {"diagonal-gaussian": DiagonalGaussian}
 PRIORS: dict[str, Callable[..., Prior]] = {"standard-normal": StandardNormal}
@@ -25,6 +27,7 @@ __all__ = [
     "DiagonalGaussian",
     "Gaussian",
     "Likelihood",
+    "LogisticMixture",
     "Posterior",
     "Prior",
     "StandardNormal",

@@ -16,13 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
+from vaekit.errors import ConfigError
+
 
 class Posterior(nn.Module, ABC):
     """A distribution over latents, given an encoder's features."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:
-        """Returns q(z|x) with batch shape (B) and event shape (D), given features of shape (B, F)."""
+        """Returns q(z|x) with batch shape (B) and event shape (D), given features of shape (B, F) or (B, F, h, w)."""
 
 
 class Prior(nn.Module, ABC):
@@ -42,20 +44,36 @@ class DiagonalGaussian(Posterior):
     """A Gaussian with independent latents and two linear heads that one can probe, ``mu`` and ``logvar``.
 
     Arguments:
-        num_features: F, how many features the encoder gives.
+        num_features: F, how many features the encoder gives, or (F, h, w) of maps of them: then the heads read
+            :math:`D / hw` latents off each point.
         latent_dim: D, how many latents.
+
+    Raises:
+        ConfigError: If there is not a whole number of latents for each point.
     """
 
-    def __init__(self, num_features: int, latent_dim: int) -> None:
+    def __init__(self, num_features: int | tuple[int, int, int], latent_dim: int) -> None:
         super().__init__()
         self.num_features = num_features
         self.latent_dim = latent_dim
-        self.mu = nn.Linear(num_features, latent_dim)
-        self.logvar = nn.Linear(num_features, latent_dim)
+        self.mu = self._head()
+        self.logvar = self._head()
+
+    def _head(self) -> nn.Module:
+        if isinstance(self.num_features, int):
+            return nn.Linear(self.num_features, self.latent_dim)
+        width, height, breadth = self.num_features
+        depth, left = divmod(self.latent_dim, height * breadth)
+        if left:
+            raise ConfigError(
+                f"latent_dim {self.latent_dim}: latents that keep their place (hidden: null) lie on maps of "
+                f"{height}x{breadth}, so it must be a multiple of {height * breadth}"
+            )
+        return nn.Conv2d(width, depth, 1)
 
     def forward(self, features: Tensor) -> Distribution:
         """Returns the Gaussian in float32, whatever the precision of the features."""
-        mu, logvar = self.mu(features).float(), self.logvar(features).float()
+        mu, logvar = self.mu(features).flatten(1).float(), self.logvar(features).flatten(1).float()
         return Independent(Normal(mu, torch.exp(0.5 * logvar), validate_args=False), 1, validate_args=False)
 
 

@@ -1,6 +1,6 @@
 r"""Likelihoods p(x|z): modules that turn a decoder's output into a distribution over pictures.
 
-A decoder gives ``num_parameters`` maps per channel, :math:`a`, and a likelihood reads them:
+A decoder draws maps of parameters, :math:`a`, and a likelihood reads them, one or more for each channel:
 
 .. math::
     \text{Bernoulli} \quad & \log p(x|a) = x a - \log(1 + e^a)
@@ -30,7 +30,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 
-from vaekit.units import to_unit_interval
+from vaekit.units import GREY_LEVELS, to_unit_interval
 
 SERIES_BELOW = 0.2
 """Below this size of its parameter the continuous Bernoulli's formulas lose digits, and their series are as good."""
@@ -40,8 +40,8 @@ PIXELS = 3
 
 FIRST_SCALE = 0.25
 """The learned scale before there is anything to learn it from."""
-MEMORY = 10
-"""Over how many batches a learned scale is averaged."""
+MEMORY = 2_000
+"""Over how many pictures a learned scale is averaged: few enough to follow training, and enough to stand still at its end."""
 
 
 class Likelihood(nn.Module, ABC):
@@ -50,12 +50,19 @@ class Likelihood(nn.Module, ABC):
     Attributes:
         measure: Whether ``log_prob`` is the log of a probability mass or of a density.
         support: What a pixel may be for that log to be a likelihood.
-        num_parameters: How many numbers a decoder gives for each pixel of each channel.
     """
 
     measure: ClassVar[Literal["mass", "density"]]
     support: ClassVar[Literal["binary", "grey levels", "unit interval", "real line"]]
-    num_parameters: int = 1
+
+    @property
+    def levels(self) -> int:
+        """L, how many grey levels are told apart where the support is grey levels."""
+        return GREY_LEVELS
+
+    def num_maps(self, channels: int) -> int:
+        """Returns P, how many maps of parameters are read for pictures of so many channels: one for each by default."""
+        return channels
 
     def target(self, pixels: Tensor) -> Tensor:
         """Returns what the density is evaluated at: the pixels on the unit interval, with the same shape (B, C, H, W)."""
@@ -65,7 +72,7 @@ class Likelihood(nn.Module, ABC):
         """Estimates what has a closed form, from a batch of training; nothing by default.
 
         Arguments:
-            parameters: A decoder's output, with shape (*, B, num_parameters * C, H, W).
+            parameters: A decoder's output, with shape (*, B, P, H, W).
             target: What it should have been, with shape (B, C, H, W).
         """
 
@@ -74,7 +81,7 @@ class Likelihood(nn.Module, ABC):
         """Returns p(x|z).
 
         Arguments:
-            parameters: A decoder's output, with shape (*, num_parameters * C, H, W).
+            parameters: A decoder's output, with shape (*, P, H, W).
 
         Returns:
             A distribution with batch shape (*) and event shape (C, H, W).
@@ -214,7 +221,7 @@ class Gaussian(Likelihood):
     r"""Normal pixels with their mean in the unit interval: squared error as what it is.
 
     With a shared :math:`\sigma` the likelihood is highest where :math:`\sigma^2` is the mean squared error. A learned scale
-    is set to that, averaged over the last batches of training, so that no KL weight needs to be tuned; a gradient would
+    is set to that, averaged over the last pictures of training, so that no KL weight needs to be tuned; a gradient would
     get there a thousand steps too late. A fixed :math:`\sigma = \sqrt{1/2}` is the plain squared error, but for a constant.
 
     Arguments:
@@ -230,23 +237,26 @@ class Gaussian(Likelihood):
     measure = "density"
     support = "real line"
     mse: Tensor
-    num_batches: Tensor
+    num_seen: Tensor
 
     def __init__(self, scale: Scale = "learned", floor: Annotated[float, Field(gt=0)] = 1 / 255) -> None:
         super().__init__()
         self.scale = scale
         self.floor = floor
-        self.num_parameters = 2 if scale == "pixel" else 1
         if scale == "learned":
             self.register_buffer("mse", torch.tensor(FIRST_SCALE**2))
-            self.register_buffer("num_batches", torch.tensor(0))
+            self.register_buffer("num_seen", torch.tensor(0))
+
+    def num_maps(self, channels: int) -> int:
+        """Returns one map for each channel, and another where the scale is a pixel's own."""
+        return 2 * channels if self.scale == "pixel" else channels
 
     def observe(self, parameters: Tensor, target: Tensor) -> None:
         """Moves a learned scale towards the batch's; the first batch sets it."""
         if self.scale == "learned":
-            self.num_batches += 1
+            self.num_seen += len(target)
             mse = (parameters.detach().sigmoid() - target).square().mean()
-            self.mse.lerp_(mse, self.num_batches.clamp(max=MEMORY).reciprocal())
+            self.mse.lerp_(mse, (len(target) / self.num_seen.clamp(max=MEMORY)).clamp(max=1))
 
     def forward(self, parameters: Tensor) -> Distribution:
         """Returns normal pixels with mean ``sigmoid(a)``; of (*, 2C, H, W) maps the second half is the scale's."""

@@ -3,6 +3,7 @@ r"""Numbers with what it takes to quote them: a value, its standard error, its u
 The standard error of a mean over N pictures is :math:`s / \sqrt{N}`, with :math:`s` the standard deviation over pictures.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from vaekit.data import ImageSet
 from vaekit.models import VAE
+from vaekit.progress import track
 
-BATCH = 500
-"""How many pictures are evaluated at a time."""
+MOST_PICTURES, MOST_NUMBERS = 500, 2**22
+"""How many pictures are evaluated at a time at most, and how many numbers they have together: 16 MB of float32, and the maps
+of a convolutional network some twenty times that."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,20 @@ def mean_over_pictures(values: Tensor, unit: str, num_samples: int | None = None
     return Estimate(float(values.mean()), error, unit, len(values), num_samples)
 
 
-def batches(model: VAE, images: ImageSet, batch_size: int = BATCH) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yields pictures of shape (B, C, H, W) where the model lives, in order, and labels if the model takes any."""
-    for positions in torch.arange(len(images)).split(batch_size):
+def batches(
+    model: VAE, images: ImageSet, description: str = "", most: int = MOST_PICTURES
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yields pictures of shape (B, C, H, W) where the model lives, in order, and labels if the model takes any.
+
+    Arguments:
+        model: The model.
+        images: The pictures.
+        description: What is done, for a bar; empty for none.
+        most: B at most; large pictures come a few at a time.
+    """
+    batch_size = max(1, min(most, MOST_NUMBERS // math.prod(images.shape)))
+    parts = torch.arange(len(images)).split(batch_size)
+    for positions in track(parts, description, len(parts)) if description else parts:
         labels = None
         if model.condition is not None and images.labels is not None:
             labels = images.labels[positions].to(model.device)

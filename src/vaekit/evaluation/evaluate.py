@@ -4,7 +4,7 @@ from typing import Any
 
 from vaekit.data import ImageSet
 from vaekit.evaluation.latents import active_units
-from vaekit.evaluation.likelihood import elbo_terms, log_likelihood, meaning
+from vaekit.evaluation.likelihood import bits_per_dimension, elbo_terms, log_likelihood, meaning
 from vaekit.evaluation.reconstruction import reconstruction_quality
 from vaekit.models import VAE
 
@@ -36,7 +36,10 @@ def evaluate(
         },
         "meaning": meaning(model, images),
     }
-    numbers |= {name: estimate.to_data() for name, estimate in elbo_terms(model, images, seed=seed).items()}
+    terms = elbo_terms(model, images, seed=seed)
+    numbers |= {name: estimate.to_data() for name, estimate in terms.items()}
+    if model.likelihood.measure == "mass" and model.likelihood.support == "grey levels":
+        numbers["bits_per_dim"] = bits_per_dimension(terms["elbo"], images).to_data()
     if num_samples:
         part = images if max_pictures is None else images.first(max_pictures)
         numbers["log_likelihood"] = log_likelihood(model, part, num_samples=num_samples, seed=seed).to_data()

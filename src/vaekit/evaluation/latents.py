@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from vaekit.data import ImageSet
-from vaekit.evaluation.estimates import BATCH, batches
+from vaekit.evaluation.estimates import batches
 from vaekit.models import VAE
-from vaekit.progress import track
 from vaekit.randomness import fixed_seed
 
 THRESHOLD = 0.01
@@ -86,9 +85,8 @@ class Codes:
 def encode_all(model: VAE, images: ImageSet) -> Codes:
     """Encodes all pictures of a set."""
     means, stddevs, rates = [], [], []
-    total = -(-len(images) // BATCH)
     with fixed_seed(0), model.inference():
-        for x, labels in track(batches(model, images), f"encoding {len(images):,} pictures", total):
+        for x, labels in batches(model, images, f"encoding {len(images):,} pictures"):
             latent = model.latent_terms(x, labels)
             means.append(latent.qz.mean.cpu())
             stddevs.append(latent.qz.stddev.cpu())

@@ -6,14 +6,15 @@ r"""How probable a model finds pictures: the evidence lower bound with its two t
 Whether these numbers are likelihoods at all depends on the data: :func:`meaning` says what they are.
 """
 
+import math
+
 import torch
 
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimates import Estimate, batches, mean_over_pictures
 from vaekit.models import VAE
-from vaekit.progress import track
 from vaekit.randomness import fixed_seed
-from vaekit.units import NATS
+from vaekit.units import BITS, NATS, bits_per_dim
 
 CROSS_ENTROPY = "cross-entropy, not a likelihood"
 
@@ -23,6 +24,8 @@ def meaning(model: VAE, images: ImageSet) -> str:
     likelihood = model.likelihood
     if likelihood.support == "binary":
         return "log-probability of binary pixels" if images.is_binary() else f"{CROSS_ENTROPY} (the pixels are grey)"
+    if likelihood.measure == "mass":
+        return f"log-probability of pictures of {likelihood.levels} grey levels"
     return f"log-density of pixels scaled to [0, 1], support: {likelihood.support}; it may be positive"
 
 
@@ -49,11 +52,17 @@ def elbo_terms(model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int 
     }
 
 
+def bits_per_dimension(elbo: Estimate, images: ImageSet) -> Estimate:
+    """Returns the bits that a picture costs for each of its numbers, by the ELBO of a mass over grey levels."""
+    num = math.prod(images.shape)
+    error = None if elbo.standard_error is None else bits_per_dim(-elbo.standard_error, num)
+    return Estimate(bits_per_dim(elbo.value, num), error, BITS, elbo.num_pictures, elbo.num_samples)
+
+
 def log_likelihood(model: VAE, images: ImageSet, *, num_samples: int, seed: int = 0) -> Estimate:
     """Returns the importance-weighted lower bound of log p(x), with exactly ``num_samples`` samples a picture."""
     values = []
     with fixed_seed(seed):
-        chunks = -(-len(images) // 100)
-        for x, labels in track(batches(model, images, 100), f"log p(x), {num_samples:,} samples a picture", chunks):
+        for x, labels in batches(model, images, f"log p(x), {num_samples:,} samples a picture", most=100):
             values.append(model.log_likelihood(x, labels, num_samples))
     return mean_over_pictures(torch.cat(values), NATS, num_samples)

@@ -23,7 +23,7 @@ from vaekit.networks.base import Shape
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 CONDITIONS = {"class-label": ClassLabel}
-WIRED = ("shape", "latent_dim", "num_features", "num_parameters", "context_dim")
+WIRED = ("shape", "latent_dim", "num_features", "num_maps", "context_dim")
 """What follows from the parts around a part, and is therefore not written beside it."""
 
 
@@ -67,7 +67,7 @@ def build_vae(config: VAEConfig, place: str = "model") -> VAE:
         place=f"{place}.decoder",
         latent_dim=latent_dim,
         shape=shape,
-        num_parameters=likelihood.num_parameters,
+        num_maps=likelihood.num_maps(shape[0]),
         context_dim=context_dim,
     )
     return VAE(encoder, posterior, prior, decoder, likelihood, condition)

@@ -75,10 +75,11 @@ class VAE(nn.Module):
         self.condition = condition
         if tuple(encoder.shape) != tuple(decoder.shape):
             raise ModelError(f"the encoder reads {encoder.shape} and the decoder draws {decoder.shape}; give both one shape")
-        if decoder.num_parameters != likelihood.num_parameters:
+        num_maps = likelihood.num_maps(encoder.shape[0])
+        if decoder.num_maps != num_maps:
             raise ModelError(
-                f"the likelihood wants {likelihood.num_parameters} parameters a pixel and the decoder gives "
-                f"{decoder.num_parameters}; set the decoder's num_parameters to the likelihood's"
+                f"the likelihood reads {num_maps} maps of parameters and the decoder draws {decoder.num_maps}; "
+                "set the decoder's num_maps to likelihood.num_maps(channels)"
             )
         context_dim = 0 if condition is None else condition.context_dim
         if {encoder.context_dim, decoder.context_dim} != {context_dim}:
@@ -153,7 +154,9 @@ class VAE(nn.Module):
         """Returns the mean pictures of p(x|z) at the mean of q(z|x), on the unit interval, with shape (B, C, H, W)."""
         with self.inference():
             context = self._context(labels, len(x))
-            return self._means(self._posterior(x, context).mean, context)
+            chunks = range(0, len(x), self._chunk)
+            z = [self._posterior(x[i : i + self._chunk], _rows(context, i, self._chunk)).mean for i in chunks]
+            return self._means(torch.cat(z), context)
 
     def pictures(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Returns the mean pictures of p(x|z) on the unit interval, with shape (B, C, H, W), for latents of shape (B, D)."""
@@ -266,6 +269,11 @@ class VAE(nn.Module):
         finally:
             self.train(was_training)
 
+    @property
+    def _chunk(self) -> int:
+        """How many pictures are encoded or decoded at a time where there may be any number of them."""
+        return max(1, CHUNK_NUMBERS // math.prod(self.shape))
+
     def _posterior(self, x: Tensor, context: Tensor | None) -> Distribution:
         if tuple(x.shape[1:]) != tuple(self.shape):
             raise ModelError(f"the model reads pictures of shape {tuple(self.shape)}, got {tuple(x.shape[1:])}")
@@ -294,15 +302,12 @@ class VAE(nn.Module):
         if self.training:
             self.likelihood.observe(parameters, target)
         px = self.likelihood(parameters)
-        return Terms(px.log_prob(target), (latent,), px)
+        return Terms(px.log_prob(target), (latent,), px, target)
 
     def _means(self, z: Tensor, context: Tensor | None) -> Tensor:
         """The mean pictures of p(x|z) for z of shape (B, D), in chunks, so that thousands of large pictures can be had."""
-        chunk = max(1, CHUNK_NUMBERS // math.prod(self.shape))
-        means = []
-        for start in range(0, len(z), chunk):
-            part = slice(start, start + chunk)
-            means.append(self._likelihood(z[part], None if context is None else context[part]).mean)
+        chunks = range(0, len(z), self._chunk)
+        means = [self._likelihood(z[i : i + self._chunk], _rows(context, i, self._chunk)).mean for i in chunks]
         return torch.cat(means)
 
     def _context(self, labels: Tensor | None, num: int) -> Tensor | None:
@@ -316,3 +321,7 @@ class VAE(nn.Module):
             raise ModelError(f"{len(labels)} labels for {num} pictures")
         context: Tensor = self.condition(labels.to(self.device))
         return context
+
+
+def _rows(context: Tensor | None, start: int, num: int) -> Tensor | None:
+    return None if context is None else context[start : start + num]

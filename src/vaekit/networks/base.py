@@ -26,16 +26,16 @@ class Encoder(nn.Module, ABC):
     Attributes:
         shape: The picture's shape (C, H, W).
         context_dim: E, how many numbers the context has; 0 without one.
-        num_features: F, how many features it gives.
+        num_features: F, how many features it gives, or (F, h, w) of features that keep their place in the picture.
     """
 
     shape: Shape
     context_dim: int
-    num_features: int
+    num_features: int | Shape
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns features of shape (B, F).
+        """Returns features of shape (B, F), or (B, F, h, w).
 
         Arguments:
             x: Pictures on the unit interval, with shape (B, C, H, W).
@@ -49,18 +49,18 @@ class Decoder(nn.Module, ABC):
     Attributes:
         latent_dim: D, how many latents.
         shape: The picture's shape (C, H, W).
-        num_parameters: How many numbers it gives for each pixel of each channel.
+        num_maps: P, how many maps of parameters it draws, which are as many as the likelihood reads.
         context_dim: E, how many numbers the context has; 0 without one.
     """
 
     latent_dim: int
     shape: Shape
-    num_parameters: int
+    num_maps: int
     context_dim: int
 
     @abstractmethod
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns parameters of shape (B, num_parameters * C, H, W).
+        """Returns parameters of shape (B, P, H, W).
 
         Arguments:
             z: Latents, with shape (B, D).

@@ -5,19 +5,26 @@ one (28 -> 14 -> 7, 200 -> 100 -> 50, 5 -> 3 -> 2). The encoder goes down it by 
 collects the whole picture; the decoder mirrors every size on the way up, by repeating pixels to exactly the mirrored size
 and smoothing them with a convolution, which leaves none of the checkerboard of transposed convolutions.
 
+Without a hidden layer latents keep their place: the encoder ends in maps, each latent is read off one point of them, and the
+decoder begins with maps of latents. There are then a whole number of latents for each point of the smallest level.
+
 References:
     | Deep Residual Learning for Image Recognition (He et al., 2015), https://arxiv.org/abs/1512.03385
     | Group Normalization (Wu & He, 2018), https://arxiv.org/abs/1803.08494
+    | Attention Is All You Need (Vaswani et al., 2017), https://arxiv.org/abs/1706.03762
+    | Training Deep Nets with Sublinear Memory Cost (Chen et al., 2016), https://arxiv.org/abs/1604.06174
     | Deconvolution and Checkerboard Artifacts (Odena, Dumoulin & Olah, 2016), https://distill.pub/2016/deconv-checkerboard
 """
 
-from itertools import pairwise
-from typing import Annotated
+from functools import partial, reduce
+from itertools import accumulate, chain, pairwise
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as compute_again
 
 from vaekit.errors import ConfigError
 from vaekit.networks.base import ACTIVATIONS, Activation, Decoder, Encoder, Shape
@@ -28,7 +35,11 @@ Channels = Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]
 Blocks = list[Annotated[int, Field(ge=0)]]
 """How many residual blocks each level has."""
 
+Norm = Literal["group", "none"]
+"""What keeps maps in bounds; never batch normalisation, with which pictures depend on the others of their batch."""
+
 CHANNELS_PER_GROUP = 16
+CHANNELS_PER_HEAD = 64
 
 
 class ConvEncoder(Encoder):
@@ -39,10 +50,14 @@ class ConvEncoder(Encoder):
         context_dim: E, how many numbers the context has; they join at the hidden layer.
         channels: The channels of each level; the first has the picture's size, each further one half of it.
         blocks: How many residual blocks each level has.
-        hidden: The width of the hidden layer, which is the number of features.
+        hidden: The width of the hidden layer, which is the number of features; None for features that keep their place.
         activation: The nonlinearity.
         until: Go on with levels like the last until no side is longer than this, so that the depth follows the picture's
             size; None takes the levels as they are.
+        norm: ``group`` normalisation, or ``none``.
+        attention: Levels with no side longer than this end in self-attention; None for no attention.
+        checkpoint: Whether maps inside a level are computed again for the gradient instead of being kept: about a third
+            more time for a fraction of the memory.
 
     Raises:
         ConfigError: If there are not as many blocks as channels.
@@ -54,9 +69,12 @@ class ConvEncoder(Encoder):
         context_dim: int = 0,
         channels: Channels = [16, 32, 64],
         blocks: Blocks = [0, 1, 1],
-        hidden: PositiveInt = 512,
+        hidden: PositiveInt | None = 512,
         activation: Activation = "silu",
         until: PositiveInt | None = None,
+        norm: Norm = "group",
+        attention: PositiveInt | None = None,
+        checkpoint: bool = False,
     ) -> None:
         super().__init__()
         self.shape = shape
@@ -66,23 +84,34 @@ class ConvEncoder(Encoder):
         self.hidden = hidden
         self.activation = activation
         self.until = until
-        self.num_features = hidden
+        self.norm = norm
+        self.attention = attention
+        self.checkpoint = checkpoint
         channels, blocks = _levels(shape, channels, blocks, until)
-        layers: list[nn.Module] = [nn.Conv2d(shape[0], channels[0], 3, padding=1)]
-        layers += [ResidualBlock(channels[0], activation) for _ in range(blocks[0])]
-        for (fan_in, fan_out), num in zip(pairwise(channels), blocks[1:], strict=True):
-            layers += [ACTIVATIONS[activation](), nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1)]
-            layers += [ResidualBlock(fan_out, activation) for _ in range(num)]
-        self.levels = nn.Sequential(*layers, group_norm(channels[-1]), ACTIVATIONS[activation]())
-        height, width = pyramid(shape, len(channels))[-1]
-        self.collect = nn.Linear(channels[-1] * height * width + context_dim, hidden)
+        sizes = pyramid(shape, len(channels))
+        levels: list[list[nn.Module]] = [[nn.Conv2d(shape[0], channels[0], 3, padding=1)]]
+        for fan_in, fan_out in pairwise(channels):
+            levels.append([ACTIVATIONS[activation](), nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1)])
+        for level, width, num, size in zip(levels, channels, blocks, sizes, strict=True):
+            level += [ResidualBlock(width, activation, norm) for _ in range(num)]
+            level += [Attention(width, norm)] if attention and max(size) <= attention else []
+        levels[-1] += [normalisation(norm, channels[-1]), ACTIVATIONS[activation]()]
+        self.levels = Levels(levels, checkpoint)
+        width, height, breadth = channels[-1], *sizes[-1]
+        self.num_features: int | Shape
+        self.collect: nn.Module
+        if hidden is None:
+            self.num_features = (width, height, breadth)
+            self.collect = nn.Conv2d(width + context_dim, width, 1)
+        else:
+            self.num_features = hidden
+            self.collect = nn.Linear(width * height * breadth + context_dim, hidden)
         self.nonlinearity = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns features of shape (B, F) of pictures of shape (B, C, H, W) on the unit interval, which it centres."""
-        flat = self.levels(2 * x - 1).flatten(1)
-        collected = self.collect(flat if context is None else torch.cat([flat, context], -1))
-        features: Tensor = self.nonlinearity(collected)
+        """Returns features of shape (B, F), or (B, F, h, w), of pictures of shape (B, C, H, W) on the unit interval."""
+        maps = self.levels(2 * x - 1)  # centred
+        features: Tensor = self.nonlinearity(self.collect(_join(maps if self.hidden is None else maps.flatten(1), context)))
         return features
 
 
@@ -92,63 +121,120 @@ class ConvDecoder(Decoder):
     Arguments:
         latent_dim: D, how many latents.
         shape: The picture's shape (C, H, W).
-        num_parameters: How many numbers the likelihood wants for each pixel of each channel.
+        num_maps: P, how many maps of parameters the likelihood reads; one for each channel by default.
         context_dim: E, how many numbers the context has; they join the latent.
         channels: The channels of each level, from the picture's size on as in the encoder.
         blocks: How many residual blocks each level has.
-        hidden: The width of the hidden layer.
+        hidden: The width of the hidden layer; None for latents that keep their place.
         activation: The nonlinearity.
         until: Go on with levels like the last until no side is longer than this, so that the depth follows the picture's
             size; None takes the levels as they are.
+        norm: ``group`` normalisation, or ``none``.
+        attention: Levels with no side longer than this begin with self-attention; None for no attention.
+        checkpoint: Whether maps inside a level are computed again for the gradient instead of being kept: about a third
+            more time for a fraction of the memory.
 
     Raises:
-        ConfigError: If there are not as many blocks as channels.
+        ConfigError: If there are not as many blocks as channels, or latents cannot be laid out as maps.
     """
 
     def __init__(
         self,
         latent_dim: int,
         shape: Shape,
-        num_parameters: int = 1,
+        num_maps: int | None = None,
         context_dim: int = 0,
         channels: Channels = [16, 32, 64],
         blocks: Blocks = [0, 1, 1],
-        hidden: PositiveInt = 512,
+        hidden: PositiveInt | None = 512,
         activation: Activation = "silu",
         until: PositiveInt | None = None,
+        norm: Norm = "group",
+        attention: PositiveInt | None = None,
+        checkpoint: bool = False,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.shape = shape
-        self.num_parameters = num_parameters
+        self.num_maps = shape[0] if num_maps is None else num_maps
         self.context_dim = context_dim
         self.channels = channels
         self.blocks = blocks
         self.hidden = hidden
         self.activation = activation
         self.until = until
+        self.norm = norm
+        self.attention = attention
+        self.checkpoint = checkpoint
         channels, blocks = _levels(shape, channels, blocks, until)
-        *sizes, smallest = pyramid(shape, len(channels))
-        self.smallest = (channels[-1], *smallest)
-        self.spread = nn.Sequential(
-            nn.Linear(latent_dim + context_dim, hidden),
-            ACTIVATIONS[activation](),
-            nn.Linear(hidden, channels[-1] * smallest[0] * smallest[1]),
-        )
-        layers: list[nn.Module] = []
-        for (fan_out, fan_in), num, size in reversed(list(zip(pairwise(channels), blocks[1:], sizes, strict=True))):
-            layers += [ResidualBlock(fan_in, activation) for _ in range(num)]
-            layers += [group_norm(fan_in), ACTIVATIONS[activation](), Resize(size), nn.Conv2d(fan_in, fan_out, 3, padding=1)]
-        layers += [ResidualBlock(channels[0], activation) for _ in range(blocks[0])]
-        layers += [group_norm(channels[0]), ACTIVATIONS[activation]()]
-        self.levels = nn.Sequential(*layers)
-        self.output = nn.Conv2d(channels[0], num_parameters * shape[0], 3, padding=1)
+        sizes = pyramid(shape, len(channels))
+        width, height, breadth = channels[-1], *sizes[-1]
+        self.spread: nn.Module
+        if hidden is None:
+            depth, left = divmod(latent_dim, height * breadth)
+            if left:
+                raise ConfigError(
+                    f"latent_dim {latent_dim}: latents that keep their place (hidden: null) lie on maps of "
+                    f"{height}x{breadth}, so it must be a multiple of {height * breadth}"
+                )
+            self.first = (depth, height, breadth)
+            self.spread = nn.Conv2d(depth + context_dim, width, 3, padding=1)
+        else:
+            self.first = (width, height, breadth)
+            self.spread = nn.Sequential(
+                nn.Linear(latent_dim + context_dim, hidden),
+                ACTIVATIONS[activation](),
+                nn.Linear(hidden, width * height * breadth),
+            )
+        levels: list[list[nn.Module]] = []
+        for wide, num, size in reversed(list(zip(channels, blocks, sizes, strict=True))):
+            levels.append([Attention(wide, norm)] if attention and max(size) <= attention else [])
+            levels[-1] += [ResidualBlock(wide, activation, norm) for _ in range(num)]
+            levels[-1] += [normalisation(norm, wide), ACTIVATIONS[activation]()]
+        for level, size, (fan_out, fan_in) in zip(
+            levels[:-1], reversed(sizes[:-1]), reversed(list(pairwise(channels))), strict=True
+        ):
+            level += [Resize(size), nn.Conv2d(fan_in, fan_out, 3, padding=1)]
+        self.levels = Levels(levels, checkpoint)
+        self.output = nn.Conv2d(channels[0], self.num_maps, 3, padding=1)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns parameters of shape (B, num_parameters * C, H, W) of latents of shape (B, D)."""
-        spread = self.spread(z if context is None else torch.cat([z, context], -1))
-        parameters: Tensor = self.output(self.levels(spread.unflatten(-1, self.smallest)))
+        """Returns parameters of shape (B, P, H, W) of latents of shape (B, D)."""
+        if self.hidden is None:
+            maps = self.spread(_join(z.unflatten(-1, self.first), context))
+        else:
+            maps = self.spread(_join(z, context)).unflatten(-1, self.first)
+        parameters: Tensor = self.output(self.levels(maps))
         return parameters
+
+
+class Levels(nn.Sequential):
+    """Layers one after the other, level by level.
+
+    Arguments:
+        levels: The layers of each level.
+        checkpoint: Whether only what leaves a level is kept for the gradient.
+    """
+
+    def __init__(self, levels: list[list[nn.Module]], checkpoint: bool) -> None:
+        super().__init__(*chain(*levels))
+        self.ends = list(accumulate(map(len, levels)))
+        self.checkpoint = checkpoint
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the last level's maps."""
+        layers = list(self)
+        for begin, end in pairwise([0, *self.ends]):
+            level = partial(_in_turn, layers[begin:end])
+            if self.checkpoint and torch.is_grad_enabled():
+                x = compute_again(level, x, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = level(x)
+        return x
+
+
+def _in_turn(layers: list[nn.Module], x: Tensor) -> Tensor:
+    return reduce(lambda maps, layer: layer(maps), layers, x)
 
 
 class ResidualBlock(nn.Module):
@@ -157,12 +243,13 @@ class ResidualBlock(nn.Module):
     Arguments:
         channels: The channels of the maps.
         activation: The nonlinearity.
+        norm: The normalisation.
     """
 
-    def __init__(self, channels: int, activation: Activation) -> None:
+    def __init__(self, channels: int, activation: Activation, norm: Norm = "group") -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            group_norm(channels),
+            normalisation(norm, channels),
             ACTIVATIONS[activation](),
             nn.Conv2d(channels, channels, 3, padding=1),
             ACTIVATIONS[activation](),
@@ -173,6 +260,31 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns the sum of the input, of shape (B, C, H, W), and its correction."""
         out: Tensor = x + self.correction(self.layers(x))
+        return out
+
+
+class Attention(nn.Module):
+    """Self-attention between all points of the maps, beside the identity, which begins as nothing.
+
+    Arguments:
+        channels: The channels of the maps.
+        norm: The normalisation.
+    """
+
+    def __init__(self, channels: int, norm: Norm = "group") -> None:
+        super().__init__()
+        self.num_heads = max(1, channels // CHANNELS_PER_HEAD) if channels % CHANNELS_PER_HEAD == 0 else 1
+        self.normalised = normalisation(norm, channels)
+        self.ask = nn.Conv2d(channels, 3 * channels, 1)
+        self.correction = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.correction.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the sum of the input, of shape (B, C, H, W), and what its points learn of each other."""
+        asked = self.ask(self.normalised(x)).flatten(2).unflatten(1, (3, self.num_heads, -1))
+        query, key, value = asked.transpose(-1, -2).unbind(1)  # (B, heads, H * W, C / heads)
+        answer = F.scaled_dot_product_attention(query, key, value).transpose(-1, -2).reshape(x.shape)
+        out: Tensor = x + self.correction(answer)
         return out
 
 
@@ -188,8 +300,10 @@ class Resize(nn.Module):
         return F.interpolate(x, self.size, mode="nearest")
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation, which unlike batch normalisation makes no picture depend on the others of its batch."""
+def normalisation(norm: Norm, channels: int) -> nn.Module:
+    """Group normalisation over groups of 16 channels, or over all where that does not divide them; or none."""
+    if norm == "none":
+        return nn.Identity()
     groups = channels // CHANNELS_PER_GROUP if channels % CHANNELS_PER_GROUP == 0 else 1
     return nn.GroupNorm(groups, channels)
 
@@ -201,6 +315,14 @@ def pyramid(shape: Shape, num_levels: int) -> list[tuple[int, int]]:
         height, width = sizes[-1]
         sizes.append(((height + 1) // 2, (width + 1) // 2))
     return sizes
+
+
+def _join(features: Tensor, context: Tensor | None) -> Tensor:
+    """Features of shape (B, F, ...) and the context of shape (B, E) beside them, at every point."""
+    if context is None:
+        return features
+    everywhere = context.reshape(*context.shape, *[1] * (features.dim() - 2)).expand(-1, -1, *features.shape[2:])
+    return torch.cat([features, everywhere], 1)
 
 
 def _levels(shape: Shape, channels: list[int], blocks: list[int], until: int | None) -> tuple[list[int], list[int]]:

@@ -52,7 +52,7 @@ class MLPDecoder(Decoder):
     Arguments:
         latent_dim: D, how many latents.
         shape: The picture's shape (C, H, W).
-        num_parameters: How many numbers the likelihood wants for each pixel of each channel.
+        num_maps: P, how many maps of parameters the likelihood reads; one for each channel by default.
         context_dim: E, how many numbers the context has.
         hidden: The widths of the hidden layers, from the latent on.
         activation: The nonlinearity after each hidden layer.
@@ -62,7 +62,7 @@ class MLPDecoder(Decoder):
         self,
         latent_dim: int,
         shape: Shape,
-        num_parameters: int = 1,
+        num_maps: int | None = None,
         context_dim: int = 0,
         hidden: Widths = [512],
         activation: Activation = "relu",
@@ -70,18 +70,17 @@ class MLPDecoder(Decoder):
         super().__init__()
         self.latent_dim = latent_dim
         self.shape = shape
-        self.num_parameters = num_parameters
+        self.num_maps = shape[0] if num_maps is None else num_maps
         self.context_dim = context_dim
         self.hidden = hidden
         self.activation = activation
         self.layers = mlp([latent_dim + context_dim, *hidden], activation)
-        self.output = nn.Linear(hidden[-1], num_parameters * math.prod(shape))
+        self.output = nn.Linear(hidden[-1], self.num_maps * math.prod(shape[1:]))
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns parameters of shape (B, num_parameters * C, H, W) of latents of shape (B, D)."""
-        channels, height, width = self.shape
+        """Returns parameters of shape (B, P, H, W) of latents of shape (B, D)."""
         hidden = self.layers(z if context is None else torch.cat([z, context], -1))
-        parameters: Tensor = self.output(hidden).unflatten(-1, (self.num_parameters * channels, height, width))
+        parameters: Tensor = self.output(hidden).unflatten(-1, (self.num_maps, *self.shape[1:]))
         return parameters
 
 

@@ -7,7 +7,8 @@ r"""The evidence lower bound and its weighted forms.
 
 The penalty is the rate itself; with **free bits** :math:`\lambda`, latents whose rate over the batch lies below
 :math:`\lambda` cost :math:`\lambda` each and feel no pull; with a **capacity** :math:`C(t)` it is
-:math:`|\mathrm{rate} - C(t)|`. ``elbo``, ``rate`` and ``distortion`` are logged as they are, unweighted.
+:math:`|\mathrm{rate} - C(t)|`. A **perceptual** term may be added, which makes the loss the bound of nothing. ``elbo``,
+``rate`` and ``distortion`` are logged as they are, unweighted and without additions.
 """
 
 import math
@@ -20,6 +21,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from vaekit.errors import ConfigError
 from vaekit.objectives.base import Objective
+from vaekit.objectives.perceptual import dissimilarity
 from vaekit.schedules import AnySchedule, as_schedule
 from vaekit.terms import Loss, Terms
 
@@ -38,6 +40,8 @@ class ELBO(Objective):
         beta: :math:`\beta`, the KL weight, as a number or a schedule; 1 is the bound itself.
         free_bits: :math:`\lambda`, the rate that each latent has for nothing, in nats.
         capacity: :math:`C`, the rate in nats per picture that is aimed at, as a number or a schedule; None for no aim.
+        perceptual: What a structural dissimilarity of one between pictures and reconstructions costs, in nats; see
+            :func:`vaekit.objectives.perceptual.dissimilarity`. With it the loss is the negative of no likelihood.
         num_samples: K, how many samples of z the distortion is averaged over.
     """
 
@@ -46,6 +50,7 @@ class ELBO(Objective):
         beta: AnySchedule = 1.0,
         free_bits: NonNegativeFloat = 0.0,
         capacity: AnySchedule | None = None,
+        perceptual: NonNegativeFloat = 0.0,
         num_samples: PositiveInt = 1,
     ) -> None:
         if free_bits and capacity is not None:
@@ -53,6 +58,7 @@ class ELBO(Objective):
         self.beta = as_schedule(beta)
         self.free_bits = free_bits
         self.capacity = None if capacity is None else as_schedule(capacity)
+        self.perceptual = perceptual
         self.num_samples = num_samples
 
     def __call__(self, terms: Terms, epoch: float) -> Loss:
@@ -68,7 +74,11 @@ class ELBO(Objective):
             penalty = rate
         beta = self.beta(epoch)
         logs = {"elbo": -(distortion + rate), "rate": rate, "distortion": distortion, "beta": rate.new_tensor(beta)}
-        return Loss(distortion + beta * penalty, {key: value.detach() for key, value in logs.items()})
+        loss = distortion + beta * penalty
+        if self.perceptual:
+            logs["dissimilarity"] = dissimilarity(terms.px.mean, terms.x).mean()
+            loss = loss + self.perceptual * logs["dissimilarity"]
+        return Loss(loss, {key: value.detach() for key, value in logs.items()})
 
 
 class IWAE(Objective):

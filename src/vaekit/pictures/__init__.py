@@ -3,7 +3,7 @@
 from vaekit.pictures.animation import Film
 from vaekit.pictures.curves import curve, learning_curves
 from vaekit.pictures.errors import error_chart
-from vaekit.pictures.grids import grid, manifold, reconstruction_pairs, traversals
+from vaekit.pictures.grids import grid, manifold, reconstruction_pairs, side_by_side, traversals
 from vaekit.pictures.latents import latent_map, rate_chart
 from vaekit.pictures.style import to_svg
 
@@ -17,6 +17,7 @@ __all__ = [
     "manifold",
     "rate_chart",
     "reconstruction_pairs",
+    "side_by_side",
     "to_svg",
     "traversals",
 ]

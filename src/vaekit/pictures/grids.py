@@ -96,6 +96,18 @@ def reconstruction_pairs(originals: Tensor, reconstructions: Tensor, columns: in
     return grid(rows.flatten(0, 2), columns)
 
 
+def side_by_side(originals: Tensor, reconstructions: Tensor, names: Sequence[str]) -> Image.Image:
+    """Lays each original out at the left of its reconstruction, a row each.
+
+    Arguments:
+        originals: N pictures, with shape (N, C, H, W).
+        reconstructions: The same pictures after the model, with the same shape.
+        names: What the originals are called.
+    """
+    both = torch.stack([as_uint8(originals), as_uint8(reconstructions)], 1).flatten(0, 1)
+    return grid(both, 2, heads=names if len(names) > 1 else (), feet=("original", "reconstruction"))
+
+
 def manifold(pictures: Tensor, across: Tensor, upward: Tensor, title: str) -> Image.Image:
     """Lays a plane of pictures out as axes are drawn: the first coordinate grows to the right, the second upwards.
 
