@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.data import Batches, ImageSet, cached, clear_cache, disk, filling, load_images
+from vaekit.data import Batches, ImageSet, batches, cached, clear_cache, disk, filling, load_images
 from vaekit.data import cache as cache_module
 from vaekit.data.cache import CACHE_FORMAT, filling_alone
 from vaekit.data.disk import Rows
@@ -319,3 +319,35 @@ def test_unreadable_entries_go_first_when_room_is_needed(
     monkeypatch.setenv("VAEKIT_CACHE_GB", "2e-5")
     load_images(folder, size=9)
     assert sorted(entry.shape for entry in cached()) == [(3, 8, 8), (3, 9, 9)]
+
+
+def test_cache_that_may_only_be_read_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_images(folder)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "utime", refuse)
+    monkeypatch.setattr(filling, "fill", None)
+    assert torch.equal(load_images(folder, "all").pixels, expected(folder))
+
+
+# Pictures on an accelerator
+
+
+@pytest.mark.parametrize(("free", "held"), [(10_000, True), (1_000, False)])
+def test_pictures_are_held_on_an_accelerator_with_room_for_them(
+    free: int, held: bool, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[torch.device] = []
+
+    def to(images: ImageSet, device: torch.device) -> ImageSet:
+        moved.append(device)
+        return images
+
+    monkeypatch.setattr(ImageSet, "to", to)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    images = ImageSet(rows, rows=torch.arange(6))  # 360 bytes
+    for device in ("cuda", "cpu"):
+        batches.hold(images, torch.device(device))
+    assert moved == [torch.device("cuda")] * held

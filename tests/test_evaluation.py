@@ -169,3 +169,16 @@ def test_tiny_pictures_can_be_evaluated(shape: tuple[int, int, int]) -> None:
     numbers = evaluate(make_vae(shape=shape), image_set(5, shape), num_samples=2)
     assert ("ssim" in numbers) == (min(shape[1:]) >= 2)
     assert math.isfinite(numbers["psnr"]["value"])
+
+
+@pytest.mark.parametrize(("likelihood", "arguments"), [("logistic-mixture", {"bits": 5}), ("gaussian", {}), ("bernoulli", {})])
+def test_bits_per_dimension_exist_for_grey_levels_alone(likelihood: str, arguments: dict[str, int]) -> None:
+    model, images = make_vae(likelihood=likelihood, **arguments), image_set()
+    numbers = evaluate(model, images, num_samples=0)
+    assert ("bits_per_dim" in numbers) == (likelihood == "logistic-mixture")
+    if "bits_per_dim" in numbers:
+        scale = math.prod(images.shape) * math.log(2)
+        assert numbers["bits_per_dim"]["value"] == pytest.approx(-numbers["elbo"]["value"] / scale)
+        assert numbers["bits_per_dim"]["standard_error"] == pytest.approx(numbers["elbo"]["standard_error"] / scale)
+        assert numbers["bits_per_dim"]["unit"] == "bits per dimension"
+        assert numbers["meaning"] == "log-probability of pictures of 32 grey levels"

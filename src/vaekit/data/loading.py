@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,8 @@ def _cached(entry: Path, source: Source, size: Size, channels: int | None, fitti
     if is_whole(entry):
         try:
             splits = read_entry(entry)
-            os.utime(entry / META)  # which is how the cache knows what was used last
+            with suppress(OSError):  # a cache that others keep may be read all the same
+                os.utime(entry / META)  # which is how the cache knows what was used last
             return splits
         except DAMAGED as error:
             tell(f"{entry}: a damaged cache entry ({error}); decoding the pictures again")

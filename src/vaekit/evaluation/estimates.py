@@ -15,9 +15,9 @@ from vaekit.data import ImageSet
 from vaekit.models import VAE
 from vaekit.progress import track
 
-MOST_PICTURES, MOST_NUMBERS = 500, 2**22
-"""How many pictures are evaluated at a time at most, and how many numbers they have together: 16 MB of float32, and the maps
-of a convolutional network some twenty times that."""
+MOST_PICTURES, MOST_NUMBERS = 500, 2**21
+"""How many pictures are evaluated at a time at most, and how many numbers they have together: 8 MB of float32, and the maps
+of a convolutional network fifty times that."""
 
 
 @dataclass(frozen=True)
