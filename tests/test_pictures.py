@@ -25,7 +25,7 @@ from vaekit.pictures import (
     to_svg,
 )
 from vaekit.pictures.curves import QUANTITIES, SPLIT
-from vaekit.pictures.grids import PAPER, layout
+from vaekit.pictures.grids import PAPER, layout, number_for
 from vaekit.pictures.style import ACCENT, COLOURS, INK, SECOND, count, font, wrap
 
 
@@ -279,3 +279,12 @@ def test_chart_needs_nothing_from_elsewhere_and_is_the_same_every_time(name: str
     assert links
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
     assert not re.search(r"<script|@import|<!DOCTYPE|<!ENTITY", text)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "num"), [(28, 28, 40), (128, 128, 40), (96, 400, 20), (512, 512, 6), (1024, 1024, 4)]
+)
+def test_fewer_of_large_pictures_are_shown(height: int, width: int, num: int) -> None:
+    assert number_for(height, width) == num
+    sheet = reconstruction_pairs(*torch.zeros(2, num, 1, height, width, dtype=torch.uint8))
+    assert max(sheet.size) <= 4200

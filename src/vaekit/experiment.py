@@ -44,8 +44,6 @@ from vaekit.training import (
 
 VALIDATION_SEED, TRAIN_SEED = 1, 2
 """The seeds with which the other splits are binarised once, the same for every run."""
-ROWS_SHOWN = 4
-"""How many rows of reconstructions and samples a picture shows."""
 CURVES_SECONDS = 10
 """How long the learning curves stand before they are drawn anew: they take longer than an epoch of a small model."""
 MAY_CHANGE = (
@@ -378,10 +376,9 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
 def draw(model: VAE, images: ImageSet, folder: Path) -> None:
     """Writes ``reconstructions.png`` and ``samples.png`` into the run's ``pictures``."""
     from vaekit.pictures import grid, reconstruction_pairs
-    from vaekit.pictures.grids import columns_for
+    from vaekit.pictures.grids import columns_for, number_for
 
-    columns = columns_for(images.shape[-1])
-    num = ROWS_SHOWN * columns
+    num = number_for(*images.shape[1:])
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
     x = images.pixels.to(model.device)
@@ -389,14 +386,14 @@ def draw(model: VAE, images: ImageSet, folder: Path) -> None:
     with fixed_seed(0):
         samples = model.sample(num, example_labels(model, num))
     reconstruction_pairs(x, model.reconstruct(x, labels)).save(pictures / "reconstructions.png")
-    grid(samples, columns).save(pictures / "samples.png")
+    grid(samples, columns_for(images.shape[-1])).save(pictures / "samples.png")
 
 
 def _shown(images: ImageSet) -> ImageSet:
     """The pictures of a set that are drawn as training goes."""
-    from vaekit.pictures.grids import columns_for
+    from vaekit.pictures.grids import number_for
 
-    return images.first(ROWS_SHOWN * columns_for(images.shape[-1]))
+    return images.first(number_for(*images.shape[1:]))
 
 
 def draw_curves(folder: Path) -> None:

@@ -41,7 +41,7 @@ from vaekit.pictures import (
     traversals,
 )
 from vaekit.pictures.animation import captioned, enlarge, mosaic, stop_film, swing, timeline
-from vaekit.pictures.grids import as_uint8, columns_for
+from vaekit.pictures.grids import as_uint8, number_for
 from vaekit.pictures.style import count
 from vaekit.progress import track, working
 from vaekit.randomness import fixed_seed
@@ -161,14 +161,14 @@ class Gallery:
         """Lays pictures of the set out above their reconstructions, or picture files beside theirs.
 
         Arguments:
-            num: How many of the set, from the first on; four rows of pairs by default.
+            num: How many of the set, from the first on; four rows of pairs by default, and two of large pictures.
             files: Picture files to show instead.
             labels: The classes to tell a conditional model, one for all or one for each; by default the pictures' own.
         """
         if files:
             shown, own = read_pictures(self.model, files, self.fitting), None
         else:
-            found = self.images.first(num or 4 * columns_for(self.model.shape[-1]))
+            found = self.images.first(num or number_for(*self.model.shape[1:]))
             shown, own = found.pixels, self._own_labels(found)
         if labels or own is None:
             told = torch.tensor(self._told(labels, len(shown)))

@@ -19,8 +19,8 @@ TARGET_WIDTH = 900
 """How wide a grid of small pictures becomes, about, in pixels."""
 WIDEST = 2000
 """How wide a grid of large pictures becomes at most, in pixels, where it may choose its columns."""
-MOST_COLUMNS = 10
-"""How many pictures stand side by side where nobody says."""
+MOST_COLUMNS, MOST_ROWS = 10, 4
+"""How many pictures stand side by side, and how many pairs one below the other, where nobody says."""
 
 PAPER = 255
 """The grey level between pictures."""
@@ -73,6 +73,11 @@ def layout(width: int, columns: int) -> tuple[int, int]:
 def columns_for(width: int) -> int:
     """Returns how many pictures of a width stand side by side where nobody says: ten, and fewer of large ones."""
     return max(2, min(MOST_COLUMNS, WIDEST // width))
+
+
+def number_for(height: int, width: int) -> int:
+    """Returns how many pictures of a size are shown where nobody says: four rows of pairs, and of large ones two."""
+    return columns_for(width) * (MOST_ROWS if 2 * MOST_ROWS * height <= WIDEST else 2)
 
 
 def reconstruction_pairs(originals: Tensor, reconstructions: Tensor, columns: int | None = None) -> Image.Image:
