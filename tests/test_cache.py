@@ -22,7 +22,7 @@ from vaekit.data import Batches, ImageSet, batches, cached, clear_cache, disk, f
 from vaekit.data import cache as cache_module
 from vaekit.data.cache import CACHE_FORMAT, filling_alone
 from vaekit.data.disk import Rows
-from vaekit.data.sources import Folder
+from vaekit.data.folders import Folder
 from vaekit.errors import DataError
 
 

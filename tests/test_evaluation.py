@@ -171,7 +171,9 @@ def test_tiny_pictures_can_be_evaluated(shape: tuple[int, int, int]) -> None:
     assert math.isfinite(numbers["psnr"]["value"])
 
 
-@pytest.mark.parametrize(("likelihood", "arguments"), [("logistic-mixture", {"bits": 5}), ("gaussian", {}), ("bernoulli", {})])
+@pytest.mark.parametrize(
+    ("likelihood", "arguments"), [("logistic-mixture", {"bits": 5}), ("gaussian", {}), ("bernoulli", {})]
+)
 def test_bits_per_dimension_exist_for_grey_levels_alone(likelihood: str, arguments: dict[str, int]) -> None:
     model, images = make_vae(likelihood=likelihood, **arguments), image_set()
     numbers = evaluate(model, images, num_samples=0)

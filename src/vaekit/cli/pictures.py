@@ -1,5 +1,6 @@
 """``vae data``: what a source holds, and what is in the cache."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ def data(
     augment: Annotated[
         str | None, typer.Option(metavar="RECIPE", help="Show how a recipe changes training pictures.")
     ] = None,
+    background: Annotated[str, typer.Option(help="The colour behind transparent pixels and around pictures.")] = "white",
     cache: Annotated[bool, typer.Option("--cache", help="List the decoded pictures that are kept.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Remove them.")] = False,
     output: Output = None,
@@ -33,6 +35,8 @@ def data(
       vae data holiday/ -o holiday.png
 
       vae data pictures.zip
+
+      vae data user/set:config@revision
 
       vae data holiday/ --augment mine.yaml
 
@@ -48,14 +52,18 @@ def data(
     from vaekit.data import inspect
     from vaekit.pictures import grid
 
-    where = place(output, ".", f"{Path(source).name.split('.')[0] or 'pictures'}-sheet.png", ".")
-    found = inspect(source)
+    called = Path(source.partition("@")[0]).name.split(".")[0].replace(":", "-")
+    where = place(output, ".", f"{called or 'pictures'}-sheet.png", ".")
+    begun = time.monotonic()
+    found = inspect(source, background)
+    seconds = time.monotonic() - begun
     for one in found:
         print(f"{one.split}: {one.num:,} pictures, {'grey' if one.channels == 1 else 'colour'}")
         print(f"  sizes    {_common({f'{h}x{w}': num for (h, w), num in one.sizes.most_common()})}")
         print(f"  modes    {_common(dict(one.modes.most_common()))}")
         print(f"  classes  {_common(one.classes) if one.classes else 'none'}")
         print(f"  damaged  {len(one.skipped):,}" + "".join(f"\n    {bad.name}: {bad.reason}" for bad in one.skipped))
+    print(f"looked at {sum(one.num for one in found):,} pictures in {seconds:.1f} s")
     sheet, title = found[0].sheet, f"{found[0].num:,} {found[0].split} pictures of {source}"
     if augment is not None:
         sheet, title = (
@@ -91,7 +99,7 @@ def _tell_cache(clear: bool) -> None:
 
     entries = clear_cache() if clear else cached()
     for entry in entries:
-        shape = "x".join(map(str, entry.shape)) or "damaged"
+        shape = "x".join(map(str, entry.shape)) or entry.state
         print(f"{entry.num_bytes / 2**20:9.1f} MB  {entry.num:>9,} {shape:<12} {entry.name}  {entry.folder}")
     total = sum(entry.num_bytes for entry in entries) / 2**20
     print(f"{total:9.1f} MB  {'removed' if clear else 'in all'}")

@@ -1,8 +1,13 @@
 """Decoding: encoded pictures of any size and mode to one uint8 array, once and in parallel."""
 
+import logging
 import os
+import stat
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -26,7 +31,38 @@ Pictures = Sequence[Encoded] | Pixels
 Fit = Literal["crop", "pad", "stretch"]
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for a file that is no picture, damaged, or larger than a picture can be."""
+"""What opening raises for a file that is no picture, damaged, or larger than a picture can be."""
+
+FORMATS = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "GIF": (".gif",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"),
+    "ICO": (".ico",),
+    "ICNS": (".icns",),
+    "TGA": (".tga", ".icb", ".vda", ".vst"),
+    "PCX": (".pcx",),
+    "PSD": (".psd",),
+    "SGI": (".sgi", ".rgb", ".rgba", ".bw"),
+}
+"""The formats that are read, as Pillow names them, and how their files' names end.
+
+What Pillow would hand to another program (EPS to Ghostscript), knows by name alone (MPEG) or decodes in Python, which
+takes minutes for a large picture (DDS, QOI), is not among them.
+"""
+
+LARGE = 2**25
+"""How many pixels a picture has that is large, 34 million: few of those are decoded at a time."""
+MOST_SIDE = 65_535
+"""The longest side that is read, which is JPEG's: millions of narrow rows take Pillow many times as long as wide ones."""
+MOST_BYTES = 2**30
+"""The largest file that is taken for a picture, 1 GB: those of the most pixels that are read are smaller."""
 
 NOTHING = (0, 0)
 """The size of no picture."""
@@ -34,18 +70,33 @@ NOTHING = (0, 0)
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 """Pillow's modes of pictures without colour."""
 
-FIRST_TURNED = 5
-"""EXIF's orientations from this one on change width and height."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings a picture upright, by EXIF's orientation."""
+SIDEWAYS = (5, 6, 7, 8)
+"""The orientations that change width and height."""
+
+DEEP = "IF"
+"""What Pillow's modes of more than 8 bits a channel begin with."""
+OVERSHOOT = 0.5
+"""How far floating-point levels may be beyond their range, as a share of it, which interpolation does: they are clipped."""
 
 OVERSAMPLING = 2
 """How many times larger than wanted a picture is decoded at least, where there is a choice, before it is scaled."""
 
 
 def open_picture(encoded: Encoded, what: str) -> Image.Image:
-    """Opens a picture, upright as its EXIF says.
+    """Opens a picture, upright as its EXIF says and with 8 bits a channel.
 
     Raises:
-        DataError: If it is none that Pillow can read, or too large to be one.
+        DataError: If it is none that can be read, or too large to be one.
     """
     try:
         return open_encoded(encoded)
@@ -54,38 +105,159 @@ def open_picture(encoded: Encoded, what: str) -> Image.Image:
 
 
 def open_encoded(encoded: Encoded, side: int | None = None) -> Image.Image:
-    """Opens a picture, upright as its EXIF says; raises what Pillow raises, :data:`UNREADABLE`.
+    """Opens a picture, upright as its EXIF says and with 8 bits a channel; of several frames or pages it is the first.
+
+    What has to be decoded at once may have as many pixels as Pillow thinks safe, 89 million. A JPEG that is decoded smaller
+    may have twice as many.
 
     Arguments:
         encoded: The picture.
         side: How long its sides should be at least; a JPEG that is twice as large or more is decoded at a half, a quarter or
             an eighth, several times faster. None for its own size.
+
+    Raises:
+        Exception: One of :data:`UNREADABLE`, and no other but for a lack of memory.
     """
-    if isinstance(encoded, np.ndarray):
-        return Image.fromarray(encoded)
-    picture = Image.open(BytesIO(encoded.read_bytes() if isinstance(encoded, Path) else encoded))
-    if side is not None:
-        picture.draft(None, (side, side))
-    ImageOps.exif_transpose(picture, in_place=True)
-    return picture
+    return _upright(_opened(encoded, side))
+
+
+def pixels_of(encoded: Encoded, size: tuple[int, int], channels: int, fitting: "Fitting") -> Pixels:
+    """Opens a picture and fits it, as :func:`open_encoded` and :func:`fit` do; of large ones a few at a time.
+
+    Raises:
+        Exception: One of :data:`UNREADABLE`, and no other but for a lack of memory.
+    """
+    picture = _opened(encoded, OVERSAMPLING * max(size))
+    with _FEW if picture.width * picture.height > LARGE else nullcontext():
+        return fit(_upright(picture), size, channels, fitting)
 
 
 def header_of(encoded: Encoded) -> tuple[tuple[int, int], str]:
-    """Returns the size (H, W) and the mode of a picture without decoding it; raises :data:`UNREADABLE`."""
+    """Returns the size (H, W), upright, and the mode of a picture without decoding it.
+
+    Raises:
+        Exception: One of :data:`UNREADABLE`.
+    """
     if isinstance(encoded, np.ndarray):
         picture = Image.fromarray(encoded)
         return (picture.height, picture.width), picture.mode
-    with Image.open(encoded if isinstance(encoded, Path) else BytesIO(encoded)) as picture:
-        # Pillow decodes a PNG to look for EXIF behind its pixels, where hardly anybody writes it.
-        has_exif = picture.format != "PNG" or "exif" in picture.info
-        turned = has_exif and picture.getexif().get(ExifTags.Base.Orientation, 1) >= FIRST_TURNED
-        return ((picture.width, picture.height) if turned else (picture.height, picture.width)), picture.mode
+    with _QUIET, _damage_told():
+        if isinstance(encoded, Path):
+            _size_of(encoded)
+        file = encoded if isinstance(encoded, Path) else BytesIO(encoded)
+        with Image.open(file, formats=tuple(FORMATS)) as picture:
+            # Pillow decodes a PNG to look for EXIF behind its pixels, where hardly anybody writes it; and it states the
+            # size of a TIFF upright.
+            knows = "exif" in picture.info if picture.format == "PNG" else picture.format != "TIFF"
+            turned = knows and _orientation(picture) in SIDEWAYS
+            size = (picture.width, picture.height) if turned else (picture.height, picture.width)
+            return size, picture.mode
 
 
 def reason_of(error: Exception) -> str:
     """Returns why a picture cannot be read; what Pillow says of bytes that are no picture names only a buffer."""
     words = "" if isinstance(error, UnidentifiedImageError) else f" ({getattr(error, 'strerror', None) or error})"
     return f"not a picture that can be read{words}"
+
+
+def _opened(encoded: Encoded, side: int | None) -> Image.Image:
+    """A picture of which no more than the header has been read, and which is not too large to go on."""
+    if isinstance(encoded, np.ndarray):
+        return Image.fromarray(encoded)
+    with _QUIET, _damage_told():
+        file = BytesIO(_bytes_of(encoded) if isinstance(encoded, Path) else encoded)
+        picture: Image.Image = Image.open(file, formats=tuple(FORMATS))
+        if side is not None:
+            picture.draft(None, (side, side))
+        _refuse_bomb(*picture.size)
+        return picture
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """A picture decoded, turned as its EXIF says, and with 8 bits a channel."""
+    with _QUIET, _damage_told():
+        picture.load()
+        turn = TURNS.get(_orientation(picture))
+        if turn is not None:
+            picture = picture.transpose(turn)
+        return _shallow(picture) if picture.mode[0] in DEEP else picture
+
+
+class _Quiet:
+    """Keeps Pillow from talking of odd metadata, which costs a picture nothing, for as long as any thread opens one.
+
+    ``warnings.catch_warnings`` puts back the wrong filters where threads overlap, so the first that comes changes them
+    and the last that goes puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = warnings.catch_warnings()
+        self._handler = logging.NullHandler()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                logging.getLogger("PIL").addHandler(self._handler)  # else Python prints what nobody handles
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
+_FEW = threading.BoundedSemaphore(4)
+"""Who decodes a large picture, which takes up to a gigabyte, whatever the number of cores."""
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Turns whatever else Pillow stumbles over in a damaged file into one of :data:`UNREADABLE`."""
+    try:
+        yield
+    except (*UNREADABLE, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f"damaged, {type(error).__name__}: {error}") from error
+
+
+def _refuse_bomb(width: int, height: int) -> None:
+    """Raises DecompressionBombError for what would take too much memory or time to decode."""
+    most = Image.MAX_IMAGE_PIXELS or width * height  # None where somebody has turned it off
+    if width * height > most or max(width, height) > MOST_SIDE:
+        limit = f"{most:,}" if width * height > most else f"{MOST_SIDE:,} on a side"
+        raise Image.DecompressionBombError(f"{width} x {height} pixels, more than {limit}; scale it down")
+
+
+def _bytes_of(file: Path) -> bytes:
+    """The bytes of a file that may be a picture."""
+    if (size := _size_of(file)) > MOST_BYTES:
+        raise ValueError(f"{size / 2**30:.1f} GB, more than a picture can have")
+    return file.read_bytes()
+
+
+def _size_of(file: Path) -> int:
+    """How large a file is; what is none, such as a pipe, would be waited for."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("a folder" if stat.S_ISDIR(status.st_mode) else "not a file")
+    return status.st_size
+
+
+def _orientation(picture: Image.Image) -> int:
+    """How a picture has to be turned by EXIF; 1, not at all, also where EXIF is damaged."""
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+        return orientation if orientation in TURNS else 1
+    except Exception:  # whatever it stumbles over, the pixels are as good as before
+        return 1
 
 
 @dataclass(frozen=True)
@@ -125,14 +297,15 @@ def fit(picture: Image.Image, size: tuple[int, int], channels: int, fitting: Fit
     Returns:
         Grey levels of shape (C, H, W).
     """
-    if picture.mode[0] in "IF":
-        picture = Image.fromarray(_eight_bits(np.asarray(picture)))
+    if picture.mode[0] in DEEP:
+        picture = _shallow(picture)
     if picture.mode == "LAB":  # which Pillow turns into nothing but RGB
         picture = picture.convert("RGB")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, fitting.background), picture)
-    picture = picture.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    picture = picture if picture.mode == mode else picture.convert(mode)
     height, width = size
     if picture.size != (width, height):
         picture = _resize(picture, (width, height), fitting)
@@ -140,20 +313,45 @@ def fit(picture: Image.Image, size: tuple[int, int], channels: int, fitting: Fit
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
+def _shallow(picture: Image.Image) -> Image.Image:
+    """A picture of deeper grey levels with 8 bits, to which Pillow would clip them."""
+    levels = np.asarray(picture)
+    shallow = Image.fromarray(_eight_bits(levels))
+    clear = picture.info.get("transparency")
+    if isinstance(clear, int):  # the one level that stands for no picture at all
+        shallow.putalpha(Image.fromarray(np.where(levels == clear, np.uint8(0), np.uint8(255))))
+    return shallow
+
+
 def _eight_bits(levels: NDArray[Any]) -> Pixels:
-    """Scales deeper grey levels to 8 bits, which Pillow would clip: floats from [0, 1], and integers from 16 bits."""
-    if np.issubdtype(levels.dtype, np.floating):
-        levels = np.nan_to_num(levels)
-        levels = np.rint(levels * 255) if levels.max() <= 1 else levels
-    elif levels.dtype.itemsize == 2 or levels.max() > 255:
-        levels = levels >> 8
-    return levels.clip(0, 255).astype(np.uint8)
+    """Scales deeper grey levels to 8 bits: floats from [0, 1] or [0, 255], integers from 16 bits.
+
+    Raises:
+        ValueError: If they are in no such range, so that nobody knows what is black and what is white.
+    """
+    finite = levels[np.isfinite(levels)] if np.issubdtype(levels.dtype, np.floating) else levels
+    low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
+    if finite.dtype.kind == "f":
+        full = 1 if high <= 1 + OVERSHOOT else 255
+        if low < -OVERSHOOT * full or high > (1 + OVERSHOOT) * full:
+            raise ValueError(f"floating-point levels from {low:g} to {high:g}, neither in [0, 1] nor in [0, 255]")
+        scaled = np.nan_to_num(levels * (255 / full), nan=0.0, posinf=255.0, neginf=0.0)
+        pixels: Pixels = np.rint(scaled).clip(0, 255).astype(np.uint8)
+        return pixels
+    if low < 0 or high > 65_535:
+        raise ValueError(f"levels from {low:,} to {high:,}, neither of 8 bits nor of 16")
+    return np.asarray(levels >> 8 if levels.dtype.itemsize == 2 or high > 255 else levels, dtype=np.uint8)
 
 
 def _resize(picture: Image.Image, size: tuple[int, int], fitting: Fitting) -> Image.Image:
     if fitting.fit == "stretch":
         return picture.resize(size, Image.Resampling.LANCZOS)
     if fitting.fit == "pad":
+        width, height = size  # a picture so long that nothing would be left of its other side keeps a pixel of it
+        if round(picture.height / picture.width * width) == 0:
+            picture = picture.resize((width, 1), Image.Resampling.LANCZOS)
+        if round(picture.width / picture.height * height) == 0:
+            picture = picture.resize((1, height), Image.Resampling.LANCZOS)
         return ImageOps.pad(picture, size, Image.Resampling.LANCZOS, color=fitting.background)
     return ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
 
@@ -218,8 +416,7 @@ def decode(
         pixels = np.zeros((end - begin, *out.shape[1:]), np.uint8)
         for index in range(begin, end):
             try:
-                picture = open_encoded(pictures[index], OVERSAMPLING * max(size))
-                pixels[index - begin] = fit(picture, (size[0], size[1]), channels, fitting)
+                pixels[index - begin] = pixels_of(pictures[index], (size[0], size[1]), channels, fitting)
             except UNREADABLE as error:
                 skipped.append(Skipped(index, name_of(pictures, index), reason_of(error)))
         out.write(begin, pixels)

@@ -20,7 +20,7 @@ import numpy as np
 from vaekit.data.cache import CACHE_FORMAT, DAMAGED, META, filling_alone, is_whole
 from vaekit.data.decode import NOTHING, Fitting, Skipped, decode, survey
 from vaekit.data.disk import Rows
-from vaekit.data.sources import RawSplit, Source
+from vaekit.data.source import RawSplit, Source
 from vaekit.errors import DataError
 from vaekit.progress import tell, track
 

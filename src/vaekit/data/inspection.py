@@ -18,12 +18,13 @@ from vaekit.data.decode import (
     Encoded,
     Fitting,
     Skipped,
-    fit,
+    header_of,
     name_of,
-    open_encoded,
+    pixels_of,
     reason_of,
 )
-from vaekit.data.sources import RawSplit, Source, resolve
+from vaekit.data.source import RawSplit, Source
+from vaekit.data.sources import resolve
 from vaekit.errors import DataError
 from vaekit.progress import track
 
@@ -61,28 +62,33 @@ class Findings:
         return 1 if set(self.modes) <= set(GREY_MODES) else 3
 
 
-def inspect(name: str | Path) -> list[Findings]:
+def inspect(name: str | Path, background: str = "white") -> list[Findings]:
     """Opens every picture of a source and says what was found, split by split; nothing is kept.
 
+    Arguments:
+        name: A source, as :func:`vaekit.load_images` takes it.
+        background: The colour behind transparent pixels and around pictures on the contact sheets.
+
     Raises:
-        DataError: If there is no such source, or it holds no pictures.
+        DataError: If there is no such source, or it holds no pictures, or the background is no colour.
     """
-    source = resolve(name)
+    source, fitting = resolve(name), Fitting("pad", background)
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            return [_inspect(split, raw, source, Path(scratch)) for split, raw in source.read(Path(scratch)).items()]
+            splits = source.read(Path(scratch))
+            return [_inspect(split, raw, source, Path(scratch), fitting) for split, raw in splits.items()]
     except OSError as error:
         where = f"{tempfile.gettempdir()}: the folder for what is only needed for now"
         raise DataError(f"{where} cannot be written ({error.strerror or error}); make room, or set TMPDIR") from None
 
 
-def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path) -> Findings:
+def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: Fitting) -> Findings:
     num = len(raw.pictures)
     sizes, modes, skipped = Counter[tuple[int, int]](), Counter[str](), list[Skipped]()
     sheet = np.full((min(num, SHEET), 3, SIDE, SIDE), 255, np.uint8)
 
     def look(indices: Iterable[int]) -> list[tuple[int, tuple[int, int], str] | Skipped]:
-        return [_look(raw.pictures[index], index, name_of(raw.pictures, index), sheet) for index in indices]
+        return [_look(raw.pictures[index], index, name_of(raw.pictures, index), sheet, fitting) for index in indices]
 
     parts = [range(start, min(start + CHUNK, num)) for start in range(0, num, CHUNK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -99,14 +105,14 @@ def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path) -> Findin
 
 
 def _look(
-    encoded: Encoded, index: int, name: str, sheet: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
+    encoded: Encoded, index: int, name: str, sheet: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", fitting: Fitting
 ) -> tuple[int, tuple[int, int], str] | Skipped:
-    """The size and mode of a picture, which is decoded to its end."""
+    """The size and mode of a picture, which is decoded to its end as it would be for the cache."""
     try:
-        picture = open_encoded(encoded)
-        picture.load()
+        size, mode = header_of(encoded)
+        pixels = pixels_of(encoded, (SIDE, SIDE), 3, fitting)
         if index < len(sheet):
-            sheet[index] = fit(picture, (SIDE, SIDE), 3, Fitting("pad"))
+            sheet[index] = pixels
     except UNREADABLE as error:
         return Skipped(index, name, reason_of(error))
-    return index, (picture.height, picture.width), picture.mode
+    return index, size, mode

@@ -21,7 +21,8 @@ from vaekit.data.cache import CACHE_FORMAT, DAMAGED, META, bound_cache, cache_fo
 from vaekit.data.decode import Fit, Fitting
 from vaekit.data.filling import Size, fill, refuse_other_shape
 from vaekit.data.images import ImageSet, hold_out
-from vaekit.data.sources import Source, as_pixels, resolve
+from vaekit.data.source import Source
+from vaekit.data.sources import as_pixels, resolve
 from vaekit.errors import DataError
 from vaekit.progress import tell
 

@@ -1,26 +1,32 @@
 """Sources: where pictures come from.
 
 A name resolves in this order: an existing path; ``$VAEKIT_DATA/NAME`` if that folder exists; the table of names; else the id
-of a data set on the Hugging Face Hub. A hub id is downloaded to a folder, and a folder is read by ``datasets``, so that
-a hub repository, a copy of one on disk and a folder of pictures are one path.
+of a data set on the Hugging Face Hub. A hub id is downloaded to a folder, and a folder in the Hub's layout is read by
+``datasets``, so that a repository and a copy of one on disk are one path.
+
+What holds several configurations is asked for one by ``NAME:CONFIG``, and the Hub for a revision (a branch, tag or commit)
+by ``NAME@REVISION`` or ``NAME:CONFIG@REVISION``. A folder on disk, also one below ``$VAEKIT_DATA``, has no revisions: to ask
+it for one is refused, rather than answered with pictures of which nobody knows whether they are of that revision.
 """
 
-import errno
+import glob
 import os
+import shutil
 import tarfile
 import zipfile
 import zlib
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 from numpy.typing import NDArray
 
-from vaekit.data.decode import Pictures
+from vaekit.data.folders import Folder
+from vaekit.data.repositories import load
+from vaekit.data.source import UNPACKED, File, RawSplit, Source, configured, raise_full_disk, stamp
 from vaekit.errors import DataError, suggest
 
 NAMES = {
@@ -36,58 +42,6 @@ DIGITS = "digits"
 
 HUB_TIMEOUT = 5.0
 """Seconds to wait for the Hugging Face Hub before saying that it cannot be reached."""
-
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""How an operating system says that something does not fit on the disk."""
-
-UNPACKED = "unpacked"
-"""The folder that an archive is unpacked to, within the scratch folder of a reading."""
-
-
-@dataclass(frozen=True)
-class RawSplit:
-    """A split as its source holds it: N pictures, encoded or not, labels of shape (N) or None, and the names of classes."""
-
-    pictures: Pictures
-    labels: NDArray[np.int64] | None = None
-    classes: tuple[str, ...] = ()
-
-
-class Source(ABC):
-    """Somewhere pictures come from.
-
-    Attributes:
-        name: What to call the pictures.
-        root: The folder that its pictures lie in, if they do.
-        fitted: Whether the pictures may be cut and scaled to another size; arrays are taken as they are.
-    """
-
-    name: str
-    fitted: bool = True
-    root: Path | None = None
-
-    def inside(self, name: str, scratch: Path) -> str:
-        """Returns the name of a picture as the source calls it, without the folders above."""
-        for root in (scratch / UNPACKED, self.root):
-            if root is not None and Path(name).is_relative_to(root):
-                return str(Path(name).relative_to(root))
-        return name
-
-    @abstractmethod
-    def identity(self) -> dict[str, Any]:
-        """Returns what tells these pictures from others, as data, without reading them."""
-
-    @abstractmethod
-    def read(self, scratch: Path) -> dict[str, RawSplit]:
-        """Returns the splits by name.
-
-        Arguments:
-            scratch: A folder for what reading leaves behind, removed afterwards.
-
-        Raises:
-            DataError: If they cannot be read.
-        """
 
 
 class Digits(Source):
@@ -112,22 +66,6 @@ class Digits(Source):
         return {"train": RawSplit(pixels, digits.target.astype(np.int64), tuple(str(d) for d in digits.target_names))}
 
 
-class File(Source):
-    """A file that holds pictures; it is called as the file is, up to the first point.
-
-    Arguments:
-        path: Where it lies.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name = path.name.split(".")[0] or path.name
-
-    def identity(self) -> dict[str, Any]:
-        """Returns the path, the size and the time of the last change."""
-        return {"file": str(self.path.resolve())} | _stamp(self.path)
-
-
 class ArrayFile(File):
     """A ``.npy`` file of pictures, or an ``.npz`` file of pictures and labels, perhaps with splits.
 
@@ -140,58 +78,64 @@ class ArrayFile(File):
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Returns the arrays; nothing is ever unpickled."""
         try:
-            if self.path.suffix == ".npy":
-                arrays = {"images": np.load(self.path, allow_pickle=False, mmap_mode="r")}
-            else:
-                with self.path.open("rb") as file:  # np.load itself leaves a damaged archive open
+            with self.path.open("rb") as file:  # np.load itself leaves a damaged archive open
+                is_array = file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
+                file.seek(0)
+                if is_array:
+                    arrays = {"images": np.load(self.path, allow_pickle=False, mmap_mode="r")}
+                else:
                     loaded = np.load(file, allow_pickle=False)
                     arrays = {key: loaded[key] for key in loaded.files}
         except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
             raise DataError(f"{self.path}: not a NumPy array that can be read safely ({error})") from None
-        splits = {}
+        pixels, labels = {}, {}
         for key, array in arrays.items():
             kind, _, split = key.partition("_")
             if kind in ("images", "x"):
-                labels = arrays.get(key.replace(kind, "labels" if kind == "images" else "y", 1))
-                splits[split or "train"] = RawSplit(as_pixels(array, str(self.path)), *_labels(labels))
-        if not splits:
+                pixels[split or "train"] = as_pixels(array, str(self.path))
+                given = arrays.get(key.replace(kind, "labels" if kind == "images" else "y", 1))
+                if given is not None:
+                    labels[split or "train"] = np.ravel(given)
+        if not pixels:
             raise DataError(f"{self.path}: holds {', '.join(arrays)}; call the pictures 'images' and their labels 'labels'")
-        return splits
-
-
-class Folder(Source):
-    """A folder of pictures, or one laid out as a hub repository (parquet, ``metadata.csv``), read by ``datasets``."""
-
-    def __init__(self, path: Path, name: str | None = None) -> None:
-        self.path = self.root = path
-        self.name = name or path.resolve().name
-
-    def identity(self) -> dict[str, Any]:
-        """Returns the path and, for each file, its size and the time of its last change."""
-        files = sorted(file for file in self.path.rglob("*") if file.is_file())
-        return {"folder": str(self.path.resolve()), "files": {str(f.relative_to(self.path)): _stamp(f) for f in files}}
-
-    def read(self, scratch: Path) -> dict[str, RawSplit]:
-        """Returns the splits; pictures stay encoded."""
-        return _load(self.path, scratch, str(self.path))
+        # Classes are those of all splits, since a small one may lack some.
+        known = np.unique(np.concatenate(list(labels.values()))) if labels else np.empty(0)
+        places = {split: np.searchsorted(known, given).astype(np.int64) for split, given in labels.items()}
+        classes = tuple(str(name) for name in known)
+        return {split: RawSplit(array, places.get(split), classes) for split, array in pixels.items()}
 
 
 class Archive(File):
-    """A zip or tar archive of what could be a folder."""
+    """A zip or tar archive of what could be a folder.
+
+    Arguments:
+        path: Where it lies.
+        config: Which of its configurations to read, if it has several.
+    """
+
+    def __init__(self, path: Path, config: str | None = None) -> None:
+        super().__init__(path)
+        self.config = config
+        self.name = configured(self.name, config)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the path, the configuration, the size and the time of the last change."""
+        return super().identity() | ({"config": self.config} if self.config else {})
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Unpacks the archive for as long as it takes to decode it."""
         folder = scratch / UNPACKED
+        folder.mkdir()
         try:
             if zipfile.is_zipfile(self.path):
                 _unzip(self.path, folder)
             else:
-                with tarfile.open(self.path) as archive:
-                    archive.extractall(folder, filter="data")  # which refuses whatever would land outside
+                with tarfile.open(self.path) as archive:  # whose filter lets nothing land outside
+                    archive.extractall(folder, _within_room(archive, folder), filter="data")
         except (OSError, EOFError, RuntimeError, ValueError, BadZipFile, zlib.error, tarfile.TarError) as error:
-            _raise_full_disk(error)
+            raise_full_disk(error)
             raise DataError(f"{self.path}: not an archive that can be unpacked safely ({error})") from None
-        return Folder(folder, self.name).read(scratch)
+        return Folder(folder, str(self.path), self.config).read(scratch)
 
 
 class Parquet(File):
@@ -199,7 +143,7 @@ class Parquet(File):
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Returns one split; pictures stay encoded."""
-        return _load(self.path, scratch, "parquet", data_files=str(self.path))
+        return load(str(self.path), scratch, "parquet", data_files=glob.escape(str(self.path)))
 
 
 class FileList(Source):
@@ -212,8 +156,8 @@ class FileList(Source):
 
     def identity(self) -> dict[str, Any]:
         """Returns the list's path and, for each picture, its size and the time of its last change."""
-        files = {str(file): _stamp(file) for file in self._files() if file.is_file()}
-        return {"list": str(self.path.resolve()), "files": files} | _stamp(self.path)
+        files = {str(file): stamp(file) for file in self._files() if os.path.isfile(file)}
+        return {"list": str(self.path.resolve()), "files": files} | stamp(self.path)
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Returns one split without labels; pictures stay encoded."""
@@ -221,43 +165,58 @@ class FileList(Source):
 
     def _files(self) -> list[Path]:
         try:
-            lines = [line.strip() for line in self.path.read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in self.path.read_text(encoding="utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{self.path}: not a list of files that can be read ({error})") from None
         return [self.path.parent / line for line in lines if line and not line.startswith("#")]
 
 
 class Hub(Source):
-    """A data set on the Hugging Face Hub, by its id."""
+    """A data set on the Hugging Face Hub.
 
-    def __init__(self, repo: str, name: str | None = None, revision: str | None = None) -> None:
-        self.repo = repo
-        self.name = name or repo
-        self.revision = revision
+    Arguments:
+        repo: Its id.
+        name: What to call it; its id by default.
+        revision: The branch, tag or commit; ``main`` by default.
+        config: Which of its configurations to read, if it has several; the whole repository is downloaded.
+    """
+
+    def __init__(self, repo: str, name: str | None = None, revision: str | None = None, config: str | None = None) -> None:
+        self.repo, self.called = repo, name or repo
+        self.name = configured(self.called, config)
+        self.revision, self.config = revision, config
 
     def identity(self) -> dict[str, Any]:
-        """Returns the id and the revision, so that pictures in the cache need no network."""
-        return {"hub": self.repo, "revision": self.revision or "main"}
+        """Returns the id, the configuration and the revision, so that pictures in the cache need no network."""
+        return {"hub": self.repo, "revision": self.revision or "main"} | ({"config": self.config} if self.config else {})
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Downloads the repository, or finds an earlier download of it, and reads its folder."""
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
 
+        wanted = self.repo if self.revision is None else f"{self.repo} at revision {self.revision}"
         try:
-            folder = download(self.repo, "dataset", self.revision)
+            self.root = download(self.repo, "dataset", self.revision)
         except LocalEntryNotFoundError:
             raise DataError(
-                f"{self.name}: the Hugging Face Hub cannot be reached and {self.repo} was never downloaded here; connect "
-                f"once, set VAEKIT_DATA to a folder that holds {self.name}/, give --data a folder, or use --data {DIGITS}"
+                f"{self.name}: the Hugging Face Hub cannot be reached and {wanted} was never downloaded here; connect "
+                f"once, set VAEKIT_DATA to a folder that holds {self.called}/, give --data a folder, or use --data {DIGITS}"
             ) from None
         except RepositoryNotFoundError:
             raise DataError(f"{self.repo}: no such data set on the Hugging Face Hub, or it is private") from None
+        except RevisionNotFoundError:
+            raise DataError(f"{self.repo}: has no revision {self.revision} on the Hugging Face Hub") from None
         except (HfHubHTTPError, OSError, ValueError) as error:
             raise DataError(f"{self.repo}: could not be downloaded ({' '.join(str(error).split())[:160]})") from None
-        return Folder(folder, self.name).read(scratch)
+        return Folder(self.root, self.called, self.config).read(scratch)
 
 
-FILES: dict[tuple[str, ...], Callable[[Path], Source]] = {
+FILES: dict[tuple[str, ...], type[ArrayFile | Archive | Parquet | FileList]] = {
     (".npy", ".npz"): ArrayFile,
     (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"): Archive,
     (".parquet",): Parquet,
@@ -287,31 +246,76 @@ def download(repo: str, kind: str, revision: str | None, patterns: list[str] | N
 
 
 def resolve(name: str | Path) -> Source:
-    """Finds the source that a name means.
+    """Finds the source that a name means, perhaps with a configuration and a revision behind it.
 
     Raises:
         DataError: If it is neither a path, nor a known name, nor the form of a hub id; the nearest names are offered.
     """
-    path, text = Path(name).expanduser(), str(name)
-    if path.is_dir():
-        return Folder(path)
-    if path.is_file():
-        for suffixes, source in FILES.items():
-            if path.name.lower().endswith(suffixes):
-                return source(path)
-        known = ", ".join(suffix for suffixes in FILES for suffix in suffixes)
-        raise DataError(f"{path}: pictures come as a folder, a known name, a hub id, or a file that ends in {known}")
-    local = os.environ.get("VAEKIT_DATA")
-    if local and not path.is_absolute() and (Path(local) / path).is_dir():
-        return Folder(Path(local) / path, text)
-    if text == DIGITS:
+    text = str(name)
+    if (found := _on_disk(text, None)) is not None:
+        return found
+    rest, at, revision = text.partition("@")
+    called, colon, config = rest.partition(":")
+    if (at and not revision) or (colon and not config):
+        raise DataError(f"{text}: write it as NAME:CONFIG@REVISION, where :CONFIG and @REVISION may be left out")
+    if ":" in revision:  # which no revision holds
+        revision, _, config = revision.partition(":")
+        raise DataError(f"{text}: the configuration comes before the revision, as in {rest}:{config}@{revision}")
+    if (at or colon) and (found := _on_disk(called, config or None)) is not None:
+        if revision:
+            raise DataError(
+                f"{text}: {found.path} is a copy on this disk, of which nobody knows the revision; "
+                f"leave out @{revision} to use it, or move it away to ask the Hugging Face Hub"
+            )
+        return found
+    if called == DIGITS:
+        if at or colon:
+            raise DataError(f"{text}: {DIGITS} comes with the package, without configurations or revisions")
         return Digits()
-    if text in NAMES:
-        return Hub(NAMES[text], text)
-    repo, _, revision = text.partition("@")
-    if repo.count("/") == 1 and not text.startswith((".", "/", "~")) and all(repo.split("/")):
-        return Hub(repo, repo, revision or None)
-    raise DataError(f"{text}: no such path, data set or hub id{suggest(text, [DIGITS, *NAMES])}")
+    if called in NAMES:
+        return Hub(NAMES[called], called, revision or None, config or None)
+    if called.count("/") == 1 and not text.startswith((".", "/", "~")) and all(called.split("/")):
+        return Hub(called, called, revision or None, config or None)
+    raise DataError(f"{text}: no such path, data set or hub id{suggest(called, [DIGITS, *NAMES])}")
+
+
+def _on_disk(text: str, config: str | None) -> Folder | File | FileList | None:
+    """The source that lies on this disk under a name, if there is one."""
+    path = Path(os.path.expanduser(text))
+    local = os.environ.get("VAEKIT_DATA")
+    if _is_there(path):
+        return Folder(path, config=config) if path.is_dir() else _file(path, config)
+    if local and not path.is_absolute() and _is_there(Path(local) / path) and (Path(local) / path).is_dir():
+        return Folder(Path(local) / path, text, config)
+    return None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file or folder is there.
+
+    Raises:
+        DataError: If nobody may know.
+    """
+    try:
+        path.stat()
+    except PermissionError:
+        raise DataError(f"{path}: may not be looked at (Permission denied); ask its owner") from None
+    except (OSError, ValueError):  # which names are that are too long, or no paths at all
+        return False
+    return True
+
+
+def _file(path: Path, config: str | None) -> File | FileList:
+    """The source that a file is by how its name ends."""
+    for suffixes, kind in FILES.items():
+        if path.name.lower().endswith(suffixes):
+            if kind is Archive:
+                return Archive(path, config)
+            if config is not None:
+                raise DataError(f"{path}: a file of this kind has no configurations; leave out :{config}")
+            return kind(path)
+    known = ", ".join(suffix for suffixes in FILES for suffix in suffixes)
+    raise DataError(f"{path}: pictures come as a folder, a known name, a hub id, or a file that ends in {known}")
 
 
 def as_pixels(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
@@ -340,74 +344,24 @@ def as_pixels(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
     raise DataError(f"{what}: pixels are uint8, bool, or floating point between 0 and 1, got {array.dtype} beyond that")
 
 
-@dataclass(frozen=True)
-class _Cells(Sequence[Any]):
-    """The cells of an Arrow column of encoded pictures, as the bytes or the path that each holds."""
-
-    column: Any
-
-    def __len__(self) -> int:
-        return len(self.column)
-
-    def __getitem__(self, index: Any) -> Any:
-        cell = self.column[index].as_py()
-        return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"])
-
-
-def _load(path: Path, scratch: Path, *what: str, **options: Any) -> dict[str, RawSplit]:
-    """Reads what lies at a path by ``datasets``; pictures stay encoded."""
-    import datasets  # heavy, and only needed when the cache does not have the pictures yet
-
-    datasets.disable_progress_bars()
-    try:
-        found = datasets.load_dataset(*what, cache_dir=str(scratch), **options)
-    except Exception as error:  # whatever its many builders raise, there is nothing to read
-        _raise_full_disk(error)
-        reason = " ".join(str(error).split())[:160]
-        raise DataError(f"{path}: no pictures found there, nor a data set in the hub's layout ({reason})") from None
-    return {str(split): _raw(data, path) for split, data in found.items()}
-
-
-def _raw(data: Any, path: Path) -> RawSplit:
-    """A split of ``datasets`` as the bytes or the path of each picture, with labels where it has any."""
-    import datasets
-
-    images = [key for key, feature in data.features.items() if isinstance(feature, datasets.Image)]
-    if not images:
-        raise DataError(f"{path}: no pictures found there (columns: {', '.join(data.features)})")
-    labels = [key for key, feature in data.features.items() if isinstance(feature, datasets.ClassLabel)]
-    encoded = data.cast_column(images[0], datasets.Image(decode=False)).with_format("arrow")
-    cells = encoded[:][images[0]].combine_chunks()
-    if not labels:
-        return RawSplit(_Cells(cells))
-    values = np.asarray(encoded[:][labels[0]], dtype=np.int64)
-    return RawSplit(_Cells(cells), values, tuple(data.features[labels[0]].names))
-
-
-def _raise_full_disk(error: BaseException) -> None:
-    """Raises the lack of room that is behind an error, if it is."""
-    behind: BaseException | None = error
-    while behind is not None:
-        if isinstance(behind, OSError) and behind.errno in NO_ROOM:
-            raise behind
-        behind = behind.__cause__ or behind.__context__
-
-
 def _unzip(path: Path, folder: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if not (folder / name).resolve().is_relative_to(folder.resolve()):
                 raise ValueError(f"{name} would land outside of it")
+        _refuse_more_than_fits(sum(member.file_size for member in archive.infolist()), folder)
         archive.extractall(folder)
 
 
-def _labels(labels: NDArray[Any] | None) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    if labels is None:
-        return None, ()
-    names, values = np.unique(labels, return_inverse=True)
-    return values.reshape(-1).astype(np.int64), tuple(str(name) for name in names)
+def _within_room(archive: tarfile.TarFile, folder: Path) -> Iterator[tarfile.TarInfo]:
+    """The members of an archive one by one, for as long as the disk can take them."""
+    for member in archive:
+        _refuse_more_than_fits(member.size, folder)
+        yield member
 
 
-def _stamp(path: Path) -> dict[str, int]:
-    status = path.stat()
-    return {"bytes": status.st_size, "modified": status.st_mtime_ns}
+def _refuse_more_than_fits(num_bytes: int, folder: Path) -> None:
+    """Raises ValueError before a disk is filled up by what claims to be larger than the room that is left."""
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        raise ValueError(f"it would take {num_bytes / 1e9:,.1f} GB, where {free / 1e9:,.1f} GB are free")

@@ -41,7 +41,7 @@ PIXELS = 3
 FIRST_SCALE = 0.25
 """The learned scale before there is anything to learn it from."""
 MEMORY = 2_000
-"""Over how many pictures a learned scale is averaged: few enough to follow training, and enough to stand still at its end."""
+"""Over how many pictures a learned scale is averaged: few enough to follow training, enough to stand still at its end."""
 
 
 class Likelihood(nn.Module, ABC):

@@ -1,0 +1,487 @@
+"""Formats: whatever way a file holds its pixels, they come out as the ones that a person would see."""
+
+import struct
+import tarfile
+import zipfile
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL.PngImagePlugin import Blend, Disposal
+
+from tests.street import done
+from vaekit.data import Fitting, load_images
+from vaekit.data.decode import OVERSAMPLING, fit, header_of, open_encoded
+
+Levels = np.ndarray[Any, np.dtype[Any]]
+
+NOISE = np.random.default_rng(0).integers(0, 256, (12, 10, 3), np.uint8)
+"""A colour picture in which no pixel is like its neighbours."""
+GREY = NOISE[..., 0].copy()
+
+
+def encoded(picture: Image.Image | Levels, name: str, **options: Any) -> bytes:
+    """A picture as a file of a format."""
+    file = BytesIO()
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, name, **options)
+    return file.getvalue()
+
+
+def seen(data: bytes, channels: int = 3, background: str = "white") -> Levels:
+    """The levels of a file in its own size, with shape (H, W, C) or (H, W)."""
+    pixels = fit(open_encoded(data), header_of(data)[0], channels, Fitting(background=background))
+    return pixels.transpose(1, 2, 0) if channels == 3 else pixels[0]
+
+
+def near(found: Levels, expected: Levels, most: int) -> None:
+    """Asserts that levels are the same up to so many."""
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - np.asarray(expected).astype(int)).max() <= most
+
+
+def smooth(height: int, width: int) -> Levels:
+    """A colour picture without sharp edges, which no turn or flip leaves as it is."""
+    down, right = np.linspace(0, 1, height)[:, None], np.linspace(0, 1, width)[None]
+    return np.rint(np.stack([255 * down + 0 * right, 200 * right + 40 * down, 250 - 220 * down * right], 2)).astype(np.uint8)
+
+
+# Upright
+
+
+STORED = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: upright[:, ::-1].swapaxes(0, 1),
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
+    8: lambda upright: upright[::-1].swapaxes(0, 1),
+}
+"""How a camera stores what it sees, by EXIF's orientation: 6, say, has the right side as its first row and the top as its
+first column."""
+
+
+def turned(upright: Levels, orientation: int, name: str, **options: Any) -> bytes:
+    """A file whose pixels lie as the orientation says that they do."""
+    stored = np.ascontiguousarray(STORED[orientation](upright))
+    if name == "TIFF":
+        return encoded(stored, name, tiffinfo={ExifTags.Base.Orientation: orientation}, **options)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return encoded(stored, name, exif=exif, **options)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_pictures_are_upright(orientation: int) -> None:
+    upright = smooth(24, 40)
+    data = turned(upright, orientation, "JPEG", quality=100, subsampling=0)
+    assert header_of(data) == ((24, 40), "RGB")
+    near(seen(data), upright, 3)
+    for name, options in (("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})):
+        data = turned(upright, orientation, name, **options)
+        assert header_of(data)[0] == (24, 40), name
+        near(seen(data), upright, 0)
+
+
+def test_orientation_that_is_none_turns_nothing() -> None:
+    for orientation in (0, 9, 77):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        data = encoded(NOISE, "PNG", exif=exif)
+        assert header_of(data)[0] == (12, 10)
+        near(seen(data), NOISE, 0)
+
+
+def test_turned_pictures_share_a_size(tmp_path: Path) -> None:
+    for orientation in STORED:
+        for name, suffix in (("PNG", "png"), ("TIFF", "tif")):
+            (tmp_path / f"{orientation}.{suffix}").write_bytes(turned(NOISE, orientation, name))
+    images = load_images(tmp_path, "all")
+    assert images.shape == (3, 12, 10)
+    np.testing.assert_array_equal(images.pixels.numpy(), np.broadcast_to(NOISE.transpose(2, 0, 1), (16, 3, 12, 10)))
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_jpeg_decoded_smaller_is_the_same_picture(orientation: int) -> None:
+    upright = smooth(301, 403)
+    data = turned(upright, orientation, "JPEG", quality=95)
+    whole = open_encoded(data)
+    assert whole.size == (403, 301)
+    sizes = set()
+    for side in (1, 10, 37, 38, 75, 76, 100, 150, 151, 300, 301, 302, 1000):
+        small = open_encoded(data, side)
+        assert min(small.size) >= min(side, 301)  # never smaller than wanted, if it can be had
+        scale = next((scale for scale in (8, 4, 2) if side * scale <= 301), 1)
+        assert small.size == (-(-403 // scale), -(-301 // scale))  # and as small as can be
+        sizes.add(small.size)
+        size = (max(1, side // OVERSAMPLING), max(1, side // OVERSAMPLING))
+        for way in ("crop", "pad", "stretch"):
+            if size[0] <= 150:
+                near(fit(small, size, 3, Fitting(way)), fit(whole, size, 3, Fitting(way)), 6)
+    assert sizes == {(403, 301), (202, 151), (101, 76), (51, 38)}
+
+
+def test_large_jpeg_in_the_cache_is_what_a_full_decode_gives(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.JPG").write_bytes(turned(smooth(300 + number, 500), 6 - number, "JPEG", quality=95))
+    images = load_images(tmp_path, "all", size=(24, 40))
+    for number in range(3):
+        near(images.pixels[number].numpy(), fit(Image.fromarray(smooth(300 + number, 500)), (24, 40), 3), 4)
+
+
+# Colours
+
+
+PALETTE = [10, 20, 30, 200, 100, 50, 0, 255, 0, 7, 7, 7]
+
+
+def indexed() -> Image.Image:
+    """A picture of four colours."""
+    picture = Image.fromarray(GREY % 4).convert("L")
+    picture = Image.frombytes("P", picture.size, picture.tobytes())
+    picture.putpalette(PALETTE)
+    return picture
+
+
+def colours() -> Levels:
+    """What it shows."""
+    return np.array(PALETTE, np.uint8).reshape(4, 3)[GREY % 4]
+
+
+def over(levels: Levels, alpha: Levels, background: tuple[int, ...]) -> Levels:
+    """Levels in front of a background."""
+    share = alpha[..., None] / 255 if levels.ndim == 3 else alpha / 255
+    return np.rint(levels * share + np.array(background if levels.ndim == 3 else background[0]) * (1 - share))
+
+
+@pytest.mark.parametrize("name", ["PNG", "GIF", "BMP", "TIFF"])
+def test_palette(name: str) -> None:
+    data = encoded(indexed(), name)
+    assert header_of(data)[1] == "P"
+    near(seen(data), colours(), 0)
+    near(seen(data, 1), colours() @ np.array([0.299, 0.587, 0.114]), 1)
+
+
+@pytest.mark.parametrize(("background", "shown"), [("white", (255, 255, 255)), ("#0a0b0c", (10, 11, 12))])
+def test_palette_with_transparency(background: str, shown: tuple[int, int, int]) -> None:
+    one = np.where(GREY % 4 == 1, 0, 255)
+    for name in ("PNG", "GIF"):
+        near(seen(encoded(indexed(), name, transparency=1), background=background), over(colours(), one, shown), 0)
+    several = np.array([255, 0, 128, 40])[GREY % 4]
+    data = encoded(indexed(), "PNG", transparency=bytes([255, 0, 128, 40]))
+    near(seen(data, background=background), over(colours(), several, shown), 1)
+
+
+@pytest.mark.parametrize("name", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize(("background", "shown"), [("white", (255, 255, 255)), ("red", (255, 0, 0))])
+def test_transparency(name: str, background: str, shown: tuple[int, int, int]) -> None:
+    alpha = GREY[::-1].copy()
+    options = {"lossless": True, "exact": True} if name == "WEBP" else {}
+    data = encoded(np.dstack([NOISE, alpha]), name, **options)
+    near(seen(data, background=background), over(NOISE, alpha, shown), 1)
+    grey = over(NOISE, alpha, shown) @ np.array([0.299, 0.587, 0.114])
+    near(seen(data, 1, background), grey, 2)
+
+
+def test_grey_with_transparency() -> None:
+    alpha = GREY[::-1].copy()
+    for name in ("PNG", "TIFF"):
+        data = encoded(Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(alpha)]), name)
+        assert header_of(data)[1] == "LA"
+        near(seen(data, 1, "black"), over(GREY, alpha, (0,)), 1)
+        near(seen(data, 3, "blue"), over(np.dstack([GREY] * 3), alpha, (0, 0, 255)), 1)
+
+
+def test_one_bit() -> None:
+    bits = GREY > 127
+    for name in ("PNG", "TIFF", "BMP", "PPM"):
+        data = encoded(Image.fromarray(bits), name)
+        assert header_of(data)[1] == "1"
+        near(seen(data, 1), 255 * bits, 0)
+        near(seen(data, 3), 255 * np.dstack([bits] * 3), 0)
+
+
+def test_cmyk() -> None:
+    cyan, magenta, yellow, black = (band.astype(float) for band in smooth_bands())
+    data = encoded(
+        Image.merge("CMYK", [Image.fromarray(band) for band in smooth_bands()]), "JPEG", quality=100, subsampling=0
+    )
+    assert header_of(data)[1] == "CMYK"
+    colour = np.dstack([(255 - ink) * (255 - black) / 255 for ink in (cyan, magenta, yellow)])
+    near(seen(data), colour, 6)
+    near(seen(data, 1), colour @ np.array([0.299, 0.587, 0.114]), 6)
+
+
+def smooth_bands() -> list[Levels]:
+    """Four channels of ink."""
+    picture = smooth(24, 40)
+    return [picture[..., 0], picture[..., 1], picture[..., 2], np.ascontiguousarray(picture[::-1, ::-1, 0] // 3)]
+
+
+def test_ycbcr() -> None:
+    picture = smooth(24, 40)
+    data = encoded(Image.fromarray(picture).convert("YCbCr"), "TIFF")
+    assert header_of(data)[1] in ("YCbCr", "RGB")  # as Pillow likes to have it
+    near(seen(data), picture, 3)
+    near(seen(data, 1), picture @ np.array([0.299, 0.587, 0.114]), 2)
+
+
+def srgb(lightness: float, a: float, b: float) -> Levels:
+    """What CIE L*a*b* under D50 is in sRGB, by its definition."""
+    y = (lightness + 16) / 116
+    xyz = np.array([y + a / 500, y, y - b / 200])
+    xyz = np.where(xyz > 6 / 29, xyz**3, (xyz - 4 / 29) * 3 * (6 / 29) ** 2) * [0.9642, 1, 0.8249]
+    from_d50 = np.array(
+        [[3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.033454], [0.0719453, -0.2289914, 1.4052427]]
+    )
+    linear = (from_d50 @ xyz).clip(0, 1)
+    return np.rint(255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
+
+
+@pytest.mark.parametrize("lab", [(60.0, 20.0, -30.0), (35.0, -20.0, 25.0), (80.0, 0.0, 0.0)])
+def test_lab(lab: tuple[float, float, float]) -> None:
+    bands = [round(lab[0] * 2.55), round(lab[1]) + 128, round(lab[2]) + 128]
+    data = encoded(Image.merge("LAB", [Image.new("L", (5, 4), band) for band in bands]), "TIFF")
+    assert header_of(data)[1] == "LAB"
+    near(seen(data), np.broadcast_to(srgb(*lab), (4, 5, 3)), 3)
+    near(seen(data, 1), np.full((4, 5), srgb(*lab) @ np.array([0.299, 0.587, 0.114])), 3)
+
+
+# Depth
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def deep_png(levels: Levels, kind: int, clear: tuple[int, ...] = ()) -> bytes:
+    """A PNG of 16 bits a channel, which Pillow does not write in colour; ``clear`` is the colour that is transparent."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    parts = [chunk(b"IHDR", struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], 16, kind, 0, 0, 0))]
+    parts += [chunk(b"tRNS", struct.pack(f">{len(clear)}H", *clear))] if clear else []
+    return b"\x89PNG\r\n\x1a\n" + b"".join([*parts, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")])
+
+
+DEEP = np.random.default_rng(1).integers(0, 65_536, (12, 10, 4), np.uint16)
+
+
+def test_sixteen_bits() -> None:
+    for data in (deep_png(DEEP[..., 0], 0), encoded(DEEP[..., 0].copy(), "PNG"), encoded(DEEP[..., 0].copy(), "TIFF")):
+        assert header_of(data)[1] == "I;16"
+        near(seen(data, 1), DEEP[..., 0] >> 8, 0)
+        near(seen(data, 3), np.dstack([DEEP[..., 0] >> 8] * 3), 0)
+    near(seen(encoded(DEEP[..., 0].copy(), "PPM"), 1), DEEP[..., 0] >> 8, 1)
+    near(seen(deep_png(DEEP[..., :3], 2)), DEEP[..., :3] >> 8, 0)
+    near(seen(deep_png(DEEP, 6), background="red"), over(DEEP[..., :3] >> 8, DEEP[..., 3] >> 8, (255, 0, 0)), 1)
+    near(seen(deep_png(DEEP[..., :2], 4), 1, "black"), over(DEEP[..., 0] >> 8, DEEP[..., 1] >> 8, (0,)), 1)
+
+
+def test_level_of_sixteen_bits_that_is_transparent() -> None:
+    clear = int(DEEP[3, 4, 0])
+    expected = DEEP[..., 0] >> 8
+    expected[3, 4] = 255
+    near(seen(deep_png(DEEP[..., 0], 0, (clear,)), 1), expected, 0)
+
+
+def test_thirty_two_bits_with_the_levels_of_fewer() -> None:
+    wide = DEEP[..., 0].astype(np.int32)
+    data = encoded(wide, "TIFF")
+    assert header_of(data)[1] == "I"
+    near(seen(data, 1), DEEP[..., 0] >> 8, 0)
+    near(seen(encoded(wide >> 8, "TIFF"), 1), DEEP[..., 0] >> 8, 0)
+
+
+def test_floating_point() -> None:
+    unit = GREY.astype(np.float32) / 255
+    for levels in (unit, GREY.astype(np.float32)):
+        data = encoded(levels, "TIFF")
+        assert header_of(data)[1] == "F"
+        near(seen(data, 1), GREY, 0)
+    near(seen(encoded(unit, "PPM"), 1), GREY, 0)
+    near(
+        seen(encoded(unit * 1.2 - 0.1, "TIFF"), 1), np.rint(255 * (unit * 1.2 - 0.1)).clip(0, 255), 1
+    )  # as Lanczos leaves it
+    holes = unit.copy()
+    holes[0, :3] = [np.nan, np.inf, -np.inf]
+    expected = GREY.copy()
+    expected[0, :3] = [0, 255, 0]
+    near(seen(encoded(holes, "TIFF"), 1), expected, 0)
+
+
+@pytest.mark.parametrize(
+    ("levels", "says"),
+    [
+        (GREY.astype(np.int32) * 10_000, "^levels from 10,000 to 2,540,000, neither of 8 bits nor of 16$"),
+        (GREY.astype(np.int32) - 100, "^levels from -99 to 154, neither"),
+        (GREY.astype(np.float32) * 16, r"^floating-point levels from 16 to 4064, neither in \[0, 1\] nor in \[0, 255\]$"),
+        (GREY.astype(np.float32) / 127.5 - 1, "^floating-point levels from -0.99.* to 0.99.*, neither"),
+    ],
+)
+def test_levels_of_which_nobody_knows_what_is_white(levels: Levels, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        open_encoded(encoded(levels, "TIFF"))
+
+
+def test_deep_pictures_are_grey_in_the_cache(tmp_path: Path) -> None:
+    for number in range(3):
+        Image.fromarray(DEEP[..., number].copy()).save(tmp_path / f"{number}.png")
+    images = load_images(tmp_path, "all")
+    np.testing.assert_array_equal(images.pixels[:, 0].numpy(), DEEP[..., :3].transpose(2, 0, 1) >> 8)
+
+
+# Files of several pictures
+
+
+@pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_first_frame_or_page(name: str) -> None:
+    frames = [Image.new("RGB", (9, 7), colour) for colour in ("red", "lime", "blue")]
+    options = {"lossless": True} if name == "WEBP" else {}
+    data = encoded(frames[0], name, save_all=True, append_images=frames[1:], **options)
+    assert getattr(Image.open(BytesIO(data)), "n_frames", 1) == 3
+    near(seen(data), np.broadcast_to([255, 0, 0], (7, 9, 3)), 0)
+
+
+def test_animation_with_another_picture_for_who_shows_none() -> None:
+    frames = [Image.new("RGB", (9, 7), colour) for colour in ("lime", "blue")]
+    data = encoded(
+        Image.new("RGB", (9, 7), "red"),
+        "PNG",
+        save_all=True,
+        append_images=frames,
+        default_image=True,
+        disposal=Disposal.OP_NONE,
+        blend=Blend.OP_SOURCE,
+    )
+    near(seen(data), np.broadcast_to([255, 0, 0], (7, 9, 3)), 0)
+
+
+# Other formats
+
+
+EXACT: dict[str, dict[str, Any]] = {
+    "BMP": {},
+    "DIB": {},
+    "PPM": {},
+    "WEBP": {"lossless": True},
+    "JPEG2000": {"irreversible": False},
+    "TGA": {},
+    "PCX": {},
+    "SGI": {},
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_formats_that_keep_every_level(name: str) -> None:
+    if name == "JPEG2000" and not features.check("jpg_2000"):
+        pytest.skip("this Pillow was built without JPEG 2000")
+    near(seen(encoded(NOISE, name, **EXACT[name])), NOISE, 0)
+    if name != "WEBP":
+        data = encoded(GREY, name, **EXACT[name])
+        near(seen(data, 1), GREY, 0)
+
+
+@pytest.mark.parametrize("compression", ["raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"])
+def test_tiff_however_it_is_packed(compression: str) -> None:
+    near(seen(encoded(NOISE, "TIFF", compression=compression)), NOISE, 0)
+
+
+@pytest.mark.parametrize("name", ["JPEG", "WEBP", "AVIF"])
+def test_formats_that_lose_a_little(name: str) -> None:
+    if name == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow was built without AVIF")
+    near(seen(encoded(smooth(48, 64), name, quality=95)), smooth(48, 64), 12)
+
+
+@pytest.mark.parametrize("text", [b"P1\n3 2\n1 0 1\n0 1 0\n", b"P2\n# made by hand\n3 2\n9\n0 9 0\n9 0 9\n"])
+def test_pictures_written_as_text(text: bytes) -> None:
+    near(seen(text, 1), np.array([[0, 255, 0], [255, 0, 255]]), 0)
+
+
+def test_programs_are_not_run() -> None:
+    """An EPS file is a program in PostScript, which Pillow would hand to Ghostscript."""
+    program = encoded(Image.new("RGB", (4, 4)), "EPS")
+    for read in (open_encoded, header_of):
+        with pytest.raises(UnidentifiedImageError):
+            read(program)
+
+
+# Odd sizes
+
+
+def test_one_pixel(tmp_path: Path) -> None:
+    for number in range(2):
+        Image.new("RGB", (1, 1), (9, 80, 200)).save(tmp_path / f"{number}.png")
+    images = load_images(tmp_path, "all", size=5)
+    np.testing.assert_array_equal(
+        images.pixels.numpy(), np.broadcast_to(np.array([9, 80, 200])[:, None, None], (2, 3, 5, 5))
+    )
+    assert load_images(tmp_path, "all").shape == (3, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "GIF", "TIFF", "BMP", "PPM", "WEBP"])
+def test_one_line(name: str) -> None:
+    for shape in ((1, 3000), (3000, 1)):
+        picture = open_encoded(encoded(np.full(shape, 77, np.uint8), name), 16)
+        near(fit(picture, (8, 8), 1, Fitting("crop")), np.full((1, 8, 8), 77), 1)
+        near(fit(picture, (8, 8), 1, Fitting("stretch")), np.full((1, 8, 8), 77), 1)
+        padded = fit(picture, (8, 8), 1, Fitting("pad", "black"))[0]
+        lines = (padded if shape[0] == 1 else padded.T).max(1)
+        assert sorted(lines.tolist())[:-1] == [0] * 7  # a line in the middle, on the background
+        assert abs(int(lines[3:5].max()) - 77) <= 1
+
+
+# Names
+
+
+NAMES = [
+    "图片/山水",
+    "صور/قط",
+    "😀/🐈‍⬛",
+    "e\u0301te\u0301/nin\u0303o",
+    "été/niño",
+    "Ünïcode mit Leerzeichen/ß .x",
+    "a'b\"c/%20&;$",
+]
+"""Folders and files in several scripts; two of them look the same and are not."""
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Path:
+    """A picture of each name, whose grey level is its number, and one that is damaged."""
+    for number, name in enumerate(NAMES):
+        for suffix in (".PNG", ".Jpg", ".TIFF"):
+            path = tmp_path / "set" / f"{name}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (6, 6), 20 * number).save(path)
+    (tmp_path / "set" / f"{NAMES[0]}-坏.PNG").write_bytes(b"no picture")
+    return tmp_path / "set"
+
+
+def test_names_in_any_script(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    zipped, packed, listed = tmp_path / "压缩.zip", tmp_path / "أرشيف.tar", tmp_path / "😀.txt"
+    files = sorted(path for path in named.rglob("*") if path.is_file())
+    with zipfile.ZipFile(zipped, "w") as archive, tarfile.open(packed, "w") as tape:
+        for file in files:
+            archive.write(file, file.relative_to(named))
+            tape.add(file, file.relative_to(named))
+    listed.write_text("\ufeff" + "\n".join(str(file.relative_to(tmp_path)) for file in files), encoding="utf-8")
+    for source in (named, zipped, packed, listed):
+        images = load_images(source, "all")
+        assert images.name == source.stem
+        levels = images.pixels[:, 0, 3, 3].tolist()
+        assert sorted(levels) == sorted(3 * [20 * number for number in range(len(NAMES))])
+        if source != listed:
+            assert images.classes == tuple(sorted(name.split("/")[0] for name in NAMES))
+            given = [images.classes[label] for label in images.labels.tolist()]
+            assert given == [NAMES[level // 20].split("/")[0] for level in levels]
+        told = capsys.readouterr().err
+        assert "1 of 22 pictures left out" in told
+        assert f"{NAMES[0]}-坏.PNG: not a picture that can be read" in told
+    out = done("data", named, "-o", tmp_path / "صورة.png")
+    assert f"{NAMES[0]}-坏.PNG" in out
+    assert (tmp_path / "صورة.png").is_file()
