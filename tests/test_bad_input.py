@@ -485,6 +485,7 @@ def asking(silent_port: int, closed_port: int, tmp_path_factory: pytest.TempPath
     processes = {}
     for name, port in (("silent", silent_port), ("closed", closed_port)):
         hub = {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path_factory.mktemp("hf"))}
+        hub["VAEKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))  # else the second would wait for the first
         processes[name] = subprocess.Popen(
             [sys.executable, "-c", ASKING, json.dumps([HUB_SECONDS, HUB_COMMANDS])],
             cwd=tmp_path_factory.mktemp(name),
