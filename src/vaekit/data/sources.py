@@ -188,7 +188,7 @@ class Hub(Source):
 
     def identity(self) -> dict[str, Any]:
         """Returns the id, the configuration and the revision, so that pictures in the cache need no network."""
-        return {"hub": self.repo, "revision": self.revision or "main"} 
+        return {"hub": self.repo, "revision": self.revision or "main"} | ({"config": self.config} if self.config else {})
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Downloads the repository, or finds an earlier download of it, and reads its folder."""
