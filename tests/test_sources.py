@@ -383,10 +383,10 @@ def test_classes_are_those_of_all_splits(tmp_path: Path) -> None:
 
 def test_classes_of_arrays_are_those_of_all_splits(tmp_path: Path) -> None:
     arrays = {"x_train": np.zeros((4, 4, 4), "uint8"), "y_train": np.array([3, 5, 7, 5])[:, None]}
-    np.savez(tmp_path / "a.npz", **arrays, x_test=np.ones((2, 4, 4), "uint8"), y_test=np.array([7, 5]))
+    np.savez(tmp_path / "a.npz", **arrays, x_test=np.ones((2, 4, 4), "uint8"), y_test=np.array([9, 5]))
     train, test = load_images(tmp_path / "a.npz"), load_images(tmp_path / "a.npz", "test")
-    assert train.classes == test.classes == ("3", "5", "7")
-    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2, 1], [2, 1])
+    assert train.classes == test.classes == ("3", "5", "7", "9")
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2, 1], [3, 1])
     np.savez(tmp_path / "b.npz", **arrays, x_test=np.ones((2, 4, 4), "uint8"))
     assert load_images(tmp_path / "b.npz", "test").labels is None
 
