@@ -151,6 +151,15 @@ def test_identities_tell_configurations_and_revisions_apart() -> None:
     assert json.loads(identities[0]) == {"hub": "user/set", "revision": "main"}  # as it was before there were configurations
 
 
+@pytest.mark.parametrize("kind", [Folder, Archive])
+def test_identities_on_this_disk_tell_configurations_apart(kind: type[Folder | Archive], tmp_path: Path) -> None:
+    picture(tmp_path / "set" / "0.png")
+    path = tmp_path / "set" if kind is Folder else tmp_path / "set" / "0.png"
+    identities = [kind(path, config=config).identity() for config in (None, "a b", "a-b")]
+    assert [identity.pop("config", None) for identity in identities] == [None, "a b", "a-b"]
+    assert identities[0] == identities[1] == identities[2]
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
@@ -254,6 +263,8 @@ def test_local_copies_are_asked_for_by_configuration(make: Make, tmp_path: Path,
         assert levels(load_images(f"{name}:small", "all")) == expected[0]
         assert levels(load_images(f"{name}:large")) == expected[1]
         assert levels(load_images(f"{name}:large", "test")) == expected[2]
+        for split in ("train", "test"):
+            assert load_images(f"{name}:large", split).labels is None  # its folders are splits and no classes
         with pytest.raises(
             DataError, match=f"^{name}: holds several configurations, .*; say which, as in {name}:(small|large)$"
         ):
@@ -518,6 +529,7 @@ def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
 def test_links_are_followed_once(tmp_path: Path) -> None:
     pictures(tmp_path / "elsewhere", ["cats/0.png", "dogs/1.png", "dogs/2.png"])
     picture(tmp_path / "set" / "birds" / "3.png", 3)
+    picture(tmp_path / "beside.png", 9)  # which a link upwards leads to
     links = {
         "cats": "../elsewhere/cats",
         "dogs": "../elsewhere/dogs",
