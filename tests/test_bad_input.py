@@ -1,5 +1,6 @@
 """Every mistake of a user is exit code 2 and one line that names it, and leaves everything as it was."""
 
+import errno
 import json
 import os
 import shutil
@@ -535,6 +536,14 @@ def test_output_folder_that_is_taken(
 ) -> None:
     make(tmp_path / "out")
     refuse("train", "--out", place, *QUICK, *force, says=says)
+
+
+def test_place_that_may_not_be_looked_into(refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shut(path: Path, **options: object) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "exists", shut)
+    refuse("train", "--out", "shut/run", says=("shut/run: Permission denied", "another place"))
 
 
 def test_run_that_is_there_already(copy: Path, refuse: Refuse) -> None:

@@ -84,6 +84,11 @@ def main() -> None:
             raise
         print(f"vae: {error}", file=sys.stderr)
         sys.exit(2)
+    except PermissionError as error:  # wherever a folder is met that may not be looked into
+        if debug:
+            raise
+        print(f"vae: {error.filename}: {error.strerror}; choose another place, or ask its owner", file=sys.stderr)
+        sys.exit(2)
     except (RuntimeError, MemoryError) as error:  # torch raises a bare RuntimeError
         lacking = ("can't allocate memory", "not enough memory", "out of memory")
         if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in lacking)):
