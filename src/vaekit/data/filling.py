@@ -20,7 +20,7 @@ import numpy as np
 from vaekit.data.cache import CACHE_FORMAT, DAMAGED, META, filling_alone, is_whole
 from vaekit.data.decode import NOTHING, Fitting, Skipped, decode, survey
 from vaekit.data.disk import Rows
-from vaekit.data.source import RawSplit, Source
+from vaekit.data.source import NO_ROOM, RawSplit, Source
 from vaekit.errors import DataError
 from vaekit.progress import tell, track
 
@@ -62,9 +62,11 @@ def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting:
                 raise
             filling.rename(entry)
     except OSError as error:
+        full = error.errno in NO_ROOM
+        advice = "make room with vae data --clear, or set VAEKIT_CACHE to a folder that has some"
         raise DataError(
             f"{entry.parent}: the cache cannot be written ({error.strerror or error}); "
-            "make room with vae data --clear, or set VAEKIT_CACHE to a folder that has some"
+            f"{advice if full else 'set VAEKIT_CACHE to a folder that can'}"
         ) from None
 
 
