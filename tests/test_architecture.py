@@ -18,7 +18,22 @@ FLOORS = {
     **dict.fromkeys(("data", "distributions", "networks"), 1),
     **dict.fromkeys(("models", "objectives"), 2),
     **dict.fromkeys(("evaluation", "export", "pictures", "training"), 3),
-    **dict.fromkeys(("__init__", "__main__", "cli", "experiment", "gallery", "numbers", "recipe", "report", "runs"), 4),
+    **dict.fromkeys(
+        (
+            "__init__",
+            "__main__",
+            "cli",
+            "experiment",
+            "gallery",
+            "numbers",
+            "recipe",
+            "report",
+            "reproduction",
+            "runs",
+            "tables",
+        ),
+        4,
+    ),
 }
 STREET = 4
 HEAVY = {"datasets", "huggingface_hub", "kornia", "sklearn"}

@@ -27,6 +27,7 @@ from tests.street import QUICK, SHAPE, done, near, start, tiles, vae
 from vaekit.cli import app
 from vaekit.config import to_data
 from vaekit.distributions import Bernoulli, DiagonalGaussian, StandardNormal
+from vaekit.evaluation.evaluate import brief
 from vaekit.networks import MLPDecoder, MLPEncoder
 from vaekit.pictures.grids import layout
 from vaekit.randomness import fixed_seed
@@ -37,7 +38,7 @@ from vaekit.units import to_grey_levels
 
 COMMANDS = (
     *("train", "recipes", "data", "sample", "reconstruct", "traverse", "manifold", "interpolate", "map", "animate"),
-    *("curves", "rates", "errors", "evaluate", "report", "compare"),
+    *("curves", "rates", "errors", "evaluate", "score", "embed", "reproduce", "report", "compare"),
 )
 NUM_TRAIN, NUM_VALID, NUM_TEST = 1294, 144, 359
 """The 1,797 digits: a fifth to test, and a tenth of the rest to validate."""
@@ -155,7 +156,7 @@ def test_final_numbers_are_the_models_on_the_test_split(run_folder: Path, digits
     assert metrics["elbo"]["value"] == pytest.approx(-terms, abs=1e-4)
     assert metrics["log_likelihood"]["value"] > metrics["elbo"]["value"]
     assert metrics["log_likelihood"]["num_samples"] == 20
-    again = vaekit.evaluate(model, digits, num_samples=20)
+    again = vaekit.evaluate(model, digits, effort=brief(20, None))
     assert {key: metrics[key] for key in again} == again
 
 
@@ -579,7 +580,7 @@ def test_interpolation_takes_files_and_labels(trained_conditional: Path, digits:
 def test_evaluation_writes_the_numbers_of_the_package(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
     options = ("--num-samples", 20, "--max-pictures", 50, "--seed", 4, "-o", tmp_path / "x.json")
     out = done("evaluate", trained, *options)
-    expected = vaekit.evaluate(vaekit.load(trained), digits, num_samples=20, max_pictures=50, seed=4)
+    expected = vaekit.evaluate(vaekit.load(trained), digits, effort=brief(20, 50), seed=4)
     written = strict_json(tmp_path / "x.json")
     assert written == expected
     assert (written["log_likelihood"]["num_pictures"], written["elbo"]["num_pictures"]) == (50, NUM_TEST)

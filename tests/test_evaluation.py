@@ -10,10 +10,10 @@ from tests.test_contracts import make_vae, pixels
 from vaekit.data import ImageSet, binarize
 from vaekit.evaluation import estimates
 from vaekit.evaluation.estimates import mean_over_pictures
-from vaekit.evaluation.evaluate import evaluate
+from vaekit.evaluation.evaluate import brief, evaluate
 from vaekit.evaluation.latents import active_units
 from vaekit.evaluation.likelihood import CROSS_ENTROPY, elbo_terms, log_likelihood, meaning
-from vaekit.evaluation.reconstruction import psnr, reconstruction_quality, ssim
+from vaekit.evaluation.reconstruction import ms_ssim, psnr, reconstruction_quality, ssim
 
 
 def image_set(num: int = 60, shape: tuple[int, int, int] = (2, 6, 5)) -> ImageSet:
@@ -74,7 +74,7 @@ def test_what_is_drawn_depends_on_the_seed_alone_and_leaves_the_generators_alone
 
 def test_training_mode_is_put_back() -> None:
     model, images = make_vae().train(), image_set()
-    evaluate(model, images, num_samples=2)
+    evaluate(model, images, effort=brief(2, None))
     assert model.training
 
 
@@ -139,22 +139,63 @@ def test_ssim_is_the_published_formula() -> None:
     assert ssim(a, b).item() == pytest.approx(local.mean().item(), rel=1e-6)
 
 
+def test_ms_ssim_is_the_published_formula() -> None:
+    """Contrast and structure at four scales where the window fits, and all of SSIM at the fifth, over mirrored borders."""
+    a = torch.rand(1, 1, 180, 176, dtype=torch.float64)
+    b = (a + 0.3 * torch.rand_like(a)) / 1.3
+    side = torch.arange(-5, 6, dtype=torch.float64)
+    window = torch.exp(-(side**2) / (2 * 1.5**2))
+    weight = (window.outer(window) / window.sum() ** 2).flatten()
+    c1, c2 = 0.01**2, 0.03**2
+
+    def parts(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        wa, wb = (torch.nn.functional.unfold(x, 11)[0].T for x in (a, b))
+        mean_a, mean_b = wa @ weight, wb @ weight
+        var_a, var_b = wa**2 @ weight - mean_a**2, wb**2 @ weight - mean_b**2
+        covariance = (wa * wb) @ weight - mean_a * mean_b
+        luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+        return luminance, (2 * covariance + c2) / (var_a + var_b + c2)
+
+    expected, x, y = 1.0, a, b
+    for exponent in (0.0448, 0.2856, 0.3001, 0.2363):
+        expected *= parts(x, y)[1].mean().item() ** exponent
+        x, y = (z.unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2)) for z in (x, y))
+    luminance, rest = parts(*(torch.nn.functional.pad(z, (5, 5, 5, 5), mode="reflect") for z in (x, y)))
+    expected *= (luminance * rest).mean().item() ** 0.1333
+    assert ms_ssim(a, b).item() == pytest.approx(expected, rel=1e-6)
+    assert expected < 0.99
+    torch.testing.assert_close(ms_ssim(a, a), torch.ones(1, dtype=torch.float64))
+    assert ms_ssim(a, 1 - a).item() == 0
+
+
+@pytest.mark.parametrize(("height", "width"), [(175, 180), (176, 176)])
+def test_ms_ssim_is_for_pictures_that_are_large_enough(height: int, width: int) -> None:
+    model, images = make_vae(shape=(1, height, width)), image_set(3, (1, height, width))
+    quality = reconstruction_quality(model, images)
+    assert ("ms_ssim" in quality) == (height == 176)
+    if height == 176:
+        x = images.pixels.float() / 255
+        expected = torch.stack([ms_ssim(model.reconstruct(one[None]), one[None])[0] for one in x]).mean().item()
+        assert quality["ms_ssim"].value == pytest.approx(expected, rel=1e-5)
+        assert quality["ms_ssim"].unit == quality["ssim"].unit == "1 is equal"
+
+
 def test_grey_pixels_are_no_bernoulli_likelihood() -> None:
     grey, model = image_set(), make_vae(likelihood="bernoulli")
     assert CROSS_ENTROPY in meaning(model, grey)
-    assert CROSS_ENTROPY in evaluate(model, grey, num_samples=0)["meaning"]
-    binary = evaluate(model, binarize(grey, seed=0), num_samples=0)
+    assert CROSS_ENTROPY in evaluate(model, grey, effort=brief(0, None))["meaning"]
+    binary = evaluate(model, binarize(grey, seed=0), effort=brief(0, None))
     assert CROSS_ENTROPY not in binary["meaning"]
     assert binary["data"]["pixels"] == "binarised once with seed 0"
     assert "density" in meaning(make_vae(likelihood="gaussian"), grey)
 
 
 def test_evaluation_says_what_it_counted() -> None:
-    numbers = evaluate(make_vae(), image_set(), num_samples=13, max_pictures=20)
+    numbers = evaluate(make_vae(), image_set(), effort=brief(13, 20))
     assert numbers["log_likelihood"]["num_pictures"] == 20
     assert numbers["log_likelihood"]["num_samples"] == 13
     assert numbers["elbo"]["num_pictures"] == numbers["data"]["num_pictures"] == 60
-    assert "log_likelihood" not in evaluate(make_vae(), image_set(), num_samples=0)
+    assert "log_likelihood" not in evaluate(make_vae(), image_set(), effort=brief(0, None))
 
 
 def test_conditional_models_are_given_the_labels() -> None:
@@ -166,7 +207,7 @@ def test_conditional_models_are_given_the_labels() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 9), (1, 1, 9), (3, 3, 3)])
 def test_tiny_pictures_can_be_evaluated(shape: tuple[int, int, int]) -> None:
-    numbers = evaluate(make_vae(shape=shape), image_set(5, shape), num_samples=2)
+    numbers = evaluate(make_vae(shape=shape), image_set(5, shape), effort=brief(2, None))
     assert ("ssim" in numbers) == (min(shape[1:]) >= 2)
     assert math.isfinite(numbers["psnr"]["value"])
 
@@ -176,7 +217,7 @@ def test_tiny_pictures_can_be_evaluated(shape: tuple[int, int, int]) -> None:
 )
 def test_bits_per_dimension_exist_for_grey_levels_alone(likelihood: str, arguments: dict[str, int]) -> None:
     model, images = make_vae(likelihood=likelihood, **arguments), image_set()
-    numbers = evaluate(model, images, num_samples=0)
+    numbers = evaluate(model, images, effort=brief(0, None))
     assert ("bits_per_dim" in numbers) == (likelihood == "logistic-mixture")
     if "bits_per_dim" in numbers:
         scale = math.prod(images.shape) * math.log(2)

@@ -26,7 +26,7 @@ import vaekit
 from tests.oracles import Flatten, LinearDecoder, LinearNormal
 from tests.street import near
 from vaekit.data import ImageSet
-from vaekit.distributions import Bernoulli, DiagonalGaussian, Prior, StandardNormal
+from vaekit.distributions import Bernoulli, DiagonalGaussian, Encode, Prior, StandardNormal
 from vaekit.errors import DataError, ModelError
 from vaekit.evaluation.latents import Codes, encode_all
 from vaekit.evaluation.pixels import pixel_errors
@@ -57,7 +57,7 @@ class AnyNormal(Prior):
 class TwoHills(Prior):
     """A mixture of two Gaussians, whose KL has no parts."""
 
-    def forward(self, num: int, context: Tensor | None = None) -> Distribution:
+    def forward(self, num: int, context: Tensor | None = None, encode: Encode | None = None) -> Distribution:
         means = torch.tensor([[-1.0, 0.0, 0.5], [1.0, 2.0, 0.5]])
         hills = Independent(Normal(means.expand(num, -1, -1), torch.ones(num, 2, 3)), 1)
         return MixtureSameFamily(Categorical(torch.ones(num, 2)), hills)

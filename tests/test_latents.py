@@ -1,9 +1,10 @@
-"""Laws: rates are KL divergences, analytic where they can be and the same by Monte Carlo."""
+"""Laws: rates are KL divergences, analytic where they can be and the same by Monte Carlo; samples fit densities."""
 
 import pytest
 import torch
 from torch.distributions import (
     Categorical,
+    Distribution,
     Independent,
     MixtureSameFamily,
     MultivariateNormal,
@@ -12,7 +13,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from vaekit.distributions import DiagonalGaussian, StandardNormal
+from vaekit.distributions import POSTERIORS, PRIORS, DiagonalGaussian, StandardNormal
 from vaekit.terms import LatentTerms
 
 
@@ -80,3 +81,51 @@ def test_standard_normal_samples_fit_and_log_prob_is_torch() -> None:
 def test_posterior_is_float32_whatever_the_features_are(precision: torch.dtype) -> None:
     posterior = DiagonalGaussian(7, 3).to(precision)
     assert posterior(torch.randn(2, 7, dtype=precision)).mean.dtype == torch.float32
+
+
+def check_samples_fit(distribution: Distribution, num: int, latents: int) -> None:
+    """E[r(z) / p(z)] under p is 1 for any density r: here a Gaussian, nine tenths as wide as p in the middle of it."""
+    assert (distribution.batch_shape, distribution.event_shape) == ((num,), (latents,))
+    draws = 20_000
+    with torch.no_grad():
+        z = distribution.sample(torch.Size([draws]))
+        inside = Independent(Normal(distribution.mean, 0.9 * distribution.stddev), 1)
+        log_p, log_r = distribution.log_prob(z), inside.log_prob(z)
+    assert z.shape == (draws, num, latents)
+    assert z.dtype == log_p.dtype == torch.float32
+    ratios = (log_r - log_p).double().exp()
+    assert ((ratios.mean(0) - 1).abs() / (ratios.std(0) / draws**0.5)).max() < 5
+    # The other way round: mean and standard deviation are those of the samples, within what a flow's fixed draws allow.
+    assert ((z.mean(0) - distribution.mean).abs() / distribution.stddev).max() < 0.25
+    assert (z.std(0) / distribution.stddev - 1).abs().max() < 0.25
+
+
+def disturb(part: torch.nn.Module) -> None:
+    """Takes a part away from where it begins, to where it would show that samples do not fit."""
+    with torch.no_grad():
+        for parameter in part.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.parametrize("latents", [1, 3])
+@pytest.mark.parametrize("context_dim", [0, 4])
+def test_samples_of_every_prior_fit_its_density(name: str, latents: int, context_dim: int) -> None:
+    prior = PRIORS[name](latent_dim=latents, context_dim=context_dim, shape=(1, 3, 2))
+    disturb(prior)
+    posterior = DiagonalGaussian(6, latents)
+
+    def encode(x: torch.Tensor, context: torch.Tensor | None) -> Distribution:
+        return posterior(10 * x.flatten(1))
+
+    context = torch.randn(2, context_dim) if context_dim else None
+    check_samples_fit(prior(2, context, encode), 2, latents)
+
+
+@pytest.mark.parametrize("name", POSTERIORS)
+@pytest.mark.parametrize("latents", [1, 3])
+@pytest.mark.parametrize("features", [(7,), (5, 1, 1)])
+def test_samples_of_every_posterior_fit_its_density(name: str, latents: int, features: tuple[int, ...]) -> None:
+    posterior = POSTERIORS[name](num_features=features[0] if len(features) == 1 else features, latent_dim=latents)
+    disturb(posterior)
+    check_samples_fit(posterior(torch.randn(2, *features)), 2, latents)

@@ -11,11 +11,15 @@ from vaekit.schedules import Linear
 from vaekit.terms import LatentTerms, Terms
 
 
+def no_dream() -> LatentTerms:
+    raise AssertionError("nobody asked for a dream")
+
+
 def make_terms(num_samples: int = 3) -> Terms:
     qz = Independent(Normal(torch.tensor([[0.0, 2.0], [0.1, 1.0]]), torch.tensor([[1.0, 0.5], [0.9, 0.5]])), 1)
     pz = Independent(Normal(torch.zeros(2, 2), torch.ones(2, 2)), 1)
     log_px = torch.tensor([[-10.0, -20.0]]).repeat(num_samples, 1) + torch.randn(num_samples, 2)
-    return Terms(log_px, (LatentTerms(qz.rsample(torch.Size([num_samples])), qz, pz),), qz, torch.zeros(2, 2))
+    return Terms(log_px, (LatentTerms(qz.rsample(torch.Size([num_samples])), qz, pz),), qz, torch.zeros(2, 2), no_dream)
 
 
 def test_elbo_is_minus_distortion_minus_rate() -> None:
@@ -48,7 +52,7 @@ def test_free_bits_floor_each_latent_over_the_batch_and_stop_its_pull() -> None:
     mu = torch.tensor([[0.1, 2.0], [0.2, 1.0]], requires_grad=True)
     qz = Independent(Normal(mu, torch.ones(2, 2)), 1)
     pz = Independent(Normal(torch.zeros(2, 2), torch.ones(2, 2)), 1)
-    terms = Terms(torch.zeros(1, 2), (LatentTerms(qz.rsample(torch.Size([1])), qz, pz),), qz, torch.zeros(2, 2))
+    terms = Terms(torch.zeros(1, 2), (LatentTerms(qz.rsample(torch.Size([1])), qz, pz),), qz, torch.zeros(2, 2), no_dream)
     loss = ELBO(free_bits=0.5)(terms, 0.0)
     assert loss.value.item() == pytest.approx(0.5 + (2.0**2 + 1.0**2) / 4)
     (gradient,) = torch.autograd.grad(loss.value, mu)
@@ -85,7 +89,7 @@ def test_iwae_lies_between_the_mean_and_the_best_weight() -> None:
 
 def test_two_layers_add_up() -> None:
     terms = make_terms()
-    two = Terms(terms.log_px, terms.latents * 2, terms.px, terms.x)
+    two = Terms(terms.log_px, terms.latents * 2, terms.px, terms.x, no_dream)
     torch.testing.assert_close(two.rate(), 2 * terms.rate())
     torch.testing.assert_close(two.log_weights(), terms.log_px + 2 * terms.latents[0].log_ratio())
     loss = ELBO()(two, 0.0)
@@ -124,7 +128,7 @@ def test_dissimilarity_takes_any_size_and_has_a_gradient(size: tuple[int, int]) 
 def test_perceptual_term_is_added_to_the_loss_and_not_to_the_bound() -> None:
     x, y = torch.rand(2, 1, 16, 16), torch.rand(1, 2, 1, 16, 16)
     base = make_terms(1)
-    terms = Terms(base.log_px, base.latents, Independent(Normal(y, 1.0), 3), x)
+    terms = Terms(base.log_px, base.latents, Independent(Normal(y, 1.0), 3), x, no_dream)
     plain, more = ELBO()(terms, 0.0), ELBO(perceptual=30.0)(terms, 0.0)
     unlike = dissimilarity(y, x).mean().item()
     assert more.value.item() == pytest.approx(plain.value.item() + 30 * unlike, rel=1e-5)

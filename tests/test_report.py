@@ -108,7 +108,7 @@ def test_numbers_are_the_runs_with_their_meaning(page: Page, trained: Path) -> N
     metrics = Run(trained).metrics
     rows = [" ".join(row.split()) for row in page.words["tr"][1:]]
     keys = [key for key in MEANINGS if key in metrics]
-    assert len(rows) == len(keys) == 7
+    assert len(rows) == len(keys) == 8
     for row, key in zip(rows, keys, strict=True):
         name, meaning = MEANINGS[key]
         value = value_of(key, metrics[key]).replace("-", "−")
@@ -235,9 +235,9 @@ def test_comparison_marks_the_best_and_what_cannot_be_told_from_it(trained: Path
         run.folder.name: Page(f"<table><tr>{row}") for run, row in zip(runs, split_rows(tmp_path / "x.html"), strict=True)
     }
     # The difference of 2.5 is below two standard errors of it, 2 * sqrt(2) = 2.83; that of 3.5 is not.
-    assert cells["first"].best == ["ELBO", "log p(x)", "SSIM"]
-    assert cells["second"].best == ["ELBO", "log p(x)", "PSNR", "SSIM"]
-    assert cells["third"].best == ["log p(x)", "SSIM"]
+    assert cells["first"].best == ["ELBO", "log p(x), IW", "SSIM"]
+    assert cells["second"].best == ["ELBO", "log p(x), IW", "PSNR", "SSIM"]
+    assert cells["third"].best == ["log p(x), IW", "SSIM"]
     assert len(page.images) == 6 + 1 + 3
     assert page.words["h1"] == ["Comparison of first, second, third"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vaekit.data import ImageSet, binarize, load_images
     from vaekit.errors import VaekitError
-    from vaekit.evaluation.evaluate import evaluate
+    from vaekit.evaluation.evaluate import Effort, evaluate
     from vaekit.experiment import train
     from vaekit.gallery import Gallery
     from vaekit.models import VAE
@@ -26,6 +26,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ELBO": "vaekit.objectives",
+    "Effort": "vaekit.evaluation.evaluate",
     "IWAE": "vaekit.objectives",
     "Gallery": "vaekit.gallery",
     "ImageSet": "vaekit.data",
@@ -43,6 +44,7 @@ __all__ = [
     "ELBO",
     "IWAE",
     "VAE",
+    "Effort",
     "Gallery",
     "ImageSet",
     "Run",

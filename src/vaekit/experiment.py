@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
@@ -26,7 +27,7 @@ from vaekit.data import Batches, ImageSet, Transform, augmenter, binarize, draw_
 from vaekit.errors import ConfigError, DataError, Diverged, Interrupted, ModelError, RunError
 from vaekit.evaluation.likelihood import elbo_terms
 from vaekit.models import VAE, VAEConfig, build_vae, load_vae, save_vae
-from vaekit.numbers import MEANINGS, unit_of, value_of
+from vaekit.numbers import tell
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.randomness import fixed_seed
 from vaekit.recipe import DataSection, Recipe, complete, load_recipe, recipe_of, write_recipe
@@ -172,15 +173,26 @@ def prepare(
         )
     if model.condition is not None and splits.train.labels is None:
         raise DataError(f"{splits.train.name}: has no labels, which a conditional model needs")
+    trainer = make_trainer(recipe, model, splits.train, splits.transform, accelerator)
+    return Experiment(recipe, splits, model, trainer)
+
+
+def make_trainer(
+    recipe: Recipe, model: VAE, images: ImageSet, transform: Transform | None, accelerator: Accelerator | None = None
+) -> Trainer:
+    """Wires a model to what it learns from and to a recipe's objective, optimizer and scheduler.
+
+    Raises:
+        VaekitError: If a part of it cannot be.
+    """
+    config = recipe.training
+    accelerator = accelerator or make_accelerator(config.device, config.precision)
     model.to(accelerator.device)
     optimizer = build(OPTIMIZERS, recipe.optimizer, place="optimizer", parameters=list(model.parameters()))
     scheduler = build(SCHEDULERS, recipe.scheduler, place="scheduler", optimizer=optimizer, epochs=config.epochs)
     objective = build(OBJECTIVES, recipe.objective, place="objective")
-    batches = Batches(
-        splits.train, config.batch_size, seed=config.seed, device=accelerator.device, transform=splits.transform
-    )
-    trainer = Trainer(model, objective, batches, optimizer, scheduler, config, accelerator)
-    return Experiment(recipe, splits, model, trainer)
+    batches = Batches(images, config.batch_size, seed=config.seed, device=accelerator.device, transform=transform)
+    return Trainer(model, objective, batches, optimizer, scheduler, config, accelerator)
 
 
 def build_model(recipe: Recipe, images: ImageSet) -> VAE:
@@ -345,7 +357,7 @@ def _carry_out(experiment: Experiment, folder: Path, console: Console) -> Run:
 
 def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
     """The final numbers, pictures and page, of the best model on the test split."""
-    from vaekit.evaluation.evaluate import evaluate
+    from vaekit.evaluation.evaluate import brief, evaluate
     from vaekit.gallery import Gallery
     from vaekit.report import write_report
 
@@ -358,7 +370,7 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
         "best_epoch": trainer.progress.best_epoch,
         "seconds": round(trainer.progress.seconds, 2),
         "parameters": num_parameters(model),
-        **evaluate(model, test, num_samples=section.num_samples, max_pictures=section.max_pictures),
+        **evaluate(model, test, effort=brief(section.num_samples, section.max_pictures)),
     }
     draw(model, _shown(test), folder)
     draw_curves(folder)
@@ -399,21 +411,6 @@ def _shown(images: ImageSet) -> ImageSet:
 def draw_curves(folder: Path) -> None:
     """Writes ``curves.png`` into the run's ``pictures``."""
     Run(folder).curves().savefig(folder / "pictures" / "curves.png", dpi=120)
-
-
-def tell(metrics: Mapping[str, Any], console: Console) -> None:
-    """Prints the final numbers, each with its standard error and unit."""
-    data = metrics["data"]
-    console.print(
-        f"\n{data['num_pictures']:,} {data['split']} pictures of {data['name']}, {data['pixels']}: {metrics['meaning']}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
-    for key, (name, _) in MEANINGS.items():
-        if key in metrics:
-            line = f"{name:<14}{value_of(key, metrics[key]):>18}  {unit_of(key, metrics[key])}"
-            console.print(line.rstrip(), highlight=False, markup=False, soft_wrap=True)
 
 
 def announce(experiment: Experiment, folder: Path, console: Console) -> None:

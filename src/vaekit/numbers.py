@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 MEANINGS = {
     "elbo": ("ELBO", "A lower bound of log p(x): how probable the model finds a picture it never saw. Higher is better."),
     "distortion": ("distortion", "What is lost by drawing a picture from its latents: −E log p(x|z). Lower is better."),
@@ -11,20 +14,41 @@ MEANINGS = {
         "What the latents say about a picture beyond the prior: KL(q(z|x) ‖ p(z)). ELBO = −(distortion + rate).",
     ),
     "bits_per_dim": ("bits/dim", "The ELBO as the bits that each number of a picture costs. Lower is better."),
-    "log_likelihood": ("log p(x)", "A tighter bound than the ELBO, by importance sampling. Higher is better."),
+    "log_likelihood": ("log p(x), IW", "A tighter bound than the ELBO, by importance sampling. Higher is better."),
+    "iw_gap": ("IW − ELBO", "How far the ELBO lies below that bound, over the same pictures."),
+    "annealed": (
+        "log p(x), AIS",
+        "An estimate by annealed importance sampling, the tightest of the three. Higher is better.",
+    ),
+    "annealed_gap": ("AIS − IW", "How far importance sampling lies below annealing, over the same pictures."),
+    "bracket_gap": ("AIS bracket", "How far at most annealing is off on pictures that the model drew, from both sides."),
+    "amortisation_gap": (
+        "amortisation",
+        "What the ELBO gains when each picture's posterior is refined: the encoder's haste.",
+    ),
     "active_units": ("active latents", "Latents whose posterior mean moves with the picture; the others carry nothing."),
     "psnr": ("PSNR", "How near reconstructions are to their pictures, in decibels of squared error. Higher is better."),
+    "ms_ssim": ("MS-SSIM", "The same over five scales. Higher is better."),
     "ssim": ("SSIM", "How alike reconstructions and pictures are in structure; 1 is equal. Higher is better."),
 }
 """The final numbers, each with its name and what it means."""
-HIGHER_IS_BETTER = ("elbo", "log_likelihood", "psnr", "ssim")
+COUNTED = {
+    "log_likelihood": "samples",
+    "iw_gap": "samples",
+    "annealed": "chains",
+    "annealed_gap": "chains",
+    "bracket_gap": "chains",
+    "amortisation_gap": "samples",
+}
+"""The numbers whose counts are said beside them, and what was counted."""
+HIGHER_IS_BETTER = ("elbo", "log_likelihood", "annealed", "psnr", "ssim", "ms_ssim")
 
 
 def value_of(key: str, number: Mapping[str, Any]) -> str:
     """Returns a number with its standard error."""
     if key == "active_units":
         return f"{number['value']} of {number['of']}"
-    digits = 4 if key in ("ssim", "bits_per_dim") else 2
+    digits = 4 if key in ("ssim", "ms_ssim", "bits_per_dim") else 2
     value = f"{number['value']:.{digits}f}"
     return f"{value} ± {number['standard_error']:.{digits}f}" if "standard_error" in number else value
 
@@ -33,10 +57,86 @@ def unit_of(key: str, number: Mapping[str, Any]) -> str:
     """Returns the unit of a number, and what it rests on where that is not said elsewhere."""
     if key == "active_units":
         return f"variance over {number['threshold']:g}"
-    unit = "" if key == "ssim" else str(number["unit"])
-    if key == "log_likelihood":
-        return f"{unit}, {number['num_samples']:,} samples each, first {number['num_pictures']:,} pictures"
+    unit = "" if key in ("ssim", "ms_ssim") else str(number["unit"])
+    if key in COUNTED:
+        counted = f"{number['num_samples']:,} {COUNTED[key]} each, " if "num_samples" in number else ""
+        steps = f"{number['steps']:,} steps, " if "steps" in number else ""
+        return f"{unit}, {counted}{steps}{number['num_pictures']:,} pictures"
     return unit
+
+
+def tell(metrics: Mapping[str, Any], console: Console) -> None:
+    """Prints the final numbers, each with its standard error and unit."""
+    data = metrics["data"]
+    console.print(
+        f"\n{data['num_pictures']:,} {data['split']} pictures of {data['name']}, {data['pixels']}: {metrics['meaning']}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    for key, (name, _) in MEANINGS.items():
+        if key in metrics:
+            line = f"{name:<14}{value_of(key, metrics[key]):>18}  {unit_of(key, metrics[key])}"
+            console.print(line.rstrip(), highlight=False, markup=False, soft_wrap=True)
+    if "latents" in metrics:
+        _tell_latents(metrics["latents"], metrics["collapse"], console)
+    if "fidelity" in metrics:
+        _tell_fidelity(metrics["fidelity"], console)
+    if "usefulness" in metrics:
+        _tell_usefulness(metrics["usefulness"], console)
+    for what, why in metrics.get("left_out", {}).items():
+        console.print(f"without {what}: {why}", highlight=False, markup=False, soft_wrap=True)
+
+
+PARTS = {
+    "rate": "rate, KL(q(z|x) ‖ p(z))",
+    "mutual_information": "mutual information of x and z",
+    "aggregate_kl": "KL(q(z) ‖ p(z)) of the aggregate",
+    "total_correlation": "total correlation",
+    "dimension_wise_kl": "KL of each latent's aggregate, summed",
+}
+"""The rate and what it is made of."""
+
+
+def _tell_latents(latents: Mapping[str, Any], collapse: Mapping[str, Any], console: Console) -> None:
+    """The parts of the rate, and whether the latents are used."""
+    num = latents["rate"]["num_pictures"]
+    table = Table("nats per picture", "value", title=f"The rate over {num:,} pictures", title_justify="left")
+    for key, name in PARTS.items():
+        if key in latents:
+            table.add_row(name, value_of(key, latents[key]))
+    console.print(table)
+    if latents["saturated"]:
+        most = latents["log_num_pictures"]
+        said = f"The mutual information is all that {num:,} pictures can show, log N = {most:.2f}: a lower bound of itself."
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+    console.print(collapse["verdict"], highlight=False, markup=False, soft_wrap=True)
+
+
+def _tell_fidelity(fidelity: Mapping[str, Any], console: Console) -> None:
+    """How like training pictures others are, by learned features."""
+    count, extractor = fidelity["num_pictures"], fidelity["extractor"]["description"]
+    title = f"{count:,} pictures against as many of the train split, by {extractor}"
+    table = Table("", *fidelity["rows"], title=title, title_justify="left")
+    for column in fidelity["columns"]:
+        table.add_row(column, *(_short(row[column]) for row in fidelity["rows"].values()))
+    console.print(table)
+
+
+def _tell_usefulness(usefulness: Mapping[str, Any], console: Console) -> None:
+    """What classifiers and clusterings make of the latents, and of pixels."""
+    measures = {name: row for name, row in usefulness.items() if isinstance(row, dict) and "pixels" in row}
+    representations = list(next(iter(measures.values())))
+    table = Table("", *representations, title="What the latents are good for", title_justify="left")
+    for name, row in measures.items():
+        table.add_row(name, *(_short(row[representation]) for representation in representations))
+    console.print(table)
+
+
+def _short(number: Mapping[str, Any]) -> str:
+    """A number with its standard error, to three digits."""
+    value, error = number["value"], number.get("standard_error")
+    return f"{value:.3g}" if error is None else f"{value:.3g} ± {error:.1g}"
 
 
 def duration(seconds: float) -> str:

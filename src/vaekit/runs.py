@@ -118,16 +118,17 @@ class Run:
         title = f"{self.recipe.name}, means over {means} pictures" if means else self.recipe.name
         return learning_curves(self.history, title)
 
-    def images(self, source: str | None = None, split: str = "test") -> ImageSet:
+    def images(self, source: str | None = None, split: str = "test", *, binarized: bool = True) -> ImageSet:
         """Loads pictures as the model saw them: fitted to its shape, and binarised if it was trained so.
 
         Arguments:
             source: Where they come from; by default where the run's own came from.
             split: Which of them.
+            binarized: Whether they are binarised if the model was trained so; else they stay grey.
         """
         data = self.recipe.data
         images = load_for(load_vae(self.folder), source or data.name, split, Fitting(data.fit, data.background))
-        return images if data.binarize == "none" else binarize(images, seed=TEST_SEED)
+        return binarize(images, seed=TEST_SEED) if binarized and data.binarize != "none" else images
 
 
 def load(path: str | Path, revision: str | None = None) -> VAE:

@@ -9,6 +9,7 @@ picture, ``B`` batch, ``D`` latents. Everything is in nats per picture; ``log_*`
 ``rate``, ``distortion`` and ``value`` when lower.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -64,16 +65,27 @@ class Terms:
         latents: The stochastic layers, from the top down.
         px: The distribution p(x|z), with batch shape (K, B) and the picture's shape as its event.
         x: What it was asked about, the pictures as the likelihood sees them, with shape (B, C, H, W).
+        dream: What the model says of pictures of its own: draws z ~ p(z) and x ~ p(x|z), one for each picture of the batch,
+            without gradients, and returns z with q(z|x) of them, the gradient of which reaches the encoder.
     """
 
     log_px: Tensor
     latents: tuple[LatentTerms, ...]
     px: Distribution
     x: Tensor
+    dream: Callable[[], LatentTerms]
 
     def log_weights(self) -> Tensor:
         """Returns log p(x, z) - log q(z|x) of each sample, in nats, with shape (K, B)."""
         return reduce(add, (latent.log_ratio() for latent in self.latents), self.log_px)
+
+    def score(self) -> Tensor:
+        r"""Returns zeros of shape (K, B) whose gradient is the score, :math:`\partial_\phi \log q_\phi(z|x)` at z as it is.
+
+        Added to :meth:`log_weights` it takes from their gradient all that does not pass through z.
+        """
+        scores = (latent.qz.log_prob(latent.z.detach()) for latent in self.latents)
+        return reduce(add, (score - score.detach() for score in scores))
 
     def distortion(self) -> Tensor:
         """Returns -E log p(x|z), in nats, with shape (B)."""

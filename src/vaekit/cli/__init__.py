@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli import looking, measuring, pictures, training
+from vaekit.cli import looking, measuring, pictures, reproducing, scoring, training
 from vaekit.errors import Interrupted, VaekitError
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -30,6 +30,9 @@ COMMANDS = (
     looking.rates,
     looking.errors,
     measuring.evaluate,
+    scoring.score,
+    scoring.embed,
+    reproducing.reproduce,
     looking.report,
     looking.compare,
 )

@@ -37,6 +37,20 @@ def test_images(run: str, data: str | None) -> "ImageSet":
     return load_for(load(run), data, "test")
 
 
+def training_images(run: str, data: str | None) -> tuple["ImageSet | None", "tuple[ImageSet, ImageSet] | None"]:
+    """The run's training pictures as the model saw them, and test and training pictures as they were before.
+
+    Neither where the pictures are others than the run's own, or nobody knows the run's own.
+    """
+    from vaekit.runs import RECIPE, Run, model_folder
+
+    folder = model_folder(run)
+    if data is not None or not (folder / RECIPE).is_file():
+        return None, None
+    found = Run(folder)
+    return found.images(split="train"), (found.images(binarized=False), found.images(split="train", binarized=False))
+
+
 def gallery(run: str, data: str | None) -> "Gallery":
     """The gallery of a model and its test pictures, or others."""
     from vaekit.gallery import Gallery

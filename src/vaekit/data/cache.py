@@ -23,7 +23,7 @@ from vaekit.data.images import ImageSet
 from vaekit.errors import DataError
 from vaekit.progress import tell
 
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 """The version of what is described above; entries of another are never read."""
 CACHE_GB = 50.0
 """How many gigabytes the cache holds where ``$VAEKIT_CACHE_GB`` says nothing; what was not used for longest goes first."""
@@ -127,14 +127,17 @@ def read_entry(entry: Path) -> dict[str, ImageSet]:
         raise ValueError(f"written by another version, format {meta['format']} where this one writes {CACHE_FORMAT}")
     splits = {}
     for split, facts in meta["splits"].items():
-        store, rows = _store(entry / f"{split}.npy"), None
+        store, rows, names = _store(entry / f"{split}.npy"), None, facts["names"]
         labels_file = entry / f"{split}-labels.npy"
         labels = torch.from_numpy(np.load(labels_file, allow_pickle=False)) if labels_file.exists() else None
         if facts["skipped"]:
             rows = torch.from_numpy(np.setdiff1d(np.arange(len(store)), [one["index"] for one in facts["skipped"]]))
             labels = None if labels is None else labels[rows]
+            names = names and [names[row] for row in rows.tolist()]
         classes, fingerprint = tuple(facts["classes"]), facts["fingerprint"]
-        splits[split] = ImageSet(store, labels, classes, meta["name"], split, rows, fingerprint=fingerprint)
+        splits[split] = ImageSet(
+            store, labels, classes, meta["name"], split, rows, fingerprint=fingerprint, names=tuple(names)
+        )
     return splits
 
 

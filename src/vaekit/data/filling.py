@@ -89,10 +89,19 @@ def _fill(filling: Path, source: Source, size: Size, channels: int | None, fitti
             meta["splits"][split] = {
                 "classes": raw.classes,
                 "fingerprint": fingerprint,
+                "names": _names(source, raw, scratch),
                 "skipped": [asdict(one) for one in journal.skipped(split)],
             }
     (filling / META).write_text(json.dumps(meta))
     (filling / JOURNAL).unlink()
+
+
+def _names(source: Source, raw: RawSplit, scratch: Path) -> list[str]:
+    """The files that the pictures of a split lie in, as the source calls them; nothing unless each has one."""
+    files = getattr(raw.pictures, "paths", raw.pictures)
+    if not isinstance(files, list) or not all(isinstance(file, Path) for file in files):
+        return []
+    return [source.inside(str(file), scratch) for file in files]
 
 
 @contextmanager

@@ -32,6 +32,7 @@ class ImageSet:
         rows: The rows of the store that belong to this set, with shape (N); all of them by default.
         binary: How grey levels were turned into zeros and ones, e.g. ``binarised once with seed 0``; empty if they were not.
         fingerprint: A hash of the source's pictures.
+        names: The file of each picture as its source calls it, N of them; empty where the source has no files.
     """
 
     store: Tensor | Rows
@@ -42,6 +43,7 @@ class ImageSet:
     rows: Tensor | None = None
     binary: str = ""
     fingerprint: str = field(default="", compare=False)
+    names: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuses what is no set of pictures.
@@ -56,6 +58,8 @@ class ImageSet:
             raise DataError(f"{self.name}: the {self.split} split holds no pictures")
         if self.labels is not None and len(self.labels) != len(self):
             raise DataError(f"{self.name}: {len(self.labels)} labels for {len(self)} pictures")
+        if self.names and len(self.names) != len(self):
+            raise DataError(f"{self.name}: {len(self.names)} names for {len(self)} pictures")
 
     def __len__(self) -> int:
         """N, the number of pictures."""
@@ -92,6 +96,7 @@ class ImageSet:
             self,
             rows=positions if self.rows is None else self.rows[positions],
             labels=None if self.labels is None else self.labels[positions],
+            names=tuple(self.names[place] for place in positions.tolist()) if self.names else (),
             split=self.split if split is None else split,
         )
 

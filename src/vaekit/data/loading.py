@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ def load_images(
         source: A known name (``digits``, ``mnist``, ``fashion-mnist``, ...), a folder, a ``.npy`` or ``.npz`` file, the id
             of a data set on the Hugging Face Hub, or an array of shape (N, H, W), (N, C, H, W) or (N, H, W, C).
         split: ``train``, ``test`` or ``all``. A source without a test split gives up a fifth of its pictures for one.
+            ``any`` is all of a source without splits, and the test pictures of one that has them.
         size: The side, or height and width (H, W), to fit pictures to; by default the size that they share.
         channels: 1 for grey or 3 for colour; by default what the pictures need.
         fit: What to do where proportions differ: ``crop``, ``pad`` or ``stretch``.
@@ -63,7 +64,7 @@ def load_images(
     if not isinstance(source, str | Path):
         whole = ImageSet(torch.from_numpy(np.ascontiguousarray(as_pixels(np.asarray(source), "array"))), split="all")
         refuse_other_shape(whole.shape, size, channels, "array")
-        return whole if split == "all" else _select({"train": whole}, split)
+        return whole if split in ("all", "any") else _select({"train": whole}, split)
     found = resolve(source)
     entry = cache_folder() / f"{_slug(found.name)}-{_key(found, size, channels, fitting)}"
     return _select(_cached(entry, found, size, channels, fitting), split)
@@ -71,8 +72,9 @@ def load_images(
 
 def _select(splits: dict[str, ImageSet], split: str) -> ImageSet:
     """One split of a source, held out of its training pictures if the source has no test split."""
-    if split == "all" and len(splits) == 1:
-        return next(iter(splits.values()))
+    if split in ("all", "any") and len(splits) == 1:
+        return replace(next(iter(splits.values())), split="all")
+    split = "test" if split == "any" else split
     if split not in ("train", "test"):
         raise DataError(f"{split}: no such split (known: train, test)")
     whole = splits["train"] if "train" in splits else next(iter(splits.values()))

@@ -101,6 +101,12 @@ class _Cells(Sequence[Any]):
         cell = self.column[index].as_py()
         return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"])
 
+    @property
+    def paths(self) -> list[Path | None]:
+        """What the cells say of where their pictures lie, without the pictures."""
+        cells = (cell for chunk in self.column.chunks for cell in chunk.field("path").to_pylist())
+        return [Path(cell) if cell else None for cell in cells]
+
 
 def _cells(data: Any, column: str) -> _Cells:
     """The encoded pictures in a column of ``datasets``."""

@@ -5,9 +5,11 @@ The tables list every choice by the name that a recipe gives it; a class of your
 
 from collections.abc import Callable
 
-from vaekit.distributions.latents import DiagonalGaussian, Posterior, Prior, StandardNormal
+from vaekit.distributions.flows import FlowPosterior, FlowPrior
+from vaekit.distributions.latents import DiagonalGaussian, Encode, Posterior, Prior, StandardNormal, reparameterise
 from vaekit.distributions.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
 from vaekit.distributions.mixture import LogisticMixture
+from vaekit.distributions.priors import GaussianMixture, MixtureOfGaussians, VampPrior
 
 LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "bernoulli": Bernoulli,
@@ -15,8 +17,13 @@ LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "gaussian": Gaussian,
     "logistic-mixture": LogisticMixture,
 }
-POSTERIORS: dict[str, Callable[..., Posterior]] = {"diagonal-gaussian": DiagonalGaussian}
-PRIORS: dict[str, Callable[..., Prior]] = {"standard-normal": StandardNormal}
+POSTERIORS: dict[str, Callable[..., Posterior]] = {"diagonal-gaussian": DiagonalGaussian, "flow": FlowPosterior}
+PRIORS: dict[str, Callable[..., Prior]] = {
+    "standard-normal": StandardNormal,
+    "mixture-of-gaussians": MixtureOfGaussians,
+    "vamp": VampPrior,
+    "flow": FlowPrior,
+}
 
 __all__ = [
     "LIKELIHOODS",
@@ -25,10 +32,17 @@ __all__ = [
     "Bernoulli",
     "ContinuousBernoulli",
     "DiagonalGaussian",
+    "Encode",
+    "FlowPosterior",
+    "FlowPrior",
     "Gaussian",
+    "GaussianMixture",
     "Likelihood",
     "LogisticMixture",
+    "MixtureOfGaussians",
     "Posterior",
     "Prior",
     "StandardNormal",
+    "VampPrior",
+    "reparameterise",
 ]

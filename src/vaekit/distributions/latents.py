@@ -11,12 +11,16 @@ References:
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from vaekit.errors import ConfigError
+from vaekit.errors import ConfigError, ModelError
+
+Encode = Callable[[Tensor, Tensor | None], Distribution]
+"""A model's own q(z|x), of pictures on the unit interval, with shape (B, C, H, W), and their context, (B, E) or None."""
 
 
 class Posterior(nn.Module, ABC):
@@ -28,15 +32,19 @@ class Posterior(nn.Module, ABC):
 
 
 class Prior(nn.Module, ABC):
-    """A distribution over latents, given a context where the model has one."""
+    """A distribution over latents, given a context where the model has one.
+
+    A model's configuration builds it with ``latent_dim``, ``context_dim`` and ``shape``, a picture's.
+    """
 
     @abstractmethod
-    def forward(self, num: int, context: Tensor | None = None) -> Distribution:
+    def forward(self, num: int, context: Tensor | None = None, encode: Encode | None = None) -> Distribution:
         """Returns p(z), or p(z|context), with batch shape (num) and event shape (D).
 
         Arguments:
             num: How many pictures, B.
             context: What the model is conditioned on, with shape (B, E), or None.
+            encode: The model's own q(z|x), for a prior that is made of it.
         """
 
 
@@ -83,19 +91,42 @@ class StandardNormal(Prior):
     Arguments:
         latent_dim: D, how many latents.
         context_dim: E, how many numbers the context has.
+        shape: A picture's shape (C, H, W); it ignores that, too.
     """
 
     loc: Tensor
     stddev: Tensor
 
-    def __init__(self, latent_dim: int, context_dim: int = 0) -> None:
+    def __init__(self, latent_dim: int, context_dim: int = 0, shape: tuple[int, int, int] | None = None) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.context_dim = context_dim
+        self.shape = shape
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("stddev", torch.ones(latent_dim), persistent=False)
 
-    def forward(self, num: int, context: Tensor | None = None) -> Distribution:
+    def forward(self, num: int, context: Tensor | None = None, encode: Encode | None = None) -> Distribution:
         """Returns the standard normal with batch shape (num) and event shape (D)."""
         loc, stddev = self.loc.expand(num, -1), self.stddev.expand(num, -1)
         return Independent(Normal(loc, stddev, validate_args=False), 1, validate_args=False)
+
+
+def reparameterise(qz: Distribution, noise: Tensor) -> Tensor:
+    """Turns standard normal noise into samples of a posterior, so that a picture may have noise of its own in any batch.
+
+    Arguments:
+        qz: A posterior with batch shape (B) and event shape (D).
+        noise: With shape (K, B, D).
+
+    Returns:
+        Samples of q(z|x) with shape (K, B, D), through which gradients flow.
+
+    Raises:
+        ModelError: If the posterior is neither a diagonal Gaussian nor has a method ``from_noise``.
+    """
+    if isinstance(qz, Independent) and isinstance(qz.base_dist, Normal):
+        return qz.mean + qz.stddev * noise
+    if hasattr(qz, "from_noise"):
+        samples: Tensor = qz.from_noise(noise)
+        return samples
+    raise ModelError(f"{type(qz).__name__} cannot be sampled from given noise; give it a method from_noise(noise)")

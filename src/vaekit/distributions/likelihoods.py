@@ -38,6 +38,8 @@ SERIES_BELOW = 0.2
 PIXELS = 3
 """How many axes a picture has: channels, height and width."""
 
+LOGVARS = (-40.0, 20.0)
+"""Between which a pixel's log-variance is taken at its word; beyond, float32 would lose its square or its density."""
 FIRST_SCALE = 0.25
 """The learned scale before there is anything to learn it from."""
 MEMORY = 2_000
@@ -225,10 +227,12 @@ class Gaussian(Likelihood):
     get there a thousand steps too late. A fixed :math:`\sigma = \sqrt{1/2}` is the plain squared error, but for a constant.
 
     Arguments:
-        scale: ``"learned"`` for one optimal :math:`\sigma`, ``"pixel"`` for one that the decoder gives for each pixel, or a
-            number for a fixed one. Units are those of the unit interval.
+        scale: ``"learned"`` for one optimal :math:`\sigma`, ``"pixel"`` for one that the decoder gives for each pixel as its
+            log-variance, :math:`\sigma^2 = \mathrm{floor}^2 + e^{\mathrm{logvar}}`, or a number for a fixed one. Units are
+            those of the unit interval.
         floor: The smallest :math:`\sigma` that is learned. Without one the density of a pixel that never changes is
-            unbounded; the default is one grey level, below which an 8-bit picture holds nothing.
+            unbounded; the default is one grey level, below which an 8-bit picture holds nothing. With 0 the scale of a
+            pixel is that of Auto-Encoding Variational Bayes.
 
     References:
         | Simple and Effective VAE Training with Calibrated Decoders (Rybkin et al., 2021), https://arxiv.org/abs/2006.13202
@@ -239,7 +243,7 @@ class Gaussian(Likelihood):
     mse: Tensor
     num_seen: Tensor
 
-    def __init__(self, scale: Scale = "learned", floor: Annotated[float, Field(gt=0)] = 1 / 255) -> None:
+    def __init__(self, scale: Scale = "learned", floor: Annotated[float, Field(ge=0)] = 1 / 255) -> None:
         super().__init__()
         self.scale = scale
         self.floor = floor
@@ -261,8 +265,8 @@ class Gaussian(Likelihood):
     def forward(self, parameters: Tensor) -> Distribution:
         """Returns normal pixels with mean ``sigmoid(a)``; of (*, 2C, H, W) maps the second half is the scale's."""
         if self.scale == "pixel":
-            mean, raw_scale = parameters.chunk(2, dim=-PIXELS)
-            stddev = self.floor + F.softplus(raw_scale)
+            mean, logvar = parameters.chunk(2, dim=-PIXELS)
+            stddev = (self.floor**2 + logvar.clamp(*LOGVARS).exp()).sqrt()
         else:
             mean = parameters
             stddev = self._shared_stddev(mean).expand_as(mean)

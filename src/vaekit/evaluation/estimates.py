@@ -29,7 +29,9 @@ class Estimate:
         standard_error: Its standard error over pictures.
         unit: Its unit.
         num_pictures: N, how many pictures it is a mean over.
-        num_samples: K, how many samples of z were drawn for each, where any were.
+        num_samples: K, how many samples of z, or chains, were drawn for each, where any were.
+        space: What the number is a number of, where that is not plain: ``binary pixels``, ``256 grey levels``, ...
+        steps: How many densities or steps of an optimizer each sample went through, where it did.
     """
 
     value: float
@@ -37,17 +39,21 @@ class Estimate:
     unit: str
     num_pictures: int
     num_samples: int | None = None
+    space: str | None = None
+    steps: int | None = None
 
     def to_data(self) -> dict[str, Any]:
         """Returns the estimate as a dictionary."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
-def mean_over_pictures(values: Tensor, unit: str, num_samples: int | None = None) -> Estimate:
+def mean_over_pictures(
+    values: Tensor, unit: str, num_samples: int | None = None, space: str | None = None, steps: int | None = None
+) -> Estimate:
     """Returns the mean of a number for each picture, of shape (N), with its standard error."""
     values = values.double()
     error = float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
-    return Estimate(float(values.mean()), error, unit, len(values), num_samples)
+    return Estimate(float(values.mean()), error, unit, len(values), num_samples, space, steps)
 
 
 def batches(

@@ -1,29 +1,93 @@
-"""Every honest number of a model, in one call."""
+"""Every honest number of a model, in one call.
 
+Each part has its module; here they are put together, as far as the pictures allow: no features and no probes without
+labels, no bits per dimension without a mass over grey levels. What is left out is named with its reason.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vaekit.data import ImageSet
+from vaekit.errors import DataError, ModelError
+from vaekit.evaluation.aggregate import aggregate_terms
+from vaekit.evaluation.annealing import Annealing, annealed_of_each, bracket
+from vaekit.evaluation.collapse import collapse_report
+from vaekit.evaluation.estimates import mean_over_pictures
+from vaekit.evaluation.features import learned_features
+from vaekit.evaluation.fidelity import fidelity
 from vaekit.evaluation.latents import active_units
-from vaekit.evaluation.likelihood import bits_per_dimension, elbo_terms, log_likelihood, meaning
+from vaekit.evaluation.likelihood import (
+    bits_per_dimension,
+    elbo_of_each,
+    elbo_terms,
+    log_likelihood_of_each,
+    meaning,
+    space_of,
+)
 from vaekit.evaluation.reconstruction import reconstruction_quality
+from vaekit.evaluation.refinement import amortisation_gap
+from vaekit.evaluation.usefulness import usefulness
 from vaekit.models import VAE
+from vaekit.units import NATS
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much evaluation; a number of pictures of 0 leaves its part out.
+
+    Arguments:
+        num_samples: K of the importance-weighted estimate of log p(x).
+        max_pictures: For how many pictures, from the first on, it is made; None for all.
+        annealing: How annealed importance sampling goes.
+        annealed: For how many pictures, and for how many that the model draws, it is made.
+        refined: For how many pictures the amortisation gap is measured.
+        aggregated: Over how many pictures the rate is taken apart.
+        compared: How many pictures of each kind the fidelity of samples is measured with.
+        probed: With how many training, and how many test pictures the usefulness of latents is measured.
+    """
+
+    num_samples: int = 5000
+    max_pictures: int | None = 1000
+    annealing: Annealing = field(default_factory=lambda: Annealing(chains=16, distributions=500))
+    annealed: int = 100
+    refined: int = 200
+    aggregated: int = 10_000
+    compared: int = 5000
+    probed: int = 10_000
+
+
+FULL = Effort()
+"""All of it: minutes for a small model."""
+QUICK = Effort(500, 200, Annealing(chains=8, distributions=100), 20, 50, 2000, 1000, 2000)
+"""A minute's version, with larger standard errors."""
+BRIEF = Effort(100, 1000, annealed=0, refined=0, aggregated=0, compared=0, probed=0)
+"""What a run ends with."""
 
 
 def evaluate(
-    model: VAE, images: ImageSet, *, num_samples: int = 100, max_pictures: int | None = None, seed: int = 0
+    model: VAE,
+    images: ImageSet,
+    *,
+    train: ImageSet | None = None,
+    grey: tuple[ImageSet, ImageSet] | None = None,
+    effort: Effort = FULL,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Evaluates a model on pictures.
 
     Arguments:
         model: The model.
         images: The pictures, binarised if the model's likelihood is to be one of binary pixels.
-        num_samples: K of the importance-weighted estimate of log p(x); 0 leaves it out.
-        max_pictures: How many pictures, from the first on, that estimate is made for; None for all.
+        train: Pictures to learn features and probes from; without them fidelity and usefulness are left out.
+        grey: Both as they were before they were binarised, where they were, to judge samples by; ``images`` and ``train`` by
+            default.
+        effort: How much.
         seed: The seed of everything that is drawn.
 
     Returns:
-        A dictionary that JSON can hold: ``data`` and ``meaning`` say what the numbers are, and each number comes with its
-        standard error, unit and counts.
+        A dictionary that JSON can hold: ``data`` and ``meaning`` say what the numbers are, each number comes with its
+        standard error, unit and counts, and ``left_out`` says why what is missing is.
     """
     numbers: dict[str, Any] = {
         "data": {
@@ -36,13 +100,115 @@ def evaluate(
         },
         "meaning": meaning(model, images),
     }
-    terms = elbo_terms(model, images, seed=seed)
-    numbers |= {name: estimate.to_data() for name, estimate in terms.items()}
-    if model.likelihood.measure == "mass" and model.likelihood.support == "grey levels":
-        numbers["bits_per_dim"] = bits_per_dimension(terms["elbo"], images).to_data()
-    if num_samples:
-        part = images if max_pictures is None else images.first(max_pictures)
-        numbers["log_likelihood"] = log_likelihood(model, part, num_samples=num_samples, seed=seed).to_data()
-    numbers["active_units"] = active_units(model, images)
-    numbers |= {name: estimate.to_data() for name, estimate in reconstruction_quality(model, images).items()}
+    parts: list[Callable[[], dict[str, Any]]] = [
+        lambda: _bounds(model, images, effort, seed),
+        lambda: _annealed(model, images, effort, seed),
+        lambda: _refined(model, images, effort, seed),
+        lambda: {"active_units": active_units(model, images)},
+        lambda: _latents(model, images, effort, seed),
+        lambda: {name: estimate.to_data() for name, estimate in reconstruction_quality(model, images).items()},
+        lambda: _fidelity(model, *(grey or (images, train)), effort, seed),
+        lambda: _usefulness(model, images, train, effort, seed),
+    ]
+    for part in parts:
+        try:
+            numbers |= part()
+        except LeftOut as reason:
+            numbers.setdefault("left_out", {})[reason.what] = reason.why
     return numbers
+
+
+class LeftOut(Exception):
+    """A part of the evaluation that these pictures or this model do not allow."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(why)
+        self.what = what
+        self.why = why
+
+
+def _bounds(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[str, Any]:
+    """The ELBO with its terms, log p(x) by importance sampling, the distance between the two, and bits per dimension."""
+    terms = elbo_terms(model, images, seed=seed)
+    found = {name: estimate.to_data() for name, estimate in terms.items()}
+    has_bits = model.likelihood.measure == "mass" and model.likelihood.support == "grey levels"
+    if has_bits:
+        found["bits_per_dim"] = bits_per_dimension(terms["elbo"], images).to_data()
+    if effort.num_samples and effort.max_pictures != 0:
+        some = images if effort.max_pictures is None else images.first(effort.max_pictures)
+        values = log_likelihood_of_each(model, some, num_samples=effort.num_samples, seed=seed)
+        distortion, rate = elbo_of_each(model, some, seed=seed)
+        space = space_of(model, images)
+        log_px = mean_over_pictures(values, NATS, effort.num_samples, space)
+        found["log_likelihood"] = log_px.to_data()
+        found["iw_gap"] = mean_over_pictures(values + distortion + rate, NATS, effort.num_samples, space).to_data()
+        if has_bits:
+            found["iw_bits_per_dim"] = bits_per_dimension(log_px, images).to_data()
+    return found
+
+
+def _annealed(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[str, Any]:
+    """Log p(x) by annealed importance sampling, how far it lies above importance sampling, and its bracket."""
+    if not effort.annealed:
+        return {}
+    how, some, space = effort.annealing, images.first(effort.annealed), space_of(model, images)
+    values = annealed_of_each(model, some, how, seed=seed)
+    weighed = log_likelihood_of_each(model, some, num_samples=max(effort.num_samples, 1), seed=seed)
+    labels = None if model.condition is None or some.labels is None else some.labels
+    both = bracket(model, len(some), how, labels=labels, seed=seed)
+    return {
+        "annealed": mean_over_pictures(values, NATS, how.chains, space, how.distributions).to_data(),
+        "annealed_gap": mean_over_pictures(values - weighed, NATS, how.chains, space, how.distributions).to_data(),
+        "bracket": {"lower": both.lower.to_data(), "upper": both.upper.to_data()},
+        "bracket_gap": both.gap.to_data(),
+    }
+
+
+def _refined(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[str, Any]:
+    """The amortisation gap, of models whose posterior is a diagonal Gaussian."""
+    if not effort.refined:
+        return {}
+    try:
+        return {"amortisation_gap": amortisation_gap(model, images.first(effort.refined), seed=seed).to_data()}
+    except ModelError as error:
+        raise LeftOut("amortisation_gap", str(error)) from None
+
+
+def _latents(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[str, Any]:
+    """The parts of the rate, and whether the latents are used."""
+    if not effort.aggregated:
+        return {}
+    some = images.first(effort.aggregated)
+    aggregate = aggregate_terms(model, some, seed=seed)
+    return {"latents": aggregate.to_data(), "collapse": collapse_report(model, some, seed=seed, aggregate=aggregate)}
+
+
+def _fidelity(model: VAE, images: ImageSet, train: ImageSet | None, effort: Effort, seed: int) -> dict[str, Any]:
+    """How like real pictures samples and reconstructions are, by features that are learned from the training pictures."""
+    if not effort.compared:
+        return {}
+    if train is None:
+        raise LeftOut("fidelity", "no training pictures were given to learn features from and to compare with")
+    try:
+        extractor = learned_features(train, device=model.device)
+        return {"fidelity": fidelity(model, images, train, extractor, num=effort.compared, seed=seed)}
+    except DataError as error:
+        raise LeftOut("fidelity", str(error)) from None
+
+
+def _usefulness(model: VAE, images: ImageSet, train: ImageSet | None, effort: Effort, seed: int) -> dict[str, Any]:
+    """What a simple classifier can do with the latents."""
+    if not effort.probed:
+        return {}
+    if train is None:
+        raise LeftOut("usefulness", "no training pictures were given to learn a probe from")
+    try:
+        some = images.first(effort.probed)
+        return {"usefulness": usefulness(model, train, some, max_pictures=effort.probed, seed=seed)}
+    except DataError as error:
+        raise LeftOut("usefulness", str(error)) from None
+
+
+def brief(num_samples: int, max_pictures: int | None) -> Effort:
+    """Returns what a run ends with, with so many importance samples for so many pictures."""
+    return replace(BRIEF, num_samples=num_samples, max_pictures=max_pictures)

@@ -3,17 +3,20 @@ r"""How probable a model finds pictures: the evidence lower bound with its two t
 .. math:: \mathrm{elbo} \le \mathcal{L}_K \le \log p(x), \qquad
           \mathcal{L}_K = \mathbb{E} \log \frac1K \sum_k \frac{p(x, z_k)}{q(z_k|x)}
 
-Whether these numbers are likelihoods at all depends on the data: :func:`meaning` says what they are.
+Whether these numbers are likelihoods at all depends on the data: :func:`meaning` says what they are. What is drawn for a
+picture is its own (:mod:`vaekit.evaluation.noise`), so that no number depends on the batch size.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimates import Estimate, batches, mean_over_pictures
+from vaekit.evaluation.noise import Noise
 from vaekit.models import VAE
-from vaekit.randomness import fixed_seed
 from vaekit.units import BITS, NATS, bits_per_dim
 
 CROSS_ENTROPY = "cross-entropy, not a likelihood"
@@ -29,6 +32,35 @@ def meaning(model: VAE, images: ImageSet) -> str:
     return f"log-density of pixels scaled to [0, 1], support: {likelihood.support}; it may be positive"
 
 
+def space_of(model: VAE, images: ImageSet) -> str:
+    """Says in a few words what the model's log-probabilities of these pictures are probabilities of."""
+    likelihood = model.likelihood
+    if likelihood.support == "binary":
+        return "binary pixels" if images.is_binary() else "grey pixels, cross-entropy"
+    return f"{likelihood.levels} grey levels" if likelihood.measure == "mass" else "density of pixels in [0, 1]"
+
+
+def with_noise(
+    model: VAE, images: ImageSet, seed: int, description: str = "", most: int | None = None
+) -> Iterator[tuple[Tensor, Tensor | None, Noise]]:
+    """Yields pictures where the model lives, labels if it takes any, and the noise that belongs to these pictures."""
+    place = 0
+    for x, labels in batches(model, images, description, *([] if most is None else [most])):
+        yield x, labels, Noise(seed, range(place, place + len(x)), model.latent_dim, model.device)
+        place += len(x)
+
+
+def elbo_of_each(model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Returns distortion and rate of each picture, in nats, each with shape (N)."""
+    distortions, rates = [], []
+    with model.inference():
+        for x, labels, noise in with_noise(model, images, seed):
+            terms = model(x, labels, num_samples, noise.normal)
+            distortions.append(terms.distortion())
+            rates.append(terms.rate())
+    return torch.cat(distortions).cpu(), torch.cat(rates).cpu()
+
+
 def elbo_terms(model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int = 0) -> dict[str, Estimate]:
     """Returns ``elbo``, ``distortion`` and ``rate``.
 
@@ -38,31 +70,36 @@ def elbo_terms(model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int 
         num_samples: K, how many samples of z the distortion is averaged over.
         seed: The seed of those samples; the global generators are left alone.
     """
-    distortions, rates = [], []
-    with fixed_seed(seed), model.inference():
-        for x, labels in batches(model, images):
-            terms = model(x, labels, num_samples)
-            distortions.append(terms.distortion())
-            rates.append(terms.rate())
-    distortion, rate = torch.cat(distortions), torch.cat(rates)
+    distortion, rate = elbo_of_each(model, images, num_samples=num_samples, seed=seed)
+    space = space_of(model, images)
     return {
-        "elbo": mean_over_pictures(-(distortion + rate), NATS, num_samples),
-        "distortion": mean_over_pictures(distortion, NATS, num_samples),
-        "rate": mean_over_pictures(rate, NATS),
+        "elbo": mean_over_pictures(-(distortion + rate), NATS, num_samples, space),
+        "distortion": mean_over_pictures(distortion, NATS, num_samples, space),
+        "rate": mean_over_pictures(rate, NATS, space="latents"),
     }
 
 
-def bits_per_dimension(elbo: Estimate, images: ImageSet) -> Estimate:
-    """Returns the bits that a picture costs for each of its numbers, by the ELBO of a mass over grey levels."""
+def bits_per_dimension(nats: Estimate, images: ImageSet) -> Estimate:
+    """Returns the bits that a picture costs for each of its numbers, of the log of a mass over grey levels."""
     num = math.prod(images.shape)
-    error = None if elbo.standard_error is None else bits_per_dim(-elbo.standard_error, num)
-    return Estimate(bits_per_dim(elbo.value, num), error, BITS, elbo.num_pictures, elbo.num_samples)
+    error = None if nats.standard_error is None else bits_per_dim(-nats.standard_error, num)
+    return Estimate(bits_per_dim(nats.value, num), error, BITS, nats.num_pictures, nats.num_samples, nats.space)
+
+
+def log_likelihood_of_each(model: VAE, images: ImageSet, *, num_samples: int, seed: int = 0) -> Tensor:
+    """Returns the importance-weighted lower bound of log p(x) of each picture, in nats, with shape (N)."""
+    values = []
+    description = f"log p(x), {num_samples:,} samples a picture"
+    for x, labels, noise in with_noise(model, images, seed, description, most=MOST_AT_A_TIME):
+        values.append(model.log_likelihood(x, labels, num_samples, noise.normal))
+    return torch.cat(values).cpu()
+
+
+MOST_AT_A_TIME = 100
+"""How many pictures are weighed at a time."""
 
 
 def log_likelihood(model: VAE, images: ImageSet, *, num_samples: int, seed: int = 0) -> Estimate:
     """Returns the importance-weighted lower bound of log p(x), with exactly ``num_samples`` samples a picture."""
-    values = []
-    with fixed_seed(seed):
-        for x, labels in batches(model, images, f"log p(x), {num_samples:,} samples a picture", most=100):
-            values.append(model.log_likelihood(x, labels, num_samples))
-    return mean_over_pictures(torch.cat(values), NATS, num_samples)
+    values = log_likelihood_of_each(model, images, num_samples=num_samples, seed=seed)
+    return mean_over_pictures(values, NATS, num_samples, space_of(model, images))

@@ -60,7 +60,7 @@ def build_vae(config: VAEConfig, place: str = "model") -> VAE:
     posterior = build(
         POSTERIORS, config.posterior, place=f"{place}.posterior", num_features=encoder.num_features, latent_dim=latent_dim
     )
-    prior = build(PRIORS, config.prior, place=f"{place}.prior", latent_dim=latent_dim, context_dim=context_dim)
+    prior = build(PRIORS, config.prior, place=f"{place}.prior", latent_dim=latent_dim, context_dim=context_dim, shape=shape)
     decoder = build(
         DECODERS,
         config.decoder,

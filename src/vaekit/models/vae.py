@@ -13,14 +13,14 @@ References:
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaekit.distributions import Likelihood, Posterior, Prior
+from vaekit.distributions import Likelihood, Posterior, Prior, reparameterise
 from vaekit.errors import ModelError
 from vaekit.models.conditions import Condition
 from vaekit.models.paths import along
@@ -28,8 +28,12 @@ from vaekit.networks import Decoder, Encoder, Shape
 from vaekit.terms import LatentTerms, Terms
 from vaekit.units import to_unit_interval
 
-CHUNK_NUMBERS = 2**21
-"""How many pixels an estimate decodes at a time: 8 MB of float32, and a convolutional decoder's maps some ten times that."""
+CHUNK_NUMBERS = 2**20
+"""How many pixels an estimate decodes at a time: 4 MB of float32, and a convolutional decoder's maps some ten times that."""
+
+
+Draw = Callable[[int], Tensor]
+"""Standard normal noise for the pictures of a batch: K in, numbers of shape (K, B, D) out."""
 
 
 class VAE(nn.Module):
@@ -113,21 +117,37 @@ class VAE(nn.Module):
         """Returns p(x|z), with batch shape (*, B) and event shape (C, H, W), for latents of shape (*, B, D)."""
         return self._likelihood(z, self._context(labels, z.shape[-2]))
 
-    def forward(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1) -> Terms:
+    def forward(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1, draw: Draw | None = None) -> Terms:
         """Returns what the model says of a batch.
 
         Arguments:
             x: Pictures, with shape (B, C, H, W).
             labels: Their classes, with shape (B), if the model is conditional.
             num_samples: K, how many samples of z to draw for each picture.
+            draw: The noise that samples of z are made of; by default from torch's global generator.
         """
         context = self._context(labels, len(x))
-        latent = self._latent(x, context, num_samples)
+        latent = self._latent(x, context, num_samples, draw)
         return self._terms(latent, self.likelihood.target(x), context)
 
-    def latent_terms(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1) -> LatentTerms:
+    def latent_terms(
+        self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1, draw: Draw | None = None
+    ) -> LatentTerms:
         """Returns what the model says of a batch's latents alone, without decoding; arguments as of :meth:`forward`."""
-        return self._latent(x, self._context(labels, len(x)), num_samples)
+        return self._latent(x, self._context(labels, len(x)), num_samples, draw)
+
+    def prior_of(self, num: int, labels: Tensor | None = None) -> Distribution:
+        """Returns p(z), or p(z|c) of labels of shape (num), with batch shape (num) and event shape (D)."""
+        return self._prior(num, self._context(labels, num))
+
+    def joint(self, x: Tensor, labels: Tensor | None = None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """Returns the function from latents of a batch's pictures, with shape (*, B, D), to log p(z) and log p(x|z).
+
+        Both have shape (*, B) and are in nats; the encoder is not asked, but by a prior that is made of it.
+        """
+        context = self._context(labels, len(x))
+        pz, target = self._prior(len(x), context), self.likelihood.target(x)
+        return lambda z: (pz.log_prob(z), self._likelihood(z, context).log_prob(target))
 
     # What one does with a model: pictures and numbers, without gradients.
 
@@ -144,11 +164,24 @@ class VAE(nn.Module):
         """
         with self.inference():
             context = self._context(labels, num)
-            pz = self.prior(num, context)
+            pz = self._prior(num, context)
             z = pz.sample()
             if temperature != 1:
                 z = pz.mean + temperature * (z - pz.mean)
             return self._means(z, context)
+
+    def dream(self, num: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Draws z from the prior and pictures from p(x|z), noise and all, where :meth:`sample` gives its mean.
+
+        Returns:
+            Latents of shape (num, D), and pictures of shape (num, C, H, W) that the likelihood takes as they are.
+        """
+        with self.inference():
+            context = self._context(labels, num)
+            z = self._prior(num, context).sample()
+            chunks = range(0, num, self._chunk)
+            drawn = [self._likelihood(z[i : i + self._chunk], _rows(context, i, self._chunk)).sample() for i in chunks]
+            return z, torch.cat(drawn)
 
     def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Returns the mean pictures of p(x|z) at the mean of q(z|x), on the unit interval, with shape (B, C, H, W)."""
@@ -226,7 +259,9 @@ class VAE(nn.Module):
             terms = self.forward(x, labels, num_samples)
             return -(terms.distortion() + terms.rate())
 
-    def log_likelihood(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 5000) -> Tensor:
+    def log_likelihood(
+        self, x: Tensor, labels: Tensor | None = None, num_samples: int = 5000, draw: Draw | None = None
+    ) -> Tensor:
         r"""Estimates log p(x) of each picture by importance sampling, from below.
 
         .. math:: \log \frac1K \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k|x)}, \qquad z_k \sim q(z|x)
@@ -240,6 +275,7 @@ class VAE(nn.Module):
             x: Pictures, with shape (B, C, H, W).
             labels: Their classes, with shape (B), if the model is conditional.
             num_samples: K, how many samples of z for each picture.
+            draw: The noise that samples of z are made of; by default from torch's global generator.
 
         Returns:
             Nats per picture, with shape (B).
@@ -249,11 +285,11 @@ class VAE(nn.Module):
         chunk = max(1, CHUNK_NUMBERS // (len(x) * math.prod(self.shape)))
         with self.inference():
             context = self._context(labels, len(x))
-            qz, pz = self._posterior(x, context), self.prior(len(x), context)
+            qz, pz = self._posterior(x, context), self._prior(len(x), context)
             target = self.likelihood.target(x)
             total = torch.full((len(x),), -math.inf, device=x.device)
             for start in range(0, num_samples, chunk):
-                z = qz.sample(torch.Size([min(chunk, num_samples - start)]))
+                z = _sampled(qz, min(chunk, num_samples - start), draw)
                 weights = self._terms(LatentTerms(z, qz, pz), target, context).log_weights()
                 total = torch.logaddexp(total, weights.logsumexp(0))
             return total - math.log(num_samples)
@@ -280,6 +316,11 @@ class VAE(nn.Module):
         qz: Distribution = self.posterior(self.encoder(to_unit_interval(x), context))
         return qz
 
+    def _prior(self, num: int, context: Tensor | None) -> Distribution:
+        """p(z), which may be made of this model's own q(z|x)."""
+        pz: Distribution = self.prior(num, context, self._posterior)
+        return pz
+
     def _likelihood(self, z: Tensor, context: Tensor | None) -> Distribution:
         """p(x|z) for z of shape (*, B, D)."""
         px: Distribution = self.likelihood(self._decoded(z, context))
@@ -293,16 +334,23 @@ class VAE(nn.Module):
         parameters: Tensor = self.decoder(z.flatten(0, -2), context).float().unflatten(0, batch)
         return parameters
 
-    def _latent(self, x: Tensor, context: Tensor | None, num_samples: int) -> LatentTerms:
-        qz, pz = self._posterior(x, context), self.prior(len(x), context)
-        return LatentTerms(qz.rsample(torch.Size([num_samples])), qz, pz)
+    def _latent(self, x: Tensor, context: Tensor | None, num_samples: int, draw: Draw | None) -> LatentTerms:
+        qz, pz = self._posterior(x, context), self._prior(len(x), context)
+        return LatentTerms(_sampled(qz, num_samples, draw), qz, pz)
 
     def _terms(self, latent: LatentTerms, target: Tensor, context: Tensor | None) -> Terms:
         parameters = self._decoded(latent.z, context)
         if self.training:
             self.likelihood.observe(parameters, target)
         px = self.likelihood(parameters)
-        return Terms(px.log_prob(target), (latent,), px, target)
+        return Terms(px.log_prob(target), (latent,), px, target, lambda: self._dream(len(target), context))
+
+    def _dream(self, num: int, context: Tensor | None) -> LatentTerms:
+        with torch.no_grad():
+            pz = self._prior(num, context)
+            z = pz.sample()
+            x = self._likelihood(z, context).sample()
+        return LatentTerms(z.unsqueeze(0), self._posterior(x, context), pz)
 
     def _means(self, z: Tensor, context: Tensor | None) -> Tensor:
         """The mean pictures of p(x|z) for z of shape (B, D), in chunks, so that thousands of large pictures can be had."""
@@ -321,6 +369,11 @@ class VAE(nn.Module):
             raise ModelError(f"{len(labels)} labels for {num} pictures")
         context: Tensor = self.condition(labels.to(self.device))
         return context
+
+
+def _sampled(qz: Distribution, num_samples: int, draw: Draw | None) -> Tensor:
+    """Samples of q(z|x), with shape (K, B, D)."""
+    return qz.rsample(torch.Size([num_samples])) if draw is None else reparameterise(qz, draw(num_samples))
 
 
 def _rows(context: Tensor | None, start: int, num: int) -> Tensor | None:

@@ -3,12 +3,18 @@ r"""Fully connected networks, for pictures of any C x H x W.
 .. math:: h_0 = [x, c], \qquad h_{i+1} = \phi(W_i h_i + b_i)
 
 with a context :math:`c` (a class label, say) appended to what goes in. An encoder ends at its last hidden layer, where a
-posterior takes over; a decoder ends with the parameters of a likelihood.
+posterior takes over; a decoder ends with the parameters of a likelihood. A layer may be gated instead:
+
+.. math:: h_{i+1} = (W_i h_i + b_i) \odot \mathrm{sigmoid}(V_i h_i + c_i)
+
+References:
+    | Language Modeling with Gated Convolutional Networks (Dauphin et al., 2017) for gates,
+      https://arxiv.org/abs/1612.08083
 """
 
 import math
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -19,6 +25,9 @@ from vaekit.networks.base import ACTIVATIONS, Activation, Decoder, Encoder, Shap
 Widths = Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]
 """The widths of hidden layers, from the input on."""
 
+LayerActivation = Activation | Literal["gated"]
+"""What makes a fully connected layer nonlinear, by name."""
+
 
 class MLPEncoder(Encoder):
     """Hidden layers from a picture to features.
@@ -27,10 +36,12 @@ class MLPEncoder(Encoder):
         shape: The picture's shape (C, H, W).
         context_dim: E, how many numbers the context has.
         hidden: The widths of the hidden layers; the last one is the number of features.
-        activation: The nonlinearity after each layer.
+        activation: The nonlinearity after each layer, or ``gated`` for gated layers.
     """
 
-    def __init__(self, shape: Shape, context_dim: int = 0, hidden: Widths = [512], activation: Activation = "relu") -> None:
+    def __init__(
+        self, shape: Shape, context_dim: int = 0, hidden: Widths = [512], activation: LayerActivation = "relu"
+    ) -> None:
         super().__init__()
         self.shape = shape
         self.context_dim = context_dim
@@ -55,7 +66,7 @@ class MLPDecoder(Decoder):
         num_maps: P, how many maps of parameters the likelihood reads; one for each channel by default.
         context_dim: E, how many numbers the context has.
         hidden: The widths of the hidden layers, from the latent on.
-        activation: The nonlinearity after each hidden layer.
+        activation: The nonlinearity after each hidden layer, or ``gated`` for gated layers.
     """
 
     def __init__(
@@ -65,7 +76,7 @@ class MLPDecoder(Decoder):
         num_maps: int | None = None,
         context_dim: int = 0,
         hidden: Widths = [512],
-        activation: Activation = "relu",
+        activation: LayerActivation = "relu",
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
@@ -84,9 +95,12 @@ class MLPDecoder(Decoder):
         return parameters
 
 
-def mlp(widths: list[int], activation: Activation) -> nn.Sequential:
+def mlp(widths: list[int], activation: LayerActivation) -> nn.Sequential:
     """Linear layers of the given widths, the input's first, each followed by an activation."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(widths):
-        layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
+        if activation == "gated":
+            layers += [nn.Linear(fan_in, 2 * fan_out), nn.GLU()]
+        else:
+            layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
     return nn.Sequential(*layers)

@@ -6,8 +6,10 @@ The table lists every choice by the name that a recipe gives it; a class of your
 from collections.abc import Callable
 
 from vaekit.objectives.base import Objective
-from vaekit.objectives.elbo import ELBO, IWAE
+from vaekit.objectives.elbo import ELBO
+from vaekit.objectives.iwae import IWAE
+from vaekit.objectives.wake_sleep import WakeSleep
 
-OBJECTIVES: dict[str, Callable[..., Objective]] = {"elbo": ELBO, "iwae": IWAE}
+OBJECTIVES: dict[str, Callable[..., Objective]] = {"elbo": ELBO, "iwae": IWAE, "wake-sleep": WakeSleep}
 
-__all__ = ["ELBO", "IWAE", "OBJECTIVES", "Objective"]
+__all__ = ["ELBO", "IWAE", "OBJECTIVES", "Objective", "WakeSleep"]

@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 
+from torch import Tensor
+
 from vaekit.terms import Loss, Terms
 
 
@@ -22,3 +24,17 @@ class Objective(ABC):
             terms: What the model says of a batch.
             epoch: The time in epochs, fractional: 0 at the first step.
         """
+
+
+def weigh_paths(terms: Terms, weights: Tensor | float) -> None:
+    """Multiplies the gradient that a loss sends through the samples z, back to the posterior, and leaves the loss as it is.
+
+    Arguments:
+        terms: The terms that the loss is made of.
+        weights: What to multiply with: 0 lets nothing through; or one weight for each sample, with shape (K, B).
+    """
+    for latent in terms.latents:
+        if latent.z.requires_grad:
+            event = latent.z.dim() - 2
+            factor = weights if isinstance(weights, float) else weights.detach()[(...,) + (None,) * event]
+            latent.z.register_hook(lambda gradient, factor=factor: gradient * factor)

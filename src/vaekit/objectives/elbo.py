@@ -11,13 +11,10 @@ The penalty is the rate itself; with **free bits** :math:`\lambda`, latents whos
 ``rate`` and ``distortion`` are logged as they are, unweighted and without additions.
 """
 
-import math
 from functools import reduce
 from operator import add
-from typing import Annotated
 
-import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from vaekit.errors import ConfigError
 from vaekit.objectives.base import Objective
@@ -79,32 +76,3 @@ class ELBO(Objective):
             logs["dissimilarity"] = dissimilarity(terms.px.mean, terms.x).mean()
             loss = loss + self.perceptual * logs["dissimilarity"]
         return Loss(loss, {key: value.detach() for key, value in logs.items()})
-
-
-class IWAE(Objective):
-    r"""The importance-weighted bound with K samples.
-
-    .. math:: \mathcal{L}_K(x) = \mathbb{E}\Big[\log \frac1K \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k|x)}\Big]
-
-    With K = 1 it is the evidence lower bound with a Monte Carlo rate; it rises with K towards log p(x). ``elbo``, ``rate``
-    and ``distortion`` are logged beside ``iw_elbo``, the bound that is climbed.
-
-    References:
-        | Importance Weighted Autoencoders (Burda et al., 2015), https://arxiv.org/abs/1509.00519
-
-    Arguments:
-        num_samples: K, how many samples of z for each picture.
-    """
-
-    def __init__(self, num_samples: Annotated[int, Field(gt=0)] = 50) -> None:
-        self.num_samples = num_samples
-
-    def __call__(self, terms: Terms, epoch: float) -> Loss:
-        """Returns the loss of a batch, in nats per picture."""
-        log_weights = terms.log_weights()  # (K, B)
-        bound = (log_weights.logsumexp(0) - math.log(len(log_weights))).mean()
-        with torch.no_grad():
-            distortion = terms.distortion().mean()
-            rate = terms.rate().mean()
-        logs = {"elbo": -(distortion + rate), "rate": rate, "distortion": distortion, "iw_elbo": bound.detach()}
-        return Loss(-bound, logs)

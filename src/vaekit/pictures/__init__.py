@@ -3,7 +3,7 @@
 from vaekit.pictures.animation import Film
 from vaekit.pictures.curves import curve, learning_curves
 from vaekit.pictures.errors import error_chart
-from vaekit.pictures.grids import grid, manifold, reconstruction_pairs, side_by_side, traversals
+from vaekit.pictures.grids import grid, in_a_row, manifold, reconstruction_pairs, side_by_side, traversals
 from vaekit.pictures.latents import latent_map, rate_chart
 from vaekit.pictures.style import to_svg
 
@@ -12,6 +12,7 @@ __all__ = [
     "curve",
     "error_chart",
     "grid",
+    "in_a_row",
     "latent_map",
     "learning_curves",
     "manifold",

@@ -113,6 +113,19 @@ def side_by_side(originals: Tensor, reconstructions: Tensor, names: Sequence[str
     return grid(both, 2, heads=names if len(names) > 1 else (), feet=("original", "reconstruction"))
 
 
+def in_a_row(images: Sequence[Image.Image]) -> Image.Image:
+    """Lays images out side by side, their tops in line, on white."""
+    gap = max(image.height for image in images) // 40
+    sheet = Image.new(
+        "RGB", (sum(i.width for i in images) + gap * (len(images) - 1), max(i.height for i in images)), "white"
+    )
+    left = 0
+    for image in images:
+        sheet.paste(image, (left, 0))
+        left += image.width + gap
+    return sheet
+
+
 def manifold(pictures: Tensor, across: Tensor, upward: Tensor, title: str) -> Image.Image:
     """Lays a plane of pictures out as axes are drawn: the first coordinate grows to the right, the second upwards.
 

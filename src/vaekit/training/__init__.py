@@ -2,7 +2,8 @@
 
 from vaekit.training.checkpoint import read_state, write_state
 from vaekit.training.config import TrainingConfig
-from vaekit.training.loop import Hooks, Progress, Step, Trainer, make_accelerator
+from vaekit.training.loop import Hooks, Progress, Step, Trainer, asked_to_stop, make_accelerator
+from vaekit.training.mcem import MonteCarloEM
 from vaekit.training.optimizers import OPTIMIZERS, SCHEDULERS
 from vaekit.training.view import View, view_for
 
@@ -10,11 +11,13 @@ __all__ = [
     "OPTIMIZERS",
     "SCHEDULERS",
     "Hooks",
+    "MonteCarloEM",
     "Progress",
     "Step",
     "Trainer",
     "TrainingConfig",
     "View",
+    "asked_to_stop",
     "make_accelerator",
     "read_state",
     "view_for",

@@ -15,6 +15,9 @@ class TrainingConfig(Section):
         batch_size: B, how many pictures a step sees.
         patience: Stop after so many epochs without a better validation ELBO; None never stops early.
         clip_norm: Scale the gradient down to this norm where it is larger; None never does.
+        weight_prior: The standard deviation of a normal prior of every weight, which makes what is learned a MAP estimate:
+            the gradient of -log p(weights) / N joins that of the loss, N being the number of training pictures; None for
+            none.
         ema: The decay of an exponential moving average of the weights, which is then what is validated and kept.
         seed: The seed of everything random.
         device: Where to train; ``auto`` takes an accelerator if there is one.
@@ -27,6 +30,7 @@ class TrainingConfig(Section):
     batch_size: PositiveInt = 128
     patience: PositiveInt | None = None
     clip_norm: PositiveFloat | None = None
+    weight_prior: PositiveFloat | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

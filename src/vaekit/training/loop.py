@@ -137,6 +137,11 @@ class Trainer:
         return average
 
     @property
+    def at_epoch_end(self) -> bool:
+        """Whether an epoch has just ended, or none has begun."""
+        return self.progress.step == self.progress.epoch * len(self.batches)
+
+    @property
     def finished(self) -> bool:
         """Whether all epochs are done, or the validation ELBO has not risen for too long."""
         progress, patience = self.progress, self.config.patience
@@ -171,6 +176,7 @@ class Trainer:
             logs = self.step(batch.x, batch.y, epoch)
             loss = logs["loss"]
             self.accelerator.backward(loss)
+            pull_to_prior(self.parameters, self.config.weight_prior, len(self.batches.images))
             logs |= {"loss": loss.detach(), "grad_norm": self._gradient_norm(loss)}
             self.optimizer.step()
             self.optimizer.zero_grad()
@@ -307,6 +313,14 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     if accelerator.num_processes > 1:
         raise RunError("training in several processes is not supported yet; start one with vae train")
     return accelerator
+
+
+def pull_to_prior(parameters: list[nn.Parameter], stddev: float | None, num_pictures: int) -> None:
+    """Adds the gradient of -log N(weights; 0, s^2 I) / N to the weights' gradients, or nothing where there is no s."""
+    if stddev is not None:
+        learned = [(p.grad, p.detach()) for p in parameters if p.grad is not None]
+        gradients, weights = zip(*learned, strict=True)
+        torch._foreach_add_(gradients, weights, alpha=1 / (stddev**2 * num_pictures))
 
 
 def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:

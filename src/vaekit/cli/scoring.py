@@ -1,0 +1,167 @@
+"""The commands that write a row for each picture: how odd it is, and its code."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vaekit.cli.options import Output, RunFolder, Seed, place, write
+from vaekit.errors import DataError
+
+if TYPE_CHECKING:
+    from vaekit.data import ImageSet
+    from vaekit.models import VAE
+    from vaekit.tables import Scored
+
+Source = Annotated[
+    str | None,
+    typer.Argument(metavar="DATA", help="A name, folder, array or hub id; by default the run's own.", show_default=False),
+]
+Split = Annotated[
+    Literal["train", "test", "all"] | None,
+    typer.Option(help="By default test, and all of other pictures that know no splits.", show_default=False),
+]
+MEANINGS = {
+    "log_px": "log p(x), the plain likelihood",
+    "elbo": "the evidence lower bound",
+    "ratio": "log p(x) + length as PNG, a likelihood ratio against a compressor",
+    "waic": "mean - variance of the log weights, over samples of one posterior",
+    "typicality": "-|log p(x) - its mean over training pictures|",
+}
+"""What each score is; lower is odder."""
+CENTRE_PICTURES = 500
+"""How many training pictures the centre of typicality is a mean over."""
+
+
+def score(
+    run: RunFolder,
+    data: Source = None,
+    against: Annotated[
+        str | None, typer.Option(help="Other pictures: say how well each score tells DATA from them.", show_default=False)
+    ] = None,
+    by: Annotated[
+        Literal["log_px", "elbo", "ratio", "waic", "typicality"],
+        typer.Option(help="The score that pictures are ordered by, the oddest first."),
+    ] = "log_px",
+    num_samples: Annotated[int, typer.Option(help="K of the importance-weighted estimate of log p(x).", min=2)] = 100,
+    max_pictures: Annotated[int, typer.Option(help="How many pictures of a set, drawn at random; 0: all.", min=0)] = 0,
+    num: Annotated[int, typer.Option("--num", "-n", help="How many of the oddest are shown.", min=1, max=1_000)] = 40,
+    split: Split = None,
+    seed: Seed = 0,
+    output: Output = None,
+) -> None:
+    """Score pictures by how odd a model finds them: log p(x) of each with its standard error, and corrections of it.
+
+    Writes a table, .csv or .parquet, the oddest first, and beside it a contact sheet of the oddest. Plain likelihood is
+    often misled, as --against shows: an AUROC below 0.5 finds the other pictures less odd than DATA.
+
+    [bold]Examples[/bold]
+
+      vae score runs/mnist-mlp -o scores.csv
+
+      vae score runs/mnist-mlp holiday/ --by ratio -o holiday.parquet
+
+      vae score runs/fashion-mnist --against mnist --max-pictures 2000
+    """
+    from vaekit.evaluation.scoring import auroc
+    from vaekit.pictures.contact import contact_sheet
+    from vaekit.runs import load
+    from vaekit.tables import TABLES, check_place, check_suffix, in_order, oddest, scores_as_columns, write_table
+
+    path = place(output, run, "scores.csv", "")
+    sheet = path.with_suffix(".png")
+    check_suffix(path, TABLES)
+    check_place(path)
+    check_place(sheet)
+    sets = [_pictures(run, data, split)]
+    if against is not None:
+        sets.append(_pictures(run, against, None))
+    model = load(run)
+    centre = _centre(run, model, num_samples, seed)
+    if by == "typicality" and centre is None:
+        raise DataError("typicality is a distance from training pictures, and there are none; choose another --by")
+    scored = [_scored(model, images, max_pictures, num_samples, seed, centre) for images in sets]
+    for one in scored:
+        print(_counted(one))
+    if len(scored) == 2:
+        print("AUROC: how well a score tells the first from the second; 0.5 is chance, below it it is misled")
+        for name, own in scored[0].values.items():
+            found = auroc(own, scored[1].values[name])
+            print(f"  {name:<10}  {found.value:.4f} ± {found.standard_error:.4f}  {MEANINGS[name]}")
+    order = in_order(scored, by)
+    write(lambda file: write_table(scores_as_columns(scored, order), file), path)
+    pictures, captions = oddest(scored, order[:num], by)
+    title = (
+        f"the {len(captions):,} oddest of {len(order):,} pictures, oddest first, by {MEANINGS[by]}, in nats below each; "
+        f"{' and '.join(map(_counted, scored))}"
+    )
+    write(contact_sheet(pictures, captions, title).save, sheet)
+
+
+def embed(run: RunFolder, data: Source = None, split: Split = None, output: Output = None) -> None:
+    """Write the codes of pictures: means and standard deviations of q(z|x), labels and file names.
+
+    The suffix of -o chooses the format: .csv, .parquet, or .npz with arrays means, stddevs, labels, names and classes.
+
+    [bold]Examples[/bold]
+
+      vae embed runs/mnist-conv -o latents.csv
+
+      vae embed runs/mnist-conv holiday/ -o latents.npz
+    """
+    from vaekit.evaluation.latents import encode_all
+    from vaekit.runs import load
+    from vaekit.tables import ARRAYS, TABLES, check_place, check_suffix, write_codes
+
+    path = place(output, run, "latents.csv", "")
+    check_suffix(path, (*TABLES, ARRAYS))
+    check_place(path)
+    images = _pictures(run, data, split)
+    codes = encode_all(load(run), images)
+    write(lambda file: write_codes(codes, images, file), path)
+
+
+def _pictures(run: str, source: str | None, split: str | None) -> "ImageSet":
+    """Pictures as the model saw its own: test pictures of these, and of others all that are not split."""
+    from vaekit.runs import RECIPE, Run, load, load_for, model_folder
+
+    folder = model_folder(run)
+    found = Run(folder) if (folder / RECIPE).is_file() else None
+    if found is not None:
+        own = source is None or source == found.recipe.data.name
+        return found.images(source, split or ("test" if own else "any"))
+    if source is None:
+        raise DataError(f"{run}: a model folder does not say which pictures it is of; name them behind it")
+    return load_for(load(run), source, split or "any")
+
+
+def _scored(
+    model: "VAE", images: "ImageSet", most: int, num_samples: int, seed: int, centre: float | None = None
+) -> "Scored":
+    """The scores of a set, or of so many of its pictures at random, in their order."""
+    import torch
+
+    from vaekit.evaluation.scoring import scores
+    from vaekit.randomness import generator
+    from vaekit.tables import Scored
+
+    rows = torch.randperm(len(images), generator=generator(seed))[: most or None].sort().values
+    part = images.take(rows)
+    return Scored(part, rows, scores(model, part, num_samples=num_samples, seed=seed), centre)
+
+
+def _centre(run: str, model: "VAE", num_samples: int, seed: int) -> float | None:
+    """The mean of log p(x) over training pictures of the run, if they can still be had."""
+    from vaekit.progress import tell
+
+    try:
+        train = _pictures(run, None, "train")
+    except DataError as error:
+        tell(f"{error}; so typicality is left out")
+        return None
+    return float(_scored(model, train, CENTRE_PICTURES, num_samples, seed).scores.log_px.mean())
+
+
+def _counted(scored: "Scored") -> str:
+    images = scored.images
+    kind = "" if images.split == "all" else f"{images.split} "
+    return f"{len(images):,} {kind}picture{'s' if len(images) != 1 else ''} of {images.name}"

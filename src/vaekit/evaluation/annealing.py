@@ -1,0 +1,248 @@
+r"""log p(x) by annealed importance sampling, and the bracket around it by going both ways.
+
+A path of densities leads from a start :math:`q_0(z)` that can be drawn from, the prior or the encoder's posterior, to the
+model's :math:`p(x, z)`:
+
+.. math:: f_t(z) = q_0(z)^{1 - \beta_t} \, p(x, z)^{\beta_t}, \qquad 0 = \beta_0 < \dots < \beta_T = 1.
+
+A chain starts at :math:`z_0 \sim q_0` and moves by Hamiltonian Monte Carlo that leaves :math:`f_t` as it is; with
+
+.. math:: \log w = \sum_{t=1}^T (\beta_t - \beta_{t-1}) \bigl(\log p(x, z_{t-1}) - \log q_0(z_{t-1})\bigr)
+
+:math:`\mathbb{E}\,w = p(x)`, so that :math:`\log \frac1S \sum_s w_s` of S chains is a lower bound of log p(x) on average.
+Started at an exact sample of :math:`p(z|x)` and run from T to 0 the same product has :math:`\mathbb{E}\,w^{-1} = 1 / p(x)`
+and bounds from above. An exact sample is known for pictures that the model has drawn itself: there the difference of the
+two bounds the error of both, which is **bidirectional Monte Carlo**.
+
+The :math:`\beta_t` follow a sigmoid, slow at both ends. Trajectories are measured in the standard deviations of q(z|x),
+blended into the start's; their step is adapted to an acceptance rate in a pilot on the first pictures and then stands still
+for each t, so that every chain leaves its density as it is, exactly.
+
+References:
+    | Annealed importance sampling (Neal, 2001), https://arxiv.org/abs/physics/9803008
+    | On the Quantitative Analysis of Decoder-Based Generative Models (Wu et al., 2017), https://arxiv.org/abs/1611.04273
+    | Sandwiching the marginal likelihood using bidirectional Monte Carlo (Grosse et al., 2015), https://arxiv.org/abs/1511.02543
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from vaekit.data import ImageSet
+from vaekit.distributions import reparameterise
+from vaekit.distributions.hamiltonian import LogDensities, State, Trajectory, transition
+from vaekit.errors import ModelError
+from vaekit.evaluation.estimates import MOST_NUMBERS, Estimate, batches, mean_over_pictures
+from vaekit.evaluation.likelihood import space_of
+from vaekit.evaluation.noise import Noise
+from vaekit.models import VAE
+from vaekit.progress import track
+from vaekit.randomness import fixed_seed
+from vaekit.units import NATS
+
+STEEPNESS = 4.0
+"""How much of a sigmoid the :math:`\\beta_t` follow, to both sides of its middle."""
+PILOT = 20
+"""How many pictures, the first ones, the steps are adapted on."""
+FIRST_STEP, SLOWER, FASTER = 0.5, 0.98, 1.02
+"""The first step, in standard deviations, and what it is multiplied with where too few or too many moves are accepted."""
+
+
+@dataclass(frozen=True)
+class Annealing:
+    """How to anneal.
+
+    Arguments:
+        chains: S, how many chains a picture has.
+        distributions: T, how many densities lie on the path after its start.
+        start: Where chains start: at the model's ``prior``, or at the encoder's ``posterior``, which is nearer.
+        leapfrog: L, how many leapfrog steps a move has.
+        acceptance: The share of moves to be accepted.
+    """
+
+    chains: int = 16
+    distributions: int = 1000
+    start: Literal["prior", "posterior"] = "posterior"
+    leapfrog: int = 10
+    acceptance: float = 0.65
+
+    @property
+    def betas(self) -> Tensor:
+        r""":math:`\beta_0` to :math:`\beta_T`, with shape (T + 1)."""
+        ramp = torch.linspace(-STEEPNESS, STEEPNESS, self.distributions + 1, dtype=torch.float64).sigmoid()
+        return ((ramp - ramp[0]) / (ramp[-1] - ramp[0])).float()
+
+
+@dataclass(frozen=True)
+class Path:
+    """The path of some pictures: log-densities (log q0, log p(x, z)), the start, and how broad each end is."""
+
+    log_densities: LogDensities
+    start: Distribution
+    scales: tuple[Tensor, Tensor]
+
+    def scale(self, beta: float) -> Tensor:
+        """About how broad f is at a beta, with shape (B, D): precisions add as the log-densities do."""
+        first, last = self.scales
+        return ((1 - beta) / first.square() + beta / last.square()).rsqrt()
+
+
+def annealed_log_likelihood(model: VAE, images: ImageSet, how: Annealing | None = None, *, seed: int = 0) -> Estimate:
+    """Estimates log p(x) by annealed importance sampling, from below on average.
+
+    Arguments:
+        model: The model.
+        images: The pictures.
+        how: Chains, distributions and start.
+        seed: The seed of the chains; each picture has numbers of its own.
+
+    Returns:
+        The mean over pictures, in nats; ``num_samples`` are the chains, ``steps`` the distributions.
+    """
+    how = how or Annealing()
+    values = annealed_of_each(model, images, how, seed=seed)
+    return mean_over_pictures(values, NATS, how.chains, space_of(model, images), steps=how.distributions)
+
+
+def annealed_of_each(model: VAE, images: ImageSet, how: Annealing, *, seed: int = 0) -> Tensor:
+    """Returns the estimate of log p(x) for each picture, in nats, with shape (N)."""
+    with model.inference():
+        steps = _pilot(model, images, how, seed)
+        found, place = [], 0
+        for x, labels in batches(model, images, f"annealing {len(images):,} pictures", most=_most(model, how)):
+            noise = Noise(seed, range(place, place + len(x)), model.latent_dim, model.device)
+            path = _path(model, x, labels, how)
+            found.append(_forward(path, how, steps, noise).logsumexp(0) - math.log(how.chains))
+            place += len(x)
+    return torch.cat(found).cpu()
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """What bidirectional Monte Carlo says.
+
+    Arguments:
+        lower: The mean over pictures of annealed importance sampling.
+        upper: The mean of its reverse.
+        gap: Their difference, which bounds the error of both on pictures like these.
+    """
+
+    lower: Estimate
+    upper: Estimate
+    gap: Estimate
+
+
+def bracket(model: VAE, num: int, how: Annealing | None = None, *, labels: Tensor | None = None, seed: int = 0) -> Bracket:
+    """Brackets log p(x) of pictures that the model draws itself.
+
+    Arguments:
+        model: The model.
+        num: How many pictures to draw.
+        how: Chains, distributions and start.
+        labels: Their classes, with shape (num), if the model is conditional.
+        seed: The seed of pictures and chains.
+    """
+    how = how or Annealing()
+    with model.inference(), fixed_seed(seed):
+        z, x = model.dream(num, labels)
+        lows, highs = [], []
+        steps: Tensor | None = None
+        for part in track(torch.arange(num).split(_most(model, how)), f"annealing {num:,} pictures both ways"):
+            given = None if labels is None else labels[part]
+            path = _path(model, x[part], given, how)
+            if steps is None:
+                first = None if labels is None else labels[:PILOT]
+                steps = _adapt(_path(model, x[:PILOT], first, how), how, _noise(model, seed, range(min(PILOT, num))))
+            noise = _noise(model, seed, part.tolist())
+            lows.append(_forward(path, how, steps, noise).logsumexp(0) - math.log(how.chains))
+            back = _backward(path, how, steps, z[part].expand(how.chains, -1, -1), noise)
+            highs.append(math.log(how.chains) - (-back).logsumexp(0))
+    low, high = torch.cat(lows), torch.cat(highs)
+    space = "pictures drawn by the model"
+    lower, upper, gap = (
+        mean_over_pictures(values, NATS, how.chains, space, steps=how.distributions) for values in (low, high, high - low)
+    )
+    return Bracket(lower, upper, gap)
+
+
+def _noise(model: VAE, seed: int, places: list[int] | range) -> Noise:
+    return Noise(seed, places, model.latent_dim, model.device)
+
+
+def _most(model: VAE, how: Annealing) -> int:
+    """How many pictures are annealed at a time."""
+    return max(1, MOST_NUMBERS // (how.chains * math.prod(model.shape)))
+
+
+def _path(model: VAE, x: Tensor, labels: Tensor | None, how: Annealing) -> Path:
+    qz, joint = model.encode(x, labels), model.joint(x, labels)
+    start = qz if how.start == "posterior" else model.prior_of(len(x), labels)
+
+    def log_densities(z: Tensor) -> Tensor:
+        log_pz, log_px = joint(z)
+        return torch.stack([start.log_prob(z), log_pz + log_px])
+
+    return Path(log_densities, start, (start.stddev, qz.stddev))
+
+
+def _begin(path: Path, how: Annealing, noise: Noise) -> State:
+    """Chains at their start, with shape (S, B, D)."""
+    try:
+        z = reparameterise(path.start, noise.normal(how.chains))
+    except ModelError:
+        z = path.start.sample(torch.Size([how.chains]))
+    return State.at(z, path.log_densities)
+
+
+def _forward(path: Path, how: Annealing, steps: Tensor, noise: Noise) -> Tensor:
+    """The log-weights of chains from the start to p(x, z), with shape (S, B)."""
+    betas = how.betas.tolist()
+    state = _begin(path, how, noise)
+    log_weights = torch.zeros_like(state.values[0])
+    for t in range(1, len(betas)):
+        log_weights += (betas[t] - betas[t - 1]) * (state.values[1] - state.values[0])
+        if t < len(betas) - 1:
+            state, _ = _move(path, how, betas[t], float(steps[t]), state, noise)
+    return log_weights
+
+
+def _backward(path: Path, how: Annealing, steps: Tensor, z: Tensor, noise: Noise) -> Tensor:
+    """The log-weights of chains from exact samples of p(z|x), of shape (S, B, D), to the start, with shape (S, B)."""
+    betas = how.betas.tolist()
+    state = State.at(z, path.log_densities)
+    state, _ = _move(path, how, 1.0, float(steps[-1]), state, noise)  # lets chains that start at one point part
+    log_weights = torch.zeros_like(state.values[0])
+    for t in range(len(betas) - 1, 0, -1):
+        if t < len(betas) - 1:
+            state, _ = _move(path, how, betas[t], float(steps[t]), state, noise)
+        log_weights += (betas[t] - betas[t - 1]) * (state.values[1] - state.values[0])
+    return log_weights
+
+
+def _move(path: Path, how: Annealing, beta: float, step: float, state: State, noise: Noise) -> tuple[State, Tensor]:
+    normal, luck = noise.moves(how.chains)
+    trajectory = Trajectory(step, how.leapfrog, path.scale(beta))
+    weights = state.values.new_tensor([1 - beta, beta])
+    return transition(state, weights, path.log_densities, trajectory, normal, luck)
+
+
+def _pilot(model: VAE, images: ImageSet, how: Annealing, seed: int) -> Tensor:
+    """The steps, adapted on the first pictures."""
+    x, labels = next(iter(batches(model, images, most=PILOT)))
+    return _adapt(_path(model, x, labels, how), how, _noise(model, seed, range(len(x))))
+
+
+def _adapt(path: Path, how: Annealing, noise: Noise) -> Tensor:
+    """Steps for t = 0 to T that about the asked share of moves accept, with shape (T + 1)."""
+    betas = how.betas.tolist()
+    state = _begin(path, how, noise)
+    step, steps = FIRST_STEP, [FIRST_STEP]
+    for beta in track(betas[1:], "adapting steps"):
+        state, accepted = _move(path, how, beta, step, state, noise)
+        steps.append(step)
+        step *= FASTER if float(accepted.mean()) > how.acceptance else SLOWER
+    return torch.tensor(steps)

@@ -1,0 +1,157 @@
+r"""Whether the model uses its latents: posterior collapse, in words, with the figures that they rest on.
+
+A model has collapsed where its pictures do not depend on z. The test of that is to **shuffle**: each picture is explained
+by the z of another, and what this costs,
+
+.. math:: \mathbb{E} \log p(x_n|z_n) - \mathbb{E} \log p(x_n|z_{\pi(n)}), \qquad z_n \sim q(z|x_n), \quad \pi(n) \ne n,
+
+is nothing if the decoder ignores z: less than :data:`IGNORED` nats, with two standard errors to spare. For the exact
+posterior it is :math:`I(x; z) + \mathbb{E}_{p(x) p(z)} \log \frac{p(x)}{p(x|z)}`, so it is never less than what z carries.
+
+A latent whose mean KL stays below :data:`UNUSED` nats is **unused**. A code with room to spare has such latents, and that is
+no collapse.
+
+References:
+    | Generating Sentences from a Continuous Space (Bowman et al., 2016), https://arxiv.org/abs/1511.06349
+    | Understanding Posterior Collapse in Generative Latent Variable Models (Lucas et al., 2019),
+      https://openreview.net/forum?id=r1xaVLUYuE
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.data import ImageSet
+from vaekit.errors import DataError
+from vaekit.evaluation.aggregate import Aggregate, aggregate_terms
+from vaekit.evaluation.estimates import Estimate, batches, mean_over_pictures
+from vaekit.evaluation.latents import THRESHOLD, Codes, encode_all
+from vaekit.evaluation.likelihood import with_noise
+from vaekit.evaluation.reconstruction import psnr
+from vaekit.models import VAE
+from vaekit.randomness import generator
+from vaekit.units import NATS, to_unit_interval
+
+UNUSED = 0.01
+"""The mean KL, in nats, below which a latent counts as unused."""
+
+IGNORED = 0.1
+"""What the z of another picture costs, in nats, below which the decoder counts as ignoring z."""
+
+
+def collapse_report(model: VAE, images: ImageSet, *, seed: int = 0, aggregate: Aggregate | None = None) -> dict[str, Any]:
+    """Says whether a model uses its latents.
+
+    Of a conditional model z is shuffled and the label stays, so it is what z adds to the label that is measured.
+
+    Arguments:
+        model: The model.
+        images: The pictures, two at least.
+        seed: The seed of samples and of who gets whose z; the global generators are left alone.
+        aggregate: The parts of the rate over the same pictures, where they are known; they take the most time.
+
+    Returns:
+        A dictionary that JSON can hold: ``verdict``, a sentence; ``active_units``; ``used_latents`` by their KL, where each
+        latent has one; ``mutual_information`` with its ceiling ``log_num_pictures``; ``rate``; ``distortion``, with z
+        shuffled ``shuffled_distortion``, and the difference, picture by picture, ``shuffling_cost``; and ``psnr`` at the
+        mean of q(z|x) with ``shuffled_psnr``.
+
+    Raises:
+        DataError: If there is only one picture.
+    """
+    if len(images) < 2:
+        raise DataError(f"{images.name}: latents cannot be shuffled among one picture; give more of them")
+    aggregate = aggregate_terms(model, images, seed=seed) if aggregate is None else aggregate
+    codes = encode_all(model, images)
+    places = partners(len(images), seed)
+    z, distortion, rate = _explain(model, images, seed)
+    shuffled = _distortion(model, images, z[places])
+    figures = {
+        "rate": mean_over_pictures(rate, NATS),
+        "distortion": mean_over_pictures(distortion, NATS, 1),
+        "shuffled_distortion": mean_over_pictures(shuffled, NATS, 1),
+        "shuffling_cost": mean_over_pictures(shuffled.double() - distortion.double(), NATS, 1),
+        "psnr": mean_over_pictures(_psnr(model, images, codes.means), "dB"),
+        "shuffled_psnr": mean_over_pictures(_psnr(model, images, codes.means[places]), "dB"),
+    }
+    counts, num = {"active_units": _count(codes.active, THRESHOLD)}, {"num_pictures": len(images)}
+    if _has_parts(codes):
+        counts["used_latents"] = _count(codes.rates > UNUSED, UNUSED)
+    in_use = counts.get("used_latents", counts["active_units"])
+    return {
+        "verdict": verdict(in_use["value"], in_use["of"], figures["rate"], figures["shuffling_cost"]),
+        **{name: count | num for name, count in counts.items()},
+        "mutual_information": aggregate.mutual_information.to_data(),
+        "log_num_pictures": aggregate.log_num_pictures,
+        **{name: figure.to_data() for name, figure in figures.items()},
+    }
+
+
+def verdict(used: int, of: int, rate: Estimate, cost: Estimate) -> str:
+    """Says in a sentence how far the latents are in use.
+
+    Arguments:
+        used: How many latents are in use.
+        of: D, how many there are.
+        rate: What they carry together.
+        cost: What the z of another picture costs.
+    """
+    doubt = 2 * (cost.standard_error or 0.0)
+    swapped = f"another picture's z costs {cost.value:.2f} ± {doubt / 2:.2f} nats"
+    carried = f"z carries {rate.value:.2f} nats"
+    if abs(cost.value) + doubt < IGNORED:
+        return f"collapsed: the decoder ignores z; {swapped}, less than {IGNORED} ({used} of {of} latents in use, {carried})"
+    if cost.value - doubt < IGNORED:
+        return f"unclear: {swapped}, so that nobody can say whether z helps ({used} of {of} latents in use, {carried})"
+    state = f"all {of} latents in use" if used == of else f"{of - used} of {of} latents unused"
+    return f"no collapse: {state}; {carried}, and {swapped}"
+
+
+def partners(num: int, seed: int) -> Tensor:
+    """Returns for each of N pictures another one at random, each once, with shape (N)."""
+    order = torch.randperm(num, generator=generator(seed))
+    places = torch.empty_like(order)
+    places[order] = order.roll(1)
+    return places
+
+
+def _has_parts(codes: Codes) -> bool:
+    return len(codes.rates) == codes.means.shape[1]
+
+
+def _count(which: Tensor, threshold: float) -> dict[str, Any]:
+    return {"value": int(which.sum()), "of": len(which), "threshold": threshold}
+
+
+def _explain(model: VAE, images: ImageSet, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A sample of z for each picture, with shape (N, D), its distortion and the rate, with shape (N)."""
+    z, distortions, rates = [], [], []
+    with model.inference():
+        for x, labels, noise in with_noise(model, images, seed):
+            terms = model(x, labels, 1, noise.normal)
+            z.append(terms.latents[0].z[0])
+            distortions.append(terms.distortion())
+            rates.append(terms.rate())
+    return torch.cat(z), torch.cat(distortions), torch.cat(rates)
+
+
+def _distortion(model: VAE, images: ImageSet, z: Tensor) -> Tensor:
+    """-log p(x|z) of each picture, with shape (N), for z of shape (N, D)."""
+    values, start = [], 0
+    with model.inference():
+        for x, labels in batches(model, images):
+            px = model.decode(z[start : start + len(x)], labels)
+            values.append(-px.log_prob(model.likelihood.target(x)))
+            start += len(x)
+    return torch.cat(values)
+
+
+def _psnr(model: VAE, images: ImageSet, z: Tensor) -> Tensor:
+    """The signal-to-noise ratio of the mean picture of p(x|z), with shape (N), for z of shape (N, D)."""
+    values, start = [], 0
+    for x, labels in batches(model, images):
+        pictures = model.pictures(z[start : start + len(x)], labels)
+        values.append(psnr(pictures.clamp(0, 1), to_unit_interval(x)))
+        start += len(x)
+    return torch.cat(values)

@@ -1,0 +1,216 @@
+"""Figure 3 of Auto-Encoding Variational Bayes: the marginal likelihood of models of 3 latents, by three ways of learning.
+
+It is estimated as in the paper's Appendix D from samples of the posterior, and by annealed importance sampling beside it,
+which says how good that estimate is.
+"""
+
+import math
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from vaekit.config import build, to_data
+from vaekit.data import ImageSet
+from vaekit.errors import Interrupted
+from vaekit.evaluation.annealing import Annealing, annealed_log_likelihood
+from vaekit.evaluation.likelihood import elbo_terms
+from vaekit.evaluation.posterior_sampling import posterior_log_likelihood
+from vaekit.experiment import build_model
+from vaekit.models import VAE
+from vaekit.pictures.reproduction import Curve, Panel, panels
+from vaekit.randomness import fixed_seed
+from vaekit.reproduction.aevb import (
+    CHOICES,
+    best_stepsize,
+    figures,
+    first_weights,
+    pictures_of,
+    recipe_for,
+)
+from vaekit.reproduction.protocol import Outcome, Row, Tier
+from vaekit.reproduction.view import PieceView
+from vaekit.reproduction.workshop import SAVE_SECONDS, STATE, Workshop
+from vaekit.training import OPTIMIZERS, MonteCarloEM, asked_to_stop, read_state, write_state
+
+LATENTS, HIDDEN = 3, 100
+TOLERANCE = 4.0
+NUM_POINTS = 1000
+"""How many training and how many test pictures the marginal likelihood is estimated on, the first ones."""
+NUM_SAMPLES = 50
+MARGINAL: dict[Tier, tuple[dict[int, tuple[float, ...]], int]] = {
+    "smoke": ({1000: (1e5,)}, 20),
+    "cpu": ({1000: (1e6, 2e6, 5e6)}, NUM_POINTS),
+    "gpu": ({1000: (1e6, 2e6, 5e6, 1e7, 2e7, 6e7), 50_000: (5e6, 1e7, 2e7, 6e7)}, NUM_POINTS),
+}
+"""At how many pictures seen the likelihood is estimated, for each number of training pictures; and on how many points."""
+ANNEALING = Annealing(chains=8, distributions=200, start="prior", leapfrog=5)
+Learner = Literal["aevb", "wakesleep", "mcem"]
+LEARNERS: dict[Learner, str] = {"aevb": "AEVB", "wakesleep": "wake-sleep", "mcem": "Monte Carlo EM"}
+
+NOTES = [
+    "3 latents and 100 hidden units, as published; the first 1,000 training pictures.",
+    "Monte Carlo EM keeps one latent for each training picture from round to round, counts a picture as seen at each of the "
+    "five updates of a round, and takes a stepsize of 0.02; the paper says none of it.",
+    "Appendix D: 50 chains a picture, begun at draws from the prior chosen by p(x|z), 40 trajectories of 4 leapfrog "
+    "steps before the samples that a Gaussian with a full covariance is fitted to, and 40 more before those of the "
+    "estimate; the paper names neither the density nor the number of trajectories.",
+    f"Annealed importance sampling: {ANNEALING.chains} chains from the prior, {ANNEALING.distributions} distributions, "
+    f"{ANNEALING.leapfrog} leapfrog steps.",
+]
+MCEM_STEPSIZE = 0.02
+
+
+def figure_3(shop: Workshop, tier: Tier) -> Outcome:
+    """Learns in three ways and estimates the marginal likelihood of training and test pictures on the way."""
+    (plan, points), published = MARGINAL[tier], figures()["fig3"]
+    whole, test = pictures_of("mnist")
+    curves: dict[str, list[dict[str, Any]]] = {}
+    rows: list[Row] = []
+    for num, marks in plan.items():
+        train = whole.first(num)
+        estimate = partial(estimates, train=train, test=test, points=points)
+        for learner, called in LEARNERS.items():
+            learn = partial(learned_by_mcem, shop) if learner == "mcem" else partial(learned, shop, learner)
+            records = learn(train, marks, points, estimate)
+            curves[f"ntrain{num}_{learner}"] = records
+            rows += _rows(f"N = {num:,}, {called}", records[-1], published, f"ntrain{num}_{learner}")
+        rows += _orders(num, curves, published)
+    choices = CHOICES["mnist"] + CHOICES["all"][:2] + NOTES
+    return Outcome(rows, panels(_charts(plan, curves, published)), choices, curves)
+
+
+def estimates(model: VAE, train: ImageSet, test: ImageSet, points: int) -> dict[str, Any]:
+    """Returns both estimates of log p(x), of the first training and test pictures, and the test ELBO with its terms."""
+    found: dict[str, Any] = {name: estimate.value for name, estimate in elbo_terms(model, test.first(points)).items()}
+    for split, images in (("train", train), ("test", test)):
+        some = images.first(points)
+        found[split] = posterior_log_likelihood(model, some, num_samples=NUM_SAMPLES).to_data()
+        found[f"{split}_ais"] = annealed_log_likelihood(model, some, ANNEALING).to_data()
+    return found
+
+
+def learned(
+    shop: Workshop,
+    learner: Literal["aevb", "wakesleep"],
+    train: ImageSet,
+    marks: tuple[float, ...],
+    points: int,
+    estimate: Any,
+) -> list[dict[str, Any]]:
+    """Trains an encoder and a decoder, and estimates at each mark."""
+    stepsize = best_stepsize(shop, "mnist", LATENTS, learner, HIDDEN, train)
+    at = [round(mark / len(train)) for mark in marks]
+    recipe = recipe_for("mnist", LATENTS, learner, hidden=HIDDEN, epochs=at[-1], stepsize=stepsize)
+    name, settings = f"{learner}-{len(train)}", {"points": points, "annealing": vars(ANNEALING), "samples": NUM_SAMPLES}
+    _, records = shop.learn(name, recipe, train, estimate, at=at, prepare=first_weights, settings=settings)
+    return records
+
+
+def learned_by_mcem(
+    shop: Workshop, train: ImageSet, marks: tuple[float, ...], points: int, estimate: Any
+) -> list[dict[str, Any]]:
+    """Learns a decoder by Monte Carlo EM, and estimates at each mark."""
+    name = f"mcem-{len(train)}"
+    recipe = recipe_for("mnist", LATENTS, "aevb", hidden=HIDDEN, epochs=1, stepsize=MCEM_STEPSIZE)
+
+    def make(folder: Path) -> list[dict[str, Any]]:
+        with fixed_seed(recipe.training.seed):
+            model = build_model(recipe, train)
+            first_weights(model)
+        optimizer = build(OPTIMIZERS, recipe.optimizer, place="optimizer", parameters=list(model.parameters()))
+        run = MonteCarloEM(model, train, optimizer, weight_prior=recipe.training.weight_prior)
+        return _carry_on(run, folder, PieceView(shop.console, name, round(marks[-1])), [*map(round, marks)], estimate)
+
+    settings = {"recipe": to_data(recipe), "images": train.fingerprint, "num": len(train), "marks": marks, "points": points}
+    records: list[dict[str, Any]] = shop.piece(name, settings | {"annealing": vars(ANNEALING), "samples": NUM_SAMPLES}, make)
+    return records
+
+
+def _carry_on(run: MonteCarloEM, folder: Path, view: PieceView, marks: list[int], estimate: Any) -> list[dict[str, Any]]:
+    """Goes on with a run of Monte Carlo EM to the last mark, from its saved state if there is one."""
+    records: list[dict[str, Any]] = []
+    if (folder / STATE).exists():
+        state = read_state(folder / STATE)
+        run.load_state_dict(state["run"])
+        records = state["records"]
+    saved = time.monotonic()
+    view.begin(0, 0, 0)
+    try:
+        with asked_to_stop() as stop:
+            while len(records) < len(marks):
+                run.epoch()
+                view.step(0, run.samples, {}, 0.0)
+                if run.samples >= marks[len(records)]:
+                    records.append({"samples": run.samples, **estimate(run.model)})
+                    view.measured(records[-1])
+                if stop() or time.monotonic() - saved > SAVE_SECONDS:
+                    write_state(folder / STATE, {"run": run.state_dict(), "records": records})
+                    saved = time.monotonic()
+                if stop():
+                    raise Interrupted(f"stopped after {run.samples:,} pictures seen")
+    finally:
+        view.end()
+    (folder / STATE).unlink(missing_ok=True)
+    return records
+
+
+def _published(curve: list[list[float]], samples: float) -> float | None:
+    """A published curve of [millions of pictures seen, log p(x)] at a number of pictures; None without a point near it."""
+    near = [(abs(x - samples / 1e6), y) for x, y in curve if abs(x - samples / 1e6) < 0.05 * x]
+    return min(near)[1] if near else None
+
+
+def _rows(what: str, record: dict[str, Any], published: dict[str, Any], name: str) -> list[Row]:
+    """Training and test likelihood by both estimators."""
+    rows = []
+    for split in ("train", "test"):
+        theirs = _published(published[f"{name}_{split}"], record["samples"])
+        for key, how in ((split, "Appendix D"), (f"{split}_ais", "AIS")):
+            found = record[key]
+            said = f"{what}: log p(x) of {split} pictures by {how}, {record['samples']:.2g} seen"
+            rows.append(Row(said, theirs, found["value"], found["standard_error"], TOLERANCE))
+    return rows
+
+
+def _orders(num: int, curves: dict[str, list[dict[str, Any]]], published: dict[str, Any]) -> list[Row]:
+    """That wake-sleep ends below both others on training pictures."""
+    rows = []
+    last = {learner: curves[f"ntrain{num}_{learner}"][-1] for learner in LEARNERS}
+    for learner in ("aevb", "mcem"):
+        theirs = [_published(published[f"ntrain{num}_{one}_train"], last[one]["samples"]) for one in (learner, "wakesleep")]
+        gap = None if None in theirs else theirs[0] - theirs[1]  # type: ignore[operator]
+        ours = last[learner]["train_ais"], last["wakesleep"]["train_ais"]
+        error = math.hypot(ours[0]["standard_error"], ours[1]["standard_error"])
+        what = f"N = {num:,}: {LEARNERS[learner]} above wake-sleep on training pictures by AIS"
+        rows.append(Row(what, gap, ours[0]["value"] - ours[1]["value"], error, least=0.0))
+    return rows
+
+
+def _charts(plan: dict[int, Any], curves: dict[str, list[dict[str, Any]]], published: dict[str, Any]) -> list[Panel]:
+    charts = []
+    for num in plan:
+        drawn = []
+        for number, (learner, called) in enumerate(LEARNERS.items()):
+            for split, solid in (("test", True), ("train", False)):
+                theirs = published[f"ntrain{num}_{learner}_{split}"]
+                drawn.append(
+                    Curve(
+                        f"{called}, {split}, published", [x for x, _ in theirs], [y for _, y in theirs], number, solid, True
+                    )
+                )
+                ours = curves[f"ntrain{num}_{learner}"]
+                x = [record["samples"] / 1e6 for record in ours]
+                drawn.append(Curve(f"{called}, {split}, AIS", x, [r[f"{split}_ais"]["value"] for r in ours], number, solid))
+        longest = max(record["samples"] for name, records in curves.items() for record in records) / 1e6
+        charts.append(
+            Panel(
+                f"N = {num:,}, 3 latents",
+                "training pictures seen, millions",
+                "log p(x), nats per picture",
+                drawn,
+                (-160.0, -100.0),
+                x_limits=(0, 1.1 * longest),
+            )
+        )
+    return charts

@@ -1,0 +1,61 @@
+"""Figures 4 and 5 of Auto-Encoding Variational Bayes: manifolds of two latents, and samples of models of 2 to 20.
+
+They are pictures to be looked at; the table beside them says how good the models are that drew them.
+"""
+
+from vaekit.data import ImageSet
+from vaekit.gallery import Gallery
+from vaekit.models import VAE
+from vaekit.pictures import grid, in_a_row
+from vaekit.randomness import fixed_seed
+from vaekit.reproduction.aevb import CHOICES, HIDDEN, bound_row, figures, pictures_of, trained
+from vaekit.reproduction.protocol import Outcome, Row, Tier
+from vaekit.reproduction.workshop import Workshop
+
+SIDE = 20
+"""How many pictures along each side of a manifold."""
+NUM_SAMPLES = 100
+MANIFOLDS: dict[Tier, dict[str, float]] = {
+    "smoke": {"frey": 1e5},
+    "cpu": {"mnist": 3e6, "frey": 1e6},
+    "gpu": {"mnist": 1e8, "frey": 1e8},
+}
+SAMPLES: dict[Tier, dict[int, float]] = {
+    "smoke": {2: 1e5},
+    "cpu": dict.fromkeys((2, 5, 10, 20), 3e6),
+    "gpu": dict.fromkeys((2, 5, 10, 20), 1e8),
+}
+"""How many pictures each model has seen, by data and by latents."""
+
+
+def figure_4(shop: Workshop, tier: Tier) -> Outcome:
+    """Draws the manifolds of Frey Face and of MNIST."""
+    rows, drawn = [], []
+    for data, samples in MANIFOLDS[tier].items():
+        model, row, test = _model(shop, data, 2, samples)
+        rows.append(row)
+        drawn.append(Gallery(model, test).manifold(SIDE))
+    choices = [*(sentence for data in MANIFOLDS[tier] for sentence in CHOICES[data]), *CHOICES["all"]]
+    choices.append(
+        "The latent square is decoded at the quantiles 0.025 to 0.975 of a Gaussian; pictures are means of p(x|z)."
+    )
+    return Outcome(rows, in_a_row(drawn), choices)
+
+
+def figure_5(shop: Workshop, tier: Tier) -> Outcome:
+    """Draws samples of MNIST from models of 2, 5, 10 and 20 latents."""
+    rows, drawn = [], []
+    for latents, samples in SAMPLES[tier].items():
+        model, row, _ = _model(shop, "mnist", latents, samples)
+        rows.append(row)
+        with fixed_seed(0):
+            drawn.append(grid(model.sample(NUM_SAMPLES), 10, title=f"{latents} latents"))
+    choices = [*CHOICES["mnist"], *CHOICES["all"], "Samples are means of p(x|z) at latents drawn from the prior."]
+    return Outcome(rows, in_a_row(drawn), choices)
+
+
+def _model(shop: Workshop, data: str, latents: int, samples: float) -> tuple[VAE, Row, ImageSet]:
+    """A model, trained for Figure 2 where that has it, with its bound and its test pictures."""
+    train, test = pictures_of(data)
+    model, records = trained(shop.beside("aevb-fig2"), data, latents, "aevb", samples, HIDDEN[data], train, test)
+    return model, bound_row(data, latents, "aevb", records[-1], figures()["fig2"]), test

@@ -1,0 +1,144 @@
+"""What a reproduction leaves: ``results.json`` with everything, ``results.md`` to read, ``figure.png`` to look at.
+
+One folder holds all tiers of a reproduction; the figure is that of the highest tier that was run.
+"""
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from vaekit.errors import Interrupted, RunError
+from vaekit.numbers import duration
+from vaekit.reproduction.protocol import TIERS, Outcome, Reproduction, Tier
+from vaekit.reproduction.workshop import Workshop
+
+RESULTS, PAGE, FIGURE = "results.json", "results.md", "figure.png"
+PIECES = Path("runs") / "reproduce"
+
+
+def reproduce(
+    reproduction: Reproduction, tier: Tier, folder: Path, *, pieces: Path = PIECES, console: Console | None = None
+) -> list[dict[str, Any]]:
+    """Runs a tier of a reproduction, or what is left of it, and writes its results.
+
+    Arguments:
+        reproduction: What to run.
+        tier: How much of it.
+        folder: Where the results go.
+        pieces: Where the pieces of the work are kept; a finished piece is not made again.
+        console: Where to tell about it.
+
+    Returns:
+        The rows of the table, each with its verdict.
+
+    Raises:
+        VaekitError: If something that it needs cannot be had.
+        Interrupted: If the process was asked to stop; the same call goes on.
+    """
+    console = console or Console()
+    known = read_results(folder)
+    shop = Workshop(pieces / reproduction.name / tier, console)
+    try:
+        outcome = reproduction.run(shop, tier)
+    except Interrupted as stopped:
+        raise Interrupted(f"{stopped}; go on with: vae reproduce {reproduction.name} --tier {tier}") from None
+    known[tier] = record(outcome, shop, f"vae reproduce {reproduction.name} --tier {tier}")
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(
+        folder / RESULTS,
+        lambda path: path.write_text(json.dumps({"name": reproduction.name, "tiers": known}, indent=1) + "\n"),
+    )
+    _replace(folder / PAGE, lambda path: path.write_text(page(reproduction, known)))
+    if tier == max(known, key=TIERS.index):
+        draw = outcome.figure
+        _replace(folder / FIGURE, lambda path: draw.savefig(path, dpi=110) if hasattr(draw, "savefig") else draw.save(path))
+    rows: list[dict[str, Any]] = known[tier]["rows"]
+    return rows
+
+
+def read_results(folder: Path) -> dict[Tier, dict[str, Any]]:
+    """Returns what is known of each tier that was run.
+
+    Raises:
+        RunError: If the results cannot be read.
+    """
+    path = folder / RESULTS
+    try:
+        tiers: dict[Tier, dict[str, Any]] = json.loads(path.read_text())["tiers"] if path.exists() else {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); remove it, or choose another folder with -o") from None
+    return tiers
+
+
+def record(outcome: Outcome, shop: Workshop, command: str) -> dict[str, Any]:
+    """Returns a tier's outcome with what it was run by, on and how long, as JSON can hold it."""
+    return {
+        "rows": [row.to_data() for row in outcome.rows],
+        "choices": outcome.choices,
+        "command": command,
+        "hardware": hardware(),
+        "seconds": round(shop.seconds, 1),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "packages": {name: version(name) for name in ("vaekit", "torch", "numpy")},
+        "curves": outcome.curves,
+    }
+
+
+def hardware() -> str:
+    """Returns the machine in a line: the accelerator if torch sees one, the processor, and how many cores and threads."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [
+            line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        ]
+        processor = names[0] if names else processor
+    accelerator = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    return ", ".join([*accelerator, processor, f"{os.cpu_count()} cores", f"{torch.get_num_threads()} threads"])
+
+
+def page(reproduction: Reproduction, tiers: dict[Tier, dict[str, Any]]) -> str:
+    """Returns the results as Markdown: a table for each tier, and what was not run."""
+    parts = [f"# {reproduction.name}: {reproduction.title}", reproduction.paper, f"![figure]({FIGURE})"]
+    for tier in reversed(TIERS):
+        if tier not in reproduction.tiers:
+            continue
+        parts.append(f"## {tier}: {reproduction.tiers[tier]}")
+        found = tiers.get(tier)
+        if found is None:
+            parts.append(f"Not run. `vae reproduce {reproduction.name} --tier {tier}` runs it.")
+            continue
+        lines = ["| what | published | obtained ± s.e. | tolerance | verdict |", "|---|---|---|---|---|"]
+        parts.append("\n".join(lines + [_line(row) for row in found["rows"]]))
+        parts.append("\n".join(f"- {sentence}" for sentence in found["choices"]))
+        by = f"`{found['command']}`, {duration(found['seconds'])}"
+        parts.append(f"{by} on {found['hardware']} (torch {found['packages']['torch']}).")
+    return "\n\n".join(parts) + "\n"
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A row of the table."""
+    obtained = "not run" if row["obtained"] is None else _number(row["obtained"])
+    if row["standard_error"] is not None:
+        obtained += f" ± {_number(row['standard_error'])}"
+    asked = f"at least {_number(row['least'])}" if row["least"] is not None else _number(row["tolerance"], "± ")
+    what = f"{row['what']} ({row['note']})" if row["note"] else row["what"]
+    return f"| {what} | {_number(row['published'])} | {obtained} {row['unit']} | {asked} | {row['verdict']} |"
+
+
+def _number(value: float | None, before: str = "") -> str:
+    return "–" if value is None else f"{before}{value:.{2 if abs(value) < 1000 else 1}f}".replace("-", "−")
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(f".partial-{path.name}")
+    write(partial)
+    os.replace(partial, path)

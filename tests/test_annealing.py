@@ -1,0 +1,238 @@
+"""Chains and annealing: densities are left as they are, weights are unbiased, and both ways bracket the truth."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal
+
+from tests.oracles import LinearGaussian, linear_gaussian
+from vaekit.data import ImageSet
+from vaekit.distributions.hamiltonian import State, Trajectory, transition
+from vaekit.evaluation import annealing, estimates
+from vaekit.evaluation.annealing import Annealing, annealed_log_likelihood, annealed_of_each, bracket
+from vaekit.evaluation.likelihood import elbo_of_each, log_likelihood_of_each
+from vaekit.evaluation.noise import Noise
+from vaekit.evaluation.posterior_sampling import posterior_log_likelihood
+from vaekit.evaluation.refinement import amortisation_gap
+from vaekit.models import VAE
+
+CPU = torch.device("cpu")
+
+
+def oracle_with_images(num: int = 60, off: float = 0.5, scale: float = 0.4) -> tuple[LinearGaussian, ImageSet]:
+    """A linear-Gaussian model and pictures of 8 bits near its own, with the closed form of what they are as such."""
+    oracle = linear_gaussian(num=num, off=off, scale=scale)
+    levels = ((oracle.x - oracle.x.min()) / (oracle.x.max() - oracle.x.min()) * 255).round().byte()
+    oracle.x.copy_(levels.float() / 255)
+    return oracle, ImageSet(levels)
+
+
+# Hamiltonian Monte Carlo.
+
+
+def two_parts(z: Tensor) -> Tensor:
+    """A broad Gaussian, and a tilted narrow one: with weights (0.25, 0.5) a Gaussian that is known."""
+    tilted = -0.5 * (2 * (z[..., 0] - 1) ** 2 + 3 * (z[..., 1] + z[..., 0]) ** 2)
+    return torch.stack([-0.5 * z.square().sum(-1), tilted])
+
+
+def test_chains_stay_in_the_density_they_are_started_in() -> None:
+    precision = 0.25 * torch.eye(2) + 0.5 * torch.tensor([[2.0 + 3.0, 3.0], [3.0, 3.0]])
+    mean = torch.linalg.solve(precision, 0.5 * torch.tensor([2.0, 0.0]))
+    exact = torch.distributions.MultivariateNormal(mean, precision_matrix=precision)
+    generator = torch.Generator().manual_seed(0)
+    state = State.at(exact.sample(torch.Size([20_000])), two_parts)
+    start, weights = state.z.clone(), torch.tensor([0.25, 0.5])
+    trajectory = Trajectory(0.8, 3, torch.tensor([0.7, 1.3]))
+    accepted = []
+    for _ in range(5):
+        noise, luck = torch.randn(20_000, 2, generator=generator), torch.rand(20_000, generator=generator)
+        state, probability = transition(state, weights, two_parts, trajectory, noise, luck)
+        accepted.append(probability.mean())
+    assert 0.3 < torch.stack(accepted).mean() < 0.97  # rejections matter for the test to mean anything
+    assert (state.z - start).abs().mean() > 0.5
+    error = state.z.std(0) / math.sqrt(len(state.z))
+    assert ((state.z.mean(0) - mean).abs() / error).max() < 5
+    covariance = torch.linalg.inv(precision)
+    assert (torch.cov(state.z.T) - covariance).abs().max() < 5 * covariance.max() * math.sqrt(2 / len(state.z))
+    torch.testing.assert_close(state.values, two_parts(state.z))
+    torch.testing.assert_close(state.gradients[0], -state.z)
+
+
+def test_trajectory_that_leaves_all_numbers_is_refused() -> None:
+    state = State.at(torch.ones(3, 2), lambda z: (-z.pow(4).sum(-1)).unsqueeze(0))
+    moved, probability = transition(
+        state,
+        torch.ones(1),
+        lambda z: (-z.pow(4).sum(-1)).unsqueeze(0),
+        Trajectory(1e6, 5, torch.ones(())),
+        torch.ones(3, 2),
+        torch.zeros(3),
+    )
+    assert probability.tolist() == [0.0, 0.0, 0.0]
+    assert torch.equal(moved.z, state.z)
+
+
+# Annealed importance sampling.
+
+
+@pytest.mark.parametrize("start", ["prior", "posterior"])
+@pytest.mark.parametrize("distributions", [4, 40])
+def test_weights_are_unbiased_both_ways_whatever_the_path(start: str, distributions: int) -> None:
+    oracle = linear_gaussian(num=1, scale=0.8, off=0.3)
+    model: VAE = oracle.model
+    how = Annealing(chains=8, distributions=distributions, start=start, leapfrog=3)  # type: ignore[arg-type]
+    num = 600
+    with model.inference():
+        z, x = model.dream(num)
+        truth = LinearGaussian(model, x, oracle.weight, oracle.bias, 0.8).log_evidence()
+        path = annealing._path(model, x, None, how)
+        steps = annealing._adapt(annealing._path(model, x[:20], None, how), how, Noise(1, range(20), 3, CPU))
+        forward = annealing._forward(path, how, steps, Noise(2, range(num), 3, CPU)) - truth
+        backward = annealing._backward(path, how, steps, z.expand(8, -1, -1), Noise(3, range(num), 3, CPU)) - truth
+    for ratio in (forward.exp().mean(0), (-backward).exp().mean(0)):
+        assert abs(ratio.mean() - 1) < 5 * ratio.std() / math.sqrt(num)
+    assert forward.mean() < 0 < backward.mean()
+
+
+@pytest.mark.parametrize("start", ["prior", "posterior"])
+def test_annealing_reaches_the_evidence_that_sampling_misses(start: str) -> None:
+    oracle, images = oracle_with_images(off=1.2)
+    evidence = oracle.log_evidence()
+    values = annealed_of_each(oracle.model, images, Annealing(8, 150, start, leapfrog=5))  # type: ignore[arg-type]
+    error = (values - evidence).std() / math.sqrt(len(images))
+    assert abs((values - evidence).mean()) < 5 * error
+    assert error < 0.06
+    few = log_likelihood_of_each(oracle.model, images, num_samples=8)
+    assert (values - few).mean() > 0.3
+
+
+def test_bracket_holds_the_truth_and_narrows() -> None:
+    oracle = linear_gaussian(num=1, off=0.8)
+    short, long = (bracket(oracle.model, 60, Annealing(8, num, "prior", leapfrog=5)) for num in (10, 200))
+    for found in (short, long):
+        assert found.gap.value == pytest.approx(found.upper.value - found.lower.value, abs=1e-4)
+        assert found.gap.num_pictures == 60
+        assert found.gap.num_samples == 8
+    assert short.gap.value > 1
+    assert abs(long.gap.value) < 0.15
+    assert long.gap.steps == 200
+    assert short.lower.value < long.lower.value + 3 * long.gap.value
+    assert short.upper.value > long.upper.value
+    assert short.lower.space == "pictures drawn by the model"
+
+
+def test_annealed_estimate_says_what_it_rests_on() -> None:
+    oracle, images = oracle_with_images(num=12)
+    estimate = annealed_log_likelihood(oracle.model, images, Annealing(4, 20, leapfrog=2), seed=3)
+    assert (estimate.num_pictures, estimate.num_samples, estimate.steps) == (12, 4, 20)
+    assert estimate.space == "density of pixels in [0, 1]"
+    assert estimate.unit == "nats per picture"
+    betas = Annealing(4, 20).betas
+    assert betas[0] == 0
+    assert betas[-1] == 1
+    assert bool((betas.diff() > 0).all())
+    assert betas[10].item() == pytest.approx(0.5)
+    assert betas[1] < 1 / 20  # slow at the ends
+
+
+# The estimator of Appendix D, and the amortisation gap.
+
+
+def test_posterior_samples_give_the_evidence_without_an_encoder() -> None:
+    oracle, images = oracle_with_images(num=150, off=3.0)  # an encoder that is of no use
+    evidence = oracle.log_evidence().mean().item()
+    estimate = posterior_log_likelihood(oracle.model, images, num_samples=100)
+    assert estimate.value == pytest.approx(evidence, abs=0.03)
+    assert (estimate.num_samples, estimate.num_pictures) == (100, 150)
+    assert elbo_of_each(oracle.model, images)[0].mean() > -evidence + 5
+
+
+def test_amortisation_gap_is_what_a_wrong_encoder_loses() -> None:
+    oracle, images = oracle_with_images(num=40, off=0.5)
+    qz = oracle.model.encode(oracle.x)
+    loss = oracle.log_evidence() - oracle.elbo(qz.mean, qz.stddev[0], oracle.weight)  # the exact posterior is diagonal
+    gap = amortisation_gap(oracle.model, images, num_samples=3000)
+    assert gap.value == pytest.approx(loss.mean().item(), abs=0.05)
+    assert gap.value > 0.2
+    right, pictures = oracle_with_images(num=40, off=0.0)
+    none = amortisation_gap(right.model, pictures, num_samples=300)
+    assert abs(none.value) < 0.02
+
+
+# Numbers do not depend on the batch, and noise is what it says.
+
+
+def test_noise_is_a_pictures_own() -> None:
+    whole, part = Noise(5, range(10), 3, CPU), Noise(5, [7, 2], 3, CPU)
+    drawn = whole.normal(120)
+    own = torch.cat([part.normal(num) for num in (1, 70, 49)])
+    assert torch.equal(own, drawn[:, [7, 2]])
+    assert not torch.equal(drawn[:, 0], drawn[:, 1])
+    assert not torch.equal(Noise(6, range(10), 3, CPU).normal(1), drawn[:1])
+    many = Noise(0, range(2000), 4, CPU).normal(50)
+    assert abs(many.mean()) < 5 / math.sqrt(many.numel())
+    assert abs(many.var() - 1) < 5 * math.sqrt(2 / many.numel())
+    assert (torch.corrcoef(many[0, :5])[0, 1:]).abs().max() < 1
+    normal, luck = whole.moves(6)
+    assert normal.shape == (6, 10, 3)
+    assert 0 <= luck.min() < luck.max() < 1
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_what_is_drawn_does_not_depend_on_the_batch_size(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    oracle, images = oracle_with_images(num=15)
+    how = Annealing(3, 8, leapfrog=2)
+
+    def numbers() -> list[Tensor]:
+        distortion, rate = elbo_of_each(oracle.model, images, num_samples=3)
+        weighed = log_likelihood_of_each(oracle.model, images, num_samples=60)
+        return [distortion, rate, weighed, annealed_of_each(oracle.model, images, how)]
+
+    expected = numbers()
+    monkeypatch.setattr(estimates, "MOST_NUMBERS", batch * 12)
+    monkeypatch.setattr(annealing, "MOST_NUMBERS", batch * 12 * 3)
+    monkeypatch.setattr("vaekit.models.vae.CHUNK_NUMBERS", batch * 12 * 5)
+    for value, other in zip(expected, numbers(), strict=True):
+        torch.testing.assert_close(value, other, atol=2e-4, rtol=0)
+
+
+def test_estimates_leave_the_global_generator_alone() -> None:
+    oracle, images = oracle_with_images(num=4)
+    state = torch.random.get_rng_state()
+    elbo_of_each(oracle.model, images)
+    log_likelihood_of_each(oracle.model, images, num_samples=3)
+    annealed_of_each(oracle.model, images, Annealing(2, 3, leapfrog=1))
+    bracket(oracle.model, 3, Annealing(2, 3, leapfrog=1))
+    posterior_log_likelihood(oracle.model, images, num_samples=5)
+    amortisation_gap(oracle.model, images, num_samples=5, steps=2)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_mixture_prior_is_annealed_to_its_evidence() -> None:
+    """One latent, two hills: log p(x) by numerical integration."""
+    from vaekit.distributions.priors import MixtureOfGaussians
+
+    oracle = linear_gaussian(num=8, latent_dim=1, off=0.4)
+    prior = MixtureOfGaussians(1, num_components=2)
+    with torch.no_grad():
+        prior.means.copy_(torch.tensor([[-2.0], [1.5]]))
+        prior.logvars.fill_(-1.0)
+    oracle.model.prior = prior
+    z = torch.linspace(-12, 12, 20_001).reshape(-1, 1, 1)
+    with torch.no_grad():
+        log_pz = prior(1).log_prob(z)
+        means = z * oracle.weight.T + oracle.bias
+        log_px = Independent(Normal(means, oracle.scale), 1).log_prob(oracle.x.flatten(1))
+    evidence = (log_pz + log_px).logsumexp(0) + math.log(24 / 20_000)
+    with oracle.model.inference():
+        how = Annealing(64, 100, "prior", leapfrog=5)
+        path = annealing._path(oracle.model, oracle.x, None, how)
+        noise = Noise(0, range(8), 1, CPU)
+        steps = annealing._adapt(path, how, Noise(1, range(8), 1, CPU))
+        ratios = (annealing._forward(path, how, steps, noise) - evidence).exp()
+    error = ratios.std() / math.sqrt(ratios.numel())
+    assert abs(ratios.mean() - 1) < 5 * error
+    assert error < 0.1

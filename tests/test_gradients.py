@@ -1,0 +1,201 @@
+"""Gradients of the objectives that are more than the derivative of their loss, against closed forms and one another."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.oracles import LinearGaussian, linear_gaussian
+from vaekit.data import load_images
+from vaekit.errors import ModelError
+from vaekit.objectives import IWAE, WakeSleep
+from vaekit.terms import Terms
+from vaekit.training import OPTIMIZERS, SCHEDULERS, MonteCarloEM
+from vaekit.training.loop import pull_to_prior
+
+VARIANTS = ("reparameterised", "doubly-reparameterised", "sticking-the-landing")
+
+
+def gradients(oracle: LinearGaussian, objective: IWAE | WakeSleep, watched: list[nn.Parameter]) -> list[Tensor]:
+    loss = objective(oracle.model(oracle.x, num_samples=objective.num_samples), 0.0).value
+    return list(torch.autograd.grad(loss, watched))
+
+
+def draws(oracle: LinearGaussian, objective: IWAE | WakeSleep, watched: list[nn.Parameter], num: int) -> list[Tensor]:
+    """Gradients of so many draws, each with shape (num, *)."""
+    found = [gradients(oracle, objective, watched) for _ in range(num)]
+    return [torch.stack(parts).double() for parts in zip(*found, strict=True)]
+
+
+def encoder_of(oracle: LinearGaussian) -> list[nn.Parameter]:
+    posterior = oracle.model.posterior
+    return [posterior.mu.weight, posterior.mu.bias, posterior.logvar.bias]
+
+
+# The importance-weighted bound.
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_loss_and_decoder_gradient_are_the_same_for_every_variant(variant: str) -> None:
+    oracle = linear_gaussian(num=5, off=0.4)
+    decoder = [oracle.model.decoder.weight, oracle.model.decoder.bias]
+    found = []
+    for gradient in ("reparameterised", variant):
+        torch.manual_seed(0)
+        objective = IWAE(6, gradient)  # type: ignore[arg-type]
+        loss = objective(oracle.model(oracle.x, num_samples=6), 0.0)
+        found.append([loss.value, loss.logs["iw_elbo"], *torch.autograd.grad(loss.value, decoder)])
+    torch.testing.assert_close(*found)
+
+
+def test_doubly_reparameterised_gradient_has_the_same_mean_and_less_noise() -> None:
+    oracle = linear_gaussian(num=4, off=0.5)
+    watched = encoder_of(oracle)
+    plain = draws(oracle, IWAE(20), watched, 800)
+    doubly = draws(oracle, IWAE(20, "doubly-reparameterised"), watched, 800)
+    for a, b in zip(plain, doubly, strict=True):
+        error = (a.var(0) / len(a) + b.var(0) / len(b)).sqrt()
+        assert ((a.mean(0) - b.mean(0)).abs() / error).max() < 5
+        assert b.mean(0).abs().max() > 10 * error.max()  # there is something to agree on
+        assert b.var(0).sum() < 0.7 * a.var(0).sum()
+
+
+def test_sticking_the_landing_is_unbiased_for_one_sample_and_silent_at_the_optimum() -> None:
+    oracle = linear_gaussian(num=4, off=0.5)
+    watched = encoder_of(oracle)
+    plain = draws(oracle, IWAE(1), watched, 1500)
+    sticking = draws(oracle, IWAE(1, "sticking-the-landing"), watched, 1500)
+    for a, b in zip(plain, sticking, strict=True):
+        error = (a.var(0) / len(a) + b.var(0) / len(b)).sqrt()
+        assert ((a.mean(0) - b.mean(0)).abs() / error).max() < 5
+    optimum = linear_gaussian(num=4, off=0.0)
+    silent = gradients(optimum, IWAE(3, "sticking-the-landing"), encoder_of(optimum))
+    assert max(float(g.abs().max()) for g in silent) < 1e-3
+    assert max(float(g.abs().max()) for g in gradients(optimum, IWAE(3), encoder_of(optimum))) > 0.05
+
+
+def test_doubly_reparameterised_gradient_is_of_one_layer() -> None:
+    terms = linear_gaussian(num=2).model(torch.rand(2, 1, 3, 4), num_samples=2)
+    two = Terms(terms.log_px, terms.latents * 2, terms.px, terms.x, terms.dream)
+    with pytest.raises(ModelError, match="one stochastic layer"):
+        IWAE(2, "doubly-reparameterised")(two, 0.0)
+
+
+# Wake-sleep.
+
+
+def test_wake_moves_the_decoder_and_sleep_the_encoder() -> None:
+    oracle = linear_gaussian(num=6, off=0.5)
+    model = oracle.model
+    torch.manual_seed(1)
+    terms = model(oracle.x, num_samples=3)
+    state = torch.random.get_rng_state()
+    loss = WakeSleep(3)(terms, 0.0)
+    decoder, encoder = [model.decoder.weight, model.decoder.bias], encoder_of(oracle)
+    found = torch.autograd.grad(loss.value, decoder + encoder)
+
+    z = terms.latents[0].z.detach()
+    log_pz, log_px = model.joint(oracle.x)(z)
+    wake = -(log_pz + log_px).mean()
+    torch.random.set_rng_state(state)
+    dream = terms.dream()
+    sleep = -dream.qz.log_prob(dream.z).mean()
+    assert not dream.z.requires_grad
+    expected = [*torch.autograd.grad(wake, decoder), *torch.autograd.grad(sleep, encoder)]
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b)
+    assert loss.logs["wake"].item() == pytest.approx(wake.item(), rel=1e-5)
+    assert loss.logs["sleep"].item() == pytest.approx(sleep.item(), rel=1e-5)
+
+
+def test_sleep_rests_where_the_encoder_is_the_posterior() -> None:
+    right, wrong = linear_gaussian(num=64, off=0.0), linear_gaussian(num=64, off=0.5)
+    for oracle, rests in ((right, True), (wrong, False)):
+        found = draws(oracle, WakeSleep(), encoder_of(oracle), 400)
+        largest = max(float((g.mean(0).abs() / (g.std(0) / math.sqrt(400))).max()) for g in found)
+        assert (largest < 5) == rests
+
+
+# A normal prior of the weights.
+
+
+def test_weight_prior_is_the_gradient_of_its_log_density_per_picture() -> None:
+    weights = [nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(4)), nn.Parameter(torch.ones(1))]
+    loss = (weights[0] ** 3).sum() + weights[1].exp().sum()
+    log_prior = sum(torch.distributions.Normal(0, 0.7).log_prob(w).sum() for w in weights[:2])
+    expected = torch.autograd.grad(loss - log_prior / 50, weights[:2], retain_graph=True)
+    loss.backward()
+    pull_to_prior(weights, 0.7, 50)
+    torch.testing.assert_close([w.grad for w in weights[:2]], list(expected))
+    assert weights[2].grad is None
+    before = [w.grad.clone() for w in weights[:2] if w.grad is not None]
+    pull_to_prior(weights, None, 50)
+    torch.testing.assert_close([w.grad for w in weights[:2]], before)
+
+
+# The schedule of eight stages.
+
+
+def test_stages_are_those_published_and_keep_their_proportions() -> None:
+    weight = nn.Parameter(torch.zeros(1))
+    for epochs in (3280, 40):
+        optimizer = OPTIMIZERS["adam"]([weight], lr=1e-3)
+        scheduler = SCHEDULERS["stages"](optimizer, epochs)
+        for stage in range(8):
+            first = (3**stage - 1) / 2 / 3280 * epochs
+            for epoch in (first + 1e-6, first + 3**stage / 3280 * epochs - 1e-6):
+                scheduler.before_step(epoch)
+                assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 10 ** (-stage / 7))
+    scheduler.before_step(40)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
+
+
+# Monte Carlo EM.
+
+
+def test_monte_carlo_em_learns_a_decoder_whose_posteriors_its_chains_follow() -> None:
+    oracle = linear_gaussian(num=300, scale=0.5)
+    model, digits = oracle.model, load_images("digits", "train")
+    run = MonteCarloEM(model, digits.first(300), OPTIMIZERS["adagrad"](list(model.parameters()), lr=0.05), updates=3)
+    pictures = oracle.x
+    run.images = type("Pictures", (), {"gather": lambda self, rows: pictures[rows], "__len__": lambda self: 300})()
+    best = oracle.log_evidence().mean().item()
+    with torch.no_grad():
+        model.decoder.bias += 1.0
+    for _ in range(60):
+        run.epoch()
+    now = LinearGaussian(model, pictures, model.decoder.weight.detach(), model.decoder.bias.detach(), 0.5)
+    reached = now.log_evidence().mean().item()
+    assert best - 0.3 < reached < best + 1.0  # it may fit 300 pictures a little better than what drew them
+    weight, bias = now.weight, now.bias
+    precision = torch.eye(3) + weight.T @ weight / 0.25
+    means = (pictures.flatten(1) - bias) @ weight @ torch.linalg.inv(precision) / 0.25
+    whitened = (run.z - means) @ torch.linalg.cholesky(precision)
+    assert whitened.mean().abs() < 5 / math.sqrt(whitened.numel())
+    assert whitened.var().item() == pytest.approx(1, abs=0.25)
+    assert run.samples == 60 * 300 * 3
+
+
+def test_monte_carlo_em_resumes_bit_for_bit() -> None:
+    digits = load_images("digits", "train").first(60)
+
+    def fresh() -> MonteCarloEM:
+        from tests.test_contracts import make_vae
+
+        torch.manual_seed(0)
+        model = make_vae(shape=digits.shape)
+        return MonteCarloEM(model, digits, OPTIMIZERS["adagrad"](list(model.parameters()), lr=0.02), batch_size=20)
+
+    whole, first, second = fresh(), fresh(), fresh()
+    for _ in range(4):
+        whole.epoch()
+    for _ in range(2):
+        first.epoch()
+    second.load_state_dict(first.state_dict())
+    for _ in range(2):
+        second.epoch()
+    for a, b in zip(whole.model.state_dict().values(), second.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(whole.z, second.z)
+    assert whole.step == second.step != 0.1

@@ -1,0 +1,384 @@
+"""Scores of single pictures and their codes: estimators in closed form, and the files that commands leave read back."""
+
+import csv
+import io
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+from PIL import Image
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from tests.oracles import LinearGaussian, linear_gaussian
+from tests.street import SHAPE, Refuse, contents, done, one_line, vae
+from vaekit.data import ImageSet, load_images
+from vaekit.errors import ConfigError
+from vaekit.evaluation.latents import encode_all
+from vaekit.evaluation.likelihood import log_likelihood_of_each
+from vaekit.evaluation.scoring import Scores, auroc, code_lengths, scores, weigh
+from vaekit.models import load_vae, save_vae
+from vaekit.runs import Run
+from vaekit.tables import Scored, in_order, oddest, scores_as_columns
+
+NUMBERS = ("log_px", "standard_error", "elbo", "variance", "complexity", "ratio", "waic", "typicality")
+
+
+def pictured(num: int = 60, off: float = 0.0) -> tuple[LinearGaussian, ImageSet]:
+    """A linear-Gaussian model, and pictures of it in grey levels."""
+    oracle = linear_gaussian(num=num, off=off)
+    levels = ((oracle.x - oracle.x.min()) / (oracle.x.max() - oracle.x.min()) * 255).round().byte()
+    oracle.x.copy_(levels.float() / 255)
+    return oracle, ImageSet(levels)
+
+
+def table(path: Path) -> dict[str, list[str]]:
+    """The columns of a CSV file."""
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = list(csv.DictReader(file))
+    return {key: [row[key] for row in rows] for key in rows[0]}
+
+
+def floats(column: Sequence[str]) -> Tensor:
+    return torch.tensor([float(cell) for cell in column], dtype=torch.float64)
+
+
+def folder_of(path: Path, names: Sequence[str], seed: int = 0) -> Path:
+    """Pictures of noise in files."""
+    noise = np.random.default_rng(seed)
+    for name in names:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise.integers(0, 256, SHAPE[1:], dtype=np.uint8)).save(path / name)
+    return path
+
+
+# Estimators.
+
+
+def test_an_exact_posterior_gives_the_evidence_without_error() -> None:
+    oracle, images = pictured()
+    found, evidence = scores(oracle.model, images, num_samples=4), oracle.log_evidence().double()
+    torch.testing.assert_close(found.log_px, evidence, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.elbo, evidence, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.waic, evidence, atol=1e-4, rtol=0)
+    assert found.standard_error.max() < 1e-4
+
+
+def test_elbo_and_variance_equal_their_closed_forms() -> None:
+    oracle, images = pictured(off=0.3)
+    found = scores(oracle.model, images, num_samples=20_000)
+    q = oracle.model.encode(oracle.x)
+    exact = 1 / (1 + (oracle.weight**2).sum(0) / oracle.scale**2)  # the true posterior's variance
+    mean = (oracle.x.flatten(1) - oracle.bias) @ oracle.weight * exact / oracle.scale**2
+    square, line = 0.5 - q.variance / (2 * exact), (q.mean - mean) * q.stddev / exact  # log w = square e^2 - line e + ...
+    variance = (2 * square**2 + line**2).sum(1).double()
+    torch.testing.assert_close(found.variance, variance, rtol=0.06, atol=0)
+    closed = oracle.elbo(q.mean, q.stddev[0], oracle.weight).double()
+    assert ((found.elbo - closed).abs() / (variance / 20_000).sqrt()).max() < 5
+    assert (found.log_px - oracle.log_evidence()).abs().max() < 0.05
+    assert found.log_px.allclose(log_likelihood_of_each(oracle.model, images, num_samples=20_000).double(), atol=1e-4)
+
+
+def test_standard_error_is_the_spread_over_seeds() -> None:
+    oracle, images = pictured(off=0.15)
+    draws = [scores(oracle.model, images, num_samples=200, seed=seed) for seed in range(100)]
+    spread = torch.stack([draw.log_px for draw in draws]).std(0)
+    stated = torch.stack([draw.standard_error for draw in draws]).square().mean(0).sqrt()
+    ratio = (stated / spread).log()  # the error of a standard deviation over 100 draws is 7%
+    assert ratio.abs().max() < 5 * 0.071
+    assert abs(ratio.mean()) < 0.04
+    assert stated.min() > 0.005
+
+
+def test_weights_are_weighed_without_overflow() -> None:
+    rows = [[-900.0, 900.0, 0.0], [-900.0, 900.0 + math.log(3), -200.0]]
+    log_px, error, elbo, variance = weigh(torch.tensor(rows, dtype=torch.float64))
+    assert log_px.tolist() == pytest.approx([-900, 900 + math.log(2), -math.log(2)])
+    assert error.tolist() == pytest.approx([0, 0.5, 1], abs=1e-9)  # of equal ones, of 1 and 3, of one alone
+    assert elbo.tolist() == pytest.approx([-900, 900 + math.log(3) / 2, -100])
+    assert variance.tolist() == pytest.approx([0, math.log(3) ** 2 / 2, 20_000], abs=1e-4)
+
+
+def test_scores_depend_on_the_picture_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    oracle, images = pictured(num=130, off=0.3)
+    whole, part = (scores(oracle.model, some, num_samples=70) for some in (images, images.first(7)))
+    torch.testing.assert_close(whole.log_px[:7], part.log_px, atol=1e-4, rtol=0)
+    monkeypatch.setattr("vaekit.evaluation.scoring.CHUNK_NUMBERS", 7 * 12 * 30)  # samples come 30, 30 and 10 at a time
+    chunked = scores(oracle.model, images.first(7), num_samples=70)
+    torch.testing.assert_close(chunked.log_px, part.log_px, atol=1e-4, rtol=0)
+    before = torch.get_rng_state()
+    other = scores(oracle.model, images.first(7), num_samples=70, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.equal(other.log_px, part.log_px)
+
+
+def test_code_length_is_that_of_the_file() -> None:
+    torch.manual_seed(0)
+    noise = torch.randint(256, (3, 16, 16), dtype=torch.uint8)
+    sparse = torch.from_numpy(np.random.default_rng(0).random((1, 64, 64)) < 0.1).byte() * 255  # smaller if Pillow is asked
+    for pixels in (noise, noise[:1], torch.zeros_like(noise), sparse):
+        found = code_lengths(pixels.unsqueeze(0)).item() / (8 * math.log(2))
+        file = io.BytesIO()
+        array = pixels.permute(1, 2, 0).numpy()
+        Image.fromarray(array if len(pixels) == 3 else array[:, :, 0]).save(file, "png", optimize=True)
+        assert found == pytest.approx(len(file.getvalue()))
+    dark, grey, colour = code_lengths(torch.stack([torch.zeros_like(noise), noise[:1].expand(3, -1, -1), noise]))
+    assert dark < grey < colour
+    assert colour > 3 * 256 * 8 * math.log(2)  # noise cannot be compressed
+
+
+def test_corrections_are_what_they_say() -> None:
+    found = Scores(*torch.tensor([[-10.0, -20.0], [0.1, 0.2], [-12.0, -25.0], [3.0, 4.0], [7.0, 30.0]]).double())
+    assert found.ratio.tolist() == [-3, 10]  # the simple picture of the higher likelihood is the odder one
+    assert found.waic.tolist() == [-15, -29]
+    assert found.typicality(-18).tolist() == [-8, -2]
+
+
+def test_auroc_of_two_gaussians() -> None:
+    torch.manual_seed(0)
+    closed = norm.cdf(1 / math.sqrt(2))
+    found = [auroc(torch.randn(150) + 1, torch.randn(250)) for _ in range(300)]
+    values = np.array([one.value for one in found])
+    errors = np.array([one.standard_error for one in found])
+    assert abs(values.mean() - closed) < 5 * values.std() / math.sqrt(300)
+    assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.15)
+
+
+def test_auroc_counts_ties_by_half_as_scikit_learn_does() -> None:
+    torch.manual_seed(0)
+    own, other = torch.randint(8, (70,)).double(), torch.randint(6, (40,)).double()
+    expected = roc_auc_score([1] * 70 + [0] * 40, torch.cat([own, other]))
+    assert auroc(own, other).value == pytest.approx(expected)
+    assert auroc(other, own).value == pytest.approx(1 - expected)
+    assert auroc(own, own + 100).value == 0
+    below, above = (own[:, None] > other).double() + (own[:, None] == other) / 2, 70 * 40
+    by_hand = below.mean(1).var() / 70 + below.mean(0).var() / 40
+    assert auroc(own, other).standard_error == pytest.approx(float(by_hand) ** 0.5)
+    assert auroc(own, other).num_pictures == 110 < above
+
+
+def test_the_oddest_of_several_sets() -> None:
+    pixels = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 1, 2, 2).contiguous()
+    values = torch.tensor([3.0, 1.0, 0.0, 2.0, -1.0]).double()
+    names = [("a", slice(0, 2)), ("b", slice(2, 5))]
+    sets = [
+        Scored(ImageSet(pixels[part], name=name), torch.arange(part.start, part.stop), Scores(*[values[part]] * 5))
+        for name, part in names
+    ]
+    order = in_order(sets, "log_px")
+    assert order.tolist() == [4, 2, 1, 3, 0]
+    pictures, captions = oddest(sets, order[:4], "log_px")
+    assert pictures[:, 0, 0, 0].tolist() == [4, 2, 1, 3]
+    assert captions == ["-1.0 b", "0.0 b", "1.0 a", "2.0 b"]
+    columns = scores_as_columns(sets, order)
+    assert columns["data"] == ["b", "b", "a", "b", "a"]
+    assert columns["name"] == [f"picture {row}" for row in columns["row"]]
+    assert columns["row"] == [4, 2, 1, 3, 0]
+
+
+def test_too_little_for_a_standard_error() -> None:
+    oracle, images = pictured(num=2)
+    with pytest.raises(ConfigError, match="2 samples of z at least, got num_samples=1"):
+        scores(oracle.model, images, num_samples=1)
+    with pytest.raises(ConfigError, match="2 pictures of each set at least, got 2 and 1"):
+        auroc(torch.zeros(2), torch.zeros(1))
+
+
+# Commands.
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of a run that may be written to."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def test_score_writes_the_oddest_first(run: Path) -> None:
+    out = done("score", run, "--num-samples", 5, "-n", 10)
+    assert out.splitlines() == ["359 test pictures of digits", str(run / "scores.csv"), str(run / "scores.png")]
+    found = table(run / "scores.csv")
+    assert list(found) == ["rank", "name", "data", "row", "label", "class", *NUMBERS]
+    assert found["rank"] == [str(rank) for rank in range(1, 360)]
+    assert floats(found["log_px"]).equal(floats(found["log_px"]).sort().values)
+    images = Run(run).images()
+    assert images.labels is not None
+    rows = torch.tensor([int(row) for row in found["row"]])
+    assert rows.sort().values.equal(torch.arange(359))
+    assert found["name"] == [f"picture {row}" for row in rows.tolist()]
+    assert found["label"] == found["class"] == [str(label) for label in images.labels[rows].tolist()]
+    expected = scores(Run(run).model, images, num_samples=5)
+    for name in NUMBERS[:-1]:
+        assert floats(found[name]).equal(getattr(expected, name)[rows]), name
+    train = Run(run).images(split="train")
+    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:500].sort().values
+    centre = float(scores(Run(run).model, train.take(chosen), num_samples=5).log_px.mean())
+    torch.testing.assert_close(floats(found["typicality"]), -(floats(found["log_px"]) - centre).abs())
+    with Image.open(run / "scores.png") as sheet:
+        pixels = np.asarray(sheet)
+    enlarged = np.kron(images.pixels[rows[0], 0].numpy(), np.ones((17, 17), np.uint8))  # 8 x 17 fills 132
+    assert any(np.array_equal(pixels[top : top + 136, 10 : 10 + 136], enlarged) for top in range(120))
+
+
+def test_score_orders_by_what_is_asked_for(run: Path, tmp_path: Path) -> None:
+    done("score", run, "--num-samples", 2, "--max-pictures", 50, "--by", "ratio", "-o", tmp_path / "x.parquet")
+    found = pyarrow.parquet.read_table(tmp_path / "x.parquet").to_pydict()
+    assert found["rank"] == list(range(1, 51))
+    assert found["ratio"] == sorted(found["ratio"]) != found["log_px"]
+    assert sorted(found["log_px"]) != found["log_px"]
+    assert len(set(found["row"])) == 50
+    images = Run(run).images()
+    assert images.labels is not None
+    assert found["label"] == images.labels[torch.tensor(found["row"])].tolist()
+
+
+def test_against_tells_how_well_each_score_does(run: Path, tmp_path: Path) -> None:
+    noise = folder_of(tmp_path / "noise", [f"{number:02}.png" for number in range(30)])
+    options = ("--num-samples", 3, "--max-pictures", 40)
+    out = done("score", run, "--against", noise, *options, "-o", tmp_path / "x.csv")
+    found = table(tmp_path / "x.csv")
+    own = torch.tensor([name == "digits" for name in found["data"]])
+    assert (int(own.sum()), int((~own).sum())) == (40, 30)
+    lines = [line.split() for line in out.splitlines() if " ± " in line]
+    assert [line[0] for line in lines] == ["log_px", "elbo", "ratio", "waic", "typicality"]
+    for name, value, _, error, *_ in lines:
+        score = floats(found[name])
+        expected = auroc(score[own], score[~own])
+        assert (value, error) == (f"{expected.value:.4f}", f"{expected.standard_error:.4f}")
+    assert "30 pictures of noise\n" in out  # all of them, since nobody trained on them
+    assert float(lines[0][1]) > 0.95  # noise is improbable
+    cells = [(cell, data) for cell, data in zip(found["label"], found["data"], strict=True)]
+    assert {data for cell, data in cells if cell == ""} == {"noise"}
+
+
+def test_files_are_called_by_their_names(run: Path, tmp_path: Path) -> None:
+    names = ["b/zwei.png", 'a/éin, "s".png', "a/two.png", "b/four.png", "b/five.png"]
+    folder = folder_of(tmp_path / "mine", names)
+    done("score", run, folder, "--num-samples", 2, "-o", tmp_path / "x.csv")
+    found = table(tmp_path / "x.csv")
+    assert sorted(found["name"]) == sorted(names)
+    assert [name.split("/")[0] for name in found["name"]] == found["class"]
+    done("embed", run, folder, "-o", tmp_path / "x.csv")
+    codes = table(tmp_path / "x.csv")
+    assert codes["name"] == sorted(names)
+    model = Run(run).model
+    for name, cell in zip(codes["name"], codes["mean_0"], strict=True):
+        with Image.open(folder / name) as picture, model.inference():
+            mean = model.encode(torch.from_numpy(np.asarray(picture).copy())[None, None]).mean
+        assert float(mean[0, 0]) == pytest.approx(float(cell), abs=1e-5)
+
+
+def test_names_stay_with_their_pictures(tmp_path: Path) -> None:
+    names = [f"{number:02}.png" for number in range(25)]
+    folder = folder_of(tmp_path / "set", names)
+    (folder / "07.png").write_bytes(b"no picture")
+    for again in range(2):  # decoded, then from the cache
+        whole = load_images(folder, "any")
+        assert whole.names == tuple(name for name in names if name != "07.png"), again
+    test = load_images(folder, "test").take(torch.tensor([2, 0]))
+    for name, pixels in zip(test.names, test.pixels, strict=True):
+        with Image.open(folder / name) as picture:
+            assert np.array_equal(np.asarray(picture), pixels[0].numpy())
+    listed = tmp_path / "list.txt"
+    listed.write_text("set/03.png\nset/01.png\n")
+    assert load_images(listed, "all").names == ("set/03.png", "set/01.png")
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", folder_of(tmp_path / "packed", ["x/1.png", "x/2.png"]))
+    assert load_images(archive, "all").names == ("x/1.png", "x/2.png")
+
+
+def test_embed_writes_the_posteriors(run: Path, tmp_path: Path) -> None:
+    assert done("embed", run) == f"{run / 'latents.csv'}\n"
+    images, codes = Run(run).images(), encode_all(Run(run).model, Run(run).images())
+    assert images.labels is not None
+    for suffix in ("parquet", "npz"):
+        assert done("embed", run, "-o", tmp_path / f"x.{suffix}") == f"{tmp_path / f'x.{suffix}'}\n"
+    columns = table(run / "latents.csv")
+    packed = pyarrow.parquet.read_table(tmp_path / "x.parquet").to_pydict()
+    dims = range(codes.means.shape[1])
+    assert list(columns) == list(packed)
+    assert list(columns) == ["name", "label", "class", *(f"mean_{d}" for d in dims), *(f"stddev_{d}" for d in dims)]
+    for d in dims:
+        for key, numbers in (("mean", codes.means), ("stddev", codes.stddevs)):
+            assert floats(columns[f"{key}_{d}"]).float().equal(numbers[:, d])
+            assert packed[f"{key}_{d}"] == numbers[:, d].tolist()
+    assert packed["label"] == images.labels.tolist()
+    assert packed["name"] == columns["name"] == [f"picture {row}" for row in range(359)]
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+        assert set(arrays.files) == {"means", "stddevs", "names", "labels", "classes"}
+        assert np.array_equal(arrays["means"], codes.means)
+        assert np.array_equal(arrays["stddevs"], codes.stddevs)
+        assert arrays["classes"][arrays["labels"]].tolist() == columns["class"] == packed["class"]
+
+
+def test_splits(run: Path, tmp_path: Path) -> None:
+    for split, num in (("train", 1438), ("test", 359), ("all", 1797)):
+        done("embed", run, "--split", split, "-o", tmp_path / "x.npz")
+        with np.load(tmp_path / "x.npz") as arrays:
+            assert len(arrays["means"]) == num
+    done("embed", run, "digits", "-o", tmp_path / "x.npz")  # the run's own by name
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert len(arrays["means"]) == 359
+
+
+def test_pictures_without_labels(run: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8))
+    for name in ("y.csv", "y.parquet", "y.npz"):
+        done("embed", run, tmp_path / "x.npy", "-o", tmp_path / name)
+    assert "label" not in table(tmp_path / "y.csv")
+    assert "class" not in pyarrow.parquet.read_table(tmp_path / "y.parquet").column_names
+    with np.load(tmp_path / "y.npz") as arrays:
+        assert set(arrays.files) == {"means", "stddevs", "names"}
+    done("score", run, tmp_path / "x.npy", "--num-samples", 2, "-o", tmp_path / "z.csv")
+    assert "label" not in table(tmp_path / "z.csv")
+
+
+def test_a_model_without_its_pictures(run: Path, tmp_path: Path) -> None:
+    save_vae(load_vae(run), tmp_path / "model")
+    noise = folder_of(tmp_path / "noise", ["1.png", "2.png"])
+    outcome = vae("score", tmp_path / "model", noise, "--num-samples", 2, "-o", tmp_path / "x.csv")
+    assert outcome.code == 0
+    assert outcome.err.count("\n") == 1
+    assert "typicality is left out" in outcome.err
+    assert "typicality" not in table(tmp_path / "x.csv")
+    assert len(table(tmp_path / "x.csv")["rank"]) == 2
+    options = ("--num-samples", 2, "--by", "typicality", "-o", tmp_path / "y.csv")
+    outcome = vae("score", tmp_path / "model", noise, *options)
+    assert outcome.code == 2
+    assert "choose another --by" in outcome.err.splitlines()[-1]
+    assert not (tmp_path / "y.csv").exists()
+
+
+@pytest.mark.parametrize("command", ["score", "embed"])
+def test_what_is_refused(command: str, run: Path, refuse: Refuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(*args: object, **options: object) -> None:
+        raise AssertionError("worked before it was known where to write")
+
+    np.save(tmp_path / "colour.npy", np.zeros((4, 3, 8, 8), np.uint8))
+    (tmp_path / "taken.csv").mkdir()
+    save_vae(load_vae(run), tmp_path / "model")
+    refuse(command, run, "colour.npy", says=("colour", "3x8x8", "1x8x8"))
+    refuse(command, run, "nowhere/of/all", says=("nowhere/of/all",))
+    refuse(command, "model", says=("model: a model folder does not say which pictures",))
+    refuse(command, "./nowhere", says=("nowhere: no such run or model folder",))
+    monkeypatch.setattr("vaekit.models.VAE.encode", work)
+    monkeypatch.setattr("vaekit.models.VAE.latent_terms", work)
+    formats = ".csv or .parquet" if command == "score" else ".csv, .parquet or .npz"
+    refuse(command, run, "-o", "x.xyz", says=(f"x.xyz: cannot be written in this format; end it in {formats}",))
+    refuse(command, run, "-o", "nowhere/x.csv", says=("the folder nowhere does not exist",))
+    refuse(command, run, "-o", "taken.csv", says=("taken.csv: cannot be written", "folder"))
+
+
+def test_nothing_is_left_of_what_cannot_be_written(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr("vaekit.tables._write_csv", fail)
+    before = contents(run)
+    one_line(vae("embed", run), "latents.csv: cannot be written (no room)")
+    one_line(vae("score", run, "--num-samples", 2, "--max-pictures", 3), "scores.csv: cannot be written (no room)")
+    assert contents(run) == before
