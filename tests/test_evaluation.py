@@ -1,6 +1,8 @@
 """Evaluation: every number against a closed form or an independent computation, whatever the batch size."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,11 +11,21 @@ from tests.oracles import linear_gaussian
 from tests.test_contracts import make_vae, pixels
 from vaekit.data import ImageSet, binarize
 from vaekit.evaluation import estimates
+from vaekit.evaluation.annealing import Annealing, annealed_of_each
+from vaekit.evaluation.collapse import collapse_report
 from vaekit.evaluation.estimates import mean_over_pictures
-from vaekit.evaluation.evaluate import brief, evaluate
+from vaekit.evaluation.evaluate import Effort, brief, evaluate
 from vaekit.evaluation.latents import active_units
-from vaekit.evaluation.likelihood import CROSS_ENTROPY, elbo_terms, log_likelihood, meaning
+from vaekit.evaluation.likelihood import (
+    CROSS_ENTROPY,
+    elbo_of_each,
+    elbo_terms,
+    log_likelihood,
+    log_likelihood_of_each,
+    meaning,
+)
 from vaekit.evaluation.reconstruction import ms_ssim, psnr, reconstruction_quality, ssim
+from vaekit.runs import Run
 
 
 def image_set(num: int = 60, shape: tuple[int, int, int] = (2, 6, 5)) -> ImageSet:
@@ -225,3 +237,45 @@ def test_bits_per_dimension_exist_for_grey_levels_alone(likelihood: str, argumen
         assert numbers["bits_per_dim"]["standard_error"] == pytest.approx(numbers["elbo"]["standard_error"] / scale)
         assert numbers["bits_per_dim"]["unit"] == "bits per dimension"
         assert numbers["meaning"] == "log-probability of pictures of 32 grey levels"
+
+
+TINY = Effort(20, 30, Annealing(2, 5, leapfrog=2), annealed=4, refined=5, aggregated=100, compared=60, probed=100)
+
+
+def test_everything_is_measured_in_one_call(trained: Path) -> None:
+    run = Run(trained)
+    model, test, train = run.model, run.images(), run.images(split="train")
+    numbers = evaluate(model, test, train=train, effort=TINY, seed=3)
+    assert "left_out" not in numbers
+    assert json.loads(json.dumps(numbers)) == numbers
+    some = test.first(30)
+    values = log_likelihood_of_each(model, some, num_samples=20, seed=3)
+    distortion, rate = elbo_of_each(model, some, seed=3)
+    assert numbers["log_likelihood"]["value"] == pytest.approx(values.mean().item(), rel=1e-5)
+    assert numbers["iw_gap"]["value"] == pytest.approx((values + distortion + rate).mean().item(), abs=1e-4)
+    annealed = annealed_of_each(model, test.first(4), TINY.annealing, seed=3)
+    assert numbers["annealed"]["value"] == pytest.approx(annealed.mean().item(), rel=1e-5)
+    assert numbers["annealed_gap"]["value"] == pytest.approx((annealed - values[:4]).mean().item(), abs=1e-3)
+    both = numbers["bracket"]
+    assert numbers["bracket_gap"]["value"] == pytest.approx(both["upper"]["value"] - both["lower"]["value"], abs=1e-3)
+    assert numbers["amortisation_gap"]["num_pictures"] == 5
+    parts = numbers["latents"]
+    halves = parts["mutual_information"]["value"] + parts["aggregate_kl"]["value"]
+    assert parts["rate"]["value"] == pytest.approx(halves, rel=1e-5)
+    assert numbers["collapse"] == collapse_report(model, test.first(100), seed=3)
+    assert numbers["fidelity"]["columns"][0] == "FD-cnn"
+    assert set(numbers["usefulness"]["k-NN"]) == {"posterior means", "pixels", "PCA"}
+    assert numbers["log_likelihood"]["space"] == "density of pixels in [0, 1]"
+
+
+def test_what_cannot_be_measured_is_left_out_with_a_reason() -> None:
+    model, images = make_vae(posterior="flow"), image_set(40)
+    numbers = evaluate(model, images, train=images, effort=TINY)
+    assert set(numbers["left_out"]) == {"amortisation_gap", "fidelity", "usefulness"}
+    assert "diagonal Gaussian" in numbers["left_out"]["amortisation_gap"]
+    assert "labels" in numbers["left_out"]["fidelity"]
+    assert "labels" in numbers["left_out"]["usefulness"]
+    assert math.isfinite(numbers["annealed"]["value"])
+    alone = evaluate(make_vae(), images, effort=TINY)
+    assert "no training pictures" in alone["left_out"]["fidelity"]
+    assert not {"annealed", "latents", "fidelity"} & set(evaluate(model, images, effort=brief(2, 5)))

@@ -50,7 +50,7 @@ class AnyNormal(Prior):
         super().__init__()
         self.mean, self.stddev = mean, stddev
 
-    def forward(self, num: int, context: Tensor | None = None) -> Distribution:
+    def forward(self, num: int, context: Tensor | None = None, encode: Encode | None = None) -> Distribution:
         return Independent(Normal(self.mean.expand(num, -1), self.stddev.expand(num, -1)), 1)
 
 

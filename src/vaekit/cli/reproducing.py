@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from vaekit.cli.options import Output
+from vaekit.errors import ConfigError, suggest
 
 
 def reproduce(
@@ -32,7 +33,6 @@ def reproduce(
     from rich.console import Console
     from rich.table import Table
 
-    from vaekit.config import lookup
     from vaekit.reproduction import REPRODUCTIONS
     from vaekit.reproduction import reproduce as run
     from vaekit.reproduction.results import PAGE
@@ -45,9 +45,12 @@ def reproduce(
             for key, cost in reproduction.tiers.items():
                 console.print(f"  --tier {key:<6}{cost}", highlight=False, soft_wrap=True)
         return
-    found = lookup(REPRODUCTIONS, name, "reproduce")
+    if name not in REPRODUCTIONS:
+        raise ConfigError(
+            f"{name}: nothing to reproduce by that name{suggest(name, REPRODUCTIONS)}; vae reproduce lists all"
+        )
     folder = output or Path("results") / name
-    rows = run(found, tier, folder, console=console)
+    rows = run(REPRODUCTIONS[name], tier, folder, console=console)
     table = Table("", "published", "obtained", "verdict")
     for row in rows:
         obtained = "" if row["obtained"] is None else f"{row['obtained']:.2f}"

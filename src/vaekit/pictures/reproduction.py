@@ -7,8 +7,10 @@ from matplotlib.figure import Figure
 
 from vaekit.pictures.style import ACCENT, COLOURS, SECOND, styled
 
-METHOD_COLOURS = [ACCENT, SECOND, *COLOURS[3:]]
+METHOD_COLOURS = [ACCENT, SECOND, *COLOURS[4:]]
 COLUMNS = 5
+LEGEND_INCHES = 2.6
+"""How much room an entry of the legend needs."""
 PALE = 0.35
 FEW = 25
 """Points are marked while a line has no more than these."""
@@ -95,5 +97,6 @@ def panels(charts: Sequence[Panel]) -> Figure:
             axes.set_xlim(*chart.x_limits)
         axes.grid(True)
     labels = {label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(labels.values(), labels.keys(), loc="outside lower left", ncols=4)
+    across = max(1, int(figure.get_figwidth() / LEGEND_INCHES))
+    figure.legend(labels.values(), labels.keys(), loc="outside lower left", ncols=across)
     return figure

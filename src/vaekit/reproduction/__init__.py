@@ -30,7 +30,7 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             aevb.PAPER,
             "MNIST",
             {
-                "smoke": "1e5 pictures seen, 50 points: a minute",
+                "smoke": "Monte Carlo EM alone, 1e6 pictures seen, 50 points: a minute",
                 "cpu": "N = 1,000, 5e6 pictures seen, 1,000 points: three quarters of an hour",
                 "gpu": "N = 1,000 and 50,000, 6e7 pictures seen",
             },
@@ -54,7 +54,7 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             aevb.PAPER,
             "MNIST",
             {
-                "smoke": "2 latents, 1e5 pictures seen: half a minute",
+                "smoke": "5 latents, 1e5 pictures seen: half a minute",
                 "cpu": "3e6 pictures seen: ten minutes, after aevb-fig2",
                 "gpu": "1e8 pictures seen",
             },
@@ -67,7 +67,7 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             "MNIST",
             {
                 "smoke": "k = 5, one epoch: a minute",
-                "cpu": "k = 1, 5, 50, 40 epochs of the 3,280: about an hour",
+                "cpu": "k = 1, 5, 50, the first 40 of the 3,280 epochs: about an hour",
                 "gpu": "k = 1, 5, 50, all 3,280 epochs",
             },
             iwae.table_1,

@@ -21,7 +21,7 @@ MANIFOLDS: dict[Tier, dict[str, float]] = {
     "gpu": {"mnist": 1e8, "frey": 1e8},
 }
 SAMPLES: dict[Tier, dict[int, float]] = {
-    "smoke": {2: 1e5},
+    "smoke": {5: 1e5},
     "cpu": dict.fromkeys((2, 5, 10, 20), 3e6),
     "gpu": dict.fromkeys((2, 5, 10, 20), 1e8),
 }

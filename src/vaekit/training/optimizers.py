@@ -144,9 +144,9 @@ class Timed(Scheduler):
 
 
 class Stages(Timed):
-    r"""Eight stages, each three times as long as the one before and at :math:`10^{-1/7}` of its learning rate.
+    r"""Stage after stage, :math:`3^i` epochs at :math:`10^{-i/7}` of the learning rate for i = 0, 1, ..., 7 and on.
 
-    Of 3,280 epochs the first is one epoch and the last :math:`3^7`, as published; other lengths keep the proportions.
+    Eight stages are 3,280 epochs, as published; fewer epochs are the first of these.
 
     References:
         | Importance Weighted Autoencoders (Burda et al., 2015), https://arxiv.org/abs/1509.00519
@@ -154,9 +154,8 @@ class Stages(Timed):
 
     def factor(self, epoch: float) -> float:
         """Returns what the learning rate is multiplied with at a time in epochs."""
-        done = epoch / self.epochs * (3**NUM_STAGES - 1) / 2
-        stage = next((i for i in range(NUM_STAGES) if done < (3 ** (i + 1) - 1) / 2), NUM_STAGES - 1)
-        return float(10 ** (-stage / (NUM_STAGES - 1)))
+        stage = math.floor(math.log(2 * epoch + 1, 3) + 1e-9)  # stage i begins after (3^i - 1) / 2 epochs
+        return float(10 ** (-min(stage, NUM_STAGES - 1) / (NUM_STAGES - 1)))
 
 
 class Plateau(Scheduler):
@@ -205,7 +204,7 @@ def cosine(
 
 
 def stages(optimizer: Optimizer, epochs: int) -> Scheduler:
-    """Eight stages of growing length and falling learning rate, down to a tenth."""
+    """Eight stages of growing length, 3,280 epochs in all, and falling learning rate, down to a tenth."""
     return Stages(optimizer, epochs, warmup=0.0, final=0.1)
 
 
