@@ -12,12 +12,14 @@ References:
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from hashlib import blake2b
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from vaekit.errors import ConfigError, ModelError
+from vaekit.randomness import fixed_seed
 
 Encode = Callable[[Tensor, Tensor | None], Distribution]
 """A model's own q(z|x), of pictures on the unit interval, with shape (B, C, H, W), and their context, (B, E) or None."""
@@ -122,11 +124,33 @@ def reparameterise(qz: Distribution, noise: Tensor) -> Tensor:
         Samples of q(z|x) with shape (K, B, D), through which gradients flow.
 
     Raises:
-        ModelError: If the posterior is neither a diagonal Gaussian nor has a method ``from_noise``.
+        ModelError: If the posterior is neither a Gaussian nor has a method ``from_noise``.
     """
     if isinstance(qz, Independent) and isinstance(qz.base_dist, Normal):
         return qz.mean + qz.stddev * noise
+    if isinstance(qz, MultivariateNormal):
+        return qz.loc + torch.einsum("...bij,...bj->...bi", qz.scale_tril, noise)
     if hasattr(qz, "from_noise"):
         samples: Tensor = qz.from_noise(noise)
         return samples
     raise ModelError(f"{type(qz).__name__} cannot be sampled from given noise; give it a method from_noise(noise)")
+
+
+def sampled(distribution: Distribution, noise: Tensor) -> Tensor:
+    """Samples a distribution by noise: made of it where that can be, else drawn with a seed that is made of it.
+
+    In the latter case what is drawn for a picture depends on the batch that it comes in.
+
+    Arguments:
+        distribution: With batch shape (B) and event shape (D).
+        noise: With shape (K, B, D).
+
+    Returns:
+        Samples of shape (K, B, D); gradients flow through those that are made of the noise.
+    """
+    try:
+        return reparameterise(distribution, noise)
+    except ModelError:
+        digest = blake2b(noise.detach().cpu().numpy().tobytes(), digest_size=7).digest()
+        with fixed_seed(int.from_bytes(digest, "little")):
+            return distribution.sample(noise.shape[:1])

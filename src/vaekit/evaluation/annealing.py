@@ -33,9 +33,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaekit.data import ImageSet
-from vaekit.distributions import reparameterise
+from vaekit.distributions import sampled
 from vaekit.distributions.hamiltonian import LogDensities, State, Trajectory, transition
-from vaekit.errors import ModelError
 from vaekit.evaluation.estimates import MOST_NUMBERS, Estimate, batches, mean_over_pictures
 from vaekit.evaluation.likelihood import space_of
 from vaekit.evaluation.noise import Noise
@@ -191,11 +190,7 @@ def _path(model: VAE, x: Tensor, labels: Tensor | None, how: Annealing) -> Path:
 
 def _begin(path: Path, how: Annealing, noise: Noise) -> State:
     """Chains at their start, with shape (S, B, D)."""
-    try:
-        z = reparameterise(path.start, noise.normal(how.chains))
-    except ModelError:
-        z = path.start.sample(torch.Size([how.chains]))
-    return State.at(z, path.log_densities)
+    return State.at(sampled(path.start, noise.normal(how.chains)), path.log_densities)
 
 
 def _forward(path: Path, how: Annealing, steps: Tensor, noise: Noise) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaekit.distributions import Likelihood, Posterior, Prior, reparameterise
+from vaekit.distributions import Likelihood, Posterior, Prior, sampled
 from vaekit.errors import ModelError
 from vaekit.models.conditions import Condition
 from vaekit.models.paths import along
@@ -373,7 +373,7 @@ class VAE(nn.Module):
 
 def _sampled(qz: Distribution, num_samples: int, draw: Draw | None) -> Tensor:
     """Samples of q(z|x), with shape (K, B, D)."""
-    return qz.rsample(torch.Size([num_samples])) if draw is None else reparameterise(qz, draw(num_samples))
+    return qz.rsample(torch.Size([num_samples])) if draw is None else sampled(qz, draw(num_samples))
 
 
 def _rows(context: Tensor | None, start: int, num: int) -> Tensor | None:
