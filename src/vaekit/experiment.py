@@ -238,7 +238,7 @@ def run(
         announce(experiment, folder, console)
         _replace(folder)
         write_recipe(recipe, folder / RECIPE)
-        _write_json(folder / ENVIRONMENT, environment(experiment))
+        write_json(folder / ENVIRONMENT, environment(experiment))
         return _carry_out(experiment, folder, console)
 
 
@@ -374,7 +374,7 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
     }
     draw(model, _shown(test), folder)
     draw_curves(folder)
-    _write_json(folder / METRICS, metrics)
+    write_json(folder / METRICS, metrics)
     tell(metrics, console)
     partial = folder / f".{REPORT}"
     write_report(Run(folder), Gallery(model, test), partial)
@@ -468,7 +468,8 @@ def _differences(before: Any, after: Any, place: str = "") -> list[str]:
     return [] if before == after else [place]
 
 
-def _write_json(path: Path, data: Any) -> None:
+def write_json(path: Path, data: Any) -> None:
+    """Writes JSON whole or not at all."""
     partial = path.with_name(f".{path.name}")
     partial.write_text(json.dumps(data, indent=2) + "\n")
     os.replace(partial, path)

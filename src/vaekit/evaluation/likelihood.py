@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from vaekit.data import ImageSet
-from vaekit.evaluation.estimates import Estimate, batches, mean_over_pictures
+from vaekit.evaluation.estimates import MOST_PICTURES, Estimate, batches, mean_over_pictures
 from vaekit.evaluation.noise import Noise
 from vaekit.models import VAE
 from vaekit.units import BITS, NATS, bits_per_dim
 
 CROSS_ENTROPY = "cross-entropy, not a likelihood"
+MOST_AT_A_TIME = 100
+"""How many pictures are weighed at a time."""
 
 
 def meaning(model: VAE, images: ImageSet) -> str:
@@ -41,11 +43,11 @@ def space_of(model: VAE, images: ImageSet) -> str:
 
 
 def with_noise(
-    model: VAE, images: ImageSet, seed: int, description: str = "", most: int | None = None
+    model: VAE, images: ImageSet, seed: int, description: str = "", most: int = MOST_PICTURES
 ) -> Iterator[tuple[Tensor, Tensor | None, Noise]]:
     """Yields pictures where the model lives, labels if it takes any, and the noise that belongs to these pictures."""
     place = 0
-    for x, labels in batches(model, images, description, *([] if most is None else [most])):
+    for x, labels in batches(model, images, description, most):
         yield x, labels, Noise(seed, range(place, place + len(x)), model.latent_dim, model.device)
         place += len(x)
 
@@ -70,8 +72,13 @@ def elbo_terms(model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int 
         num_samples: K, how many samples of z the distortion is averaged over.
         seed: The seed of those samples; the global generators are left alone.
     """
-    distortion, rate = elbo_of_each(model, images, num_samples=num_samples, seed=seed)
-    space = space_of(model, images)
+    return terms_of_each(
+        *elbo_of_each(model, images, num_samples=num_samples, seed=seed), num_samples, space_of(model, images)
+    )
+
+
+def terms_of_each(distortion: Tensor, rate: Tensor, num_samples: int, space: str) -> dict[str, Estimate]:
+    """Returns ``elbo``, ``distortion`` and ``rate`` of the two of each picture, in nats, each with shape (N)."""
     return {
         "elbo": mean_over_pictures(-(distortion + rate), NATS, num_samples, space),
         "distortion": mean_over_pictures(distortion, NATS, num_samples, space),
@@ -93,10 +100,6 @@ def log_likelihood_of_each(model: VAE, images: ImageSet, *, num_samples: int, se
     for x, labels, noise in with_noise(model, images, seed, description, most=MOST_AT_A_TIME):
         values.append(model.log_likelihood(x, labels, num_samples, noise.normal))
     return torch.cat(values).cpu()
-
-
-MOST_AT_A_TIME = 100
-"""How many pictures are weighed at a time."""
 
 
 def log_likelihood(model: VAE, images: ImageSet, *, num_samples: int, seed: int = 0) -> Estimate:

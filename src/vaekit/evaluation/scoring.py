@@ -46,13 +46,10 @@ from PIL import Image
 from torch import Tensor
 
 from vaekit.data import ImageSet
-from vaekit.distributions import reparameterise
 from vaekit.errors import ConfigError
 from vaekit.evaluation.estimates import Estimate
 from vaekit.evaluation.likelihood import MOST_AT_A_TIME, with_noise
-from vaekit.evaluation.noise import Noise
 from vaekit.models import VAE
-from vaekit.models.vae import CHUNK_NUMBERS
 
 AREA = "1 tells apart, 0.5 is chance"
 """The unit of an AUROC."""
@@ -112,7 +109,7 @@ def scores(model: VAE, images: ImageSet, *, num_samples: int = 100, seed: int = 
     description = f"scoring {len(images):,} pictures, {num_samples:,} samples each"
     with model.inference():
         for x, labels, noise in with_noise(model, images, seed, description, most=MOST_AT_A_TIME):
-            found.append(weigh(_log_weights(model, x, labels, noise, num_samples)).cpu())
+            found.append(weigh(torch.cat([*model.log_weights(x, labels, num_samples, noise.normal)])).cpu())
             lengths.append(code_lengths(x))
     log_px, standard_error, elbo, variance = torch.cat(found, 1)
     return Scores(log_px, standard_error, elbo, variance, torch.cat(lengths))
@@ -150,18 +147,6 @@ def auroc(own: Tensor, other: Tensor) -> Estimate:
     below, above = _share_below(own, other), 1 - _share_below(other, own)
     error = (below.var() / len(own) + above.var() / len(other)).sqrt()
     return Estimate(float(below.mean()), float(error), AREA, len(own) + len(other))
-
-
-def _log_weights(model: VAE, x: Tensor, labels: Tensor | None, noise: Noise, num_samples: int) -> Tensor:
-    """Returns log p(x, z) - log q(z|x) of each sample, with shape (K, B); decoded in chunks."""
-    qz, joint = model.encode(x, labels), model.joint(x, labels)
-    chunk = max(1, CHUNK_NUMBERS // x.numel())
-    found = []
-    for start in range(0, num_samples, chunk):
-        z = reparameterise(qz, noise.normal(min(chunk, num_samples - start)))
-        log_pz, log_px = joint(z)
-        found.append(log_px + log_pz - qz.log_prob(z))
-    return torch.cat(found)
 
 
 def _png_bytes(picture: Tensor) -> int:

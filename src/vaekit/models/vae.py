@@ -280,6 +280,22 @@ class VAE(nn.Module):
         Returns:
             Nats per picture, with shape (B).
         """
+        total = torch.full((len(x),), -math.inf, device=x.device)
+        for log_weights in self.log_weights(x, labels, num_samples, draw):
+            total = torch.logaddexp(total, log_weights.logsumexp(0))
+        return total - math.log(num_samples)
+
+    def log_weights(
+        self, x: Tensor, labels: Tensor | None = None, num_samples: int = 5000, draw: Draw | None = None
+    ) -> Iterator[Tensor]:
+        """Yields log p(x, z) - log q(z|x) of samples of z, some at a time, in nats; arguments as of :meth:`log_likelihood`.
+
+        Yields:
+            Tensors of shape (k, B), whose lengths k sum to K.
+
+        Raises:
+            ModelError: If there are to be no samples.
+        """
         if num_samples < 1:
             raise ModelError(f"num_samples must be at least 1, got {num_samples}")
         chunk = max(1, CHUNK_NUMBERS // (len(x) * math.prod(self.shape)))
@@ -287,12 +303,9 @@ class VAE(nn.Module):
             context = self._context(labels, len(x))
             qz, pz = self._posterior(x, context), self._prior(len(x), context)
             target = self.likelihood.target(x)
-            total = torch.full((len(x),), -math.inf, device=x.device)
             for start in range(0, num_samples, chunk):
                 z = _sampled(qz, min(chunk, num_samples - start), draw)
-                weights = self._terms(LatentTerms(z, qz, pz), target, context).log_weights()
-                total = torch.logaddexp(total, weights.logsumexp(0))
-            return total - math.log(num_samples)
+                yield self._terms(LatentTerms(z, qz, pz), target, context).log_weights()
 
     @contextmanager
     def inference(self) -> Iterator[None]:

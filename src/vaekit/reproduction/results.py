@@ -6,15 +6,20 @@ One folder holds all tiers of a reproduction; the figure is that of the highest 
 import json
 import os
 import platform
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
+from PIL.Image import Image
 from rich.console import Console
 
 from vaekit.errors import Interrupted, RunError
+from vaekit.experiment import write_json
 from vaekit.numbers import duration
 from vaekit.reproduction.protocol import TIERS, Outcome, Reproduction, Tier
 from vaekit.reproduction.workshop import Workshop
@@ -51,14 +56,10 @@ def reproduce(
         raise Interrupted(f"{stopped}; go on with: vae reproduce {reproduction.name} --tier {tier}") from None
     known[tier] = record(outcome, shop, f"vae reproduce {reproduction.name} --tier {tier}")
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(
-        folder / RESULTS,
-        lambda path: path.write_text(json.dumps({"name": reproduction.name, "tiers": known}, indent=1) + "\n"),
-    )
+    write_json(folder / RESULTS, {"name": reproduction.name, "tiers": known})
     _replace(folder / PAGE, lambda path: path.write_text(page(reproduction, known)))
     if tier == max(known, key=TIERS.index):
-        draw = outcome.figure
-        _replace(folder / FIGURE, lambda path: draw.savefig(path, dpi=110) if hasattr(draw, "savefig") else draw.save(path))
+        _replace(folder / FIGURE, partial(_draw, outcome.figure))
     rows: list[dict[str, Any]] = known[tier]["rows"]
     return rows
 
@@ -108,8 +109,6 @@ def page(reproduction: Reproduction, tiers: dict[Tier, dict[str, Any]]) -> str:
     """Returns the results as Markdown: a table for each tier, and what was not run."""
     parts = [f"# {reproduction.name}: {reproduction.title}", reproduction.paper, f"![figure]({FIGURE})"]
     for tier in reversed(TIERS):
-        if tier not in reproduction.tiers:
-            continue
         parts.append(f"## {tier}: {reproduction.tiers[tier]}")
         found = tiers.get(tier)
         if found is None:
@@ -137,7 +136,14 @@ def _number(value: float | None, before: str = "") -> str:
     return "–" if value is None else f"{before}{value:.{2 if abs(value) < 1000 else 1}f}".replace("-", "−")
 
 
-def _replace(path: Path, write: Any) -> None:
+def _draw(figure: Figure | Image, path: Path) -> None:
+    if isinstance(figure, Figure):
+        figure.savefig(path, dpi=110)
+    else:
+        figure.save(path)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
     """Writes a file whole or not at all."""
     partial = path.with_name(f".partial-{path.name}")
     write(partial)

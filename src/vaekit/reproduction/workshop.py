@@ -6,7 +6,6 @@ A piece is a training, or an evaluation of one. Its folder keeps the state of wh
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from rich.console import Console
 
 from vaekit.config import to_data
 from vaekit.data import ImageSet, Transform
-from vaekit.experiment import build_model, make_trainer
+from vaekit.experiment import build_model, make_trainer, write_json
 from vaekit.models import VAE, load_vae, save_vae
 from vaekit.randomness import fixed_seed
 from vaekit.recipe import Recipe
@@ -66,15 +65,15 @@ class Workshop:
                 shutil.rmtree(folder, ignore_errors=True)
                 begun = {"settings": wanted, "seconds": 0.0}
             folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / ELAPSED, begun)
+            write_json(folder / ELAPSED, begun)
             start = time.monotonic()
             try:
                 result = make(folder)
             finally:
                 begun["seconds"] += time.monotonic() - start
-                _write(folder / ELAPSED, begun)
+                write_json(folder / ELAPSED, begun)
             done = {"settings": wanted, "seconds": begun["seconds"], "result": result}
-            _write(folder / PIECE, done)
+            write_json(folder / PIECE, done)
         self.seconds += done["seconds"]
         return done["result"]
 
@@ -174,9 +173,3 @@ class Workshop:
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text()) if path.is_file() else None
-
-
-def _write(path: Path, data: Any) -> None:
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(data) + "\n")
-    os.replace(partial, path)
