@@ -113,15 +113,17 @@ def side_by_side(originals: Tensor, reconstructions: Tensor, names: Sequence[str
     return grid(both, 2, heads=names if len(names) > 1 else (), feet=("original", "reconstruction"))
 
 
-def in_a_row(images: Sequence[Image.Image]) -> Image.Image:
-    """Lays images out side by side, their tops in line, on white."""
-    gap = max(image.height for image in images) // 40
-    sheet = Image.new(
-        "RGB", (sum(i.width for i in images) + gap * (len(images) - 1), max(i.height for i in images)), "white"
-    )
-    left = 0
-    for image in images:
-        sheet.paste(image, (left, 0))
+def in_a_row(images: Sequence[Image.Image], titles: Sequence[str]) -> Image.Image:
+    """Lays images out side by side on white, enlarged to the height of the tallest, each under its title."""
+    height = max(image.height for image in images)
+    images = [image.resize((round(image.width * height / image.height), height)) for image in images]
+    gap, size = height // 40, max(14, height // 40)
+    top = 2 * size
+    sheet = Image.new("RGB", (sum(image.width + gap for image in images) - gap, top + height), "white")
+    pen, left = ImageDraw.Draw(sheet), 0
+    for image, title in zip(images, titles, strict=True):
+        pen.text((left, size // 3), title, INK, font(size))
+        sheet.paste(image, (left, top))
         left += image.width + gap
     return sheet
 

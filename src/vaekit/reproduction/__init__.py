@@ -43,7 +43,7 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             "MNIST, Frey Face",
             {
                 "smoke": "Frey Face, 1e5 pictures seen: a few seconds",
-                "cpu": "MNIST 3e6 and Frey Face 1e6 pictures seen: ten minutes",
+                "cpu": "MNIST 3e6 and Frey Face 1e7 pictures seen: a quarter of an hour",
                 "gpu": "both 1e8 pictures seen",
             },
             aevb_pictures.figure_4,

@@ -145,7 +145,8 @@ def trained(
     at = epochs_at(grid(samples), len(train))
     recipe = recipe_for(data, latents, method, hidden=hidden, epochs=at[-1], stepsize=stepsize)
     measure = partial(bounds, train=train, test=test)
-    return shop.learn(f"{data}-{latents}-{method}", recipe, train, measure, at=at, prepare=first_weights)
+    name = f"{data}-{latents}-{method}-{round(samples)}"
+    return shop.learn(name, recipe, train, measure, at=at, prepare=first_weights)
 
 
 def at_samples(curve: Sequence[Sequence[float]], samples: float) -> float | None:
@@ -202,7 +203,7 @@ def bound_row(data: str, latents: int, method: Method, record: dict[str, float],
     theirs = None if curve is None else at_samples(curve, record["samples"])
     tolerance = MNIST_TOLERANCE if data == "mnist" else FREY_TOLERANCE * abs(theirs or 0)
     name, called = PICTURE_NAMES[data], METHODS[method][0]
-    what = f"{name}, {latents} latents, {called}: test bound at {record['samples']:.2g} pictures seen"
+    what = f"{name}, {latents} latents, {called}: test bound at {record['samples']:,} pictures seen"
     return Row(what, theirs, record["elbo"], record["standard_error"], tolerance)
 
 

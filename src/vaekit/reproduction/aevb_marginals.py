@@ -40,7 +40,7 @@ NUM_POINTS = 1000
 NUM_SAMPLES = 50
 MARGINAL: dict[Tier, tuple[dict[int, tuple[float, ...]], int]] = {
     "smoke": ({1000: (1e6,)}, 50),
-    "cpu": ({1000: (1e6, 2e6, 5e6)}, NUM_POINTS),
+    "cpu": ({1000: (1e6, 5e6)}, NUM_POINTS),
     "gpu": ({1000: (1e6, 2e6, 5e6, 1e7, 2e7, 6e7), 50_000: (5e6, 1e7, 2e7, 6e7)}, NUM_POINTS),
 }
 """At how many pictures seen the likelihood is estimated, for each number of training pictures; and on how many points."""
@@ -169,7 +169,7 @@ def _rows(what: str, record: dict[str, Any], published: dict[str, Any], name: st
         theirs = _published(published[f"{name}_{split}"], record["samples"])
         for key, how in ((split, "Appendix D"), (f"{split}_ais", "AIS")):
             found = record[key]
-            said = f"{what}: log p(x) of {split} pictures by {how}, {record['samples']:.2g} seen"
+            said = f"{what}: log p(x) of {split} pictures by {how}, {record['samples']:,} seen"
             rows.append(Row(said, theirs, found["value"], found["standard_error"], TOLERANCE))
     return rows
 

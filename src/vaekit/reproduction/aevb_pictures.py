@@ -8,7 +8,7 @@ from vaekit.gallery import Gallery
 from vaekit.models import VAE
 from vaekit.pictures import grid, in_a_row
 from vaekit.randomness import fixed_seed
-from vaekit.reproduction.aevb import CHOICES, HIDDEN, bound_row, figures, pictures_of, trained
+from vaekit.reproduction.aevb import CHOICES, HIDDEN, PICTURE_NAMES, bound_row, figures, pictures_of, trained
 from vaekit.reproduction.protocol import Outcome, Row, Tier
 from vaekit.reproduction.workshop import Workshop
 
@@ -17,7 +17,7 @@ SIDE = 20
 NUM_SAMPLES = 100
 MANIFOLDS: dict[Tier, dict[str, float]] = {
     "smoke": {"frey": 1e5},
-    "cpu": {"mnist": 3e6, "frey": 1e6},
+    "cpu": {"mnist": 3e6, "frey": 1e7},
     "gpu": {"mnist": 1e8, "frey": 1e8},
 }
 SAMPLES: dict[Tier, dict[int, float]] = {
@@ -30,28 +30,29 @@ SAMPLES: dict[Tier, dict[int, float]] = {
 
 def figure_4(shop: Workshop, tier: Tier) -> Outcome:
     """Draws the manifolds of Frey Face and of MNIST."""
-    rows, drawn = [], []
+    rows, drawn = [], {}
     for data, samples in MANIFOLDS[tier].items():
         model, row, test = _model(shop, data, 2, samples)
         rows.append(row)
-        drawn.append(Gallery(model, test).manifold(SIDE))
+        plane = Gallery(model, test).plane(SIDE).pictures.flip(0)
+        drawn[PICTURE_NAMES[data]] = grid(plane.flatten(0, 1), SIDE)
     choices = [*(sentence for data in MANIFOLDS[tier] for sentence in CHOICES[data]), *CHOICES["all"]]
     choices.append(
         "The latent square is decoded at the quantiles 0.025 to 0.975 of a Gaussian; pictures are means of p(x|z)."
     )
-    return Outcome(rows, in_a_row(drawn), choices)
+    return Outcome(rows, in_a_row([*drawn.values()], [*drawn]), choices)
 
 
 def figure_5(shop: Workshop, tier: Tier) -> Outcome:
     """Draws samples of MNIST from models of 2, 5, 10 and 20 latents."""
-    rows, drawn = [], []
+    rows, drawn = [], {}
     for latents, samples in SAMPLES[tier].items():
         model, row, _ = _model(shop, "mnist", latents, samples)
         rows.append(row)
         with fixed_seed(0):
-            drawn.append(grid(model.sample(NUM_SAMPLES), 10, title=f"{latents} latents"))
+            drawn[f"{latents} latents"] = grid(model.sample(NUM_SAMPLES), 10)
     choices = [*CHOICES["mnist"], *CHOICES["all"], "Samples are means of p(x|z) at latents drawn from the prior."]
-    return Outcome(rows, in_a_row(drawn), choices)
+    return Outcome(rows, in_a_row([*drawn.values()], [*drawn]), choices)
 
 
 def _model(shop: Workshop, data: str, latents: int, samples: float) -> tuple[VAE, Row, ImageSet]:
