@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from vaekit.data import ImageSet
 from vaekit.errors import DataError, ModelError
 from vaekit.evaluation.aggregate import aggregate_terms
@@ -101,8 +104,7 @@ def evaluate(
         "meaning": meaning(model, images),
     }
     parts: list[Callable[[], dict[str, Any]]] = [
-        lambda: _bounds(model, images, effort, seed),
-        lambda: _annealed(model, images, effort, seed),
+        lambda: _likelihood(model, images, effort, seed),
         lambda: _refined(model, images, effort, seed),
         lambda: {"active_units": active_units(model, images)},
         lambda: _latents(model, images, effort, seed),
@@ -127,34 +129,32 @@ class LeftOut(Exception):
         self.why = why
 
 
-def _bounds(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[str, Any]:
-    """The ELBO with its terms, log p(x) by importance sampling, the distance between the two, and bits per dimension."""
+def _likelihood(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[str, Any]:
+    """The ELBO with its terms, log p(x) by importance sampling and by annealing, and the distances between them."""
     (distortion, rate), space = elbo_of_each(model, images, seed=seed), space_of(model, images)
     terms = terms_of_each(distortion, rate, 1, space)
     found = {name: estimate.to_data() for name, estimate in terms.items()}
     if model.likelihood.measure == "mass" and model.likelihood.support == "grey levels":
         found["bits_per_dim"] = bits_per_dimension(terms["elbo"], images).to_data()
+    weighed = torch.empty(0)
     if effort.num_samples and effort.max_pictures != 0:
         some = images if effort.max_pictures is None else images.first(effort.max_pictures)
-        values = log_likelihood_of_each(model, some, num_samples=effort.num_samples, seed=seed)
-        gaps = values + (distortion + rate)[: len(some)]
-        found["log_likelihood"] = mean_over_pictures(values, NATS, effort.num_samples, space).to_data()
+        weighed = log_likelihood_of_each(model, some, num_samples=effort.num_samples, seed=seed)
+        gaps = weighed + (distortion + rate)[: len(some)]
+        found["log_likelihood"] = mean_over_pictures(weighed, NATS, effort.num_samples, space).to_data()
         found["iw_gap"] = mean_over_pictures(gaps, NATS, effort.num_samples, space).to_data()
-    return found
+    return found | (_annealed(model, images, weighed, effort, seed) if effort.annealed else {})
 
 
-def _annealed(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[str, Any]:
+def _annealed(model: VAE, images: ImageSet, weighed: Tensor, effort: Effort, seed: int) -> dict[str, Any]:
     """Log p(x) by annealed importance sampling, how far it lies above importance sampling, and its bracket."""
-    if not effort.annealed:
-        return {}
     how, some, space = effort.annealing, images.first(effort.annealed), space_of(model, images)
     values = annealed_of_each(model, some, how, seed=seed)
-    weighed = log_likelihood_of_each(model, some, num_samples=max(effort.num_samples, 1), seed=seed)
-    labels = None if model.condition is None or some.labels is None else some.labels
-    both = bracket(model, len(some), how, labels=labels, seed=seed)
+    both = bracket(model, len(some), how, labels=None if model.condition is None else some.labels, seed=seed)
+    gaps = values[: len(weighed)] - weighed[: len(values)]
+    numbers = {"annealed": values, "annealed_gap": gaps} if len(gaps) else {"annealed": values}
     return {
-        "annealed": mean_over_pictures(values, NATS, how.chains, space, how.distributions).to_data(),
-        "annealed_gap": mean_over_pictures(values - weighed, NATS, how.chains, space, how.distributions).to_data(),
+        **{name: mean_over_pictures(v, NATS, how.chains, space, how.distributions).to_data() for name, v in numbers.items()},
         "bracket": {"lower": both.lower.to_data(), "upper": both.upper.to_data()},
         "bracket_gap": both.gap.to_data(),
     }

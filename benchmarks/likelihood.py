@@ -1,0 +1,66 @@
+"""How fast log p(x) is estimated, as a share of how fast this machine multiplies matrices.
+
+Run it as ``python -m benchmarks.likelihood runs/mnist-mlp``. Parts of the test pictures take turns with products of plain
+matrices of the size that a decoder of 512 hidden units multiplies; operations are counted by torch. Printed are the time of
+all pictures, the median over the parts with its range, and log p(x).
+"""
+
+import argparse
+import math
+import time
+from statistics import median
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vaekit.evaluation.likelihood import log_likelihood
+from vaekit.runs import Run
+
+ROWS, HIDDEN, PIXELS = 2000, 512, 784
+PLAIN_SECONDS = 4.0
+
+
+def plain_rate() -> float:
+    """Returns how many operations a second plain products of matrices reach."""
+    left, right = torch.randn(ROWS, HIDDEN), torch.randn(HIDDEN, PIXELS)
+    count, begun = 0, time.monotonic()
+    while time.monotonic() - begun < PLAIN_SECONDS:
+        left @ right
+        count += 1
+    return count * 2 * ROWS * HIDDEN * PIXELS / (time.monotonic() - begun)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m benchmarks.likelihood", description=__doc__.partition("\n")[0])
+    parser.add_argument("run", help="a run's folder")
+    parser.add_argument("--num-samples", type=int, default=5000, help="samples a picture (%(default)s)")
+    parser.add_argument("--parts", type=int, default=5, help="in how many parts (%(default)s)")
+    options = parser.parse_args()
+    run = Run(options.run)
+    images, k = run.images(), options.num_samples
+    with FlopCounterMode(display=False) as counter:
+        log_likelihood(run.model, images.first(1), num_samples=k)
+    operations = counter.get_total_flops()
+
+    seconds, shares, values = [], [], []
+    before = plain_rate()
+    for part in torch.arange(len(images)).chunk(options.parts):
+        begun = time.monotonic()
+        values.append(log_likelihood(run.model, images.take(part), num_samples=k))
+        seconds.append(time.monotonic() - begun)
+        after = plain_rate()
+        shares.append(len(part) * operations / seconds[-1] / ((before + after) / 2))
+        before = after
+
+    total = sum(seconds)
+    mean = sum(value.value * value.num_pictures for value in values) / len(images)
+    error = math.hypot(*(value.standard_error * value.num_pictures for value in values)) / len(images)
+    print(
+        f"{len(images):,} pictures, {k:,} samples each, {torch.get_num_threads()} threads: {total:.0f} s, "
+        f"{len(images) * operations / total / 1e9:.0f} GFLOP/s, {median(shares):.0%} [{min(shares):.0%}-{max(shares):.0%}] "
+        f"of plain matrix products; log p(x) {mean:.2f} +- {error:.2f} nats per picture"
+    )
+
+
+if __name__ == "__main__":
+    main()
