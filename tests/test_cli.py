@@ -580,13 +580,17 @@ def test_interpolation_takes_files_and_labels(trained_conditional: Path, digits:
 
 
 def test_evaluation_writes_the_numbers_of_the_package(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
-    options = ("--quick", "--num-samples", 20, "--max-pictures", 50, "--seed", 4, "-o", tmp_path / "x.json")
-    out = done("evaluate", trained, *options)
-    effort = replace(QUICK_EFFORT, num_samples=20, max_pictures=50)
+    annealed = ("--annealed", 6, "--chains", 3, "--distributions", 7)
+    weighed = ("--num-samples", 20, "--max-pictures", 50)
+    out = done("evaluate", trained, "--quick", *weighed, *annealed, "--seed", 4, "-o", tmp_path / "x.json")
+    how = replace(QUICK_EFFORT.annealing, chains=3, distributions=7)
+    effort = replace(QUICK_EFFORT, num_samples=20, max_pictures=50, annealed=6, annealing=how)
     expected = vaekit.evaluate(vaekit.load(trained), digits, train=Run(trained).images(split="train"), effort=effort, seed=4)
     written = strict_json(tmp_path / "x.json")
     assert written == expected
     assert (written["log_likelihood"]["num_pictures"], written["elbo"]["num_pictures"]) == (50, NUM_TEST)
+    said = {key: written["annealed"][key] for key in ("num_pictures", "num_samples", "steps")}
+    assert said == {"num_pictures": 6, "num_samples": 3, "steps": 7}
     elbo = expected["elbo"]
     assert f"{elbo['value']:.2f} ± {elbo['standard_error']:.2f}" in out
     assert str(tmp_path / "x.json") in out

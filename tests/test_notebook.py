@@ -276,6 +276,16 @@ def test_collapse_shows_in_the_numbers(executed: NotebookNode) -> None:
     assert away > 30
 
 
+def test_each_estimate_is_nearer_to_the_likelihood(executed: NotebookNode) -> None:
+    found = re.findall(rf"^log p\(x\), .*?{NUMBER}(?: +higher by +{NUMBER} ± {NUMBER})? nats", prints(executed), re.M)
+    (elbo, *_), *tighter = found
+    assert len(tighter) == 3
+    assert all(float(gain) > 3 * float(error) > 0 for _, gain, error in tighter)
+    assert float(tighter[-1][0]) - float(elbo) == pytest.approx(7, abs=2)
+    lower, upper = numbers(executed, "pictures that the model drew: log p(x) is between")
+    assert lower - 0.5 < upper < lower + 2
+
+
 def test_answer_a_sixty_four_latents_change_little(executed: NotebookNode) -> None:
     words = answers(executed)["a"]
     eight, wide = tables(executed)["8 latents"], tables(executed)["64 latents"]

@@ -17,6 +17,13 @@ def evaluate(
     max_pictures: Annotated[
         int | None, typer.Option(help="How many pictures it is made for, 1,000 by default; 0: all.", min=0)
     ] = None,
+    annealed: Annotated[
+        int | None, typer.Option(help="How many pictures are annealed, 100 by default; 0: none.", min=0)
+    ] = None,
+    chains: Annotated[int | None, typer.Option(help="Chains of each annealed picture, 16 by default.", min=1)] = None,
+    distributions: Annotated[
+        int | None, typer.Option(help="Distributions on the way of each chain, 500 by default.", min=1)
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A minute's version, with larger standard errors.")] = False,
     data: Data = None,
     seed: Seed = 0,
@@ -32,6 +39,8 @@ def evaluate(
       vae evaluate runs/mnist-mlp --quick
 
       vae evaluate runs/mnist-mlp --max-pictures 0 -o numbers.json
+
+      vae evaluate runs/mnist-conv --max-pictures 500 --annealed 40 --chains 4 --distributions 150
     """
     from rich.console import Console
 
@@ -42,8 +51,13 @@ def evaluate(
 
     path = place(output, run, "evaluation.json", "")
     effort = QUICK if quick else FULL
+    how = effort.annealing
+    how = replace(how, chains=chains or how.chains, distributions=distributions or how.distributions)
+    effort = replace(effort, annealing=how)
     if num_samples is not None:
         effort = replace(effort, num_samples=num_samples)
+    if annealed is not None:
+        effort = replace(effort, annealed=annealed)
     if max_pictures is not None:
         effort = replace(effort, max_pictures=max_pictures or None)
     model, images = load(run), test_images(run, data)
