@@ -282,7 +282,7 @@ def test_each_estimate_is_nearer_to_the_likelihood(executed: NotebookNode) -> No
     assert len(tighter) == 3
     assert all(float(gain) > 3 * float(error) > 0 for _, gain, error in tighter)
     assert float(tighter[-1][0]) - float(elbo) == pytest.approx(7, abs=2)
-    lower, upper = numbers(executed, "pictures that the model drew: log p(x) is between")
+    lower, upper = numbers(executed, "pictures that the model drew: log p(x) from")
     assert lower - 0.5 < upper < lower + 2
 
 
