@@ -20,9 +20,9 @@ def evaluate(
     annealed: Annotated[
         int | None, typer.Option(help="How many pictures are annealed, 100 by default; 0: none.", min=0)
     ] = None,
-    chains: Annotated[int | None, typer.Option(help="Chains of each annealed picture, 16 by default.", min=1)] = None,
+    chains: Annotated[int | None, typer.Option(help="Chains of each annealed picture, 8 by default.", min=1)] = None,
     distributions: Annotated[
-        int | None, typer.Option(help="Distributions on the way of each chain, 500 by default.", min=1)
+        int | None, typer.Option(help="Distributions on the way of each chain, 300 by default.", min=1)
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A minute's version, with larger standard errors.")] = False,
     data: Data = None,

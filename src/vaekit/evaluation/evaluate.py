@@ -52,7 +52,7 @@ class Effort:
 
     num_samples: int = 5000
     max_pictures: int | None = 1000
-    annealing: Annealing = field(default_factory=lambda: Annealing(chains=16, distributions=500))
+    annealing: Annealing = field(default_factory=lambda: Annealing(chains=8, distributions=300))
     annealed: int = 100
     refined: int = 200
     aggregated: int = 10_000
