@@ -16,14 +16,15 @@ References:
     | MCMC using Hamiltonian dynamics (Neal, 2011), https://arxiv.org/abs/1206.1901
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-LogDensities = Callable[[Tensor], Tensor]
-"""Points of shape (*, D) in, :math:`\\ell_i` of each with shape (I, *) out; differentiable."""
+LogDensities = Callable[[Tensor], Sequence[Tensor]]
+"""Points of shape (*, D) in, :math:`\\ell_1` to :math:`\\ell_I` out, each with shape (*) and differentiable. They are not
+one tensor: the gradient of one would then pass through what all the others were computed from."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class State:
             point = z.detach().requires_grad_()
             values = log_densities(point)
             gradients = [torch.autograd.grad(value.sum(), point, retain_graph=True)[0] for value in values]
-        return cls(z.detach(), values.detach(), torch.stack(gradients))
+        return cls(z.detach(), torch.stack([value.detach() for value in values]), torch.stack(gradients))
 
     def where(self, chosen: Tensor, other: "State") -> "State":
         """Returns this state for the chains that are ``chosen``, booleans of shape (*), and the other for the rest."""

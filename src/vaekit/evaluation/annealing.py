@@ -181,9 +181,9 @@ def _path(model: VAE, x: Tensor, labels: Tensor | None, how: Annealing) -> Path:
     qz, joint = model.encode(x, labels), model.joint(x, labels)
     start = qz if how.start == "posterior" else model.prior_of(len(x), labels)
 
-    def log_densities(z: Tensor) -> Tensor:
+    def log_densities(z: Tensor) -> tuple[Tensor, Tensor]:
         log_pz, log_px = joint(z)
-        return torch.stack([start.log_prob(z), log_pz + log_px])
+        return start.log_prob(z), log_pz + log_px
 
     return Path(log_densities, start, (start.stddev, qz.stddev))
 

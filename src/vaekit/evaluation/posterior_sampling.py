@@ -57,9 +57,9 @@ def posterior_log_likelihood(model: VAE, images: ImageSet, *, num_samples: int =
 def _estimate(model: VAE, x: Tensor, num_samples: int, noise: Noise) -> Tensor:
     joint = model.joint(x)
 
-    def log_densities(z: Tensor) -> Tensor:
+    def log_densities(z: Tensor) -> tuple[Tensor]:
         log_pz, log_px = joint(z)
-        return (log_pz + log_px).unsqueeze(0)
+        return (log_pz + log_px,)
 
     state = State.at(_beginnings(model, x, num_samples, noise), log_densities)
     step = 0.5 * state.z.std(0, keepdim=True).mean(-1, keepdim=True).clamp(min=0.01)  # (1, B, 1)

@@ -96,9 +96,9 @@ class MonteCarloEM:
         """Latents of shape (B, D), moved by one trajectory each."""
         joint = self.model.joint(x)
 
-        def log_densities(points: Tensor) -> Tensor:
+        def log_densities(points: Tensor) -> tuple[Tensor]:
             log_pz, log_px = joint(points)
-            return (log_pz + log_px).unsqueeze(0)
+            return (log_pz + log_px,)
 
         trajectory = Trajectory(self.step, self.leapfrog, torch.ones(()))
         noise, luck = torch.randn(z.shape, generator=self.random), torch.rand(len(z), generator=self.random)
