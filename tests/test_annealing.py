@@ -1,6 +1,7 @@
 """Chains and annealing: densities are left as they are, weights are unbiased, and both ways bracket the truth."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.distributions import Independent, Normal
 from tests.oracles import LinearGaussian, linear_gaussian
 from vaekit.data import ImageSet
 from vaekit.distributions.hamiltonian import State, Trajectory, transition
+from vaekit.errors import ConfigError
 from vaekit.evaluation import annealing, estimates
 from vaekit.evaluation.annealing import Annealing, annealed_log_likelihood, annealed_of_each, bracket
 from vaekit.evaluation.likelihood import elbo_of_each, log_likelihood_of_each
@@ -97,6 +99,31 @@ def test_weights_are_unbiased_both_ways_whatever_the_path(start: str, distributi
     assert forward.mean() < 0 < backward.mean()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"chains": 0}, "chains of 1 at least"),
+        ({"distributions": 0}, "distributions of 1 at least"),
+        ({"acceptance": 1.0}, "between 0 and 1"),
+        ({"start": "postrior"}, "did you mean 'posterior'"),
+    ],
+)
+def test_annealing_that_cannot_be_is_refused(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Annealing(**wrong)
+
+
+def test_no_chain_has_a_say_in_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    oracle, images = oracle_with_images(off=0.5)
+    seen: list[list[int]] = []
+    original = annealing._noise
+    monkeypatch.setattr(annealing, "_noise", lambda m, s, places: seen.append([*places]) or original(m, s, places))
+    annealed_of_each(oracle.model, images, Annealing(2, 3))
+    bracket(oracle.model, 30, Annealing(2, 3))
+    assert seen[0] == seen[1] == [*range(-20, 0)]
+    assert all(min(places) >= 0 for places in seen[2:])
+
+
 @pytest.mark.parametrize("start", ["prior", "posterior"])
 def test_annealing_reaches_the_evidence_that_sampling_misses(start: str) -> None:
     oracle, images = oracle_with_images(off=1.2)
@@ -111,14 +138,14 @@ def test_annealing_reaches_the_evidence_that_sampling_misses(start: str) -> None
 
 def test_bracket_holds_the_truth_and_narrows() -> None:
     oracle = linear_gaussian(num=1, off=0.8)
-    short, long = (bracket(oracle.model, 60, Annealing(8, num, "prior", leapfrog=5)) for num in (10, 200))
+    short, long = (bracket(oracle.model, 60, Annealing(8, num, "prior", leapfrog=5)) for num in (10, 400))
     for found in (short, long):
         assert found.gap.value == pytest.approx(found.upper.value - found.lower.value, abs=1e-4)
         assert found.gap.num_pictures == 60
         assert found.gap.num_samples == 8
     assert short.gap.value > 1
     assert abs(long.gap.value) < 0.15
-    assert long.gap.steps == 200
+    assert long.gap.steps == 400
     assert short.lower.value < long.lower.value + 3 * long.gap.value
     assert short.upper.value > long.upper.value
     assert short.lower.space == "pictures drawn by the model"

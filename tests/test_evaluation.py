@@ -248,12 +248,12 @@ def test_everything_is_measured_in_one_call(trained: Path) -> None:
     numbers = evaluate(model, test, train=train, effort=TINY, seed=3)
     assert "left_out" not in numbers
     assert json.loads(json.dumps(numbers)) == numbers
-    some = test.first(30)
+    some = test.sample(30, seed=3)
     values = log_likelihood_of_each(model, some, num_samples=20, seed=3)
     distortion, rate = elbo_of_each(model, some, seed=3)
     assert numbers["log_likelihood"]["value"] == pytest.approx(values.mean().item(), rel=1e-5)
     assert numbers["iw_gap"]["value"] == pytest.approx((values + distortion + rate).mean().item(), abs=1e-4)
-    annealed = annealed_of_each(model, test.first(4), TINY.annealing, seed=3)
+    annealed = annealed_of_each(model, test.sample(4, seed=3), TINY.annealing, seed=3)
     assert numbers["annealed"]["value"] == pytest.approx(annealed.mean().item(), rel=1e-5)
     assert numbers["annealed_gap"]["value"] == pytest.approx((annealed - values[:4]).mean().item(), abs=1e-3)
     both = numbers["bracket"]
@@ -262,10 +262,27 @@ def test_everything_is_measured_in_one_call(trained: Path) -> None:
     parts = numbers["latents"]
     halves = parts["mutual_information"]["value"] + parts["aggregate_kl"]["value"]
     assert parts["rate"]["value"] == pytest.approx(halves, rel=1e-5)
-    assert numbers["collapse"] == collapse_report(model, test.first(100), seed=3)
+    assert numbers["collapse"] == collapse_report(model, test.sample(100, seed=3), seed=3)
     assert numbers["fidelity"]["columns"][0] == "FD-cnn"
     assert set(numbers["usefulness"]["k-NN"]) == {"posterior means", "pixels", "PCA"}
     assert numbers["log_likelihood"]["space"] == "density of pixels in [0, 1]"
+
+
+def test_parts_of_a_set_that_is_sorted_by_class_are_of_all_classes() -> None:
+    labels = torch.arange(4).repeat_interleave(100)
+    images = ImageSet(torch.zeros(400, 1, 2, 2, dtype=torch.uint8), labels)
+    some, more = images.sample(40, seed=1), images.sample(80, seed=1)
+    assert some.labels is not None
+    assert more.labels is not None
+    assert min(torch.bincount(some.labels, minlength=4)) > 3
+    assert torch.equal(more.labels[:40], some.labels)
+    assert len(images.sample(1000, seed=1)) == 400
+
+
+def test_one_picture_leaves_its_latents_out_and_no_more() -> None:
+    numbers = evaluate(make_vae(), image_set(1), effort=TINY)
+    assert "aggregate posterior" in numbers["left_out"]["latents"]
+    assert numbers["log_likelihood"]["num_pictures"] == numbers["annealed"]["num_pictures"] == 1
 
 
 def test_what_cannot_be_measured_is_left_out_with_a_reason() -> None:

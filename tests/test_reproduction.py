@@ -41,6 +41,10 @@ def size(path: Path) -> tuple[int, int]:
         (Row("a", -100.0, -95.0, 0.1, 4.0), "missed by 1.00"),  # better is another number all the same
         (Row("a", -100.0, None, None, 4.0), "not run"),
         (Row("a", None, -95.0, 0.1, 4.0), "no published number"),
+        (Row("a", -100.0, -95.0, 0.1), "not compared"),
+        (Row("a", 1.28, 0.9, least=0.3, most=1.5), "holds"),
+        (Row("a", 1.28, 1.6, least=0.3, most=1.5), "does not hold"),
+        (Row("a", None, 0.6, most=0.5), "does not hold"),
         (Row("a", 2.0, 0.1, least=0.0), "holds"),
         (Row("a", 2.0, -0.1, least=0.0), "does not hold"),
         (Row("a", 1.0, float("nan"), 0.1, 4.0), "not a number"),
@@ -163,6 +167,17 @@ def test_seconds_of_all_pieces_are_counted(tmp_path: Path) -> None:
     assert again.piece("a", {"x": 2}, lambda folder: [3]) == [3]
 
 
+def test_seconds_of_pieces_made_for_another_are_counted_once(tmp_path: Path) -> None:
+    first = Workshop(tmp_path / "first" / "cpu", QUIET)
+    first.piece("a", {}, lambda folder: 1)
+    path = tmp_path / "first" / "cpu" / "a" / PIECE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": 40.0}))
+    second = Workshop(tmp_path / "second" / "cpu", QUIET)
+    for _ in range(2):
+        assert second.beside("first").piece("a", {}, lambda folder: pytest.fail("made again")) == 1
+    assert second.seconds == 40.0
+
+
 # Results.
 
 
@@ -191,16 +206,25 @@ def test_results_hold_every_tier_and_say_what_was_not_run(tmp_path: Path) -> Non
     assert "| above (shortened) | 1.00 | −98.00 nats per picture | at least −200.00 | holds |" in page
     assert "Not run. `vae reproduce toy --tier gpu` runs it." in page
     assert "vae reproduce toy --tier cpu" in page
-    assert re.search(r"\d cores, \d threads \(torch", page)
+    assert re.search(r"\d cores?, \d threads? \(torch", page)
     width, height = size(folder / FIGURE)
     assert height > width  # the figure is that of the higher tier, though the lower one was run after it
     assert {path.name for path in folder.iterdir()} == {RESULTS, PAGE, FIGURE}
 
 
 def test_interruption_says_how_to_go_on_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(Interrupted, match="go on with: vae reproduce toy --tier cpu"):
+    with pytest.raises(Interrupted, match=rf"go on with: vae reproduce toy --tier cpu -o {tmp_path / 'toy'}$"):
         reproduce(toy(0.0, Interrupted), "cpu", tmp_path / "toy", pieces=tmp_path, console=QUIET)
     assert not (tmp_path / "toy").exists()
+    with pytest.raises(Interrupted, match=r"go on with: vae reproduce toy --tier cpu$"):
+        reproduce(toy(0.0, Interrupted), "cpu", Path("results") / "toy", pieces=tmp_path, console=QUIET)
+
+
+def test_place_that_is_a_file_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for folder in (tmp_path / "notes.txt", tmp_path / "notes.txt" / "deeper"):
+        with pytest.raises(RunError, match=r"notes\.txt is a file; choose another folder"):
+            reproduce(toy(0.0, AssertionError), "cpu", folder, pieces=tmp_path, console=QUIET)
 
 
 def test_unreadable_results_are_a_clear_error(tmp_path: Path) -> None:

@@ -237,6 +237,12 @@ def test_score_orders_by_what_is_asked_for(run: Path, tmp_path: Path) -> None:
     assert found["label"] == images.labels[torch.tensor(found["row"])].tolist()
 
 
+def test_single_pictures_cannot_be_told_apart(run: Path, refuse: Refuse, tmp_path: Path) -> None:
+    one, more = (folder_of(tmp_path / str(num), [f"{number:02}.png" for number in range(num)]) for num in (1, 30))
+    refuse("score", run, "--against", one, says=("1: ", "two pictures of each"))
+    refuse("score", run, "--against", more, "--max-pictures", 1, says=("digits: ", "two pictures of each"))
+
+
 def test_against_tells_how_well_each_score_does(run: Path, tmp_path: Path) -> None:
     noise = folder_of(tmp_path / "noise", [f"{number:02}.png" for number in range(30)])
     options = ("--num-samples", 3, "--max-pictures", 40)

@@ -106,7 +106,7 @@ class Loss:
 
     Arguments:
         value: The number to descend, a scalar in nats per picture; lower is better.
-        logs: Detached scalars to log: ``elbo``, ``rate``, ``distortion``, ``beta`` and whatever the objective adds.
+        logs: Detached scalars to log: ``elbo``, ``rate``, ``distortion`` and whatever the objective adds, ``beta`` say.
     """
 
     value: Tensor

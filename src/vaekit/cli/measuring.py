@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli.options import Data, Output, RunFolder, Seed, place, test_images, training_images, write_json
+from vaekit.cli.options import (
+    Data,
+    Device,
+    Output,
+    RunFolder,
+    Seed,
+    load_on,
+    place,
+    test_images,
+    training_images,
+    write_json,
+)
 
 
 def evaluate(
@@ -27,6 +38,7 @@ def evaluate(
     quick: Annotated[bool, typer.Option("--quick", help="A minute's version, with larger standard errors.")] = False,
     data: Data = None,
     seed: Seed = 0,
+    device: Device = "cpu",
     output: Output = None,
 ) -> None:
     """Measure a model on test pictures: every honest number, with its standard error.
@@ -47,9 +59,10 @@ def evaluate(
     from vaekit.evaluation.evaluate import FULL, QUICK
     from vaekit.evaluation.evaluate import evaluate as measure
     from vaekit.numbers import tell
-    from vaekit.runs import load
+    from vaekit.tables import check_place
 
     path = place(output, run, "evaluation.json", "")
+    check_place(path)
     effort = QUICK if quick else FULL
     how = effort.annealing
     how = replace(how, chains=chains or how.chains, distributions=distributions or how.distributions)
@@ -60,7 +73,7 @@ def evaluate(
         effort = replace(effort, annealed=annealed)
     if max_pictures is not None:
         effort = replace(effort, max_pictures=max_pictures or None)
-    model, images = load(run), test_images(run, data)
+    model, images = load_on(device, run), test_images(run, data)
     train, grey = training_images(run, data)
     numbers = measure(model, images, train=train, grey=grey, effort=effort, seed=seed)
     console = Console()

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
     from vaekit.data import ImageSet
     from vaekit.gallery import Gallery
+    from vaekit.models import VAE
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write.", show_default=False)]
 Seed = Annotated[int, typer.Option(help="The seed of what is drawn.", min=0, max=2**63 - 1)]
 Labels = Annotated[list[str] | None, typer.Option("--label", help="The class of what is drawn; may be repeated.")]
 Label = Annotated[str | None, typer.Option(help="The class, by name or number, if the model is conditional.")]
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")]
 Data = Annotated[str | None, typer.Option(help="Other pictures than the run's own: a name, folder, array or hub id.")]
 
 
@@ -35,6 +37,14 @@ def test_images(run: str, data: str | None) -> "ImageSet":
     if data is None:
         raise DataError(f"{run}: a model folder does not say which pictures it is of; add --data")
     return load_for(load(run), data, "test")
+
+
+def load_on(device: str, run: str) -> "VAE":
+    """The model of a run, on a device."""
+    from vaekit.runs import load
+    from vaekit.training import make_accelerator
+
+    return load(run).to(make_accelerator(device, "float32").device)
 
 
 def training_images(run: str, data: str | None) -> tuple["ImageSet | None", "tuple[ImageSet, ImageSet] | None"]:

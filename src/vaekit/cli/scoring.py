@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Output, RunFolder, Seed, place, write
+from vaekit.cli.options import Device, Output, RunFolder, Seed, load_on, place, write
 from vaekit.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def score(
     num: Annotated[int, typer.Option("--num", "-n", help="How many of the oddest are shown.", min=1, max=1_000)] = 40,
     split: Split = None,
     seed: Seed = 0,
+    device: Device = "cpu",
     output: Output = None,
 ) -> None:
     """Score pictures by how odd a model finds them: log p(x) of each with its standard error, and corrections of it.
@@ -64,7 +65,6 @@ def score(
     """
     from vaekit.evaluation.scoring import auroc
     from vaekit.pictures.contact import contact_sheet
-    from vaekit.runs import load
     from vaekit.tables import TABLES, check_place, check_suffix, in_order, oddest, scores_as_columns, write_table
 
     path = place(output, run, "scores.csv", "")
@@ -75,7 +75,10 @@ def score(
     sets = [_pictures(run, data, split)]
     if against is not None:
         sets.append(_pictures(run, against, None))
-    model = load(run)
+        alone = [images.name for images in sets if min(len(images), max_pictures or len(images)) < 2]
+        if alone:
+            raise DataError(f"{alone[0]}: --against compares two sets, and takes two pictures of each at least")
+    model = load_on(device, run)
     centre = _centre(run, model, num_samples, seed)
     if by == "typicality" and centre is None:
         raise DataError("typicality is a distance from training pictures, and there are none; choose another --by")
@@ -97,7 +100,7 @@ def score(
     write(contact_sheet(pictures, captions, title).save, sheet)
 
 
-def embed(run: RunFolder, data: Source = None, split: Split = None, output: Output = None) -> None:
+def embed(run: RunFolder, data: Source = None, split: Split = None, device: Device = "cpu", output: Output = None) -> None:
     """Write the codes of pictures: means and standard deviations of q(z|x), labels and file names.
 
     The suffix of -o chooses the format: .csv, .parquet, or .npz with arrays means, stddevs, labels, names and classes.
@@ -109,14 +112,13 @@ def embed(run: RunFolder, data: Source = None, split: Split = None, output: Outp
       vae embed runs/mnist-conv holiday/ -o latents.npz
     """
     from vaekit.evaluation.latents import encode_all
-    from vaekit.runs import load
     from vaekit.tables import ARRAYS, TABLES, check_place, check_suffix, write_codes
 
     path = place(output, run, "latents.csv", "")
     check_suffix(path, (*TABLES, ARRAYS))
     check_place(path)
     images = _pictures(run, data, split)
-    codes = encode_all(load(run), images)
+    codes = encode_all(load_on(device, run), images)
     write(lambda file: write_codes(codes, images, file), path)
 
 

@@ -104,6 +104,13 @@ class ImageSet:
         """Returns the set of the first ``num`` pictures, or all if there are fewer."""
         return self.take(torch.arange(min(num, len(self))))
 
+    def sample(self, num: int, seed: int) -> "ImageSet":
+        """Returns ``num`` pictures in a random order, or all if there are fewer; of one seed, more are these and others.
+
+        The first pictures of a set are no fair sample of it: folders are sorted by class.
+        """
+        return self.take(torch.randperm(len(self), generator=generator(seed))[:num])
+
     def to(self, device: torch.device) -> "ImageSet":
         """Returns the set with its pictures, and no others, on a device; labels and positions stay where they are."""
         parts = [self.gather(part).to(device) for part in torch.arange(len(self)).split(CHUNK)]

@@ -56,10 +56,10 @@ from vaekit.models import VAE
 from vaekit.progress import track
 from vaekit.randomness import generator
 from vaekit.terms import LatentTerms
+from vaekit.units import NATS
 
 Estimator = Literal["exact", "weighted", "stratified"]
 
-UNIT = "nats"
 CHUNK_NUMBERS = 2**20
 """How many densities are held at a time: 8 MB of float64."""
 
@@ -143,7 +143,7 @@ def aggregate_terms(
         num_samples: S, how many samples of z for each picture.
         seed: The seed of samples and batches; the global generators are left alone, and each estimator sees the same z.
         estimator: How q(z) is computed: ``exact`` from all pictures, ``weighted`` or ``stratified`` from batches.
-        batch_size: M of the latter two, at most N; batches are made equal, so they may be a few pictures larger.
+        batch_size: M of the latter two; batches are made equal, of M pictures at least, or of all if there are fewer.
 
     Raises:
         ConfigError: If there is no such estimator, or a number is too small.
@@ -164,7 +164,7 @@ def aggregate_terms(
         log_qzx, log_qz, log_marginals = log_densities(draws, estimator, size)
 
     def mean(values: Tensor) -> Estimate:
-        return mean_over_pictures(values.mean(0), UNIT, num_samples)
+        return mean_over_pictures(values.mean(0), NATS, num_samples)
 
     splits = draws.same_prior and draws.factorises
     return Aggregate(
@@ -189,11 +189,11 @@ class Posteriors(ABC):
 
     @abstractmethod
     def joint(self, z: Tensor, pictures: slice) -> Tensor:
-        """Returns log q(z|x_n) in float64, with shape (R, n), for z of shape (R, D) and n pictures."""
+        """Returns log q(z|x_n) in float64 on the CPU, with shape (R, n), for z of shape (R, D) and n pictures."""
 
     @abstractmethod
     def marginals(self, z: Tensor, pictures: slice) -> Iterator[Tensor]:
-        """Yields log q(z_d|x_n) in float64, with shape (R, n), for each latent d; they must factorise."""
+        """Yields log q(z_d|x_n) in float64 on the CPU, with shape (R, n), for each latent d; they must factorise."""
 
 
 class GaussianPosteriors(Posteriors):
@@ -210,7 +210,10 @@ class GaussianPosteriors(Posteriors):
     width = 1
 
     def __init__(self, means: Tensor, stddevs: Tensor) -> None:
-        means, stddevs = means.double(), stddevs.double()  # the squares above cancel; float32 would lose what is left
+        means, stddevs = (
+            means.cpu().double(),
+            stddevs.cpu().double(),
+        )  # the squares above cancel; float32 would lose what is left
         precisions = stddevs**-2
         logs = -stddevs.log() - 0.5 * math.log(2 * math.pi)
         self._weights = torch.cat([-0.5 * precisions, means * precisions], 1)
@@ -219,13 +222,13 @@ class GaussianPosteriors(Posteriors):
 
     def joint(self, z: Tensor, pictures: slice) -> Tensor:
         """Returns log q(z|x_n), with shape (R, n)."""
-        z = z.double()
+        z = z.cpu().double()
         return torch.addmm(self._constants[pictures], torch.cat([z**2, z], 1), self._weights[pictures].T)
 
     def marginals(self, z: Tensor, pictures: slice) -> Iterator[Tensor]:
         """Yields log q(z_d|x_n), with shape (R, n), for each latent."""
         parameters = zip(self._means, self._inverses, self._logs, strict=True)
-        for z_d, (mean, inverse, log) in zip(z.double().T, parameters, strict=True):
+        for z_d, (mean, inverse, log) in zip(z.cpu().double().T, parameters, strict=True):
             score = (z_d.unsqueeze(1) - mean[pictures]).mul_(inverse[pictures])
             yield score.square_().mul_(-0.5).add_(log[pictures])
 
@@ -257,7 +260,7 @@ class OtherPosteriors(Posteriors):
             first, last = max(pictures.start - start, 0), min(pictures.stop - start, num)
             if first < last:
                 log_prob = q.log_prob(z.unsqueeze(1).expand(-1, num, -1))
-                found.append(log_prob[:, first:last].double())
+                found.append(log_prob[:, first:last].cpu().double())
             start += num
         return torch.cat(found, 1)
 
@@ -303,9 +306,9 @@ def draw(model: VAE, images: ImageSet, num_samples: int, seed: int) -> Draws:
     said = torch.cat([layer.pz.log_prob(point.expand(layer.z.shape[1:])) for layer in layers])
     return Draws(
         z=torch.cat([layer.z for layer in layers], 1),
-        log_pz=torch.cat([layer.pz.log_prob(layer.z).double() for layer in layers], 1),
+        log_pz=torch.cat([layer.pz.log_prob(layer.z).cpu().double() for layer in layers], 1),
         posteriors=_posteriors([layer.qz for layer in layers]),
-        rates=rates.double().mean(0),
+        rates=rates.cpu().double().mean(0),
         factorises=factors(layers[0].qz) is not None and factors(layers[0].pz) is not None,
         same_prior=torch.allclose(said, said[0], rtol=1e-4),
     )
@@ -323,12 +326,12 @@ def log_densities(draws: Draws, estimator: Estimator, batch_size: int) -> tuple[
         log q(z|x), log q(z) and the sum of log q(z_d), 0 where latents do not factorise; each in float64 with shape (S, N).
     """
     num_samples, num = draws.z.shape[:2]
-    log_qzx = torch.empty(num_samples, num, dtype=torch.float64, device=draws.z.device)
+    log_qzx = torch.empty(num_samples, num, dtype=torch.float64)
     log_qz, log_marginals = torch.empty_like(log_qzx), torch.zeros_like(log_qzx)
     work = [(s, rows, batch) for s in range(num_samples) for rows, batch in _blocks(num, batch_size, draws.posteriors.width)]
     for s, rows, batch in track(work, f"aggregate posterior of {num:,} pictures", len(work)):
         z, within = draws.z[s, rows], slice(rows.start - batch.start, rows.stop - batch.start)
-        weights = log_weights(estimator, num, batch.stop - batch.start, within).to(z.device)
+        weights = log_weights(estimator, num, batch.stop - batch.start, within)
         joint = draws.posteriors.joint(z, batch)
         log_qzx[s, rows] = joint.diagonal(within.start)  # the same numbers as in the sum, so that I keeps below log N
         log_qz[s, rows] = (joint + weights).logsumexp(1)

@@ -26,7 +26,7 @@ References:
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -35,8 +35,9 @@ from torch.distributions import Distribution
 from vaekit.data import ImageSet
 from vaekit.distributions import sampled
 from vaekit.distributions.hamiltonian import LogDensities, State, Trajectory, transition
+from vaekit.errors import ConfigError, suggest
 from vaekit.evaluation.estimates import MOST_NUMBERS, Estimate, batches, mean_over_pictures
-from vaekit.evaluation.likelihood import space_of
+from vaekit.evaluation.likelihood import space_of, with_noise
 from vaekit.evaluation.noise import Noise
 from vaekit.models import VAE
 from vaekit.progress import track
@@ -51,6 +52,9 @@ FIRST_STEP, SLOWER, FASTER = 0.5, 0.98, 1.02
 """The first step, in standard deviations, and what it is multiplied with where too few or too many moves are accepted."""
 
 
+Start = Literal["prior", "posterior"]
+
+
 @dataclass(frozen=True)
 class Annealing:
     """How to anneal.
@@ -61,13 +65,25 @@ class Annealing:
         start: Where chains start: at the model's ``prior``, or at the encoder's ``posterior``, which is nearer.
         leapfrog: L, how many leapfrog steps a move has.
         acceptance: The share of moves to be accepted.
+
+    Raises:
+        ConfigError: If a number is too small, or there is no such start.
     """
 
     chains: int = 16
     distributions: int = 1000
-    start: Literal["prior", "posterior"] = "posterior"
+    start: Start = "posterior"
     leapfrog: int = 10
     acceptance: float = 0.65
+
+    def __post_init__(self) -> None:
+        for name in ("chains", "distributions", "leapfrog"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"annealing takes {name} of 1 at least, got {getattr(self, name)}")
+        if not 0 < self.acceptance < 1:
+            raise ConfigError(f"annealing takes an acceptance between 0 and 1, got {self.acceptance}")
+        if self.start not in get_args(Start):
+            raise ConfigError(f"annealing starts at {self.start!r}: no such start{suggest(self.start, get_args(Start))}")
 
     @property
     def betas(self) -> Tensor:
@@ -110,13 +126,11 @@ def annealed_log_likelihood(model: VAE, images: ImageSet, how: Annealing | None 
 def annealed_of_each(model: VAE, images: ImageSet, how: Annealing, *, seed: int = 0) -> Tensor:
     """Returns the estimate of log p(x) for each picture, in nats, with shape (N)."""
     with model.inference():
-        steps = _pilot(model, images, how, seed)
-        found, place = [], 0
-        for x, labels in batches(model, images, f"annealing {len(images):,} pictures", most=_most(model, how)):
-            noise = Noise(seed, range(place, place + len(x)), model.latent_dim, model.device)
+        steps = _pilot(model, *next(iter(batches(model, images, most=_few(model, how)))), how, seed)
+        found = []
+        for x, labels, noise in with_noise(model, images, seed, f"annealing {len(images):,} pictures", _most(model, how)):
             path = _path(model, x, labels, how)
             found.append(_forward(path, how, steps, noise).logsumexp(0) - math.log(how.chains))
-            place += len(x)
     return torch.cat(found).cpu()
 
 
@@ -154,8 +168,9 @@ def bracket(model: VAE, num: int, how: Annealing | None = None, *, labels: Tenso
             given = None if labels is None else labels[part]
             path = _path(model, x[part], given, how)
             if steps is None:
-                first = None if labels is None else labels[:PILOT]
-                steps = _adapt(_path(model, x[:PILOT], first, how), how, _noise(model, seed, range(min(PILOT, num))))
+                steps = _pilot(
+                    model, x[: _few(model, how)], None if labels is None else labels[: _few(model, how)], how, seed
+                )
             noise = _noise(model, seed, part.tolist())
             lows.append(_forward(path, how, steps, noise).logsumexp(0) - math.log(how.chains))
             back = _backward(path, how, steps, z[part].expand(how.chains, -1, -1), noise)
@@ -225,14 +240,18 @@ def _move(path: Path, how: Annealing, beta: float, step: float, state: State, no
     return transition(state, weights, path.log_densities, trajectory, normal, luck)
 
 
-def _pilot(model: VAE, images: ImageSet, how: Annealing, seed: int) -> Tensor:
-    """The steps, adapted on the first pictures."""
-    x, labels = next(iter(batches(model, images, most=PILOT)))
-    return _adapt(_path(model, x, labels, how), how, _noise(model, seed, range(len(x))))
+def _few(model: VAE, how: Annealing) -> int:
+    """How many pictures the steps are adapted on."""
+    return min(PILOT, _most(model, how))
+
+
+def _pilot(model: VAE, x: Tensor, labels: Tensor | None, how: Annealing, seed: int) -> Tensor:
+    """The steps, adapted with noise that no picture's own chains have: their randomness must not choose their steps."""
+    return _adapt(_path(model, x, labels, how), how, _noise(model, seed, range(-len(x), 0)))
 
 
 def _adapt(path: Path, how: Annealing, noise: Noise) -> Tensor:
-    """Steps for t = 0 to T that about the asked share of moves accept, with shape (T + 1)."""
+    """Steps for t = 0 to T at which about the asked share of moves is accepted, with shape (T + 1)."""
     betas = how.betas.tolist()
     state = _begin(path, how, noise)
     step, steps = FIRST_STEP, [FIRST_STEP]

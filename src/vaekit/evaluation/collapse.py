@@ -71,7 +71,7 @@ def collapse_report(model: VAE, images: ImageSet, *, seed: int = 0, aggregate: A
         "rate": mean_over_pictures(rate, NATS),
         "distortion": mean_over_pictures(distortion, NATS, 1),
         "shuffled_distortion": mean_over_pictures(shuffled, NATS, 1),
-        "shuffling_cost": mean_over_pictures(shuffled.double() - distortion.double(), NATS, 1),
+        "shuffling_cost": mean_over_pictures(shuffled - distortion, NATS, 1),
         "psnr": mean_over_pictures(_psnr(model, images, codes.means), "dB"),
         "shuffled_psnr": mean_over_pictures(_psnr(model, images, codes.means[places]), "dB"),
     }
@@ -133,7 +133,7 @@ def _explain(model: VAE, images: ImageSet, seed: int) -> tuple[Tensor, Tensor, T
             z.append(terms.latents[0].z[0])
             distortions.append(terms.distortion())
             rates.append(terms.rate())
-    return torch.cat(z), torch.cat(distortions), torch.cat(rates)
+    return torch.cat(z), torch.cat(distortions).cpu().double(), torch.cat(rates).cpu().double()
 
 
 def _distortion(model: VAE, images: ImageSet, z: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ def _distortion(model: VAE, images: ImageSet, z: Tensor) -> Tensor:
             px = model.decode(z[start : start + len(x)], labels)
             values.append(-px.log_prob(model.likelihood.target(x)))
             start += len(x)
-    return torch.cat(values)
+    return torch.cat(values).cpu().double()
 
 
 def _psnr(model: VAE, images: ImageSet, z: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def mean_over_pictures(
     values: Tensor, unit: str, num_samples: int | None = None, space: str | None = None, steps: int | None = None
 ) -> Estimate:
     """Returns the mean of a number for each picture, of shape (N), with its standard error."""
-    values = values.double()
+    values = values.cpu().double()  # not every accelerator knows float64
     error = float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
     return Estimate(float(values.mean()), error, unit, len(values), num_samples, space, steps)
 

@@ -16,20 +16,20 @@ from vaekit.errors import DataError, ModelError
 from vaekit.evaluation.aggregate import aggregate_terms
 from vaekit.evaluation.annealing import Annealing, annealed_of_each, bracket
 from vaekit.evaluation.collapse import collapse_report
-from vaekit.evaluation.estimates import mean_over_pictures
+from vaekit.evaluation.estimates import batches, mean_over_pictures
 from vaekit.evaluation.features import learned_features
 from vaekit.evaluation.fidelity import fidelity
 from vaekit.evaluation.latents import active_units
 from vaekit.evaluation.likelihood import (
     bits_per_dimension,
     elbo_of_each,
+    elbo_terms,
     log_likelihood_of_each,
     meaning,
     space_of,
-    terms_of_each,
 )
 from vaekit.evaluation.reconstruction import reconstruction_quality
-from vaekit.evaluation.refinement import amortisation_gap
+from vaekit.evaluation.refinement import amortisation_gap, has_diagonal_posterior
 from vaekit.evaluation.usefulness import usefulness
 from vaekit.models import VAE
 from vaekit.units import NATS
@@ -37,11 +37,11 @@ from vaekit.units import NATS
 
 @dataclass(frozen=True)
 class Effort:
-    """How much evaluation; a number of pictures of 0 leaves its part out.
+    """How much evaluation; a number of pictures of 0 leaves its part out, others are drawn at random.
 
     Arguments:
         num_samples: K of the importance-weighted estimate of log p(x).
-        max_pictures: For how many pictures, from the first on, it is made; None for all.
+        max_pictures: For how many pictures it is made; None for all.
         annealing: How annealed importance sampling goes.
         annealed: For how many pictures, and for how many that the model draws, it is made.
         refined: For how many pictures the amortisation gap is measured.
@@ -66,6 +66,9 @@ QUICK = Effort(500, 200, Annealing(chains=8, distributions=100), 20, 50, 2000, 1
 """A minute's version, with larger standard errors."""
 BRIEF = Effort(100, 1000, annealed=0, refined=0, aggregated=0, compared=0, probed=0)
 """What a run ends with."""
+
+MOST_ASKED = 1000
+"""Over how many pictures the rate is taken apart where each posterior has to be asked by its network: N^2 densities."""
 
 
 def evaluate(
@@ -131,16 +134,15 @@ class LeftOut(Exception):
 
 def _likelihood(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[str, Any]:
     """The ELBO with its terms, log p(x) by importance sampling and by annealing, and the distances between them."""
-    (distortion, rate), space = elbo_of_each(model, images, seed=seed), space_of(model, images)
-    terms = terms_of_each(distortion, rate, 1, space)
+    terms, space = elbo_terms(model, images, seed=seed), space_of(model, images)
     found = {name: estimate.to_data() for name, estimate in terms.items()}
     if model.likelihood.measure == "mass" and model.likelihood.support == "grey levels":
         found["bits_per_dim"] = bits_per_dimension(terms["elbo"], images).to_data()
     weighed = torch.empty(0)
     if effort.num_samples and effort.max_pictures != 0:
-        some = images if effort.max_pictures is None else images.first(effort.max_pictures)
+        some = images.sample(effort.max_pictures or len(images), seed)
         weighed = log_likelihood_of_each(model, some, num_samples=effort.num_samples, seed=seed)
-        gaps = weighed + (distortion + rate)[: len(some)]
+        gaps = weighed + sum(elbo_of_each(model, some, seed=seed))
         found["log_likelihood"] = mean_over_pictures(weighed, NATS, effort.num_samples, space).to_data()
         found["iw_gap"] = mean_over_pictures(gaps, NATS, effort.num_samples, space).to_data()
     return found | (_annealed(model, images, weighed, effort, seed) if effort.annealed else {})
@@ -148,7 +150,7 @@ def _likelihood(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict
 
 def _annealed(model: VAE, images: ImageSet, weighed: Tensor, effort: Effort, seed: int) -> dict[str, Any]:
     """Log p(x) by annealed importance sampling, how far it lies above importance sampling, and its bracket."""
-    how, some, space = effort.annealing, images.first(effort.annealed), space_of(model, images)
+    how, some, space = effort.annealing, images.sample(effort.annealed, seed), space_of(model, images)
     values = annealed_of_each(model, some, how, seed=seed)
     both = bracket(model, len(some), how, labels=None if model.condition is None else some.labels, seed=seed)
     gaps = values[: len(weighed)] - weighed[: len(values)]
@@ -165,7 +167,7 @@ def _refined(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[st
     if not effort.refined:
         return {}
     try:
-        return {"amortisation_gap": amortisation_gap(model, images.first(effort.refined), seed=seed).to_data()}
+        return {"amortisation_gap": amortisation_gap(model, images.sample(effort.refined, seed), seed=seed).to_data()}
     except ModelError as error:
         raise LeftOut("amortisation_gap", str(error)) from None
 
@@ -174,9 +176,15 @@ def _latents(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[st
     """The parts of the rate, and whether the latents are used."""
     if not effort.aggregated:
         return {}
-    some = images.first(effort.aggregated)
-    aggregate = aggregate_terms(model, some, seed=seed)
-    return {"latents": aggregate.to_data(), "collapse": collapse_report(model, some, seed=seed, aggregate=aggregate)}
+    with model.inference():
+        x, labels = next(batches(model, images, most=1))
+        cheap = has_diagonal_posterior(model, x, labels)
+    some = images.sample(effort.aggregated if cheap else min(effort.aggregated, MOST_ASKED), seed)
+    try:
+        aggregate = aggregate_terms(model, some, seed=seed)
+        return {"latents": aggregate.to_data(), "collapse": collapse_report(model, some, seed=seed, aggregate=aggregate)}
+    except DataError as error:
+        raise LeftOut("latents", str(error)) from None
 
 
 def _fidelity(model: VAE, images: ImageSet, train: ImageSet | None, effort: Effort, seed: int) -> dict[str, Any]:
@@ -199,8 +207,7 @@ def _usefulness(model: VAE, images: ImageSet, train: ImageSet | None, effort: Ef
     if train is None:
         raise LeftOut("usefulness", "no training pictures were given to learn a probe from")
     try:
-        some = images.first(effort.probed)
-        return {"usefulness": usefulness(model, train, some, max_pictures=effort.probed, seed=seed)}
+        return {"usefulness": usefulness(model, train, images, max_pictures=effort.probed, seed=seed)}
     except DataError as error:
         raise LeftOut("usefulness", str(error)) from None
 

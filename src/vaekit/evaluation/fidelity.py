@@ -44,7 +44,7 @@ from vaekit.errors import DataError
 from vaekit.evaluation.estimates import Estimate, batches, mean_over_pictures
 from vaekit.evaluation.features import FeatureExtractor, column
 from vaekit.models import VAE
-from vaekit.randomness import fixed_seed, generator
+from vaekit.randomness import fixed_seed
 from vaekit.units import to_unit_interval
 
 PRECISION_NEIGHBOURS, COVERAGE_NEIGHBOURS = 3, 5
@@ -198,7 +198,7 @@ def fidelity(
     num = min(num, len(images), len(train))
     if num <= COVERAGE_NEIGHBOURS:
         raise DataError(f"{num} pictures are too few to compare sets of them; give more than {COVERAGE_NEIGHBOURS}")
-    reference, images = _some(train, num, seed), _some(images, num, seed)
+    reference, images = train.sample(num, seed), images.sample(num, seed)
     real = _features(model, reference, extractor, "train", _itself, seed)
     rows: dict[str, Draw] = {
         "test against train": _itself,
@@ -301,11 +301,6 @@ def _chunks(points: Tensor, others: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         yield part, room[: len(part)]
 
 
-def _some(images: ImageSet, num: int, seed: int) -> ImageSet:
-    """A random choice of ``num`` pictures, in their order; a split may be sorted by class."""
-    return images.take(torch.randperm(len(images), generator=generator(seed))[:num].sort().values)
-
-
 def _itself(pixels: Tensor, labels: Tensor | None) -> Tensor:
     return to_unit_interval(pixels)
 
@@ -314,4 +309,4 @@ def _features(model: VAE, images: ImageSet, extractor: FeatureExtractor, name: s
     """The features of what is drawn for each picture, on the CPU, with shape (N, F)."""
     with fixed_seed(seed), torch.no_grad():
         parts = batches(model, images, f"{extractor.name} features: {name}")
-        return torch.cat([extractor(draw(pixels, labels).clamp(0, 1)).double().cpu() for pixels, labels in parts])
+        return torch.cat([extractor(draw(pixels, labels).clamp(0, 1)).cpu().double() for pixels, labels in parts])

@@ -61,7 +61,7 @@ class Codes:
         return (self.rates if has_parts else self.variances).argsort(descending=True, stable=True)
 
     def quantiles(self, low: float, high: float) -> Tensor:
-        """Returns two quantiles of each latent under the aggregate posterior, from a draw of it, with shape (2, D)."""
+        """Returns two quantiles of each latent over draws from all posteriors, as Gaussians, with shape (2, D)."""
         with fixed_seed(0):
             z = self.means + self.stddevs * torch.randn_like(self.means)
         return torch.from_numpy(np.quantile(z.numpy(), [low, high], axis=0))

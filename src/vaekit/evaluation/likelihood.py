@@ -72,13 +72,8 @@ def elbo_terms(model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int 
         num_samples: K, how many samples of z the distortion is averaged over.
         seed: The seed of those samples; the global generators are left alone.
     """
-    return terms_of_each(
-        *elbo_of_each(model, images, num_samples=num_samples, seed=seed), num_samples, space_of(model, images)
-    )
-
-
-def terms_of_each(distortion: Tensor, rate: Tensor, num_samples: int, space: str) -> dict[str, Estimate]:
-    """Returns ``elbo``, ``distortion`` and ``rate`` of the two of each picture, in nats, each with shape (N)."""
+    distortion, rate = elbo_of_each(model, images, num_samples=num_samples, seed=seed)
+    space = space_of(model, images)
     return {
         "elbo": mean_over_pictures(-(distortion + rate), NATS, num_samples, space),
         "distortion": mean_over_pictures(distortion, NATS, num_samples, space),

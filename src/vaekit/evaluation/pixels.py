@@ -14,5 +14,5 @@ def pixel_errors(model: VAE, images: ImageSet) -> Tensor:
     total = torch.zeros(images.shape[1:], dtype=torch.float64)
     for pixels, labels in batches(model, images):
         error = model.reconstruct(pixels, labels).clamp(0, 1) - to_unit_interval(pixels)
-        total += error.square().mean(1).sum(0).double().cpu()
+        total += error.square().mean(1).sum(0).cpu().double()
     return (GREY_LEVELS - 1) * (total / len(images)).sqrt()

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from vaekit.data import ImageSet
+from vaekit.distributions import sampled
 from vaekit.distributions.hamiltonian import LogDensities, State, Trajectory, transition
 from vaekit.evaluation.estimates import MOST_NUMBERS, Estimate, mean_over_pictures
 from vaekit.evaluation.likelihood import space_of, with_noise
@@ -73,7 +74,7 @@ def _estimate(model: VAE, x: Tensor, num_samples: int, noise: Noise) -> Tensor:
 def _beginnings(model: VAE, x: Tensor, num: int, noise: Noise) -> Tensor:
     """Points of shape (num, B, D), drawn from the prior and chosen in proportion to p(x|z)."""
     pz, joint = model.prior_of(len(x)), model.joint(x)
-    z = pz.mean + pz.stddev * noise.normal(CANDIDATES)
+    z = sampled(pz, noise.normal(CANDIDATES))
     part = max(1, MOST_NUMBERS // (len(x) * math.prod(model.shape)))
     log_px = torch.cat([joint(chunk)[1] for chunk in z.split(part)])
     _, luck = noise.moves(num)  # (num, B)

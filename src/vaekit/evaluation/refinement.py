@@ -16,13 +16,15 @@ References:
     | Inference Suboptimality in Variational Autoencoders (Cremer et al., 2018), https://arxiv.org/abs/1801.03558
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from vaekit.data import ImageSet
 from vaekit.errors import ModelError
-from vaekit.evaluation.estimates import Estimate, mean_over_pictures
+from vaekit.evaluation.estimates import MOST_NUMBERS, Estimate, mean_over_pictures
 from vaekit.evaluation.likelihood import space_of, with_noise
 from vaekit.evaluation.noise import Noise
 from vaekit.models import VAE
@@ -33,6 +35,8 @@ STEPS, LEARNING_RATE = 300, 0.05
 """How long each picture's posterior is refined, by Adam, and how fast, in standard deviations of the encoder's."""
 DRAWS = 5
 """How many samples of z a step of refinement sees."""
+MOST_AT_A_TIME = 100
+"""How many pictures are refined at a time."""
 
 
 def has_diagonal_posterior(model: VAE, x: Tensor, labels: Tensor | None) -> bool:
@@ -55,9 +59,10 @@ def amortisation_gap(model: VAE, images: ImageSet, *, num_samples: int = 100, st
         ModelError: If the posterior is of another kind.
     """
     gaps = []
+    most = max(1, min(MOST_AT_A_TIME, MOST_NUMBERS // (DRAWS * math.prod(model.shape))))
     with model.inference():
         description = f"refining the posteriors of {len(images):,} pictures"
-        for x, labels, noise in with_noise(model, images, seed, description, most=100):
+        for x, labels, noise in with_noise(model, images, seed, description, most):
             if not has_diagonal_posterior(model, x, labels):
                 raise ModelError(
                     "the amortisation gap is that of a diagonal Gaussian, and this posterior is of another kind"
@@ -95,6 +100,7 @@ def _refined(
 
 def _elbo(model: VAE, x: Tensor, labels: Tensor | None, q: Distribution, pz: Distribution, noise: Tensor) -> Tensor:
     """The ELBO of each picture under a posterior of its own, with shape (B), by noise of shape (K, B, D)."""
-    z = q.mean + q.stddev * noise
-    _, log_px = model.joint(x, labels)(z)
+    z, joint = q.mean + q.stddev * noise, model.joint(x, labels)
+    part = max(1, MOST_NUMBERS // (len(x) * math.prod(model.shape)))
+    log_px = torch.cat([joint(some)[1] for some in z.split(part)])
     return log_px.mean(0) - LatentTerms(z, q, pz).rate().sum(-1)

@@ -109,7 +109,7 @@ def scores(model: VAE, images: ImageSet, *, num_samples: int = 100, seed: int = 
     description = f"scoring {len(images):,} pictures, {num_samples:,} samples each"
     with model.inference():
         for x, labels, noise in with_noise(model, images, seed, description, most=MOST_AT_A_TIME):
-            found.append(weigh(torch.cat([*model.log_weights(x, labels, num_samples, noise.normal)])).cpu())
+            found.append(weigh(torch.cat([*model.log_weights(x, labels, num_samples, noise.normal)])))
             lengths.append(code_lengths(x))
     log_px, standard_error, elbo, variance = torch.cat(found, 1)
     return Scores(log_px, standard_error, elbo, variance, torch.cat(lengths))
@@ -120,7 +120,7 @@ def weigh(log_weights: Tensor) -> Tensor:
 
     K is 2 at least; the four are float64, with shape (4, N).
     """
-    log_weights = log_weights.double()
+    log_weights = log_weights.cpu().double()
     num = len(log_weights)
     log_px = log_weights.logsumexp(0) - math.log(num)
     weights = (log_weights - log_px).exp()  # over their mean, so that nothing overflows

@@ -19,6 +19,7 @@ References:
       https://jmlr.org/papers/v11/vinh10a.html
 """
 
+import math
 import warnings
 from typing import Any
 
@@ -32,13 +33,14 @@ from vaekit.evaluation.estimates import Estimate, mean_over_pictures
 from vaekit.evaluation.latents import encode_all
 from vaekit.models import VAE
 from vaekit.progress import working
-from vaekit.randomness import generator
 from vaekit.units import to_unit_interval
 
 NEIGHBOURS = 5
 """k of k-NN."""
 SEEDS = 5
 """How many times k-means starts anew."""
+MOST_PIXELS = 2**26
+"""How many numbers the pictures of a split have together at most, 256 MB of float32: of large pictures fewer are used."""
 STEPS = 100
 """The most steps that logistic regression takes; far from converged on pixels, but its accuracy stands still by then."""
 
@@ -57,7 +59,7 @@ def usefulness(model: VAE, train: ImageSet, test: ImageSet, *, max_pictures: int
         model: The model.
         train: Pictures to learn from, with labels.
         test: Pictures to be tested on, with labels.
-        max_pictures: How many pictures of each, drawn at random, are used at most.
+        max_pictures: How many pictures of each, drawn at random, are used at most; fewer of large ones.
         seed: The seed of that draw, of PCA and of k-means.
 
     Returns:
@@ -73,7 +75,8 @@ def usefulness(model: VAE, train: ImageSet, test: ImageSet, *, max_pictures: int
             raise DataError(
                 f"{images.name}: the {images.split} split has no labels, so codes cannot be compared with classes"
             )
-    train, test = _some(train, max_pictures, seed), _some(test, max_pictures, seed)
+    most = max(1, min(max_pictures, MOST_PIXELS // math.prod(test.shape)))
+    train, test = train.sample(most, seed), test.sample(most, seed)
     y_train, y_test = _labels(train), _labels(test)
     if len(np.unique(y_train)) < 2:
         raise DataError(
@@ -86,8 +89,8 @@ def usefulness(model: VAE, train: ImageSet, test: ImageSet, *, max_pictures: int
         with working(f"usefulness of {name}"):
             results["linear probe"][name] = linear_probe(a, y_train, b, y_test, seed).to_data()
             results["k-NN"][name] = nearest_neighbours(a, y_train, b, y_test).to_data()
-            agreement = clustering(b, y_test, num_clusters, seed)
-            results |= {key: results[key] | {name: value.to_data()} for key, value in agreement.items()}
+            for key, agreement in clustering(b, y_test, num_clusters, seed).items():
+                results[key][name] = agreement.to_data()
     return results | {
         "commonest class": _accuracy(np.full_like(y_test, np.bincount(y_train).argmax()), y_test).to_data(),
         "settings": {
@@ -166,12 +169,6 @@ def _labels(images: ImageSet) -> Array:
     assert images.labels is not None  # asked for on entry
     array: Array = images.labels.cpu().numpy()
     return array
-
-
-def _some(images: ImageSet, num: int, seed: int) -> ImageSet:
-    """So many pictures at random, in order; all if there are no more."""
-    order = torch.randperm(len(images), generator=generator(seed))
-    return images.take(order[:num].sort().values)
 
 
 def _accuracy(said: Array, labels: Array) -> Estimate:

@@ -35,11 +35,15 @@ class ELBO(Objective):
 
     Arguments:
         beta: :math:`\beta`, the KL weight, as a number or a schedule; 1 is the bound itself.
-        free_bits: :math:`\lambda`, the rate that each latent has for nothing, in nats.
+        free_bits: :math:`\lambda`, the rate that each latent has for nothing, in nats; where the rate is one number for all
+            latents, as under a VampPrior, that all of them have.
         capacity: :math:`C`, the rate in nats per picture that is aimed at, as a number or a schedule; None for no aim.
         perceptual: What a structural dissimilarity of one between pictures and reconstructions costs, in nats; see
             :func:`vaekit.objectives.perceptual.dissimilarity`. With it the loss is the negative of no likelihood.
         num_samples: K, how many samples of z the distortion is averaged over.
+
+    Raises:
+        ConfigError: If there are both free bits and a capacity.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ from vaekit.terms import Loss, Terms
 
 
 class WakeSleep(Objective):
-    """Both phases in one step: their gradients reach different weights.
+    """Both phases in one step: their gradients reach different weights, but where the prior is made of the encoder.
 
     ``elbo``, ``rate`` and ``distortion`` are logged beside ``wake`` = -log p(x, z) and ``sleep`` = -log q(z|x) of dreams.
 

@@ -13,7 +13,7 @@ LEGEND_INCHES = 2.6
 """How much room an entry of the legend needs."""
 PALE = 0.35
 FEW = 25
-"""Points are marked while a line has no more than these."""
+"""Points are marked while a line has fewer."""
 
 
 @dataclass(frozen=True)

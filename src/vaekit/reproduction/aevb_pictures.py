@@ -8,7 +8,7 @@ from vaekit.gallery import Gallery
 from vaekit.models import VAE
 from vaekit.pictures import grid, in_a_row
 from vaekit.randomness import fixed_seed
-from vaekit.reproduction.aevb import CHOICES, HIDDEN, PICTURE_NAMES, bound_row, figures, pictures_of, trained
+from vaekit.reproduction.aevb import HIDDEN, PICTURE_NAMES, bound_row, choices_of, figures, pictures_of, trained
 from vaekit.reproduction.protocol import Outcome, Row, Tier
 from vaekit.reproduction.workshop import Workshop
 
@@ -36,10 +36,10 @@ def figure_4(shop: Workshop, tier: Tier) -> Outcome:
         rows.append(row)
         plane = Gallery(model, test).plane(SIDE).pictures.flip(0)
         drawn[PICTURE_NAMES[data]] = grid(plane.flatten(0, 1), SIDE)
-    choices = [*(sentence for data in MANIFOLDS[tier] for sentence in CHOICES[data]), *CHOICES["all"]]
-    choices.append(
-        "The latent square is decoded at the quantiles 0.025 to 0.975 of a Gaussian; pictures are means of p(x|z)."
-    )
+    choices = [
+        *choices_of([*MANIFOLDS[tier]]),
+        "The latent square is decoded at the quantiles 0.025 to 0.975 of a Gaussian; pictures are means of p(x|z).",
+    ]
     return Outcome(rows, in_a_row([*drawn.values()], [*drawn]), choices)
 
 
@@ -51,7 +51,7 @@ def figure_5(shop: Workshop, tier: Tier) -> Outcome:
         rows.append(row)
         with fixed_seed(0):
             drawn[f"{latents} latents"] = grid(model.sample(NUM_SAMPLES), 10)
-    choices = [*CHOICES["mnist"], *CHOICES["all"], "Samples are means of p(x|z) at latents drawn from the prior."]
+    choices = [*choices_of(["mnist"]), "Samples are means of p(x|z) at latents drawn from the prior."]
     return Outcome(rows, in_a_row([*drawn.values()], [*drawn]), choices)
 
 

@@ -30,8 +30,9 @@ class Row:
         published: What the paper prints, or what its figure shows.
         obtained: What was obtained; None where the row was not run.
         standard_error: Of what was obtained, over pictures.
-        tolerance: How far the two may lie apart; None where the paper has no such number.
-        least: What a claim of order asks for instead: the obtained number must be no less.
+        tolerance: How far the two may lie apart; None where they are not to be compared.
+        least: What a claim of order or size asks for instead: the obtained number must be no less.
+        most: And no more.
         unit: The unit of all of them.
         note: What is different here from what was published.
     """
@@ -42,6 +43,7 @@ class Row:
     standard_error: float | None = None
     tolerance: float | None = None
     least: float | None = None
+    most: float | None = None
     unit: str = NATS
     note: str = ""
 
@@ -52,10 +54,13 @@ class Row:
             return "not run"
         if math.isnan(self.obtained):
             return "not a number"
-        if self.least is not None:
-            return "holds" if self.obtained >= self.least else "does not hold"
-        if self.published is None or self.tolerance is None:
+        if self.least is not None or self.most is not None:
+            least, most = -math.inf if self.least is None else self.least, math.inf if self.most is None else self.most
+            return "holds" if least <= self.obtained <= most else "does not hold"
+        if self.published is None:
             return "no published number"
+        if self.tolerance is None:
+            return "not compared"
         beyond = abs(self.obtained - self.published) - self.tolerance
         return "within" if beyond <= 0 else f"missed by {beyond:.2f}"
 

@@ -21,6 +21,7 @@ from rich.console import Console
 from vaekit.errors import Interrupted, RunError
 from vaekit.experiment import write_json
 from vaekit.numbers import duration
+from vaekit.pictures.style import count
 from vaekit.reproduction.protocol import TIERS, Outcome, Reproduction, Tier
 from vaekit.reproduction.workshop import Workshop
 
@@ -44,17 +45,23 @@ def reproduce(
         The rows of the table, each with its verdict.
 
     Raises:
-        VaekitError: If something that it needs cannot be had.
+        VaekitError: If something that it needs cannot be had, or the folder is a file.
         Interrupted: If the process was asked to stop; the same call goes on.
     """
     console = console or Console()
     known = read_results(folder)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise RunError(f"{folder}: {there} is a file; choose another folder with -o")
+    command = f"vae reproduce {reproduction.name} --tier {tier}"
+    if folder != Path("results") / reproduction.name:
+        command += f" -o {folder}"
     shop = Workshop(pieces / reproduction.name / tier, console)
     try:
         outcome = reproduction.run(shop, tier)
     except Interrupted as stopped:
-        raise Interrupted(f"{stopped}; go on with: vae reproduce {reproduction.name} --tier {tier}") from None
-    known[tier] = record(outcome, shop, f"vae reproduce {reproduction.name} --tier {tier}")
+        raise Interrupted(f"{stopped}; go on with: {command}") from None
+    known[tier] = record(outcome, shop, command)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULTS, {"name": reproduction.name, "tiers": known})
     _replace(folder / PAGE, lambda path: path.write_text(page(reproduction, known)))
@@ -102,7 +109,8 @@ def hardware() -> str:
         ]
         processor = names[0] if names else processor
     accelerator = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
-    return ", ".join([*accelerator, processor, f"{os.cpu_count()} cores", f"{torch.get_num_threads()} threads"])
+    cores, threads = count(os.cpu_count() or 1, "cores"), count(torch.get_num_threads(), "threads")
+    return ", ".join([*accelerator, processor, cores, threads])
 
 
 def page(reproduction: Reproduction, tiers: dict[Tier, dict[str, Any]]) -> str:
@@ -127,7 +135,8 @@ def _line(row: dict[str, Any]) -> str:
     obtained = "not run" if row["obtained"] is None else _number(row["obtained"])
     if row["standard_error"] is not None:
         obtained += f" ± {_number(row['standard_error'])}"
-    asked = f"at least {_number(row['least'])}" if row["least"] is not None else _number(row["tolerance"], "± ")
+    ends = {name: _number(row[name]) for name in ("least", "most") if row[name] is not None}
+    asked = " and ".join(f"at {name} {end}" for name, end in ends.items()) or _number(row["tolerance"], "± ")
     what = f"{row['what']} ({row['note']})" if row["note"] else row["what"]
     return f"| {what} | {_number(row['published'])} | {obtained} {row['unit']} | {asked} | {row['verdict']} |"
 

@@ -1,7 +1,6 @@
 """What one sees while a piece of a reproduction is trained: a bar on a terminal, a line for each measurement elsewhere."""
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -46,11 +45,9 @@ class PieceView(View):
             self.last = time.monotonic()
             self.bar.update(self.task, completed=images_seen)
 
-    def measured(self, record: Mapping[str, float]) -> None:
-        """Prints what was measured."""
-        self.bar.console.print(
-            f"{self.name}: {record['samples']:,.0f} pictures seen, bound {record['elbo']:.2f}", highlight=False
-        )
+    def measured(self, samples: float, what: str, value: float) -> None:
+        """Prints what was measured, in nats, after so many pictures."""
+        self.bar.console.print(f"{self.name}: {samples:,.0f} pictures seen, {what} {value:.2f}", highlight=False)
 
     def epoch(self, record: dict[str, Any], epochs: int) -> None:
         """Says nothing: an epoch of a small set is over in a moment."""

@@ -21,7 +21,7 @@ from vaekit.models import VAE, load_vae, save_vae
 from vaekit.randomness import fixed_seed
 from vaekit.recipe import Recipe
 from vaekit.reproduction.view import PieceView
-from vaekit.training import Hooks, read_state, write_state
+from vaekit.training import Hooks, make_accelerator, read_state, write_state
 
 PIECE, STATE, ELAPSED = "piece.json", "state.safetensors", "elapsed.json"
 SAVE_SECONDS = 60
@@ -37,16 +37,22 @@ class Workshop:
     Arguments:
         folder: Where the pieces are.
         console: Where to tell about them.
+        spent: How many seconds each piece took, by its folder, of this workshop and those beside it.
     """
 
-    def __init__(self, folder: Path, console: Console) -> None:
+    def __init__(self, folder: Path, console: Console, spent: dict[Path, float] | None = None) -> None:
         self.folder = folder
         self.console = console
-        self.seconds = 0.0
+        self.spent = {} if spent is None else spent
+
+    @property
+    def seconds(self) -> float:
+        """How long all pieces took that were asked for so far, whenever they were made."""
+        return sum(self.spent.values())
 
     def beside(self, name: str) -> "Workshop":
         """Returns the workshop of another reproduction, of the same tier, whose pieces this one uses."""
-        return Workshop(self.folder.parent.parent / name / self.folder.name, self.console)
+        return Workshop(self.folder.parent.parent / name / self.folder.name, self.console, self.spent)
 
     def piece(self, name: str, settings: Mapping[str, Any], make: Callable[[Path], Any]) -> Any:
         """Returns the result of a piece: read back if it was finished with these settings, else made.
@@ -74,7 +80,7 @@ class Workshop:
                 write_json(folder / ELAPSED, begun)
             done = {"settings": wanted, "seconds": begun["seconds"], "result": result}
             write_json(folder / PIECE, done)
-        self.seconds += done["seconds"]
+        self.spent[folder] = done["seconds"]
         return done["result"]
 
     def learn(
@@ -118,7 +124,8 @@ class Workshop:
             return self._train(folder, name, recipe, images, measure, at, transform, prepare)
 
         records = self.piece(name, everything, make)
-        return load_vae(self.folder / name), records
+        device = make_accelerator(recipe.training.device, recipe.training.precision).device
+        return load_vae(self.folder / name).to(device), records
 
     def _train(
         self,
@@ -150,7 +157,7 @@ class Workshop:
                     return {"elbo": -math.inf, "distortion": math.inf, "rate": 0.0}
                 numbers = measure(model)
                 records.append({"epoch": epoch, "samples": epoch * len(images), **numbers})
-                view.measured(records[-1])
+                view.measured(records[-1]["samples"], "bound", numbers["elbo"])
                 return numbers
 
             def save(state: dict[str, Any]) -> None:

@@ -72,16 +72,16 @@ class MonteCarloEM:
         self.samples = 0
 
     def epoch(self) -> float:
-        """Goes through all pictures once, and returns the mean of log p(x, z) after the updates, in nats per picture."""
+        """Goes through all pictures once, and returns the mean of log p(x, z), before a round's last update, in nats."""
         order = torch.randperm(len(self.images), generator=self.random)
         self.model.train()
         values = [self._round(part) * len(part) for part in order.split(self.batch_size)]
         return sum(values) / len(self.images)
 
     def _round(self, rows: Tensor) -> float:
-        x = self.images.gather(rows)
-        self.z[rows] = self._sampled(x, self.z[rows])
-        z = self.z[rows]
+        x = self.images.gather(rows).to(self.model.device)
+        z = self._sampled(x, self.z[rows].to(self.model.device))
+        self.z[rows] = z.cpu()
         for _ in range(self.updates):
             log_pz, log_px = self.model.joint(x)(z)
             loss = -(log_pz + log_px).mean()
@@ -100,9 +100,10 @@ class MonteCarloEM:
             log_pz, log_px = joint(points)
             return (log_pz + log_px,)
 
-        trajectory = Trajectory(self.step, self.leapfrog, torch.ones(()))
-        noise, luck = torch.randn(z.shape, generator=self.random), torch.rand(len(z), generator=self.random)
-        state, accepted = transition(State.at(z, log_densities), torch.ones(1), log_densities, trajectory, noise, luck)
+        trajectory = Trajectory(self.step, self.leapfrog, z.new_ones(()))
+        noise = torch.randn(z.shape, generator=self.random).to(z.device)
+        luck = torch.rand(len(z), generator=self.random).to(z.device)
+        state, accepted = transition(State.at(z, log_densities), z.new_ones(1), log_densities, trajectory, noise, luck)
         self.step *= FASTER if float(accepted.mean()) > ACCEPTANCE else SLOWER
         return state.z
 
