@@ -25,7 +25,7 @@ from torch import Tensor
 from vaekit.config import build, describe, to_data
 from vaekit.data import Batches, ImageSet, Transform, augmenter, binarize, draw_binary, hold_out, in_turn, load_images
 from vaekit.errors import ConfigError, DataError, Diverged, Interrupted, ModelError, RunError
-from vaekit.evaluation.likelihood import elbo_terms
+from vaekit.evaluation.likelihood import bound_values
 from vaekit.models import VAE, VAEConfig, build_vae, load_vae, save_vae
 from vaekit.numbers import tell
 from vaekit.objectives import OBJECTIVES, Objective
@@ -313,7 +313,7 @@ def _carry_out(experiment: Experiment, folder: Path, console: Console) -> Run:
     curves_due = 0.0
 
     def validate(model: VAE) -> dict[str, float]:
-        return {name: estimate.value for name, estimate in elbo_terms(model, splits.valid).items()}
+        return bound_values(model, splits.valid)
 
     def end_epoch(record: dict[str, Any], model: VAE) -> None:
         nonlocal curves_due

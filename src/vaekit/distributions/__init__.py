@@ -6,7 +6,16 @@ The tables list every choice by the name that a recipe gives it; a class of your
 from collections.abc import Callable
 
 from vaekit.distributions.flows import FlowPosterior, FlowPrior
-from vaekit.distributions.latents import DiagonalGaussian, Encode, Posterior, Prior, StandardNormal, reparameterise, sampled
+from vaekit.distributions.latents import (
+    DiagonalGaussian,
+    Encode,
+    Posterior,
+    Prior,
+    StandardNormal,
+    is_diagonal_gaussian,
+    reparameterise,
+    sampled,
+)
 from vaekit.distributions.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
 from vaekit.distributions.mixture import LogisticMixture
 from vaekit.distributions.priors import GaussianMixture, MixtureOfGaussians, VampPrior
@@ -44,6 +53,7 @@ __all__ = [
     "Prior",
     "StandardNormal",
     "VampPrior",
+    "is_diagonal_gaussian",
     "reparameterise",
     "sampled",
 ]

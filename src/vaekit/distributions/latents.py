@@ -113,6 +113,11 @@ class StandardNormal(Prior):
         return Independent(Normal(loc, stddev, validate_args=False), 1, validate_args=False)
 
 
+def is_diagonal_gaussian(distribution: Distribution) -> bool:
+    """Whether latents are independent Gaussians."""
+    return isinstance(distribution, Independent) and isinstance(distribution.base_dist, Normal)
+
+
 def reparameterise(qz: Distribution, noise: Tensor) -> Tensor:
     """Turns standard normal noise into samples of a posterior, so that a picture may have noise of its own in any batch.
 
@@ -126,7 +131,7 @@ def reparameterise(qz: Distribution, noise: Tensor) -> Tensor:
     Raises:
         ModelError: If the posterior is neither a Gaussian nor has a method ``from_noise``.
     """
-    if isinstance(qz, Independent) and isinstance(qz.base_dist, Normal):
+    if is_diagonal_gaussian(qz):
         return qz.mean + qz.stddev * noise
     if isinstance(qz, MultivariateNormal):
         return qz.loc + torch.einsum("...bij,...bj->...bi", qz.scale_tril, noise)

@@ -27,9 +27,9 @@ from typing import Annotated, Any, ClassVar
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal, constraints
+from torch.distributions import Distribution, constraints
 
-from vaekit.distributions.latents import Encode, Prior
+from vaekit.distributions.latents import Encode, Prior, is_diagonal_gaussian
 from vaekit.errors import ModelError
 
 BETWEEN = 0.5
@@ -185,7 +185,7 @@ class VampPrior(Prior):
         if encode is None:
             raise ModelError("the prior vamp is made of the model's q(z|x): call it with encode, as VAE does")
         qz = encode(self.pseudo_inputs.clamp(0, 1), self.contexts)
-        if not (isinstance(qz, Independent) and isinstance(qz.base_dist, Normal)):
+        if not is_diagonal_gaussian(qz):
             raise ModelError(
                 f"the prior vamp needs a posterior that is a diagonal Gaussian, got {type(qz).__name__}; "
                 "choose the posterior diagonal-gaussian, or another prior"

@@ -201,11 +201,9 @@ def learned_features(train: ImageSet, *, seed: int = 0, device: str | torch.devi
     path = cache_folder() / "features" / f"{CNN}-{_key(train, seed)}.safetensors"
     try:
         classifier, facts = _read(path)
-    except (FileNotFoundError, NotADirectoryError):
-        classifier, facts = _learn(train, seed, torch.device(device))
-        _write(path, classifier, facts)
-    except (*DAMAGED, safetensors.SafetensorError, RuntimeError):  # the last for weights that do not fit
-        tell(f"{path}: damaged; learning these features anew")
+    except (*DAMAGED, OSError, safetensors.SafetensorError, RuntimeError) as error:  # the last for weights that do not fit
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            tell(f"{path}: damaged; learning these features anew")
         classifier, facts = _learn(train, seed, torch.device(device))
         _write(path, classifier, facts)
     return LearnedFeatures(classifier.to(device), facts)

@@ -81,6 +81,11 @@ def elbo_terms(model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int 
     }
 
 
+def bound_values(model: VAE, images: ImageSet) -> dict[str, float]:
+    """Returns the values of :func:`elbo_terms` alone, as they are followed in training."""
+    return {name: estimate.value for name, estimate in elbo_terms(model, images).items()}
+
+
 def bits_per_dimension(nats: Estimate, images: ImageSet) -> Estimate:
     """Returns the bits that a picture costs for each of its numbers, of the log of a mass over grey levels."""
     num = math.prod(images.shape)

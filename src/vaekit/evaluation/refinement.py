@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from vaekit.data import ImageSet
+from vaekit.distributions import is_diagonal_gaussian
 from vaekit.errors import ModelError
 from vaekit.evaluation.estimates import MOST_NUMBERS, Estimate, mean_over_pictures
 from vaekit.evaluation.likelihood import space_of, with_noise
@@ -37,12 +38,6 @@ DRAWS = 5
 """How many samples of z a step of refinement sees."""
 MOST_AT_A_TIME = 100
 """How many pictures are refined at a time."""
-
-
-def has_diagonal_posterior(model: VAE, x: Tensor, labels: Tensor | None) -> bool:
-    """Whether q(z|x) is a diagonal Gaussian, which is what is refined."""
-    qz = model.encode(x, labels)
-    return isinstance(qz, Independent) and isinstance(qz.base_dist, Normal)
 
 
 def amortisation_gap(model: VAE, images: ImageSet, *, num_samples: int = 100, steps: int = STEPS, seed: int = 0) -> Estimate:
@@ -63,11 +58,11 @@ def amortisation_gap(model: VAE, images: ImageSet, *, num_samples: int = 100, st
     with model.inference():
         description = f"refining the posteriors of {len(images):,} pictures"
         for x, labels, noise in with_noise(model, images, seed, description, most):
-            if not has_diagonal_posterior(model, x, labels):
+            qz, pz = model.encode(x, labels), model.prior_of(len(x), labels)
+            if not is_diagonal_gaussian(qz):
                 raise ModelError(
                     "the amortisation gap is that of a diagonal Gaussian, and this posterior is of another kind"
                 )
-            qz, pz = model.encode(x, labels), model.prior_of(len(x), labels)
             refined = _refined(model, x, labels, qz, pz, steps, noise)
             same = noise.normal(num_samples)
             before, after = (_elbo(model, x, labels, q, pz, same) for q in (qz, refined))

@@ -19,7 +19,7 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             "MNIST, Frey Face",
             {
                 "smoke": "one model of each, 1e5 pictures: a minute",
-                "cpu": "MNIST 3e6 pictures, Frey Face 1e7 (10 latents) and 1e6: about an hour",
+                "cpu": "MNIST 3e6 pictures, Frey Face 1e7 (10 latents) and 1e6: one to two hours",
                 "gpu": "all of it to 1e8, as published",
             },
             aevb.figure_2,
@@ -79,7 +79,7 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             "MNIST",
             {
                 "smoke": "an epoch each: a minute",
-                "cpu": "60 epochs each: about half an hour",
+                "cpu": "60 epochs each: half an hour to an hour",
                 "gpu": "to the end of patience",
             },
             partial(vampprior.compare_priors, data="mnist"),
@@ -91,7 +91,7 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             "Fashion-MNIST",
             {
                 "smoke": "an epoch each: a minute",
-                "cpu": "60 epochs each: about half an hour",
+                "cpu": "60 epochs each: half an hour to an hour",
                 "gpu": "to the end of patience",
             },
             partial(vampprior.compare_priors, data="fashion-mnist"),

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vaekit.data import ImageSet, binarize, hold_out, load_images
 from vaekit.errors import Diverged
 from vaekit.evaluation.estimates import mean_over_pictures
-from vaekit.evaluation.likelihood import elbo_of_each, elbo_terms
+from vaekit.evaluation.likelihood import bound_values, elbo_of_each, elbo_terms
 from vaekit.models import VAE
 from vaekit.pictures.reproduction import Curve, Panel, panels
 from vaekit.recipe import Recipe, complete
@@ -126,12 +126,8 @@ def bounds(model: VAE, train: ImageSet, test: ImageSet) -> dict[str, float]:
 
 def best_stepsize(shop: Workshop, data: str, latents: int, method: Method, hidden: int, train: ImageSet) -> float:
     """Tries each stepsize for a little and returns the one of the best training bound."""
-    epochs = max(1, round(TRIAL / len(train)))
-
-    def measure(model: VAE) -> dict[str, float]:
-        return {name: estimate.value for name, estimate in elbo_terms(model, train.first(NUM_BOUND)).items()}
-
-    found = {}
+    epochs, some = max(1, round(TRIAL / len(train))), train.first(NUM_BOUND)
+    measure, found = partial(bound_values, images=some), {}
     for stepsize in STEPSIZES:
         recipe = recipe_for(data, latents, method, hidden=hidden, epochs=epochs, stepsize=stepsize)
         name = f"stepsizes/{data}-{latents}-{method}-{len(train)}-{stepsize}"

@@ -14,7 +14,7 @@ from vaekit.config import build, to_data
 from vaekit.data import ImageSet
 from vaekit.errors import Interrupted
 from vaekit.evaluation.annealing import Annealing, annealed_log_likelihood
-from vaekit.evaluation.likelihood import elbo_terms
+from vaekit.evaluation.likelihood import bound_values
 from vaekit.evaluation.posterior_sampling import posterior_log_likelihood
 from vaekit.experiment import build_model
 from vaekit.models import VAE
@@ -107,8 +107,7 @@ def learned(
     name, settings = f"{learner}-{len(train)}", {"points": points, "annealing": vars(ANNEALING), "samples": NUM_SAMPLES}
 
     def measure(model: VAE) -> dict[str, Any]:
-        bounds: dict[str, Any] = {name: found.value for name, found in elbo_terms(model, test.first(points)).items()}
-        return bounds | estimates(model, train, test, points)
+        return {**bound_values(model, test.first(points)), **estimates(model, train, test, points)}
 
     _, records = shop.learn(name, recipe, train, measure, at=at, prepare=first_weights, settings=settings)
     return records

@@ -19,7 +19,7 @@ from vaekit.data import ImageSet, binarize, draw_binary, hold_out, load_images
 from vaekit.evaluation.annealing import Annealing, annealed_of_each, bracket
 from vaekit.evaluation.estimates import mean_over_pictures
 from vaekit.evaluation.latents import active_units
-from vaekit.evaluation.likelihood import elbo_terms, log_likelihood, log_likelihood_of_each
+from vaekit.evaluation.likelihood import bound_values, log_likelihood, log_likelihood_of_each
 from vaekit.models import VAE
 from vaekit.networks import MLPDecoder
 from vaekit.pictures.reproduction import Curve, Panel, panels
@@ -105,7 +105,7 @@ def trained(shop: Workshop, k: int, tier: Tier, train: ImageSet, test: ImageSet)
     epochs = EPOCHS[tier]
 
     def measure(model: VAE) -> dict[str, float]:
-        return {name: estimate.value for name, estimate in elbo_terms(model, test).items()}
+        return bound_values(model, test)
 
     at = sorted({max(1, round(epochs * i / 20)) for i in range(1, 21)})
     prepare = partial(first_weights, train=train)

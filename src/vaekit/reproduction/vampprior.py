@@ -13,7 +13,7 @@ import torch
 
 from vaekit.data import ImageSet, binarize, draw_binary, hold_out, load_images
 from vaekit.evaluation.estimates import mean_over_pictures
-from vaekit.evaluation.likelihood import elbo_terms, log_likelihood_of_each
+from vaekit.evaluation.likelihood import bound_values, log_likelihood_of_each
 from vaekit.models import VAE
 from vaekit.pictures.reproduction import Curve, Panel, panels
 from vaekit.recipe import Recipe, complete
@@ -92,7 +92,7 @@ def compare_priors(shop: Workshop, tier: Tier, data: str) -> Outcome:
         recipe = recipe_for(data, prior, tier)
 
         def measure(model: VAE) -> dict[str, float]:
-            return {name: estimate.value for name, estimate in elbo_terms(model, valid).items()}
+            return bound_values(model, valid)
 
         model, curves[PRIORS[prior]] = shop.learn(
             prior, recipe, train, measure, at=range(1, epochs + 1), transform=draw_binary
