@@ -13,7 +13,7 @@ from vaekit.data import ImageSet, binarize
 from vaekit.evaluation import estimates
 from vaekit.evaluation.annealing import Annealing, annealed_of_each
 from vaekit.evaluation.collapse import collapse_report
-from vaekit.evaluation.estimates import mean_over_pictures
+from vaekit.evaluation.estimates import mean_by_difference, mean_over_pictures
 from vaekit.evaluation.evaluate import Effort, brief, evaluate
 from vaekit.evaluation.latents import active_units
 from vaekit.evaluation.likelihood import (
@@ -254,7 +254,8 @@ def test_everything_is_measured_in_one_call(trained: Path) -> None:
     assert numbers["log_likelihood"]["value"] == pytest.approx(values.mean().item(), rel=1e-5)
     assert numbers["iw_gap"]["value"] == pytest.approx((values + distortion + rate).mean().item(), abs=1e-4)
     annealed = annealed_of_each(model, test.sample(4, seed=3), TINY.annealing, seed=3)
-    assert numbers["annealed"]["value"] == pytest.approx(annealed.mean().item(), rel=1e-5)
+    expected = values.mean() + (annealed - values[:4]).mean()  # over the thirty, and not over the four that were annealed
+    assert numbers["annealed"]["value"] == pytest.approx(expected.item(), rel=1e-5)
     assert numbers["annealed_gap"]["value"] == pytest.approx((annealed - values[:4]).mean().item(), abs=1e-3)
     both = numbers["bracket"]
     assert numbers["bracket_gap"]["value"] == pytest.approx(both["upper"]["value"] - both["lower"]["value"], abs=1e-3)
@@ -266,6 +267,26 @@ def test_everything_is_measured_in_one_call(trained: Path) -> None:
     assert numbers["fidelity"]["columns"][0] == "FD-cnn"
     assert set(numbers["usefulness"]["k-NN"]) == {"posterior means", "pixels", "PCA"}
     assert numbers["log_likelihood"]["space"] == "density of pixels in [0, 1]"
+
+
+def test_difference_estimator_is_the_mean_of_the_dear_number_with_its_error() -> None:
+    random = torch.Generator().manual_seed(0)
+
+    def drawn(num: int, of: int) -> tuple[float, float, float]:
+        cheap = 5 * torch.randn(of, generator=random)
+        dear = cheap + 1 + 0.2 * cheap + torch.randn(of, generator=random)
+        value, error = mean_by_difference(cheap, dear[:num])
+        assert error is not None
+        return value, error, float(dear[:num].mean())
+
+    found = torch.tensor([drawn(20, 200) for _ in range(3000)])
+    assert abs(found[:, 0].mean() - 1) < 5 * found[:, 0].std() / math.sqrt(3000)
+    assert found[:, 1].square().mean().sqrt() == pytest.approx(found[:, 0].std().item(), rel=0.07)
+    assert found[:, 0].std() < found[:, 2].std() / 2  # of twenty pictures alone
+    cheap, dear = torch.randn(2, 50, generator=random)
+    all_of_them = mean_over_pictures(dear, "nats")
+    assert mean_by_difference(cheap, dear) == pytest.approx((all_of_them.value, all_of_them.standard_error))
+    assert mean_by_difference(cheap, dear[:1])[1] is None
 
 
 def test_parts_of_a_set_that_is_sorted_by_class_are_of_all_classes() -> None:

@@ -18,7 +18,7 @@ MEANINGS = {
     "iw_gap": ("IW − ELBO", "How far the ELBO lies below that bound, over the same pictures."),
     "annealed": (
         "log p(x), AIS",
-        "An estimate by annealed importance sampling, the tightest of the three. Higher is better.",
+        "The tightest of the three, by annealed importance sampling: that by importance sampling, and what annealing adds.",
     ),
     "annealed_gap": ("AIS − IW", "How far importance sampling lies below annealing, over the same pictures."),
     "bracket_gap": ("AIS bracket", "How far at most annealing is off on pictures that the model drew, from both sides."),

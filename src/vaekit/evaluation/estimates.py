@@ -1,6 +1,14 @@
 r"""Numbers with what it takes to quote them: a value, its standard error, its unit and what it was measured on.
 
 The standard error of a mean over N pictures is :math:`s / \sqrt{N}`, with :math:`s` the standard deviation over pictures.
+
+Where a dear estimate y is made for n of the N pictures that have a cheap one x, pictures differ far more from each other
+than y from x. So the mean of y is taken as :math:`\bar x_N + \overline{(y - x)}_n`, the difference estimator, with variance
+
+.. math:: \frac{s_x^2}{N} + \frac{s_{y - x}^2}{n} + \frac{2 \, \mathrm{cov}(x, y - x)}{N}.
+
+References:
+    | Sampling Techniques (Cochran, 1977), chapters 7 and 12
 """
 
 import math
@@ -54,6 +62,22 @@ def mean_over_pictures(
     values = values.cpu().double()  # not every accelerator knows float64
     error = float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
     return Estimate(float(values.mean()), error, unit, len(values), num_samples, space, steps)
+
+
+def mean_by_difference(cheap: Tensor, dear: Tensor) -> tuple[float, float | None]:
+    """Returns the mean of a dear number over all pictures, and its standard error, of one pictures have cheaply.
+
+    Arguments:
+        cheap: A cheap number for each picture, with shape (N).
+        dear: The dear one for the first of them, with shape (n), n at most N.
+    """
+    cheap, gaps = cheap.cpu().double(), dear.cpu().double() - cheap[: len(dear)].cpu().double()
+    value = float(cheap.mean() + gaps.mean())
+    if len(dear) < 2:
+        return value, None
+    together = torch.cov(torch.stack([cheap[: len(dear)], gaps]))[0, 1]
+    variance = cheap.var() / len(cheap) + gaps.var() / len(gaps) + 2 * together / len(cheap)
+    return value, float(variance.clamp(min=0).sqrt())
 
 
 def batches(

@@ -17,7 +17,7 @@ from vaekit.errors import DataError, ModelError
 from vaekit.evaluation.aggregate import aggregate_terms
 from vaekit.evaluation.annealing import Annealing, annealed_of_each, bracket
 from vaekit.evaluation.collapse import collapse_report
-from vaekit.evaluation.estimates import batches, mean_over_pictures
+from vaekit.evaluation.estimates import batches, mean_by_difference, mean_over_pictures
 from vaekit.evaluation.features import learned_features
 from vaekit.evaluation.fidelity import fidelity
 from vaekit.evaluation.latents import active_units
@@ -154,13 +154,14 @@ def _annealed(model: VAE, images: ImageSet, weighed: Tensor, effort: Effort, see
     how, some, space = effort.annealing, images.sample(effort.annealed, seed), space_of(model, images)
     values = annealed_of_each(model, some, how, seed=seed)
     both = bracket(model, len(some), how, labels=None if model.condition is None else some.labels, seed=seed)
-    gaps = values[: len(weighed)] - weighed[: len(values)]
-    numbers = {"annealed": values, "annealed_gap": gaps} if len(gaps) else {"annealed": values}
-    return {
-        **{name: mean_over_pictures(v, NATS, how.chains, space, how.distributions).to_data() for name, v in numbers.items()},
-        "bracket": {"lower": both.lower.to_data(), "upper": both.upper.to_data()},
-        "bracket_gap": both.gap.to_data(),
-    }
+    annealed = mean_over_pictures(values, NATS, how.chains, space, how.distributions)
+    found = {"bracket": {"lower": both.lower.to_data(), "upper": both.upper.to_data()}, "bracket_gap": both.gap.to_data()}
+    if len(weighed) >= len(values):
+        gap = mean_over_pictures(values - weighed[: len(values)], NATS, how.chains, space, how.distributions)
+        value, error = mean_by_difference(weighed, values)
+        annealed = replace(annealed, value=value, standard_error=error)
+        found["annealed_gap"] = gap.to_data()
+    return found | {"annealed": annealed.to_data()}
 
 
 def _refined(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[str, Any]:
