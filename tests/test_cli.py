@@ -611,6 +611,16 @@ def test_evaluation_of_other_pictures_is_of_them(trained: Path, digits: vaekit.I
     assert set(written["left_out"]) == {"fidelity", "usefulness"}
 
 
+def test_long_evaluation_says_beforehand_how_long(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("--quick", "--num-samples", 2, "--annealed", 0, "--refined", 1, "-o", tmp_path / "x.json")
+    assert "about" not in done("evaluate", trained, *options)
+    monkeypatch.setattr("vaekit.cli.measuring.LONG", 0.0)
+    said = done("evaluate", trained, *options).splitlines()[0]
+    assert re.fullmatch(
+        r"about .*s: .*s for importance samples, .*s for refinement; --quick and the options take less", said
+    )
+
+
 def test_evaluation_of_a_single_picture_is_json(trained: Path, tmp_path: Path) -> None:
     done("evaluate", trained, "--quick", "--num-samples", 2, "--max-pictures", 1, "-o", tmp_path / "x.json")
     assert strict_json(tmp_path / "x.json")["log_likelihood"]["num_pictures"] == 1

@@ -2,10 +2,13 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.oracles import linear_gaussian
 from tests.test_contracts import make_vae, pixels
@@ -15,6 +18,7 @@ from vaekit.evaluation.annealing import Annealing, annealed_of_each
 from vaekit.evaluation.collapse import collapse_report
 from vaekit.evaluation.estimates import mean_by_difference, mean_over_pictures
 from vaekit.evaluation.evaluate import Effort, brief, evaluate
+from vaekit.evaluation.forecast import decodings, forecast, seconds_per_decoding, shortened
 from vaekit.evaluation.latents import active_units
 from vaekit.evaluation.likelihood import (
     CROSS_ENTROPY,
@@ -298,6 +302,48 @@ def test_parts_of_a_set_that_is_sorted_by_class_are_of_all_classes() -> None:
     assert min(torch.bincount(some.labels, minlength=4)) > 3
     assert torch.equal(more.labels[:40], some.labels)
     assert len(images.sample(1000, seed=1)) == 400
+
+
+NOTHING = Effort(0, 0, Annealing(3, 40, leapfrog=4), annealed=0, refined=0, aggregated=0, compared=0, probed=0)
+
+
+@pytest.mark.parametrize(
+    ("part", "effort"),
+    [
+        ("importance samples", replace(NOTHING, num_samples=70, max_pictures=12)),
+        ("importance samples", replace(NOTHING, num_samples=70, max_pictures=None)),
+        ("annealing", replace(NOTHING, annealed=30)),
+        ("annealing", replace(NOTHING, annealed=200)),
+        ("refinement", replace(NOTHING, refined=3)),
+    ],
+)
+def test_forecast_counts_what_is_decoded(part: str, effort: Effort) -> None:
+    model, images = make_vae(), image_set(40)
+    decoded = {False: 0, True: 0}
+
+    def count(module: Any, args: Any, output: Tensor) -> None:
+        decoded[output.requires_grad] += len(output)
+
+    model.decoder.register_forward_hook(count)
+    evaluate(model, images, effort=NOTHING)
+    before = decoded[False]
+    evaluate(model, images, effort=effort)
+    counted = decodings(effort, 40)
+    assert {name for name, num in counted.items() if num} == {part}
+    assert decoded[False] - 2 * before + 2 * decoded[True] == pytest.approx(counted[part], rel=0.06)
+    assert forecast(effort, 40, 0.25) == {part: counted[part] / 4}
+
+
+def test_effort_is_shortened_to_what_a_machine_can_do_in_time() -> None:
+    effort = Effort(100, None, Annealing(2, 10, leapfrog=5), annealed=100, refined=50)
+    assert shortened(effort, 1000, 1e-6, 20.0) == effort
+    short = shortened(effort, 1000, 1e-3, 20.0)
+    assert (short.max_pictures, short.annealed, short.refined) == (200, 20, 6)
+    assert all(19 < wait <= 20 for wait in forecast(short, 1000, 1e-3).values())
+    none = shortened(effort, 1000, 1.0, 20.0)
+    assert (none.max_pictures, none.annealed, none.refined) == (0, 0, 0)
+    assert none.num_samples == 100
+    assert 0 < seconds_per_decoding(make_vae(), image_set(3)) < 1
 
 
 def test_one_picture_leaves_its_latents_out_and_no_more() -> None:

@@ -18,6 +18,11 @@ from vaekit.cli.options import (
     write_json,
 )
 
+QUICK_SECONDS = 60.0
+"""How long each dear part of a quick evaluation may take; what takes longer is done for fewer pictures, or for none."""
+LONG = 60.0
+"""From how many seconds on one is told beforehand how long it will take."""
+
 
 def evaluate(
     run: RunFolder,
@@ -35,7 +40,10 @@ def evaluate(
     distributions: Annotated[
         int | None, typer.Option(help="Distributions on the way of each chain, 300 by default.", min=1)
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A minute's version, with larger standard errors.")] = False,
+    refined: Annotated[
+        int | None, typer.Option(help="How many posteriors are refined, 200 by default; 0: none.", min=0)
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A minute or two, with larger standard errors.")] = False,
     data: Data = None,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -58,12 +66,15 @@ def evaluate(
 
     from vaekit.evaluation.evaluate import FULL, QUICK
     from vaekit.evaluation.evaluate import evaluate as measure
-    from vaekit.numbers import tell
+    from vaekit.evaluation.forecast import forecast, seconds_per_decoding, shortened
+    from vaekit.numbers import duration, tell
     from vaekit.tables import check_place
 
     path = place(output, run, "evaluation.json", "")
     check_place(path)
-    effort = QUICK if quick else FULL
+    model, images = load_on(device, run), test_images(run, data)
+    console, seconds = Console(), seconds_per_decoding(model, images)
+    effort = shortened(QUICK, len(images), seconds, QUICK_SECONDS) if quick else FULL
     how = effort.annealing
     how = replace(how, chains=chains or how.chains, distributions=distributions or how.distributions)
     effort = replace(effort, annealing=how)
@@ -71,11 +82,16 @@ def evaluate(
         effort = replace(effort, num_samples=num_samples)
     if annealed is not None:
         effort = replace(effort, annealed=annealed)
+    if refined is not None:
+        effort = replace(effort, refined=refined)
     if max_pictures is not None:
         effort = replace(effort, max_pictures=max_pictures or None)
-    model, images = load_on(device, run), test_images(run, data)
     train, grey = training_images(run, data)
+    waits = forecast(effort, len(images), seconds)
+    if sum(waits.values()) > LONG:
+        parts = ", ".join(f"{duration(wait)} for {part}" for part, wait in waits.items())
+        said = f"about {duration(sum(waits.values()))}: {parts}; --quick and the options take less"
+        console.print(said, highlight=False, soft_wrap=True)
     numbers = measure(model, images, train=train, grey=grey, effort=effort, seed=seed)
-    console = Console()
     tell(numbers, console)
     write_json(numbers, path)

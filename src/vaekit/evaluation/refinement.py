@@ -36,11 +36,15 @@ STEPS, LEARNING_RATE = 300, 0.05
 """How long each picture's posterior is refined, by Adam, and how fast, in standard deviations of the encoder's."""
 DRAWS = 5
 """How many samples of z a step of refinement sees."""
+NUM_SAMPLES = 100
+"""How many samples both bounds are measured with."""
 MOST_AT_A_TIME = 100
 """How many pictures are refined at a time."""
 
 
-def amortisation_gap(model: VAE, images: ImageSet, *, num_samples: int = 100, steps: int = STEPS, seed: int = 0) -> Estimate:
+def amortisation_gap(
+    model: VAE, images: ImageSet, *, num_samples: int = NUM_SAMPLES, steps: int = STEPS, seed: int = 0
+) -> Estimate:
     """Returns how much each picture's ELBO rises when its posterior is refined, in nats.
 
     Arguments:

@@ -1,0 +1,64 @@
+"""How long an evaluation will take: how often its dear parts decode a picture, times what that takes here.
+
+A gradient with respect to z counts as a second decoding, since none of the weights has one. The rest of an evaluation, one
+pass over the pictures a part, is left out: it is over in seconds for small models, and is not what one waits for.
+"""
+
+import math
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from vaekit.data import ImageSet
+from vaekit.evaluation.annealing import PILOT
+from vaekit.evaluation.estimates import MOST_NUMBERS, batches
+from vaekit.evaluation.evaluate import Effort
+from vaekit.evaluation.refinement import DRAWS, NUM_SAMPLES, STEPS
+from vaekit.models import VAE
+
+TIMED = 50
+"""How many pictures are decoded at once to see how long one takes."""
+
+
+def decodings(effort: Effort, num_pictures: int) -> dict[str, int]:
+    """Returns how many pictures each part decodes, by its name, of a set of so many."""
+    how, annealed, refined = effort.annealing, min(effort.annealed, num_pictures), min(effort.refined, num_pictures)
+    weighed = 0 if effort.max_pictures == 0 else min(effort.max_pictures or num_pictures, num_pictures)
+    chains = 3 * annealed + 2 * min(annealed, PILOT)  # to the posterior, there and back with dreams, and both pilots
+    return {
+        "importance samples": effort.num_samples * weighed,
+        "annealing": chains * how.chains * how.distributions * how.leapfrog * 2,
+        "refinement": refined * (STEPS * DRAWS * 2 + 2 * NUM_SAMPLES),
+    }
+
+
+def forecast(effort: Effort, num_pictures: int, seconds: float) -> dict[str, float]:
+    """Returns how many seconds each part will take, about, by name, if one decoding takes so many."""
+    return {part: num * seconds for part, num in decodings(effort, num_pictures).items() if num}
+
+
+def shortened(effort: Effort, num_pictures: int, seconds: float, most: float) -> Effort:
+    """Returns an effort with so few pictures, none if need be, that no part takes longer than ``most`` seconds."""
+    for part, field in (("importance samples", "max_pictures"), ("annealing", "annealed"), ("refinement", "refined")):
+        given = getattr(effort, field)
+        for num in range(num_pictures if given is None else min(given, num_pictures), -1, -1):
+            fewer: dict[str, Any] = {field: num}
+            fitting = replace(effort, **fewer)
+            if forecast(fitting, num_pictures, seconds).get(part, 0.0) <= most:
+                break
+        effort = fitting if num < (num_pictures if given is None else given) else effort
+    return effort
+
+
+def seconds_per_decoding(model: VAE, images: ImageSet) -> float:
+    """Measures how long it takes to decode a picture, in a batch, where the model lives."""
+    with model.inference():
+        x, labels = next(batches(model, images, most=max(1, min(TIMED, MOST_NUMBERS // math.prod(model.shape)))))
+        z = torch.zeros(len(x), model.latent_dim, device=model.device)
+        for _ in range(2):  # the first call is slower
+            begun = time.monotonic()
+            float(model.decode(z, labels).mean.sum())  # waits for an accelerator
+            seconds = time.monotonic() - begun
+    return seconds / len(x)
