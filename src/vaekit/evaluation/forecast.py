@@ -42,13 +42,12 @@ def forecast(effort: Effort, num_pictures: int, seconds: float) -> dict[str, flo
 def shortened(effort: Effort, num_pictures: int, seconds: float, most: float) -> Effort:
     """Returns an effort with so few pictures, none if need be, that no part takes longer than ``most`` seconds."""
     for part, field in (("importance samples", "max_pictures"), ("annealing", "annealed"), ("refinement", "refined")):
-        given = getattr(effort, field)
-        for num in range(num_pictures if given is None else min(given, num_pictures), -1, -1):
-            fewer: dict[str, Any] = {field: num}
-            fitting = replace(effort, **fewer)
-            if forecast(fitting, num_pictures, seconds).get(part, 0.0) <= most:
-                break
-        effort = fitting if num < (num_pictures if given is None else given) else effort
+        given: int | None = getattr(effort, field)
+        asked = num_pictures if given is None else min(given, num_pictures)
+        fewer: list[dict[str, Any]] = [{field: num} for num in range(asked, -1, -1)]
+        takes = (forecast(replace(effort, **change), num_pictures, seconds).get(part, 0.0) for change in fewer)
+        first = next(index for index, wait in enumerate(takes) if wait <= most)
+        effort = replace(effort, **fewer[first]) if first else effort
     return effort
 
 
