@@ -26,7 +26,7 @@ from tests.test_contracts import make_vae, pixels
 from vaekit.data import ImageSet
 from vaekit.distributions import DiagonalGaussian, Posterior, Prior, StandardNormal
 from vaekit.errors import ConfigError, DataError
-from vaekit.evaluation import aggregate, collapse, estimates
+from vaekit.evaluation import aggregate, collapse
 from vaekit.evaluation.aggregate import Aggregate, OtherPosteriors, aggregate_terms, draw, log_densities, log_weights
 from vaekit.evaluation.collapse import collapse_report, partners, verdict
 from vaekit.evaluation.estimates import Estimate
@@ -346,7 +346,7 @@ def test_joint_posteriors_have_information_but_no_parts_for_each_latent() -> Non
 
 
 def test_factorised_posteriors_need_not_be_gaussian(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimates, "MOST_NUMBERS", 2 * 70)  # several parts
+    monkeypatch.setattr(VAE, "at_a_time", 70)  # several parts
     monkeypatch.setattr(aggregate, "CHUNK_NUMBERS", 9000)
     means, scale = torch.tensor([[1.0, 0.5], [-1.0, 0.5]]), 0.6
     model = lookup(lambda i: Independent(Laplace(means[i % 2], scale), 1), 2)
@@ -507,7 +507,7 @@ def test_z_is_shuffled_and_the_label_stays() -> None:
 
 def test_each_picture_meets_the_z_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = linear_gaussian((1.5, 3.0), 30)
-    monkeypatch.setattr(estimates, "MOST_NUMBERS", 7 * 12)  # five batches
+    monkeypatch.setattr(VAE, "at_a_time", 7)  # five batches
     z, x = torch.randn(30, 2), images.pixels / 255
     px = model.decode(z)
     torch.testing.assert_close(collapse._distortion(model, images, z).float(), -px.log_prob(x))

@@ -12,7 +12,7 @@ from tests.oracles import LinearGaussian, linear_gaussian
 from vaekit.data import ImageSet
 from vaekit.distributions.hamiltonian import State, Trajectory, transition
 from vaekit.errors import ConfigError
-from vaekit.evaluation import annealing, estimates
+from vaekit.evaluation import annealing
 from vaekit.evaluation.annealing import Annealing, annealed_log_likelihood, annealed_of_each, bracket
 from vaekit.evaluation.likelihood import elbo_of_each, log_likelihood_of_each
 from vaekit.evaluation.noise import Noise
@@ -219,9 +219,7 @@ def test_what_is_drawn_does_not_depend_on_the_batch_size(batch: int, monkeypatch
         return [distortion, rate, weighed, annealed_of_each(oracle.model, images, how)]
 
     expected = numbers()
-    monkeypatch.setattr(estimates, "MOST_NUMBERS", batch * 12)
-    monkeypatch.setattr(annealing, "MOST_NUMBERS", batch * 12 * 3)
-    monkeypatch.setattr("vaekit.models.vae.CHUNK_NUMBERS", batch * 12 * 5)
+    monkeypatch.setattr(VAE, "at_a_time", batch * 3)
     for value, other in zip(expected, numbers(), strict=True):
         torch.testing.assert_close(value, other, atol=2e-4, rtol=0)
 

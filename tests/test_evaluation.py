@@ -13,7 +13,6 @@ from torch import Tensor
 from tests.oracles import linear_gaussian
 from tests.test_contracts import make_vae, pixels
 from vaekit.data import ImageSet, binarize
-from vaekit.evaluation import estimates
 from vaekit.evaluation.annealing import Annealing, annealed_of_each
 from vaekit.evaluation.collapse import collapse_report
 from vaekit.evaluation.estimates import mean_by_difference, mean_over_pictures
@@ -29,6 +28,7 @@ from vaekit.evaluation.likelihood import (
     meaning,
 )
 from vaekit.evaluation.reconstruction import ms_ssim, psnr, reconstruction_quality, ssim
+from vaekit.models import VAE
 from vaekit.runs import Run
 
 
@@ -70,7 +70,7 @@ def test_likelihoods_of_a_model_with_a_closed_form() -> None:
 def test_what_draws_nothing_does_not_depend_on_the_batch_size(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = make_vae(), image_set()
     expected = (active_units(model, images), reconstruction_quality(model, images))
-    monkeypatch.setattr(estimates, "MOST_NUMBERS", batch * math.prod(images.shape))
+    monkeypatch.setattr(VAE, "at_a_time", batch)
     found = (active_units(model, images), reconstruction_quality(model, images))
     assert found[0] == expected[0]
     for key in ("psnr", "ssim"):

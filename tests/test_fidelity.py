@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.test_contracts import make_vae, pixels
 from vaekit.data import ImageSet, hold_out, load_images
 from vaekit.errors import DataError
-from vaekit.evaluation import estimates, features
+from vaekit.evaluation import features
 from vaekit.evaluation import fidelity as module
 from vaekit.evaluation.features import INCEPTION, FeatureExtractor, LearnedFeatures, column, learned_features
 from vaekit.evaluation.fidelity import (
@@ -25,6 +25,7 @@ from vaekit.evaluation.fidelity import (
     precision_recall,
     squared_radii,
 )
+from vaekit.models import VAE
 from vaekit.units import to_unit_interval
 
 
@@ -372,7 +373,7 @@ def test_what_is_drawn_depends_on_the_seed_alone_and_leaves_the_generators_alone
 def test_real_pictures_and_reconstructions_do_not_depend_on_the_batch(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, images, train = make_vae(), ImageSet(pixels(20)), ImageSet(pixels(30))
     expected = fidelity(model, images, train, Pixels(), num=20)["rows"]
-    monkeypatch.setattr(estimates, "MOST_NUMBERS", batch * 60)
+    monkeypatch.setattr(VAE, "at_a_time", batch)
     found = fidelity(model, images, train, Pixels(), num=20)["rows"]
     for name in ("test against train", "reconstructions"):
         for head, number in expected[name].items():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.oracles import linear_gaussian
+from vaekit.models import VAE
 from vaekit.objectives import ELBO, IWAE
 
 
@@ -101,7 +102,7 @@ def test_importance_sampling_draws_exactly_k_samples(k: int, monkeypatch: pytest
         return decoded(oracle.model, z, context)
 
     monkeypatch.setattr(type(oracle.model), "_decoded", counting)
-    monkeypatch.setattr("vaekit.models.vae.CHUNK_NUMBERS", 3 * 12 * 1000)
+    monkeypatch.setattr(VAE, "at_a_time", 3 * 1000)
     estimate = oracle.model.log_likelihood(oracle.x, num_samples=k)
     assert sum(drawn) == k
     assert max(drawn) <= 1000  # memory does not grow with k

@@ -217,7 +217,8 @@ def test_many_pictures_are_decoded_in_chunks(
     def count(part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen.append(len(inputs[0]))
 
-    monkeypatch.setattr(vae_module, "CHUNK_NUMBERS", numbers)
+    monkeypatch.setattr(vae_module, "CACHED", numbers)
+    assert min(model.at_a_time, 10) == most
     model.decoder.register_forward_pre_hook(count)
     torch.testing.assert_close(model.pictures(z, labels), expected)
     assert seen == [most] * (10 // most) + [10 % most] * (10 % most > 0)

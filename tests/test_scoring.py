@@ -23,7 +23,7 @@ from vaekit.errors import ConfigError
 from vaekit.evaluation.latents import encode_all
 from vaekit.evaluation.likelihood import log_likelihood_of_each
 from vaekit.evaluation.scoring import Scores, auroc, code_lengths, scores, weigh
-from vaekit.models import load_vae, save_vae
+from vaekit.models import VAE, load_vae, save_vae
 from vaekit.runs import Run
 from vaekit.tables import Scored, in_order, oddest, scores_as_columns
 
@@ -109,7 +109,7 @@ def test_scores_depend_on_the_picture_alone(monkeypatch: pytest.MonkeyPatch) -> 
     oracle, images = pictured(num=130, off=0.3)
     whole, part = (scores(oracle.model, some, num_samples=70) for some in (images, images.first(7)))
     torch.testing.assert_close(whole.log_px[:7], part.log_px, atol=1e-4, rtol=0)
-    monkeypatch.setattr("vaekit.models.vae.CHUNK_NUMBERS", 7 * 12 * 30)  # samples come 30, 30 and 10 at a time
+    monkeypatch.setattr(VAE, "at_a_time", 7 * 30)  # samples come 30, 30 and 10 at a time
     chunked = scores(oracle.model, images.first(7), num_samples=70)
     torch.testing.assert_close(chunked.log_px, part.log_px, atol=1e-4, rtol=0)
     before = torch.get_rng_state()

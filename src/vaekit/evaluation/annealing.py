@@ -36,7 +36,7 @@ from vaekit.data import ImageSet
 from vaekit.distributions import sampled
 from vaekit.distributions.hamiltonian import LogDensities, State, Trajectory, transition
 from vaekit.errors import ConfigError, suggest
-from vaekit.evaluation.estimates import MOST_NUMBERS, Estimate, batches, mean_over_pictures
+from vaekit.evaluation.estimates import Estimate, batches, mean_over_pictures
 from vaekit.evaluation.likelihood import space_of, with_noise
 from vaekit.evaluation.noise import Noise
 from vaekit.models import VAE
@@ -189,7 +189,7 @@ def _noise(model: VAE, seed: int, places: list[int] | range) -> Noise:
 
 def _most(model: VAE, how: Annealing) -> int:
     """How many pictures are annealed at a time."""
-    return max(1, MOST_NUMBERS // (how.chains * math.prod(model.shape)))
+    return max(1, model.at_a_time // how.chains)
 
 
 def _path(model: VAE, x: Tensor, labels: Tensor | None, how: Annealing) -> Path:

@@ -11,7 +11,6 @@ References:
     | Sampling Techniques (Cochran, 1977), chapters 7 and 12
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,9 +22,8 @@ from vaekit.data import ImageSet
 from vaekit.models import VAE
 from vaekit.progress import track
 
-MOST_PICTURES, MOST_NUMBERS = 500, 2**21
-"""How many pictures are evaluated at a time at most, and how many numbers they have together: 8 MB of float32, and the maps
-of a convolutional network fifty times that."""
+MOST_PICTURES = 500
+"""How many pictures are evaluated at a time at most; of large ones the model takes fewer."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +89,7 @@ def batches(
         description: What is done, for a bar; empty for none.
         most: B at most; large pictures come a few at a time.
     """
-    batch_size = max(1, min(most, MOST_NUMBERS // math.prod(images.shape)))
-    parts = torch.arange(len(images)).split(batch_size)
+    parts = torch.arange(len(images)).split(min(most, model.at_a_time))
     for positions in track(parts, description, len(parts)) if description else parts:
         labels = None
         if model.condition is not None and images.labels is not None:

@@ -4,7 +4,6 @@ A gradient with respect to z counts as a second decoding, since none of the weig
 pass over the pictures a part, is left out: it is over in seconds for small models, and is not what one waits for.
 """
 
-import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 
 from vaekit.data import ImageSet
 from vaekit.evaluation.annealing import PILOT
-from vaekit.evaluation.estimates import MOST_NUMBERS, batches
+from vaekit.evaluation.estimates import batches
 from vaekit.evaluation.evaluate import Effort
 from vaekit.evaluation.refinement import DRAWS, NUM_SAMPLES, STEPS
 from vaekit.models import VAE
@@ -54,7 +53,7 @@ def shortened(effort: Effort, num_pictures: int, seconds: float, most: float) ->
 def seconds_per_decoding(model: VAE, images: ImageSet) -> float:
     """Measures how long it takes to decode a picture, in a batch, where the model lives."""
     with model.inference():
-        x, labels = next(batches(model, images, most=max(1, min(TIMED, MOST_NUMBERS // math.prod(model.shape)))))
+        x, labels = next(batches(model, images, most=TIMED))
         z = torch.zeros(len(x), model.latent_dim, device=model.device)
         for _ in range(2):  # the first call is slower
             begun = time.monotonic()

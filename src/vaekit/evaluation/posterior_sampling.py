@@ -22,7 +22,7 @@ from torch.distributions import MultivariateNormal
 from vaekit.data import ImageSet
 from vaekit.distributions import sampled
 from vaekit.distributions.hamiltonian import LogDensities, State, Trajectory, transition
-from vaekit.evaluation.estimates import MOST_NUMBERS, Estimate, mean_over_pictures
+from vaekit.evaluation.estimates import Estimate, mean_over_pictures
 from vaekit.evaluation.likelihood import space_of, with_noise
 from vaekit.evaluation.noise import Noise
 from vaekit.models import VAE
@@ -47,7 +47,7 @@ def posterior_log_likelihood(model: VAE, images: ImageSet, *, num_samples: int =
         num_samples: L, how many samples the density is fitted to, and how many new ones the estimate is a mean over.
         seed: The seed of the chains; each picture has numbers of its own.
     """
-    most = max(1, MOST_NUMBERS // (num_samples * math.prod(model.shape)))
+    most = max(1, model.at_a_time // num_samples)
     found = []
     with model.inference():
         for x, _, noise in with_noise(model, images, seed, f"sampling {len(images):,} posteriors", most):
@@ -75,7 +75,7 @@ def _beginnings(model: VAE, x: Tensor, num: int, noise: Noise) -> Tensor:
     """Points of shape (num, B, D), drawn from the prior and chosen in proportion to p(x|z)."""
     pz, joint = model.prior_of(len(x)), model.joint(x)
     z = sampled(pz, noise.normal(CANDIDATES))
-    part = max(1, MOST_NUMBERS // (len(x) * math.prod(model.shape)))
+    part = max(1, model.at_a_time // len(x))
     log_px = torch.cat([joint(chunk)[1] for chunk in z.split(part)])
     _, luck = noise.moves(num)  # (num, B)
     chosen = torch.searchsorted(log_px.softmax(0).cumsum(0).T.contiguous(), luck.T.contiguous()).T.clamp(max=CANDIDATES - 1)

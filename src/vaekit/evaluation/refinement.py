@@ -16,8 +16,6 @@ References:
     | Inference Suboptimality in Variational Autoencoders (Cremer et al., 2018), https://arxiv.org/abs/1801.03558
 """
 
-import math
-
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
@@ -25,7 +23,7 @@ from torch.distributions import Distribution, Independent, Normal
 from vaekit.data import ImageSet
 from vaekit.distributions import is_diagonal_gaussian
 from vaekit.errors import ModelError
-from vaekit.evaluation.estimates import MOST_NUMBERS, Estimate, mean_over_pictures
+from vaekit.evaluation.estimates import Estimate, mean_over_pictures
 from vaekit.evaluation.likelihood import space_of, with_noise
 from vaekit.evaluation.noise import Noise
 from vaekit.models import VAE
@@ -58,7 +56,7 @@ def amortisation_gap(
         ModelError: If the posterior is of another kind.
     """
     gaps = []
-    most = max(1, min(MOST_AT_A_TIME, MOST_NUMBERS // (DRAWS * math.prod(model.shape))))
+    most = max(1, min(MOST_AT_A_TIME, model.at_a_time // DRAWS))
     with model.inference():
         description = f"refining the posteriors of {len(images):,} pictures"
         for x, labels, noise in with_noise(model, images, seed, description, most):
@@ -100,6 +98,5 @@ def _refined(
 def _elbo(model: VAE, x: Tensor, labels: Tensor | None, q: Distribution, pz: Distribution, noise: Tensor) -> Tensor:
     """The ELBO of each picture under a posterior of its own, with shape (B), by noise of shape (K, B, D)."""
     z, joint = q.mean + q.stddev * noise, model.joint(x, labels)
-    part = max(1, MOST_NUMBERS // (len(x) * math.prod(model.shape)))
-    log_px = torch.cat([joint(some)[1] for some in z.split(part)])
+    log_px = torch.cat([joint(some)[1] for some in z.split(max(1, model.at_a_time // len(x)))])
     return log_px.mean(0) - LatentTerms(z, q, pz).rate().sum(-1)

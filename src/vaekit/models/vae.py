@@ -15,6 +15,8 @@ References:
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +30,9 @@ from vaekit.networks import Decoder, Encoder, Shape
 from vaekit.terms import LatentTerms, Terms
 from vaekit.units import to_unit_interval
 
-CHUNK_NUMBERS = 2**20
-"""How many pixels an estimate decodes at a time: 4 MB of float32, and a convolutional decoder's maps some ten times that."""
-
+CACHED, KEPT_BUSY = 2**20, 2**26
+"""How many numbers the widest layer holds for all pictures that are decoded at a time: 4 MB of float32, which a processor's
+cache keeps (a convolutional decoder is half as fast with more), and 256 MB on an accelerator."""
 
 Draw = Callable[[int], Tensor]
 """Standard normal noise for the pictures of a batch: K in, numbers of shape (K, B, D) out."""
@@ -179,16 +181,16 @@ class VAE(nn.Module):
         with self.inference():
             context = self._context(labels, num)
             z = self._prior(num, context).sample()
-            chunks = range(0, num, self._chunk)
-            drawn = [self._likelihood(z[i : i + self._chunk], _rows(context, i, self._chunk)).sample() for i in chunks]
+            chunks = range(0, num, self.at_a_time)
+            drawn = [self._likelihood(z[i : i + self.at_a_time], _rows(context, i, self.at_a_time)).sample() for i in chunks]
             return z, torch.cat(drawn)
 
     def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Returns the mean pictures of p(x|z) at the mean of q(z|x), on the unit interval, with shape (B, C, H, W)."""
         with self.inference():
             context = self._context(labels, len(x))
-            chunks = range(0, len(x), self._chunk)
-            z = [self._posterior(x[i : i + self._chunk], _rows(context, i, self._chunk)).mean for i in chunks]
+            chunks = range(0, len(x), self.at_a_time)
+            z = [self._posterior(x[i : i + self.at_a_time], _rows(context, i, self.at_a_time)).mean for i in chunks]
             return self._means(torch.cat(z), context)
 
     def pictures(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -298,7 +300,7 @@ class VAE(nn.Module):
         """
         if num_samples < 1:
             raise ModelError(f"num_samples must be at least 1, got {num_samples}")
-        chunk = max(1, CHUNK_NUMBERS // (len(x) * math.prod(self.shape)))
+        chunk = max(1, self.at_a_time // len(x))
         with self.inference():
             context = self._context(labels, len(x))
             qz, pz = self._posterior(x, context), self._prior(len(x), context)
@@ -319,9 +321,25 @@ class VAE(nn.Module):
             self.train(was_training)
 
     @property
-    def _chunk(self) -> int:
+    def at_a_time(self) -> int:
         """How many pictures are encoded or decoded at a time where there may be any number of them."""
-        return max(1, CHUNK_NUMBERS // math.prod(self.shape))
+        return max(1, (CACHED if self.device.type == "cpu" else KEPT_BUSY) // self._widest)
+
+    @cached_property
+    def _widest(self) -> int:
+        """How many numbers the widest layer of the decoder holds for a picture."""
+        sizes = [math.prod(self.shape)]
+
+        def note(module: nn.Module, args: Any, output: Any) -> None:
+            sizes.append(output.numel() if isinstance(output, Tensor) else 0)
+
+        hooks = [module.register_forward_hook(note) for module in self.decoder.modules()]
+        with self.inference():
+            labels = None if self.condition is None else torch.zeros(1, dtype=torch.int64)
+            self.decoder(torch.zeros(1, self.latent_dim, device=self.device), self._context(labels, 1))
+        for hook in hooks:
+            hook.remove()
+        return max(sizes)
 
     def _posterior(self, x: Tensor, context: Tensor | None) -> Distribution:
         if tuple(x.shape[1:]) != tuple(self.shape):
@@ -367,8 +385,8 @@ class VAE(nn.Module):
 
     def _means(self, z: Tensor, context: Tensor | None) -> Tensor:
         """The mean pictures of p(x|z) for z of shape (B, D), in chunks, so that thousands of large pictures can be had."""
-        chunks = range(0, len(z), self._chunk)
-        means = [self._likelihood(z[i : i + self._chunk], _rows(context, i, self._chunk)).mean for i in chunks]
+        chunks = range(0, len(z), self.at_a_time)
+        means = [self._likelihood(z[i : i + self.at_a_time], _rows(context, i, self.at_a_time)).mean for i in chunks]
         return torch.cat(means)
 
     def _context(self, labels: Tensor | None, num: int) -> Tensor | None:
