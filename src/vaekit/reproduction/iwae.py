@@ -10,6 +10,7 @@ https://arxiv.org/abs/1611.04273.
 """
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -121,7 +122,7 @@ def table_1(shop: Workshop, tier: Tier) -> Outcome:
     """Trains with 1, 5 and 50 samples and measures the negative log-likelihood and the active units."""
     train, test = pictures()
     num_samples, num_pictures = EVALUATED[tier]
-    rows, curves = [], {}
+    rows, curves, found_by_k = [], {}, {}
     for k in KS[tier]:
         model, curves[f"k={k}"] = trained(shop, k, tier, train, test)
 
@@ -130,7 +131,7 @@ def table_1(shop: Workshop, tier: Tier) -> Outcome:
             return {"log_px": log_px.to_data(), "active": active_units(model, test)["value"]}
 
         settings = made_of(k, tier, train, test) | {"num_samples": num_samples, "num_pictures": num_pictures}
-        found = shop.piece(f"k-{k}-evaluated", settings, evaluate)
+        found = found_by_k[k] = shop.piece(f"k-{k}-evaluated", settings, evaluate)
         (nll, units), log_px, note = TABLE_1[k], found["log_px"], shortened(tier)
         on = f"{num_pictures:,} test pictures"
         what = f"1 layer, k = {k}: negative log-likelihood by IW-{num_samples}, {on}"
@@ -138,6 +139,10 @@ def table_1(shop: Workshop, tier: Tier) -> Outcome:
         rows.append(
             Row(f"1 layer, k = {k}: active units", units, found["active"], None, UNITS_TOLERANCE, unit="of 50", note=note)
         )
+    for few, more in pairwise(KS[tier]):
+        gained = found_by_k[more]["log_px"]["value"] - found_by_k[few]["log_px"]["value"]
+        what = f"1 layer: nats gained from k = {few} to k = {more}"
+        rows.append(Row(what, TABLE_1[few][0] - TABLE_1[more][0], gained, least=0.0, note=shortened(tier)))
     drawn = [
         Curve(name, [r["epoch"] for r in records], [r["elbo"] for r in records], number)
         for number, (name, records) in enumerate(curves.items())
