@@ -147,7 +147,7 @@ def table_1(shop: Workshop, tier: Tier) -> Outcome:
         Curve(name, [r["epoch"] for r in records], [r["elbo"] for r in records], number)
         for number, (name, records) in enumerate(curves.items())
     ]
-    chart = Panel("test ELBO while training", "epoch", "nats per picture", drawn)
+    chart = Panel("test ELBO while training: by it more samples look worse", "epoch", "nats per picture", drawn)
     return Outcome(rows, panels([chart]), CHOICES, curves)
 
 
