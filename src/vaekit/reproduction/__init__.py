@@ -31,7 +31,7 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             "MNIST",
             {
                 "smoke": "Monte Carlo EM alone, 1e6 pictures seen, 50 points: a minute",
-                "cpu": "N = 1,000, 5e6 pictures seen, 1,000 points: three quarters of an hour",
+                "cpu": "N = 1,000, 5e6 pictures seen, 1,000 points: about an hour",
                 "gpu": "N = 1,000 and 50,000, 6e7 pictures seen",
             },
             aevb_marginals.figure_3,
@@ -67,7 +67,7 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             "MNIST",
             {
                 "smoke": "k = 5, one epoch: a minute",
-                "cpu": "k = 1, 5, 50, the first 40 of the 3,280 epochs: about an hour",
+                "cpu": "k = 1, 5, 50, the first 40 of the 3,280 epochs: one to two hours",
                 "gpu": "k = 1, 5, 50, all 3,280 epochs",
             },
             iwae.table_1,
