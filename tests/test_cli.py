@@ -621,6 +621,15 @@ def test_long_evaluation_says_beforehand_how_long(trained: Path, tmp_path: Path,
     )
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for what is there")
+@pytest.mark.parametrize("command", ["evaluate", "score", "embed"])
+def test_device_that_is_not_there_is_named(command: str, trained: Path, tmp_path: Path) -> None:
+    result = vae(command, trained, "--device", "cuda", "-o", tmp_path / ("x.json" if command == "evaluate" else "x.csv"))
+    assert result.code == 2
+    assert "device: there is no cuda on this machine, only cpu; use --device auto" in result.err
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_evaluation_of_a_single_picture_is_json(trained: Path, tmp_path: Path) -> None:
     done("evaluate", trained, "--quick", "--num-samples", 2, "--max-pictures", 1, "-o", tmp_path / "x.json")
     assert strict_json(tmp_path / "x.json")["log_likelihood"]["num_pictures"] == 1

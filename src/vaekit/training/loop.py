@@ -307,7 +307,7 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device != "auto" and not found[device]:
         there = " and ".join(name for name, is_there in found.items() if is_there)
-        raise RunError(f"training.device: there is no {device} on this machine, only {there}; use --device auto")
+        raise RunError(f"device: there is no {device} on this machine, only {there}; use --device auto")
     AcceleratorState._reset_state(reset_partial_state=True)  # else a process could only ever use one precision
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision={"float32": "no", "bfloat16": "bf16"}[precision])
     if accelerator.num_processes > 1:
