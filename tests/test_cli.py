@@ -621,6 +621,15 @@ def test_long_evaluation_says_beforehand_how_long(trained: Path, tmp_path: Path,
     )
 
 
+def test_quick_evaluation_says_what_it_cut(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaekit.cli.measuring.QUICK_SECONDS", 0.0)
+    out = done("evaluate", trained, "--quick", "--refined", 2, "-o", tmp_path / "x.json")
+    assert out.startswith("quick: 0 pictures weighed, 0 annealed, 2 refined; more would take over 0 s for a part\n")
+    written = strict_json(tmp_path / "x.json")
+    assert not {"log_likelihood", "annealed"} & set(written)
+    assert written["amortisation_gap"]["num_pictures"] == 2
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for what is there")
 @pytest.mark.parametrize("command", ["evaluate", "score", "embed"])
 def test_device_that_is_not_there_is_named(command: str, trained: Path, tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def evaluate(
     model, images = load_on(device, run), test_images(run, data)
     console, seconds = Console(), seconds_per_decoding(model, images)
     effort = shortened(QUICK, len(images), seconds, QUICK_SECONDS) if quick else FULL
+    cut = quick and effort != QUICK
     how = effort.annealing
     how = replace(how, chains=chains or how.chains, distributions=distributions or how.distributions)
     effort = replace(effort, annealing=how)
@@ -86,6 +87,11 @@ def evaluate(
         effort = replace(effort, refined=refined)
     if max_pictures is not None:
         effort = replace(effort, max_pictures=max_pictures or None)
+    if cut:
+        weighed = "all" if effort.max_pictures is None else effort.max_pictures
+        counts = f"{weighed} pictures weighed, {effort.annealed} annealed, {effort.refined} refined"
+        said = f"quick: {counts}; more would take over {duration(QUICK_SECONDS)} for a part"
+        console.print(said, highlight=False, soft_wrap=True)
     train, grey = training_images(run, data)
     waits = forecast(effort, len(images), seconds)
     if sum(waits.values()) > LONG:

@@ -63,7 +63,7 @@ def mean_over_pictures(
 
 
 def mean_by_difference(cheap: Tensor, dear: Tensor) -> tuple[float, float | None]:
-    """Returns the mean of a dear number over all pictures, and its standard error, of one pictures have cheaply.
+    """Returns the mean over all pictures of a dear number that only the first of them have, and its standard error.
 
     Arguments:
         cheap: A cheap number for each picture, with shape (N).

@@ -64,7 +64,7 @@ class Effort:
 FULL = Effort()
 """All of it: minutes for a small model."""
 QUICK = Effort(500, 200, Annealing(chains=8, distributions=100), 20, 50, 2000, 1000, 2000)
-"""A minute's version, with larger standard errors."""
+"""For small models a minute's version, with larger standard errors."""
 BRIEF = Effort(100, 1000, annealed=0, refined=0, aggregated=0, compared=0, probed=0)
 """What a run ends with."""
 

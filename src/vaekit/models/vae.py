@@ -334,11 +334,13 @@ class VAE(nn.Module):
             sizes.append(output.numel() if isinstance(output, Tensor) else 0)
 
         hooks = [module.register_forward_hook(note) for module in self.decoder.modules()]
-        with self.inference():
-            labels = None if self.condition is None else torch.zeros(1, dtype=torch.int64)
-            self.decoder(torch.zeros(1, self.latent_dim, device=self.device), self._context(labels, 1))
-        for hook in hooks:
-            hook.remove()
+        try:
+            with self.inference():
+                labels = None if self.condition is None else torch.zeros(1, dtype=torch.int64)
+                self.decoder(torch.zeros(1, self.latent_dim, device=self.device), self._context(labels, 1))
+        finally:
+            for hook in hooks:
+                hook.remove()
         return max(sizes)
 
     def _posterior(self, x: Tensor, context: Tensor | None) -> Distribution:
