@@ -624,7 +624,9 @@ def test_long_evaluation_says_beforehand_how_long(trained: Path, tmp_path: Path,
 def test_quick_evaluation_says_what_it_cut(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaekit.cli.measuring.QUICK_SECONDS", 0.0)
     out = done("evaluate", trained, "--quick", "--refined", 2, "-o", tmp_path / "x.json")
-    assert out.startswith("quick: 0 pictures weighed, 0 annealed, 2 refined; more would take over 0 s for a part\n")
+    assert out.startswith(
+        "quick: 0 pictures weighed, 0 annealed, 2 refined, 1000 compared; more would take over 0 s for a part\n"
+    )
     written = strict_json(tmp_path / "x.json")
     assert not {"log_likelihood", "annealed"} & set(written)
     assert written["amortisation_gap"]["num_pictures"] == 2

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaekit.data import Fitting, ImageSet, binarize, load_images
-from vaekit.data.sources import download
+from vaekit.data.sources import download, said
 from vaekit.errors import ConfigError, ModelError, RunError
 from vaekit.models import VAE, load_vae
 from vaekit.models.folder import CONFIG, WEIGHTS
@@ -156,9 +156,8 @@ def model_folder(path: str | Path, revision: str | None = None) -> Path:
     try:
         return download(str(path), "model", revision, [CONFIG, WEIGHTS, RECIPE])
     except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
         raise ModelError(
-            f"{path}: no such folder, and no model on the Hugging Face Hub that can be had ({reason})"
+            f"{path}: no such folder, and no model on the Hugging Face Hub that can be had ({said(error)})"
         ) from None
 
 

@@ -1,7 +1,7 @@
 """``vae evaluate``."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -43,6 +43,10 @@ def evaluate(
     refined: Annotated[
         int | None, typer.Option(help="How many posteriors are refined, 200 by default; 0: none.", min=0)
     ] = None,
+    features: Annotated[
+        Literal["cnn", "inception"],
+        typer.Option(help="What samples are compared by: features learned from training pictures, or Inception's for FID."),
+    ] = "cnn",
     quick: Annotated[bool, typer.Option("--quick", help="A minute or two, with larger standard errors.")] = False,
     data: Data = None,
     seed: Seed = 0,
@@ -61,20 +65,25 @@ def evaluate(
       vae evaluate runs/mnist-mlp --max-pictures 0 -o numbers.json
 
       vae evaluate runs/mnist-conv --max-pictures 500 --annealed 40 --chains 4 --distributions 150
+
+      vae evaluate runs/fashion-mnist --features inception
     """
     from rich.console import Console
 
     from vaekit.evaluation.evaluate import FULL, QUICK
     from vaekit.evaluation.evaluate import evaluate as measure
-    from vaekit.evaluation.forecast import forecast, seconds_per_decoding, shortened
+    from vaekit.evaluation.forecast import forecast, seconds_per_decoding, seconds_per_look, shortened
+    from vaekit.evaluation.inception import inception_features
     from vaekit.numbers import duration, tell
     from vaekit.tables import check_place
 
     path = place(output, run, "evaluation.json", "")
     check_place(path)
     model, images = load_on(device, run), test_images(run, data)
+    extractor = inception_features(model.device) if features == "inception" else None
     console, seconds = Console(), seconds_per_decoding(model, images)
-    effort = shortened(QUICK, len(images), seconds, QUICK_SECONDS) if quick else FULL
+    look = 0.0 if extractor is None else seconds_per_look(extractor, images)
+    effort = shortened(QUICK, len(images), seconds, QUICK_SECONDS, look) if quick else FULL
     cut = quick and effort != QUICK
     how = effort.annealing
     how = replace(how, chains=chains or how.chains, distributions=distributions or how.distributions)
@@ -89,15 +98,15 @@ def evaluate(
         effort = replace(effort, max_pictures=max_pictures or None)
     if cut:
         weighed = "all" if effort.max_pictures is None else effort.max_pictures
-        counts = f"{weighed} pictures weighed, {effort.annealed} annealed, {effort.refined} refined"
-        said = f"quick: {counts}; more would take over {duration(QUICK_SECONDS)} for a part"
+        rest = f"{effort.annealed} annealed, {effort.refined} refined, {effort.compared} compared"
+        said = f"quick: {weighed} pictures weighed, {rest}; more would take over {duration(QUICK_SECONDS)} for a part"
         console.print(said, highlight=False, soft_wrap=True)
     train, grey = training_images(run, data)
-    waits = forecast(effort, len(images), seconds)
+    waits = forecast(effort, len(images), seconds, look)
     if sum(waits.values()) > LONG:
         parts = ", ".join(f"{duration(wait)} for {part}" for part, wait in waits.items())
         said = f"about {duration(sum(waits.values()))}: {parts}; --quick and the options take less"
         console.print(said, highlight=False, soft_wrap=True)
-    numbers = measure(model, images, train=train, grey=grey, effort=effort, seed=seed)
+    numbers = measure(model, images, train=train, grey=grey, extractor=extractor, effort=effort, seed=seed)
     tell(numbers, console)
     write_json(numbers, path)

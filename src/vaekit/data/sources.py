@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 from zipfile import BadZipFile
 
@@ -42,6 +43,8 @@ DIGITS = "digits"
 
 HUB_TIMEOUT = 5.0
 """Seconds to wait for the Hugging Face Hub before saying that it cannot be reached."""
+MOST_SAID = 160
+"""How many characters of another package's error are passed on."""
 
 
 class Digits(Source):
@@ -212,7 +215,7 @@ class Hub(Source):
         except RevisionNotFoundError:
             raise DataError(f"{self.repo}: has no revision {self.revision} on the Hugging Face Hub") from None
         except (HfHubHTTPError, OSError, ValueError) as error:
-            raise DataError(f"{self.repo}: could not be downloaded ({' '.join(str(error).split())[:160]})") from None
+            raise DataError(f"{self.repo}: could not be downloaded ({said(error)})") from None
         return Folder(self.root, self.called, self.config).read(scratch)
 
 
@@ -243,6 +246,15 @@ def download(repo: str, kind: str, revision: str | None, patterns: list[str] | N
         silent = True
     options: dict[str, Any] = {"allow_patterns": patterns} if patterns else {}
     return Path(snapshot_download(repo, repo_type=kind, revision=revision, local_files_only=silent, **options))
+
+
+def said(error: BaseException) -> str:
+    """Returns what went wrong with a download, in a line."""
+    from huggingface_hub.errors import LocalEntryNotFoundError  # loaded by then
+
+    if isinstance(error, LocalEntryNotFoundError):  # the package advises to change its own options
+        return "it cannot be reached, and nothing was downloaded before"
+    return shorten(str(error), MOST_SAID, placeholder=" ...", break_on_hyphens=False)
 
 
 def resolve(name: str | Path) -> Source:

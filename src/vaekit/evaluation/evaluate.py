@@ -18,7 +18,7 @@ from vaekit.evaluation.aggregate import aggregate_terms
 from vaekit.evaluation.annealing import Annealing, annealed_of_each, bracket
 from vaekit.evaluation.collapse import collapse_report
 from vaekit.evaluation.estimates import batches, mean_by_difference, mean_over_pictures
-from vaekit.evaluation.features import learned_features
+from vaekit.evaluation.features import FeatureExtractor, learned_features
 from vaekit.evaluation.fidelity import fidelity
 from vaekit.evaluation.latents import active_units
 from vaekit.evaluation.likelihood import (
@@ -78,6 +78,7 @@ def evaluate(
     *,
     train: ImageSet | None = None,
     grey: tuple[ImageSet, ImageSet] | None = None,
+    extractor: FeatureExtractor | None = None,
     effort: Effort = FULL,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -89,6 +90,8 @@ def evaluate(
         train: Pictures to learn features and probes from; without them fidelity and usefulness are left out.
         grey: Both as they were before they were binarised, where they were, to judge samples by; ``images`` and ``train`` by
             default.
+        extractor: What samples are compared with training pictures by, for instance
+            :func:`vaekit.evaluation.inception.inception_features`; by default features that are learned from ``train``.
         effort: How much.
         seed: The seed of everything that is drawn.
 
@@ -113,7 +116,7 @@ def evaluate(
         lambda: {"active_units": active_units(model, images)},
         lambda: _latents(model, images, effort, seed),
         lambda: {name: estimate.to_data() for name, estimate in reconstruction_quality(model, images).items()},
-        lambda: _fidelity(model, *(grey or (images, train)), effort, seed),
+        lambda: _fidelity(model, *(grey or (images, train)), extractor, effort, seed),
         lambda: _usefulness(model, images, train, effort, seed),
     ]
     for part in parts:
@@ -189,14 +192,16 @@ def _latents(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[st
         raise LeftOut("latents", str(error)) from None
 
 
-def _fidelity(model: VAE, images: ImageSet, train: ImageSet | None, effort: Effort, seed: int) -> dict[str, Any]:
-    """How like real pictures samples and reconstructions are, by features that are learned from the training pictures."""
+def _fidelity(
+    model: VAE, images: ImageSet, train: ImageSet | None, extractor: FeatureExtractor | None, effort: Effort, seed: int
+) -> dict[str, Any]:
+    """How like real pictures samples and reconstructions are, by given features or those learned from training pictures."""
     if not effort.compared:
         return {}
     if train is None:
         raise LeftOut("fidelity", "no training pictures were given to learn features from and to compare with")
     try:
-        extractor = learned_features(train, device=model.device)
+        extractor = extractor or learned_features(train, device=model.device)
         return {"fidelity": fidelity(model, images, train, extractor, num=effort.compared, seed=seed)}
     except DataError as error:
         raise LeftOut("fidelity", str(error)) from None

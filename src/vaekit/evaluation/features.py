@@ -1,11 +1,10 @@
 r"""What pictures are compared by: features, which a named extractor reads off them.
 
 A distance between sets of pictures depends on the extractor more than on anything else, so no column of numbers goes
-without its name. :class:`FeatureExtractor` is an open door: whatever turns pictures into numbers may come in. The network of
-the FID paper is not on board, since its weights are published as a TensorFlow graph and as a pickle, and vaekit opens
-neither; who has it hands it in under the name :data:`INCEPTION`, and only then a column is called FID.
+without its name. :class:`FeatureExtractor` is an open door: whatever turns pictures into numbers may come in. With the
+network of the FID paper (:mod:`vaekit.evaluation.inception`), and only with it, a column is called FID.
 
-Without it, features are learned here: a small convolutional network is trained to name the classes of the training pictures,
+Here features are learned: a small convolutional network is trained to name the classes of the training pictures,
 and its last hidden layer is what it sees in a picture. Feature spaces learned for one data set tell its classes and
 strokes apart better than those of photographs do.
 
