@@ -38,6 +38,7 @@ def size(path: Path) -> tuple[int, int]:
     [
         (Row("a", -100.0, -103.9, 0.1, 4.0), "within"),
         (Row("a", -100.0, -104.25, 0.1, 4.0), "missed by 0.25"),
+        (Row("a", -100.0, -104.004, 0.1, 4.0), "missed by less than 0.01"),
         (Row("a", -100.0, -95.0, 0.1, 4.0), "missed by 1.00"),  # better is another number all the same
         (Row("a", -100.0, None, None, 4.0), "not run"),
         (Row("a", None, -95.0, 0.1, 4.0), "no published number"),
@@ -186,6 +187,7 @@ def toy(obtained: float, fail: type[Exception] | None = None) -> Reproduction:
         if fail is not None:
             raise fail("stopped here")
         rows = [Row("the bound", -100.0, obtained, 0.3, 4.0), Row("above", 1.0, obtained, least=-200.0, note="shortened")]
+        rows.append(Row("units", 19, 21, None, 2, unit="of 50"))
         figure = Figure(figsize=(2, 1 if tier == "smoke" else 3))
         return Outcome(rows, figure, ["One choice."], {"curve": [1.0, 2.0]})
 
@@ -195,7 +197,7 @@ def toy(obtained: float, fail: type[Exception] | None = None) -> Reproduction:
 def test_results_hold_every_tier_and_say_what_was_not_run(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "toy"
     rows = reproduce(toy(-98.0), "cpu", folder, pieces=tmp_path, console=QUIET)
-    assert [row["verdict"] for row in rows] == ["within", "holds"]
+    assert [row["verdict"] for row in rows] == ["within", "holds", "within"]
     reproduce(toy(-110.0), "smoke", folder, pieces=tmp_path, console=QUIET)
     known = read_results(folder)
     assert set(known) == {"cpu", "smoke"}
@@ -204,6 +206,7 @@ def test_results_hold_every_tier_and_say_what_was_not_run(tmp_path: Path) -> Non
     page = (folder / PAGE).read_text()
     assert "| the bound | −100.00 | −98.00 ± 0.30 nats per picture | ± 4.00 | within |" in page
     assert "| above (shortened) | 1.00 | −98.00 nats per picture | at least −200.00 | holds |" in page
+    assert "| units | 19 | 21 of 50 | ± 2 | within |" in page
     assert "Not run. `vae reproduce toy --tier gpu` runs it." in page
     assert "vae reproduce toy --tier cpu" in page
     assert re.search(r"\d cores?, \d threads? \(torch", page)

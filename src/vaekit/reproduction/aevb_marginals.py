@@ -22,6 +22,7 @@ from vaekit.pictures.reproduction import Curve, Panel, panels
 from vaekit.randomness import fixed_seed
 from vaekit.reproduction.aevb import (
     CHOICES,
+    DRAWN,
     best_stepsize,
     figures,
     first_weights,
@@ -92,6 +93,11 @@ def estimates(model: VAE, train: ImageSet, test: ImageSet, points: int) -> dict[
     return found
 
 
+def _estimated(points: int) -> dict[str, Any]:
+    """What a record depends on beside the recipe and the pictures: the first weights, and how it is estimated."""
+    return {**DRAWN, "points": points, "annealing": vars(ANNEALING), "samples": NUM_SAMPLES}
+
+
 def learned(
     shop: Workshop,
     learner: Literal["aevb", "wakesleep"],
@@ -104,11 +110,11 @@ def learned(
     stepsize = best_stepsize(shop, "mnist", LATENTS, learner, HIDDEN, train)
     at = [round(mark / len(train)) for mark in marks]
     recipe = recipe_for("mnist", LATENTS, learner, hidden=HIDDEN, epochs=at[-1], stepsize=stepsize)
-    name, settings = f"{learner}-{len(train)}", {"points": points, "annealing": vars(ANNEALING), "samples": NUM_SAMPLES}
 
     def measure(model: VAE) -> dict[str, Any]:
         return {**bound_values(model, test.first(points)), **estimates(model, train, test, points)}
 
+    name, settings = f"{learner}-{len(train)}", _estimated(points)
     _, records = shop.learn(name, recipe, train, measure, at=at, prepare=first_weights, settings=settings)
     return records
 
@@ -129,8 +135,8 @@ def learned_by_mcem(
         estimate = partial(estimates, train=train, test=test, points=points)
         return _carry_on(run, folder, PieceView(shop.console, name, round(marks[-1])), [*map(round, marks)], estimate)
 
-    settings = {"recipe": to_data(recipe), "images": train.fingerprint, "num": len(train), "marks": marks, "points": points}
-    records: list[dict[str, Any]] = shop.piece(name, settings | {"annealing": vars(ANNEALING), "samples": NUM_SAMPLES}, make)
+    settings = {"recipe": to_data(recipe), "images": train.fingerprint, "num": len(train), "marks": marks}
+    records: list[dict[str, Any]] = shop.piece(name, settings | _estimated(points), make)
     return records
 
 

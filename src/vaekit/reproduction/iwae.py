@@ -36,7 +36,7 @@ GAP_PAPER = (
 )
 TABLE_1 = {1: (86.76, 19), 5: (85.54, 22), 50: (84.78, 25)}
 """The published negative log-likelihood and number of active units of one layer trained with k samples."""
-NLL_TOLERANCE, UNITS_TOLERANCE = 0.3, 2.0
+NLL_TOLERANCE, UNITS_TOLERANCE = 0.3, 2
 NUM_VALIDATION = 400
 WHOLE = 3280
 """How many epochs the published schedule has: 3^0 + ... + 3^7."""

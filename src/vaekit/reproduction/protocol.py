@@ -62,7 +62,7 @@ class Row:
         if self.tolerance is None:
             return "not compared"
         beyond = abs(self.obtained - self.published) - self.tolerance
-        return "within" if beyond <= 0 else f"missed by {beyond:.2f}"
+        return "within" if beyond <= 0 else f"missed by {beyond:.2f}" if beyond >= 0.01 else "missed by less than 0.01"
 
     def to_data(self) -> dict[str, Any]:
         """Returns the row, with its verdict, as a dictionary."""

@@ -142,7 +142,11 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _number(value: float | None, before: str = "") -> str:
-    return "–" if value is None else f"{before}{value:.{2 if abs(value) < 1000 else 1}f}".replace("-", "−")
+    """A number to two places, large ones to one, counts to none; a dash for none."""
+    if value is None:
+        return "–"
+    places = 0 if isinstance(value, int) else 2 if abs(value) < 1000 else 1
+    return f"{before}{value:.{places}f}".replace("-", "−")
 
 
 def _draw(figure: Figure | Image, path: Path) -> None:
