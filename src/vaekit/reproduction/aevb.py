@@ -57,8 +57,8 @@ CHOICES = {
         "255 and not dequantised, and the log-density is that of [0, 1]; the paper does not name its split.",
     ],
     "weights": [
-        "The first weights and biases are drawn from N(0, 0.01), read as a standard deviation of 0.01. The paper does not say "
-        "which it is; but with 0.1 wake-sleep comes to 761 (2 latents) and 1,023 nats (10) on Frey Face, where it is "
+        "The first weights and biases are drawn from N(0, 0.01), read as a standard deviation of 0.01. The paper does not "
+        "say which it is; but with 0.1 wake-sleep comes to 761 (2 latents) and 1,023 nats (10) on Frey Face, where it is "
         "published to stay at 569.",
         "The stepsize is the one of 0.01, 0.02 and 0.1 with the best training bound after 50,000 pictures.",
     ],
