@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -101,7 +102,7 @@ PARTS = {
 def _tell_latents(latents: Mapping[str, Any], collapse: Mapping[str, Any], console: Console) -> None:
     """The parts of the rate, and whether the latents are used."""
     num = latents["rate"]["num_pictures"]
-    table = Table("nats per picture", "value", title=f"The rate over {num:,} pictures", title_justify="left")
+    table = _table(f"The rate over {num:,} pictures", "nats per picture", "value")
     for key, name in PARTS.items():
         if key in latents:
             table.add_row(name, value_of(key, latents[key]))
@@ -117,7 +118,7 @@ def _tell_fidelity(fidelity: Mapping[str, Any], console: Console) -> None:
     """How like training pictures others are, by learned features."""
     count, extractor = fidelity["num_pictures"], fidelity["extractor"]["description"]
     title = f"{count:,} pictures against as many of the train split, by {extractor}"
-    table = Table("", *fidelity["rows"], title=title, title_justify="left")
+    table = _table(title, "", *fidelity["rows"])
     for column in fidelity["columns"]:
         table.add_row(column, *(_short(row[column]) for row in fidelity["rows"].values()))
     console.print(table)
@@ -127,10 +128,15 @@ def _tell_usefulness(usefulness: Mapping[str, Any], console: Console) -> None:
     """What classifiers and clusterings make of the latents, and of pixels."""
     measures = {name: row for name, row in usefulness.items() if isinstance(row, dict) and "pixels" in row}
     representations = list(next(iter(measures.values())))
-    table = Table("", *representations, title="What the latents are good for", title_justify="left")
+    table = _table("What the latents are good for", "", *representations)
     for name, row in measures.items():
         table.add_row(name, *(_short(row[representation]) for representation in representations))
     console.print(table)
+
+
+def _table(title: str, *heads: str) -> Table:
+    """A table without walls, which fits a narrow screen."""
+    return Table(*heads, title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True)
 
 
 def _short(number: Mapping[str, Any]) -> str:
