@@ -62,9 +62,9 @@ class Panel:
 
 @styled
 def panels(charts: Sequence[Panel]) -> Figure:
-    """Draws charts side by side, up to five in a row, under one legend."""
-    columns = min(COLUMNS, len(charts))
-    rows = -(-len(charts) // columns)
+    """Draws charts side by side, up to five in a row and in rows of equal length, under one legend."""
+    rows = -(-len(charts) // COLUMNS)
+    columns = -(-len(charts) // rows)
     figure = Figure(figsize=(3.0 * max(columns, 2), 2.8 * rows + 0.6), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(charts) :]:

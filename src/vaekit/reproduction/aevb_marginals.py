@@ -22,7 +22,7 @@ from vaekit.pictures.reproduction import Curve, Panel, panels
 from vaekit.randomness import fixed_seed
 from vaekit.reproduction.aevb import (
     CHOICES,
-    DRAWN,
+    SPREAD,
     best_stepsize,
     figures,
     first_weights,
@@ -95,7 +95,7 @@ def estimates(model: VAE, train: ImageSet, test: ImageSet, points: int) -> dict[
 
 def _estimated(points: int) -> dict[str, Any]:
     """What a record depends on beside the recipe and the pictures: the first weights, and how it is estimated."""
-    return {**DRAWN, "points": points, "annealing": vars(ANNEALING), "samples": NUM_SAMPLES}
+    return {"spread": SPREAD, "points": points, "annealing": vars(ANNEALING), "samples": NUM_SAMPLES}
 
 
 def learned(

@@ -8,7 +8,7 @@ from vaekit.gallery import Gallery
 from vaekit.models import VAE
 from vaekit.pictures import grid, in_a_row
 from vaekit.randomness import fixed_seed
-from vaekit.reproduction.aevb import HIDDEN, PICTURE_NAMES, bound_row, choices_of, figures, pictures_of, trained
+from vaekit.reproduction.aevb import PICTURE_NAMES, bound_row, choices_of, figures, pictures_of, trained
 from vaekit.reproduction.protocol import Outcome, Row, Tier
 from vaekit.reproduction.workshop import Workshop
 
@@ -58,5 +58,5 @@ def figure_5(shop: Workshop, tier: Tier) -> Outcome:
 def _model(shop: Workshop, data: str, latents: int, samples: float) -> tuple[VAE, Row, ImageSet]:
     """A model, trained for Figure 2 where that has it, with its bound and its test pictures."""
     train, test = pictures_of(data)
-    model, records = trained(shop.beside("aevb-fig2"), data, latents, "aevb", samples, HIDDEN[data], train, test)
+    model, records = trained(shop.beside("aevb-fig2"), data, latents, "aevb", samples, train, test)
     return model, bound_row(data, latents, "aevb", records[-1], figures()["fig2"]), test
