@@ -22,6 +22,7 @@ References:
 """
 
 import math
+from hashlib import blake2b
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -88,6 +89,18 @@ class GaussianMixture(Distribution):
             drawn = torch.multinomial(self.log_weights.exp(), shape.numel(), replacement=True).reshape(shape)
             means, stddevs = self.means[drawn], self.stddevs[drawn]
             return means + stddevs * torch.randn_like(means)
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Turns standard normal noise of shape (*, num, D) into draws of that shape, each from what is its own alone.
+
+        A draw takes one number more, which chooses its component: a hash of its noise, as good as uniform.
+        """
+        rows = noise.detach().cpu().reshape(-1, noise.shape[-1]).contiguous().numpy()
+        luck = [int.from_bytes(blake2b(row.tobytes(), digest_size=6).digest(), "little") / 2**48 for row in rows]
+        ends = self.log_weights.detach().double().exp().cumsum(0).cpu()
+        drawn = torch.searchsorted(ends / ends[-1], torch.tensor(luck, dtype=torch.float64), right=True)
+        drawn = drawn.clamp(max=len(ends) - 1).reshape(noise.shape[:-1]).to(self.means.device)
+        return self.means[drawn] + self.stddevs[drawn] * noise
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Returns the log-density in nats of latents of shape (*, num, D), with shape (*, num)."""

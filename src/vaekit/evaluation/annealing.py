@@ -126,7 +126,9 @@ def annealed_log_likelihood(model: VAE, images: ImageSet, how: Annealing | None 
 def annealed_of_each(model: VAE, images: ImageSet, how: Annealing, *, seed: int = 0) -> Tensor:
     """Returns the estimate of log p(x) for each picture, in nats, with shape (N)."""
     with model.inference():
-        steps = _pilot(model, *next(iter(batches(model, images, most=_few(model, how)))), how, seed)
+        pilot = [*zip(*batches(model, images.first(PILOT)), strict=True)]
+        x, labels = torch.cat(pilot[0]), None if pilot[1][0] is None else torch.cat(pilot[1])
+        steps = _pilot(model, x, labels, how, seed)
         found = []
         for x, labels, noise in with_noise(model, images, seed, f"annealing {len(images):,} pictures", _most(model, how)):
             path = _path(model, x, labels, how)
@@ -162,15 +164,10 @@ def bracket(model: VAE, num: int, how: Annealing | None = None, *, labels: Tenso
     how = how or Annealing()
     with model.inference(), fixed_seed(seed):
         z, x = model.dream(num, labels)
+        steps = _pilot(model, x[:PILOT], None if labels is None else labels[:PILOT], how, seed)
         lows, highs = [], []
-        steps: Tensor | None = None
         for part in track(torch.arange(num).split(_most(model, how)), f"annealing {num:,} pictures both ways"):
-            given = None if labels is None else labels[part]
-            path = _path(model, x[part], given, how)
-            if steps is None:
-                steps = _pilot(
-                    model, x[: _few(model, how)], None if labels is None else labels[: _few(model, how)], how, seed
-                )
+            path = _path(model, x[part], None if labels is None else labels[part], how)
             noise = _noise(model, seed, part.tolist())
             lows.append(_forward(path, how, steps, noise).logsumexp(0) - math.log(how.chains))
             back = _backward(path, how, steps, z[part].expand(how.chains, -1, -1), noise)
@@ -240,23 +237,24 @@ def _move(path: Path, how: Annealing, beta: float, step: float, state: State, no
     return transition(state, weights, path.log_densities, trajectory, normal, luck)
 
 
-def _few(model: VAE, how: Annealing) -> int:
-    """How many pictures the steps are adapted on."""
-    return min(PILOT, _most(model, how))
-
-
 def _pilot(model: VAE, x: Tensor, labels: Tensor | None, how: Annealing, seed: int) -> Tensor:
     """The steps, adapted with noise that no picture's own chains have: their randomness must not choose their steps."""
-    return _adapt(_path(model, x, labels, how), how, _noise(model, seed, range(-len(x), 0)))
+    walks = []
+    for part in torch.arange(len(x)).split(_most(model, how)):
+        path = _path(model, x[part], None if labels is None else labels[part], how)
+        walks.append((path, _noise(model, seed, (part - len(x)).tolist())))
+    return _adapt(walks, how)
 
 
-def _adapt(path: Path, how: Annealing, noise: Noise) -> Tensor:
-    """Steps for t = 0 to T at which about the asked share of moves is accepted, with shape (T + 1)."""
+def _adapt(walks: list[tuple[Path, Noise]], how: Annealing) -> Tensor:
+    """Steps for t = 0 to T at which about the asked share of all moves is accepted, with shape (T + 1)."""
     betas = how.betas.tolist()
-    state = _begin(path, how, noise)
+    states = [_begin(path, how, noise) for path, noise in walks]
     step, steps = FIRST_STEP, [FIRST_STEP]
     for beta in track(betas[1:], "adapting steps"):
-        state, accepted = _move(path, how, beta, step, state, noise)
+        moved = [_move(path, how, beta, step, state, noise) for state, (path, noise) in zip(states, walks, strict=True)]
+        states = [state for state, _ in moved]
         steps.append(step)
-        step *= FASTER if float(accepted.mean()) > how.acceptance else SLOWER
+        often = float(torch.cat([accepted for _, accepted in moved], 1).mean())
+        step *= FASTER if often > how.acceptance else SLOWER
     return torch.tensor(steps)

@@ -58,8 +58,8 @@ DISTANCE = "0 is equal"
 SHARE = "share of pictures"
 DENSITY = "real balls per generated picture, over k"
 
-Draw = Callable[[Tensor, Tensor | None], Tensor]
-"""uint8 pictures of shape (B, C, H, W) and their labels in, as many pictures on the unit interval out."""
+Draw = Callable[[Tensor, Tensor | None, slice], Tensor]
+"""uint8 pictures of shape (B, C, H, W), their labels and places in, as many pictures on the unit interval out."""
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> tuple[float, float]:
@@ -200,11 +200,12 @@ def fidelity(
         raise DataError(f"{num} pictures are too few to compare sets of them; give more than {COVERAGE_NEIGHBOURS}")
     reference, images = train.sample(num, seed), images.sample(num, seed)
     real = _features(model, reference, extractor, "train", _itself, seed)
+    latents = _latents(model, images, seed)
     rows: dict[str, Draw] = {
         "test against train": _itself,
-        "reconstructions": model.reconstruct,
-        "samples": lambda pixels, labels: model.sample(len(pixels), labels),
-        "noise": lambda pixels, labels: torch.rand(pixels.shape, device=pixels.device),
+        "reconstructions": lambda pixels, labels, places: model.reconstruct(pixels, labels),
+        "samples": lambda pixels, labels, places: model.pictures(latents[places], labels),
+        "noise": lambda pixels, labels, places: torch.rand(pixels.shape).to(pixels.device),
     }
     table = {}
     for name, draw in rows.items():
@@ -301,12 +302,23 @@ def _chunks(points: Tensor, others: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         yield part, room[: len(part)]
 
 
-def _itself(pixels: Tensor, labels: Tensor | None) -> Tensor:
+def _itself(pixels: Tensor, labels: Tensor | None, places: slice) -> Tensor:
     return to_unit_interval(pixels)
+
+
+def _latents(model: VAE, images: ImageSet, seed: int) -> Tensor:
+    """Draws of the prior, with the label of each picture where the model is conditional, with shape (N, D)."""
+    with model.inference(), fixed_seed(seed):
+        return model.prior_of(len(images), images.labels if model.condition is not None else None).sample()
 
 
 def _features(model: VAE, images: ImageSet, extractor: FeatureExtractor, name: str, draw: Draw, seed: int) -> Tensor:
     """The features of what is drawn for each picture, on the CPU, with shape (N, F)."""
     with fixed_seed(seed), torch.no_grad():
-        parts = batches(model, images, f"{extractor.name} features: {name}")
-        return torch.cat([extractor(draw(pixels, labels).clamp(0, 1)).cpu().double() for pixels, labels in parts])
+        features: list[Tensor] = []
+        place = 0
+        for pixels, labels in batches(model, images, f"{extractor.name} features: {name}"):
+            drawn = draw(pixels, labels, slice(place, place + len(pixels)))
+            features.append(extractor(drawn.clamp(0, 1)).cpu().double())
+            place += len(pixels)
+        return torch.cat(features)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vaekit.data import ImageSet
-from vaekit.evaluation.estimates import batches
+from vaekit.evaluation.likelihood import with_noise
 from vaekit.models import VAE
 from vaekit.randomness import fixed_seed
 
@@ -85,9 +85,9 @@ class Codes:
 def encode_all(model: VAE, images: ImageSet) -> Codes:
     """Encodes all pictures of a set."""
     means, stddevs, rates = [], [], []
-    with fixed_seed(0), model.inference():
-        for x, labels in batches(model, images, f"encoding {len(images):,} pictures"):
-            latent = model.latent_terms(x, labels)
+    with model.inference():
+        for x, labels, noise in with_noise(model, images, 0, f"encoding {len(images):,} pictures"):
+            latent = model.latent_terms(x, labels, draw=noise.normal)
             means.append(latent.qz.mean.cpu())
             stddevs.append(latent.qz.stddev.cpu())
             rates.append(latent.rate().cpu())

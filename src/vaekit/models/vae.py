@@ -181,9 +181,8 @@ class VAE(nn.Module):
         with self.inference():
             context = self._context(labels, num)
             z = self._prior(num, context).sample()
-            chunks = range(0, num, self.at_a_time)
-            drawn = [self._likelihood(z[i : i + self.at_a_time], _rows(context, i, self.at_a_time)).sample() for i in chunks]
-            return z, torch.cat(drawn)
+            # one by one, so that what is drawn does not depend on how many are decoded at a time
+            return z, torch.cat([self._likelihood(z[i : i + 1], _rows(context, i, 1)).sample() for i in range(num)])
 
     def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Returns the mean pictures of p(x|z) at the mean of q(z|x), on the unit interval, with shape (B, C, H, W)."""
