@@ -187,6 +187,13 @@ def test_posterior_samples_give_the_evidence_without_an_encoder() -> None:
     assert elbo_of_each(oracle.model, images)[0].mean() > -evidence + 5
 
 
+def test_too_few_posterior_samples_are_refused() -> None:
+    """With L = 4 for 3 latents the estimate is 63 nats too high."""
+    oracle, images = oracle_with_images(num=4)
+    with pytest.raises(ConfigError, match="3 latents is fitted to 15 samples at least, got 14"):
+        posterior_log_likelihood(oracle.model, images, num_samples=14)
+
+
 def test_amortisation_gap_is_what_a_wrong_encoder_loses() -> None:
     oracle, images = oracle_with_images(num=40, off=0.5)
     qz = oracle.model.encode(oracle.x)
@@ -248,7 +255,7 @@ def test_estimates_leave_the_global_generator_alone() -> None:
     log_likelihood_of_each(oracle.model, images, num_samples=3)
     annealed_of_each(oracle.model, images, Annealing(2, 3, leapfrog=1))
     bracket(oracle.model, 3, Annealing(2, 3, leapfrog=1))
-    posterior_log_likelihood(oracle.model, images, num_samples=5)
+    posterior_log_likelihood(oracle.model, images, num_samples=15)
     amortisation_gap(oracle.model, images, num_samples=5, steps=2)
     assert torch.equal(torch.random.get_rng_state(), state)
 

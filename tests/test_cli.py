@@ -589,8 +589,9 @@ def test_evaluation_writes_the_numbers_of_the_package(trained: Path, digits: vae
     written = strict_json(tmp_path / "x.json")
     assert written == expected
     assert (written["log_likelihood"]["num_pictures"], written["elbo"]["num_pictures"]) == (50, NUM_TEST)
-    said = {key: written["annealed"][key] for key in ("num_pictures", "num_samples", "steps")}
-    assert said == {"num_pictures": 6, "num_samples": 3, "steps": 7}
+    said = {key: written["annealed"][key] for key in ("num_annealed", "num_pictures", "num_samples", "steps")}
+    assert said == {"num_annealed": 6, "num_pictures": 50, "num_samples": 3, "steps": 7}
+    assert "3 chains each, 7 steps, 6 of 50 pictures" in out
     elbo = expected["elbo"]
     assert f"{elbo['value']:.2f} ± {elbo['standard_error']:.2f}" in out
     assert str(tmp_path / "x.json") in out
@@ -621,12 +622,32 @@ def test_long_evaluation_says_beforehand_how_long(trained: Path, tmp_path: Path,
     )
 
 
+def test_an_fid_needs_training_pictures_and_weights(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "few.npz", x=np.zeros((4, 8, 8), np.uint8))
+    options = ("--features", "inception", "-o", tmp_path / "x.json")
+    alone = vae("evaluate", trained, "--data", tmp_path / "few.npz", *options)
+    assert alone.code == 2
+    assert "an FID is a distance from training pictures, and there are none" in alone.err
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    offline = vae("evaluate", trained, *options)
+    assert offline.code == 2
+    assert "the weights of Inception cannot be had" in offline.err
+    assert not (tmp_path / "x.json").exists()
+
+
+@pytest.mark.parametrize("place", [".", "/"])
+def test_a_folder_is_no_file_to_write(place: str, trained: Path) -> None:
+    refused = vae("evaluate", trained, "-o", place)
+    assert refused.code == 2
+    assert f"{place}: cannot be written (it is a folder)" in refused.err
+    assert vae("score", trained, "-o", place).code == 2
+
+
 def test_quick_evaluation_says_what_it_cut(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaekit.cli.measuring.QUICK_SECONDS", 0.0)
     out = done("evaluate", trained, "--quick", "--refined", 2, "-o", tmp_path / "x.json")
-    assert out.startswith(
-        "quick: 0 pictures weighed, 0 annealed, 2 refined, 1000 compared; more would take over 0 s for a part\n"
-    )
+    assert out.startswith("quick: 0 pictures weighed, 0 annealed, 2 refined; more would take over 0 s for a part\n")
     written = strict_json(tmp_path / "x.json")
     assert not {"log_likelihood", "annealed"} & set(written)
     assert written["amortisation_gap"]["num_pictures"] == 2

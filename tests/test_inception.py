@@ -1,5 +1,6 @@
 """Inception: the features of another implementation with the same weights; any file but the published one is refused."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
+from rich.console import Console
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -18,6 +20,7 @@ from vaekit.evaluation.evaluate import brief, evaluate
 from vaekit.evaluation.features import INCEPTION, column
 from vaekit.evaluation.forecast import seconds_per_look
 from vaekit.evaluation.inception import DIM, Inception, InceptionFeatures, fill, inception_features, scaled
+from vaekit.numbers import tell
 
 RAMP = torch.arange(2 * 3 * 40 * 30).view(2, 3, 40, 30).mul(37).remainder(256).byte()
 LARGE = torch.arange(3 * 320 * 300).view(1, 3, 320, 300).mul(11).remainder(251).byte()
@@ -126,8 +129,14 @@ def test_where_the_hub_is_out_of_reach_one_is_told_what_to_do(monkeypatch: pytes
     def download(*args: object) -> Path:
         raise LocalEntryNotFoundError("offline")
 
-    monkeypatch.setattr(inception, "download", download)
+    def partly(*args: object) -> Path:
+        return tmp_path  # a snapshot without the file
+
     monkeypatch.setenv("VAEKIT_DATA", str(tmp_path))
+    monkeypatch.setattr(inception, "download", partly)
+    with pytest.raises(DataError, match=r"cannot be had from the Hugging Face Hub \(.*No such file"):
+        inception_features()
+    monkeypatch.setattr(inception, "download", download)
     said = r"cannot be had from the Hugging Face Hub \(it cannot be reached, and .*\); connect once, put them into"
     with pytest.raises(DataError, match=said):
         inception_features()
@@ -141,5 +150,9 @@ def test_a_fid_is_one_only_by_inception(network: Inception) -> None:
         make_vae(shape=(1, 6, 5)), images, train=images, extractor=InceptionFeatures(network, "0" * 64), effort=effort
     )
     assert numbers["fidelity"]["columns"][:2] == ["FID", "KID"]
+    assert numbers["fidelity"]["few"] is True
+    console = Console(file=io.StringIO(), width=80)
+    tell(numbers, console)
+    assert "FID of 8 pictures by 2,048 features is bias before all" in console.file.getvalue()  # type: ignore[attr-defined]
     assert numbers["fidelity"]["rows"]["test against train"]["FID"]["value"] == pytest.approx(0, abs=1e-6)
     assert numbers["fidelity"]["rows"]["noise"]["FID"]["value"] > 0.1

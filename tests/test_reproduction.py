@@ -47,6 +47,10 @@ def size(path: Path) -> tuple[int, int]:
         (Row("a", 1.28, 1.6, least=0.3, most=1.5), "does not hold"),
         (Row("a", None, 0.6, most=0.5), "does not hold"),
         (Row("a", 2.0, 0.1, least=0.0), "holds"),
+        (Row("a", 2.0, 0.1, 0.04, least=0.0), "holds"),
+        (Row("a", 2.0, 0.1, 0.06, least=0.0), "undecided, within the noise"),
+        (Row("a", 2.0, -0.1, 0.06, least=0.0), "undecided, within the noise"),
+        (Row("a", 2.0, -0.2, 0.06, least=0.0), "does not hold"),
         (Row("a", 2.0, -0.1, least=0.0), "does not hold"),
         (Row("a", 1.0, float("nan"), 0.1, 4.0), "not a number"),
         (Row("a", 1.0, float("nan"), 0.1, least=0.0), "not a number"),
@@ -228,12 +232,26 @@ def test_place_that_is_a_file_is_refused_before_any_work(tmp_path: Path) -> None
     for folder in (tmp_path / "notes.txt", tmp_path / "notes.txt" / "deeper"):
         with pytest.raises(RunError, match=r"notes\.txt is a file; choose another folder"):
             reproduce(toy(0.0, AssertionError), "cpu", folder, pieces=tmp_path, console=QUIET)
+    with pytest.raises(RunError, match=r"notes\.txt is a file; move it, or start elsewhere"):
+        reproduce(toy(0.0, AssertionError), "cpu", tmp_path / "toy", pieces=tmp_path / "notes.txt" / "x", console=QUIET)
 
 
-def test_unreadable_results_are_a_clear_error(tmp_path: Path) -> None:
-    (tmp_path / RESULTS).write_text("{")
+@pytest.mark.parametrize("text", ["{", "[]", '{"tiers": []}', '{"tiers": {"cpu": 3}}', '{"tiers": {"huge": {}}}'])
+def test_unreadable_results_are_a_clear_error_before_any_work(text: str, tmp_path: Path) -> None:
+    (tmp_path / RESULTS).write_text(text)
     with pytest.raises(RunError, match="cannot be read"):
-        reproduce(toy(0.0), "cpu", tmp_path, pieces=tmp_path, console=QUIET)
+        reproduce(toy(0.0, AssertionError), "cpu", tmp_path, pieces=tmp_path, console=QUIET)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"result": 5}'])
+def test_damaged_piece_is_made_again(text: str, tmp_path: Path) -> None:
+    shop, made = Workshop(tmp_path, QUIET), []
+    for _ in range(2):
+        assert shop.piece("a", {"b": 1}, lambda folder: made.append(folder) or 7) == 7
+    assert len(made) == 1
+    (tmp_path / "a" / "piece.json").write_text(text)
+    assert shop.piece("a", {"b": 1}, lambda folder: made.append(folder) or 8) == 8
+    assert len(made) == 2
 
 
 # The command.

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tests.oracles import LinearGaussian, linear_gaussian
 from tests.street import SHAPE, Refuse, contents, done, one_line, vae
+from tests.test_contracts import make_vae
 from vaekit.data import ImageSet, load_images
 from vaekit.errors import ConfigError
 from vaekit.evaluation.latents import encode_all
@@ -201,7 +202,8 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 def test_score_writes_the_oddest_first(run: Path) -> None:
     out = done("score", run, "--num-samples", 5, "-n", 10)
-    assert out.splitlines() == ["359 test pictures of digits", str(run / "scores.csv"), str(run / "scores.png")]
+    said = "359 test pictures of digits: log-density of pixels scaled to [0, 1], support: real line; it may be positive"
+    assert out.splitlines() == [said, str(run / "scores.csv"), str(run / "scores.png")]
     found = table(run / "scores.csv")
     assert list(found) == ["rank", "name", "data", "row", "label", "class", *NUMBERS]
     assert found["rank"] == [str(rank) for rank in range(1, 360)]
@@ -237,6 +239,15 @@ def test_score_orders_by_what_is_asked_for(run: Path, tmp_path: Path) -> None:
     assert found["label"] == images.labels[torch.tensor(found["row"])].tolist()
 
 
+def test_score_never_calls_a_cross_entropy_a_likelihood(tmp_path: Path) -> None:
+    model = make_vae(shape=(1, 8, 8))
+    save_vae(model, tmp_path / "model")
+    options = ("--num-samples", 2, "--max-pictures", 5, "-o", tmp_path / "x.csv")
+    out = vae("score", tmp_path / "model", "digits", *options).out
+    assert "5 pictures of digits: cross-entropy, not a likelihood (the pixels are grey)" in out
+    assert "likelihood" not in out.replace("not a likelihood", "")
+
+
 def test_single_pictures_cannot_be_told_apart(run: Path, refuse: Refuse, tmp_path: Path) -> None:
     one, more = (folder_of(tmp_path / str(num), [f"{number:02}.png" for number in range(num)]) for num in (1, 30))
     refuse("score", run, "--against", one, says=("1: ", "two pictures of each"))
@@ -256,7 +267,7 @@ def test_against_tells_how_well_each_score_does(run: Path, tmp_path: Path) -> No
         score = floats(found[name])
         expected = auroc(score[own], score[~own])
         assert (value, error) == (f"{expected.value:.4f}", f"{expected.standard_error:.4f}")
-    assert "30 pictures of noise\n" in out  # all of them, since nobody trained on them
+    assert "30 pictures of noise: log-density of pixels" in out  # all of them, since nobody trained on them
     assert float(lines[0][1]) > 0.95  # noise is improbable
     cells = [(cell, data) for cell, data in zip(found["label"], found["data"], strict=True)]
     assert {data for cell, data in cells if cell == ""} == {"noise"}

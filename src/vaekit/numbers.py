@@ -62,7 +62,9 @@ def unit_of(key: str, number: Mapping[str, Any]) -> str:
     if key in COUNTED:
         counted = f"{number['num_samples']:,} {COUNTED[key]} each, " if "num_samples" in number else ""
         steps = f"{number['steps']:,} steps, " if "steps" in number else ""
-        return f"{unit}, {counted}{steps}{number['num_pictures']:,} pictures"
+        num = number["num_pictures"]
+        some = f"{number['num_annealed']:,} of " if number.get("num_annealed", num) < num else ""
+        return f"{unit}, {counted}{steps}{some}{num:,} pictures"
     return unit
 
 
@@ -122,6 +124,10 @@ def _tell_fidelity(fidelity: Mapping[str, Any], console: Console) -> None:
     for column in fidelity["columns"]:
         table.add_row(column, *(_short(row[column]) for row in fidelity["rows"].values()))
     console.print(table)
+    if fidelity["few"]:
+        head, dim = fidelity["columns"][0], fidelity["extractor"]["dim"]
+        said = f"{head} of {count:,} pictures by {dim:,} features is bias before all: compare it with its floor alone."
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _tell_usefulness(usefulness: Mapping[str, Any], console: Console) -> None:

@@ -66,10 +66,10 @@ def check_place(path: Path) -> None:
     Raises:
         DataError: If it cannot.
     """
-    probe = path.with_name(f".{path.stem}-partial{path.suffix}")
     try:
         if path.is_dir():
             raise IsADirectoryError("it is a folder")
+        probe = path.with_name(f".{path.stem}-partial{path.suffix}")
         probe.touch()
         probe.unlink()
     except (OSError, ValueError) as error:

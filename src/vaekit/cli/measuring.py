@@ -17,6 +17,7 @@ from vaekit.cli.options import (
     training_images,
     write_json,
 )
+from vaekit.errors import DataError
 
 QUICK_SECONDS = 60.0
 """How long each dear part of a quick evaluation may take; what takes longer is done for fewer pictures, or for none."""
@@ -80,10 +81,13 @@ def evaluate(
     path = place(output, run, "evaluation.json", "")
     check_place(path)
     model, images = load_on(device, run), test_images(run, data)
+    train, grey = training_images(run, data)
+    if features == "inception" and train is None:
+        raise DataError("an FID is a distance from training pictures, and there are none: name a run folder, and no --data")
     extractor = inception_features(model.device) if features == "inception" else None
     console, seconds = Console(), seconds_per_decoding(model, images)
     look = 0.0 if extractor is None else seconds_per_look(extractor, images)
-    effort = shortened(QUICK, len(images), seconds, QUICK_SECONDS, look) if quick else FULL
+    effort = shortened(QUICK, len(images), seconds, QUICK_SECONDS) if quick else FULL
     cut = quick and effort != QUICK
     how = effort.annealing
     how = replace(how, chains=chains or how.chains, distributions=distributions or how.distributions)
@@ -98,10 +102,9 @@ def evaluate(
         effort = replace(effort, max_pictures=max_pictures or None)
     if cut:
         weighed = "all" if effort.max_pictures is None else effort.max_pictures
-        rest = f"{effort.annealed} annealed, {effort.refined} refined, {effort.compared} compared"
-        said = f"quick: {weighed} pictures weighed, {rest}; more would take over {duration(QUICK_SECONDS)} for a part"
+        counts = f"{weighed} pictures weighed, {effort.annealed} annealed, {effort.refined} refined"
+        said = f"quick: {counts}; more would take over {duration(QUICK_SECONDS)} for a part"
         console.print(said, highlight=False, soft_wrap=True)
-    train, grey = training_images(run, data)
     waits = forecast(effort, len(images), seconds, look)
     if sum(waits.values()) > LONG:
         parts = ", ".join(f"{duration(wait)} for {part}" for part, wait in waits.items())

@@ -21,7 +21,7 @@ Split = Annotated[
     typer.Option(help="By default test, and all of other pictures that know no splits.", show_default=False),
 ]
 MEANINGS = {
-    "log_px": "log p(x), the plain likelihood",
+    "log_px": "log p(x) as it is",
     "elbo": "the evidence lower bound",
     "ratio": "log p(x) + length as PNG, a likelihood ratio against a compressor",
     "waic": "mean - variance of the log weights, over samples of one posterior",
@@ -63,13 +63,14 @@ def score(
 
       vae score runs/fashion-mnist --against mnist --max-pictures 2000
     """
+    from vaekit.evaluation.likelihood import CROSS_ENTROPY, meaning
     from vaekit.evaluation.scoring import auroc
     from vaekit.pictures.contact import contact_sheet
     from vaekit.tables import TABLES, check_place, check_suffix, in_order, oddest, scores_as_columns, write_table
 
     path = place(output, run, "scores.csv", "")
-    sheet = path.with_suffix(".png")
     check_suffix(path, TABLES)
+    sheet = path.with_suffix(".png")
     check_place(path)
     check_place(sheet)
     sets = [_pictures(run, data, split)]
@@ -83,8 +84,9 @@ def score(
     if by == "typicality" and centre is None:
         raise DataError("typicality is a distance from training pictures, and there are none; choose another --by")
     scored = [_scored(model, images, max_pictures, num_samples, seed, centre) for images in sets]
-    for one in scored:
-        print(_counted(one))
+    meanings = [meaning(model, images) for images in sets]
+    for one, said in zip(scored, meanings, strict=True):
+        print(f"{_counted(one)}: {said}")
     if len(scored) == 2:
         print("AUROC: how well a score tells the first from the second; 0.5 is chance, below it it is misled")
         for name, own in scored[0].values.items():
@@ -97,6 +99,8 @@ def score(
         f"the {len(captions):,} oddest of {len(order):,} pictures, oddest first, by {MEANINGS[by]}, in nats below each; "
         f"{' and '.join(map(_counted, scored))}"
     )
+    if any(said.startswith(CROSS_ENTROPY) for said in meanings):
+        title += f"; {CROSS_ENTROPY}"
     write(contact_sheet(pictures, captions, title).save, sheet)
 
 

@@ -159,12 +159,14 @@ def _annealed(model: VAE, images: ImageSet, weighed: Tensor, effort: Effort, see
     both = bracket(model, len(some), how, labels=None if model.condition is None else some.labels, seed=seed)
     annealed = mean_over_pictures(values, NATS, how.chains, space, how.distributions)
     found = {"bracket": {"lower": both.lower.to_data(), "upper": both.upper.to_data()}, "bracket_gap": both.gap.to_data()}
-    if len(weighed) >= len(values):
-        gap = mean_over_pictures(values - weighed[: len(values)], NATS, how.chains, space, how.distributions)
-        value, error = mean_by_difference(weighed, values)
-        annealed = replace(annealed, value=value, standard_error=error)
+    if len(weighed):
+        num = min(len(weighed), len(values))
+        gap = mean_over_pictures(values[:num] - weighed[:num], NATS, how.chains, space, how.distributions)
         found["annealed_gap"] = gap.to_data()
-    return found | {"annealed": annealed.to_data()}
+    if len(weighed) > len(values):
+        value, error = mean_by_difference(weighed, values)
+        annealed = replace(annealed, value=value, standard_error=error, num_pictures=len(weighed))
+    return found | {"annealed": annealed.to_data() | {"num_annealed": len(values)}}
 
 
 def _refined(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[str, Any]:

@@ -188,8 +188,9 @@ def fidelity(
         seed: The seed of which pictures are taken, and of what is drawn.
 
     Returns:
-        A dictionary that JSON can hold: the extractor, N, the columns' heads, and rows of numbers by those heads, each with
-        its standard error, unit and N.
+        A dictionary that JSON can hold: the extractor, N, whether that is too ``few`` for a covariance of full rank, so that
+        a Fréchet distance is bias before all, the columns' heads, and rows of numbers by those heads, each with its
+        standard error, unit and N.
 
     Raises:
         DataError: If there are not more than 5 pictures of each kind.
@@ -217,6 +218,7 @@ def fidelity(
         "reference": {"name": train.name, "split": train.split, "pixels": train.binary or "grey levels"},
         "pictures": {"name": images.name, "split": images.split, "pixels": images.binary or "grey levels"},
         "num_pictures": num,
+        "few": num <= extractor.dim,
         "columns": [column(extractor, measure) for measure in numbers],
         "rows": table,
     }

@@ -27,9 +27,6 @@ TIMED_LOOKS = 10
 LOOKED_AT = 5
 """How many sets of pictures are looked at: training pictures, other ones, reconstructions, samples, noise."""
 
-FIELDS = {"importance samples": "max_pictures", "annealing": "annealed", "refinement": "refined", "features": "compared"}
-"""The field of an effort that says how many pictures a part takes."""
-
 
 def decodings(effort: Effort, num_pictures: int) -> dict[str, int]:
     """Returns how many pictures each part decodes, by its name, of a set of so many."""
@@ -50,13 +47,13 @@ def forecast(effort: Effort, num_pictures: int, seconds: float, look: float = 0.
     return {part: wait for part, wait in waits.items() if wait}
 
 
-def shortened(effort: Effort, num_pictures: int, seconds: float, most: float, look: float = 0.0) -> Effort:
+def shortened(effort: Effort, num_pictures: int, seconds: float, most: float) -> Effort:
     """Returns an effort with so few pictures, none if need be, that no part takes longer than ``most`` seconds."""
-    for part, field in FIELDS.items():
+    for part, field in (("importance samples", "max_pictures"), ("annealing", "annealed"), ("refinement", "refined")):
         given: int | None = getattr(effort, field)
         asked = num_pictures if given is None else min(given, num_pictures)
         fewer: list[dict[str, Any]] = [{field: num} for num in range(asked, -1, -1)]
-        takes = (forecast(replace(effort, **change), num_pictures, seconds, look).get(part, 0.0) for change in fewer)
+        takes = (forecast(replace(effort, **change), num_pictures, seconds).get(part, 0.0) for change in fewer)
         first = next(index for index, wait in enumerate(takes) if wait <= most)
         effort = replace(effort, **fewer[first]) if first else effort
     return effort

@@ -251,7 +251,7 @@ def inception_features(device: str | torch.device = "cpu") -> InceptionFeatures:
     found = hash_of(path)
     if found != SHA256:
         hashes = f"SHA-256 {found[:16]}..., not {SHA256[:16]}..."
-        raise DataError(f"{path}: not the weights that an FID is made with ({hashes}); remove this file")
+        raise DataError(f"{path.resolve()}: not the weights that an FID is made with ({hashes}); remove this file")
     network = Inception()
     fill(network, path)
     return InceptionFeatures(network.to(device), SHA256)
@@ -308,7 +308,9 @@ def _weights() -> Path:
     from huggingface_hub.errors import HfHubHTTPError  # heavy, and only needed here
 
     try:
-        return download(REPOSITORY, "model", None, [FILE]) / FILE
+        path = download(REPOSITORY, "model", None, [FILE]) / FILE
+        path.stat()
+        return path
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise DataError(
             f"{REPOSITORY}: the weights of Inception cannot be had from the Hugging Face Hub ({said(error)}); connect once, "

@@ -32,7 +32,7 @@ from vaekit.reproduction.aevb import (
 from vaekit.reproduction.protocol import Outcome, Row, Tier
 from vaekit.reproduction.view import PieceView
 from vaekit.reproduction.workshop import SAVE_SECONDS, STATE, Workshop
-from vaekit.training import OPTIMIZERS, MonteCarloEM, asked_to_stop, read_state, write_state
+from vaekit.training import OPTIMIZERS, MonteCarloEM, asked_to_stop, make_accelerator, read_state, write_state
 
 LATENTS, HIDDEN = 3, 100
 TOLERANCE = 4.0
@@ -130,6 +130,7 @@ def learned_by_mcem(
         with fixed_seed(recipe.training.seed):
             model = build_model(recipe, train)
             first_weights(model)
+        model.to(make_accelerator(recipe.training.device, recipe.training.precision).device)
         optimizer = build(OPTIMIZERS, recipe.optimizer, place="optimizer", parameters=list(model.parameters()))
         run = MonteCarloEM(model, train, optimizer, weight_prior=recipe.training.weight_prior)
         estimate = partial(estimates, train=train, test=test, points=points)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Tier = Literal["smoke", "cpu", "gpu"]
 TIERS: tuple[Tier, ...] = ("smoke", "cpu", "gpu")
+SURE = 2.0
+"""How many standard errors a number must lie from a limit to be said to be on one side of it."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,19 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Whether what was obtained is what was published, within the tolerance, and by how much not."""
+        """Whether what was obtained is what was published, within the tolerance, and by how much not.
+
+        A claim of order or size is decided only where noise cannot be what decides it.
+        """
         if self.obtained is None:
             return "not run"
         if math.isnan(self.obtained):
             return "not a number"
         if self.least is not None or self.most is not None:
             least, most = -math.inf if self.least is None else self.least, math.inf if self.most is None else self.most
+            nearest = min(abs(self.obtained - end) for end in (least, most))
+            if self.standard_error is not None and nearest < SURE * self.standard_error:
+                return "undecided, within the noise"
             return "holds" if least <= self.obtained <= most else "does not hold"
         if self.published is None:
             return "no published number"

@@ -50,9 +50,10 @@ def reproduce(
     """
     console = console or Console()
     known = read_results(folder)
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise RunError(f"{folder}: {there} is a file; choose another folder with -o")
+    for place, advice in ((folder, "choose another folder with -o"), (pieces, "move it, or start elsewhere")):
+        there = next(path for path in (place, *place.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise RunError(f"{place}: {there} is a file; {advice}")
     command = f"vae reproduce {reproduction.name} --tier {tier}"
     if folder != Path("results") / reproduction.name:
         command += f" -o {folder}"
@@ -80,7 +81,10 @@ def read_results(folder: Path) -> dict[Tier, dict[str, Any]]:
     path = folder / RESULTS
     try:
         tiers: dict[Tier, dict[str, Any]] = json.loads(path.read_text())["tiers"] if path.exists() else {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for tier, found in tiers.items():
+            if tier not in TIERS or not {"rows", "choices", "command", "hardware", "seconds"} <= found.keys():
+                raise ValueError(f"not the results of a tier: {tier}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path}: cannot be read ({error}); remove it, or choose another folder with -o") from None
     return tiers
 

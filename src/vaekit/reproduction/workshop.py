@@ -178,5 +178,10 @@ class Workshop:
         return records
 
 
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.is_file() else None
+def _read(path: Path) -> dict[str, Any] | None:
+    """What a piece left behind; nothing where it is not there or damaged, so that the piece is made again."""
+    try:
+        found = json.loads(path.read_text()) if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "settings" in found else None
