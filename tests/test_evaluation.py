@@ -108,7 +108,7 @@ def test_active_units_are_those_that_move() -> None:
     with torch.no_grad():
         model.posterior.mu.weight[1:] = 0
         model.posterior.mu.weight[0] *= 50
-    assert active_units(model, images) == {"value": 1, "of": 3, "threshold": 0.01, "num_pictures": 60}
+    assert active_units(model, images) == {"value": 1, "of": 3, "unit": "latents", "threshold": 0.01, "num_pictures": 60}
 
 
 def test_a_collapsed_model_has_none() -> None:

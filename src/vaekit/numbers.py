@@ -16,6 +16,7 @@ MEANINGS = {
     ),
     "bits_per_dim": ("bits/dim", "The ELBO as the bits that each number of a picture costs. Lower is better."),
     "log_likelihood": ("log p(x), IW", "A tighter bound than the ELBO, by importance sampling. Higher is better."),
+    "bits_per_dim_iw": ("bits/dim, IW", "That bound as the bits that each number of a picture costs. Lower is better."),
     "iw_gap": ("IW − ELBO", "How far the ELBO lies below that bound, over the same pictures."),
     "annealed": (
         "log p(x), AIS",
@@ -49,7 +50,7 @@ def value_of(key: str, number: Mapping[str, Any]) -> str:
     """Returns a number with its standard error."""
     if key == "active_units":
         return f"{number['value']} of {number['of']}"
-    digits = 4 if key in ("ssim", "ms_ssim", "bits_per_dim") else 2
+    digits = 4 if key in ("ssim", "ms_ssim", "bits_per_dim", "bits_per_dim_iw") else 2
     value = f"{number['value']:.{digits}f}"
     return f"{value} ± {number['standard_error']:.{digits}f}" if "standard_error" in number else value
 

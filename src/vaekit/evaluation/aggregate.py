@@ -50,7 +50,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from vaekit.data import ImageSet
 from vaekit.errors import ConfigError, DataError, suggest
-from vaekit.evaluation.estimates import Estimate, mean_over_pictures
+from vaekit.evaluation.estimates import LATENTS, Estimate, mean_over_pictures
 from vaekit.evaluation.likelihood import with_noise
 from vaekit.models import VAE
 from vaekit.progress import track
@@ -164,7 +164,7 @@ def aggregate_terms(
         log_qzx, log_qz, log_marginals = log_densities(draws, estimator, size)
 
     def mean(values: Tensor) -> Estimate:
-        return mean_over_pictures(values.mean(0), NATS, num_samples)
+        return mean_over_pictures(values.mean(0), NATS, num_samples, LATENTS)
 
     splits = draws.same_prior and draws.factorises
     return Aggregate(

@@ -25,9 +25,9 @@ from torch import Tensor
 from vaekit.data import ImageSet
 from vaekit.errors import DataError
 from vaekit.evaluation.aggregate import Aggregate, aggregate_terms
-from vaekit.evaluation.estimates import Estimate, batches, mean_over_pictures
+from vaekit.evaluation.estimates import LATENTS, PIXELS, Estimate, batches, mean_over_pictures
 from vaekit.evaluation.latents import THRESHOLD, Codes, encode_all
-from vaekit.evaluation.likelihood import with_noise
+from vaekit.evaluation.likelihood import space_of, with_noise
 from vaekit.evaluation.reconstruction import psnr
 from vaekit.models import VAE
 from vaekit.randomness import generator
@@ -66,14 +66,14 @@ def collapse_report(model: VAE, images: ImageSet, *, seed: int = 0, aggregate: A
     codes = encode_all(model, images)
     places = partners(len(images), seed)
     z, distortion, rate = _explain(model, images, seed)
-    shuffled = _distortion(model, images, z[places])
+    shuffled, space = _distortion(model, images, z[places]), space_of(model, images)
     figures = {
-        "rate": mean_over_pictures(rate, NATS),
-        "distortion": mean_over_pictures(distortion, NATS, 1),
-        "shuffled_distortion": mean_over_pictures(shuffled, NATS, 1),
-        "shuffling_cost": mean_over_pictures(shuffled - distortion, NATS, 1),
-        "psnr": mean_over_pictures(_psnr(model, images, codes.means), "dB"),
-        "shuffled_psnr": mean_over_pictures(_psnr(model, images, codes.means[places]), "dB"),
+        "rate": mean_over_pictures(rate, NATS, space=LATENTS),
+        "distortion": mean_over_pictures(distortion, NATS, 1, space),
+        "shuffled_distortion": mean_over_pictures(shuffled, NATS, 1, space),
+        "shuffling_cost": mean_over_pictures(shuffled - distortion, NATS, 1, space),
+        "psnr": mean_over_pictures(_psnr(model, images, codes.means), "dB", space=PIXELS),
+        "shuffled_psnr": mean_over_pictures(_psnr(model, images, codes.means[places]), "dB", space=PIXELS),
     }
     counts, num = {"active_units": _count(codes.active, THRESHOLD)}, {"num_pictures": len(images)}
     if _has_parts(codes):
@@ -128,7 +128,7 @@ def _explain(model: VAE, images: ImageSet, seed: int) -> tuple[Tensor, Tensor, T
     """A sample of z for each picture, with shape (N, D), its distortion and the rate, with shape (N)."""
     z, distortions, rates = [], [], []
     with model.inference():
-        for x, labels, noise in with_noise(model, images, seed):
+        for x, labels, noise in with_noise(model, images, seed, f"explaining {len(images):,} pictures"):
             terms = model(x, labels, 1, noise.normal)
             z.append(terms.latents[0].z[0])
             distortions.append(terms.distortion())
@@ -140,7 +140,7 @@ def _distortion(model: VAE, images: ImageSet, z: Tensor) -> Tensor:
     """-log p(x|z) of each picture, with shape (N), for z of shape (N, D)."""
     values, start = [], 0
     with model.inference():
-        for x, labels in batches(model, images):
+        for x, labels in batches(model, images, f"explaining {len(images):,} pictures by others' latents"):
             px = model.decode(z[start : start + len(x)], labels)
             values.append(-px.log_prob(model.likelihood.target(x)))
             start += len(x)
@@ -150,7 +150,7 @@ def _distortion(model: VAE, images: ImageSet, z: Tensor) -> Tensor:
 def _psnr(model: VAE, images: ImageSet, z: Tensor) -> Tensor:
     """The signal-to-noise ratio of the mean picture of p(x|z), with shape (N), for z of shape (N, D)."""
     values, start = [], 0
-    for x, labels in batches(model, images):
+    for x, labels in batches(model, images, f"decoding {len(images):,} pictures"):
         pictures = model.pictures(z[start : start + len(x)], labels)
         values.append(psnr(pictures.clamp(0, 1), to_unit_interval(x)))
         start += len(x)

@@ -26,6 +26,10 @@ MOST_PICTURES = 500
 """How many pictures are evaluated at a time at most; of large ones the model takes fewer."""
 
 
+LATENTS, PIXELS = "latents", "pixels in [0, 1]"
+"""What numbers are of that have nothing to do with a likelihood."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean over pictures.

@@ -138,16 +138,21 @@ class LeftOut(Exception):
 
 def _likelihood(model: VAE, images: ImageSet, effort: Effort, seed: int) -> dict[str, Any]:
     """The ELBO with its terms, log p(x) by importance sampling and by annealing, and the distances between them."""
-    terms, space = elbo_terms(model, images, seed=seed), space_of(model, images)
+    space = space_of(model, images)
+    terms = elbo_terms(model, images, seed=seed, description=f"bounding log p(x) of {len(images):,} pictures")
     found = {name: estimate.to_data() for name, estimate in terms.items()}
-    if model.likelihood.measure == "mass" and model.likelihood.support == "grey levels":
+    in_bits = model.likelihood.measure == "mass" and model.likelihood.support == "grey levels"
+    if in_bits:
         found["bits_per_dim"] = bits_per_dimension(terms["elbo"], images).to_data()
     weighed = torch.empty(0)
     if effort.num_samples and effort.max_pictures != 0:
         some = images.sample(effort.max_pictures or len(images), seed)
         weighed = log_likelihood_of_each(model, some, num_samples=effort.num_samples, seed=seed)
         gaps = weighed + sum(elbo_of_each(model, some, seed=seed))
-        found["log_likelihood"] = mean_over_pictures(weighed, NATS, effort.num_samples, space).to_data()
+        log_px = mean_over_pictures(weighed, NATS, effort.num_samples, space)
+        found["log_likelihood"] = log_px.to_data()
+        if in_bits:
+            found["bits_per_dim_iw"] = bits_per_dimension(log_px, images).to_data()
         found["iw_gap"] = mean_over_pictures(gaps, NATS, effort.num_samples, space).to_data()
     return found | (_annealed(model, images, weighed, effort, seed) if effort.annealed else {})
 

@@ -34,6 +34,7 @@ References:
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -44,6 +45,7 @@ from vaekit.errors import DataError
 from vaekit.evaluation.estimates import Estimate, batches, mean_over_pictures
 from vaekit.evaluation.features import FeatureExtractor, column
 from vaekit.models import VAE
+from vaekit.progress import working
 from vaekit.randomness import fixed_seed
 from vaekit.units import to_unit_interval
 
@@ -211,8 +213,12 @@ def fidelity(
     table = {}
     for name, draw in rows.items():
         fake = _features(model, images, extractor, name, draw, seed)
-        numbers = compare(real, fake)
-        table[name] = {column(extractor, measure): number.to_data() for measure, number in numbers.items()}
+        with working(f"comparing {name}"):
+            numbers = compare(real, fake)
+        space = f"{extractor.name} features"
+        table[name] = {
+            column(extractor, measure): replace(number, space=space).to_data() for measure, number in numbers.items()
+        }
     return {
         "extractor": {"name": extractor.name, "description": extractor.description, "dim": extractor.dim},
         "reference": {"name": train.name, "split": train.split, "pixels": train.binary or "grey levels"},

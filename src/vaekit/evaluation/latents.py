@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vaekit.data import ImageSet
+from vaekit.evaluation.estimates import LATENTS
 from vaekit.evaluation.likelihood import with_noise
 from vaekit.models import VAE
 from vaekit.randomness import fixed_seed
@@ -99,12 +100,14 @@ def active_units(model: VAE, images: ImageSet) -> dict[str, Any]:
     """Counts the active latents over a set of pictures.
 
     Returns:
-        ``value`` active latents ``of`` so many, with the ``threshold`` and ``num_pictures`` that the count rests on.
+        ``value`` active latents ``of`` so many, with the ``unit``, and the ``threshold`` and ``num_pictures`` that the count
+        rests on.
     """
     codes = encode_all(model, images)
     return {
         "value": int(codes.active.sum()),
         "of": codes.means.shape[1],
+        "unit": LATENTS,
         "threshold": THRESHOLD,
         "num_pictures": len(codes.means),
     }

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vaekit.data import ImageSet
-from vaekit.evaluation.estimates import MOST_PICTURES, Estimate, batches, mean_over_pictures
+from vaekit.evaluation.estimates import LATENTS, MOST_PICTURES, Estimate, batches, mean_over_pictures
 from vaekit.evaluation.noise import Noise
 from vaekit.models import VAE
 from vaekit.units import BITS, NATS, bits_per_dim
@@ -52,18 +52,22 @@ def with_noise(
         place += len(x)
 
 
-def elbo_of_each(model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Returns distortion and rate of each picture, in nats, each with shape (N)."""
+def elbo_of_each(
+    model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int = 0, description: str = ""
+) -> tuple[Tensor, Tensor]:
+    """Returns distortion and rate of each picture, in nats, each with shape (N); behind a bar if that is described."""
     distortions, rates = [], []
     with model.inference():
-        for x, labels, noise in with_noise(model, images, seed):
+        for x, labels, noise in with_noise(model, images, seed, description):
             terms = model(x, labels, num_samples, noise.normal)
             distortions.append(terms.distortion())
             rates.append(terms.rate())
     return torch.cat(distortions).cpu(), torch.cat(rates).cpu()
 
 
-def elbo_terms(model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int = 0) -> dict[str, Estimate]:
+def elbo_terms(
+    model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int = 0, description: str = ""
+) -> dict[str, Estimate]:
     """Returns ``elbo``, ``distortion`` and ``rate``.
 
     Arguments:
@@ -71,13 +75,14 @@ def elbo_terms(model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int 
         images: The pictures.
         num_samples: K, how many samples of z the distortion is averaged over.
         seed: The seed of those samples; the global generators are left alone.
+        description: What to write beside a bar; none by default, since bounds are measured within other work.
     """
-    distortion, rate = elbo_of_each(model, images, num_samples=num_samples, seed=seed)
+    distortion, rate = elbo_of_each(model, images, num_samples=num_samples, seed=seed, description=description)
     space = space_of(model, images)
     return {
         "elbo": mean_over_pictures(-(distortion + rate), NATS, num_samples, space),
         "distortion": mean_over_pictures(distortion, NATS, num_samples, space),
-        "rate": mean_over_pictures(rate, NATS, space="latents"),
+        "rate": mean_over_pictures(rate, NATS, space=LATENTS),
     }
 
 

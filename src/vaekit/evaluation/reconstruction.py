@@ -23,7 +23,7 @@ from torchmetrics.functional.image import (
 )
 
 from vaekit.data import ImageSet
-from vaekit.evaluation.estimates import Estimate, batches, mean_over_pictures
+from vaekit.evaluation.estimates import PIXELS, Estimate, batches, mean_over_pictures
 from vaekit.models import VAE
 from vaekit.units import to_unit_interval
 
@@ -47,12 +47,13 @@ def reconstruction_quality(model: VAE, images: ImageSet) -> dict[str, Estimate]:
     measures |= {"ssim": ssim} if side >= SMALLEST_SIDE else {}
     measures |= {"ms_ssim": ms_ssim} if side >= SMALLEST_SIDE_OF_SCALES else {}
     values: dict[str, list[Tensor]] = {name: [] for name in measures}
-    for pixels, labels in batches(model, images):
+    for pixels, labels in batches(model, images, f"reconstructing {len(images):,} pictures"):
         reconstruction, x = model.reconstruct(pixels, labels).clamp(0, 1), to_unit_interval(pixels)
         for name, measure in measures.items():
             values[name].append(measure(reconstruction, x))
     return {
-        name: mean_over_pictures(torch.cat(each), "dB" if name == "psnr" else "1 is equal") for name, each in values.items()
+        name: mean_over_pictures(torch.cat(each), "dB" if name == "psnr" else "1 is equal", space=PIXELS)
+        for name, each in values.items()
     }
 
 

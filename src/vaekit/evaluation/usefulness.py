@@ -21,6 +21,7 @@ References:
 
 import math
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,10 +88,12 @@ def usefulness(model: VAE, train: ImageSet, test: ImageSet, *, max_pictures: int
     results: dict[str, dict[str, Any]] = {"linear probe": {}, "k-NN": {}, "ARI": {}, "NMI": {}}
     for name, (a, b) in representations.items():
         with working(f"usefulness of {name}"):
-            results["linear probe"][name] = linear_probe(a, y_train, b, y_test, seed).to_data()
-            results["k-NN"][name] = nearest_neighbours(a, y_train, b, y_test).to_data()
-            for key, agreement in clustering(b, y_test, num_clusters, seed).items():
-                results[key][name] = agreement.to_data()
+            found = {
+                "linear probe": linear_probe(a, y_train, b, y_test, seed),
+                "k-NN": nearest_neighbours(a, y_train, b, y_test),
+            }
+            for key, number in (found | clustering(b, y_test, num_clusters, seed)).items():
+                results[key][name] = replace(number, space=name).to_data()
     return results | {
         "commonest class": _accuracy(np.full_like(y_test, np.bincount(y_train).argmax()), y_test).to_data(),
         "settings": {
