@@ -20,8 +20,8 @@ from vaekit.evaluation.annealing import Annealing, annealed_log_likelihood, anne
 from vaekit.evaluation.latents import encode_all
 from vaekit.evaluation.likelihood import elbo_of_each, log_likelihood_of_each
 from vaekit.evaluation.noise import Noise
-from vaekit.evaluation.posterior_sampling import posterior_log_likelihood
-from vaekit.evaluation.refinement import amortisation_gap
+from vaekit.evaluation.posterior_sampling import _beginnings, _moved, posterior_log_likelihood
+from vaekit.evaluation.refinement import STEPS, _refined, amortisation_gap
 from vaekit.models import VAE
 from vaekit.randomness import fixed_seed
 
@@ -185,6 +185,40 @@ def test_posterior_samples_give_the_evidence_without_an_encoder() -> None:
     assert estimate.value == pytest.approx(evidence, abs=0.03)
     assert (estimate.num_samples, estimate.num_pictures) == (100, 150)
     assert elbo_of_each(oracle.model, images)[0].mean() > -evidence + 5
+
+
+def exact_posterior(oracle: LinearGaussian) -> tuple[Tensor, Tensor]:
+    """Mean, with shape (N, D), and standard deviation, with shape (D), of p(z|x), which is diagonal here."""
+    variance = 1 / (1 + oracle.weight.square().sum(0) / oracle.scale**2)
+    return (oracle.x.flatten(1) - oracle.bias) @ oracle.weight * variance / oracle.scale**2, variance.sqrt()
+
+
+def test_chains_of_appendix_d_sample_the_posterior() -> None:
+    """Scores of means and variances over 40 pictures and 3 latents, from 200 chains each, against the closed form."""
+    oracle, _ = oracle_with_images(num=40, off=2.0)
+    mean, stddev = exact_posterior(oracle)
+    num = 200
+    with oracle.model.inference():
+        noise, joint = Noise(0, range(40), 3, CPU), oracle.model.joint(oracle.x)
+        begun = State.at(_beginnings(oracle.model, oracle.x, num, noise), lambda z: (sum(joint(z)),))
+        state, step = _moved(begun, torch.full((1, 40, 1), 0.3), lambda z: (sum(joint(z)),), noise, adapt=True)
+        z = _moved(state, step, lambda z: (sum(joint(z)),), noise, adapt=False)[0].z
+    scores = (z.mean(0) - mean) / stddev * math.sqrt(num)
+    assert abs(scores.square().mean() - 1) < 5 * math.sqrt(2 / scores.numel())
+    assert abs(scores.mean()) < 5 / math.sqrt(scores.numel())
+    ratios = z.var(0) / stddev.square()
+    assert abs(ratios.mean() - 1) < 5 * math.sqrt(2 / (num * ratios.numel()))
+
+
+def test_refined_posterior_is_the_exact_one() -> None:
+    oracle, _ = oracle_with_images(num=20, off=0.8)
+    mean, stddev = exact_posterior(oracle)
+    with oracle.model.inference():
+        qz, pz = oracle.model.encode(oracle.x), oracle.model.prior_of(20)
+        found = _refined(oracle.model, oracle.x, None, qz, pz, STEPS, Noise(0, range(20), 3, CPU))
+    assert ((qz.mean - mean) / stddev).abs().mean() > 0.5
+    assert ((found.mean - mean) / stddev).abs().mean() < 0.05
+    assert (found.stddev / stddev).log().abs().mean() < 0.05
 
 
 def test_too_few_posterior_samples_are_refused() -> None:
