@@ -125,6 +125,7 @@ def test_psnr_is_its_formula() -> None:
     expected = -10 * ((a - b) ** 2).mean((1, 2, 3)).log10()
     torch.testing.assert_close(psnr(a, b), expected)
     assert psnr(torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.1)).item() == pytest.approx(20, abs=1e-4)
+    assert psnr(a, a).tolist() == [100.0] * len(a)  # a number that JSON can hold
 
 
 @pytest.mark.parametrize("side", [2, 3, 4, 8, 11, 12, 28])

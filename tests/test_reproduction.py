@@ -186,7 +186,7 @@ def test_seconds_of_pieces_made_for_another_are_counted_once(tmp_path: Path) -> 
 # Results.
 
 
-def toy(obtained: float, fail: type[Exception] | None = None) -> Reproduction:
+def toy(obtained: float, fail: type[BaseException] | None = None) -> Reproduction:
     def run(shop: Workshop, tier: str) -> Outcome:
         if fail is not None:
             raise fail("stopped here")
@@ -225,6 +225,8 @@ def test_interruption_says_how_to_go_on_and_leaves_nothing(tmp_path: Path) -> No
     assert not (tmp_path / "toy").exists()
     with pytest.raises(Interrupted, match=r"go on with: vae reproduce toy --tier cpu$"):
         reproduce(toy(0.0, Interrupted), "cpu", Path("results") / "toy", pieces=tmp_path, console=QUIET)
+    with pytest.raises(Interrupted, match=r"^stopped; go on with: vae reproduce toy --tier cpu$"):
+        reproduce(toy(0.0, KeyboardInterrupt), "cpu", Path("results") / "toy", pieces=tmp_path, console=QUIET)
 
 
 def test_place_that_is_a_file_is_refused_before_any_work(tmp_path: Path) -> None:

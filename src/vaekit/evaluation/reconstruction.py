@@ -30,6 +30,9 @@ from vaekit.units import to_unit_interval
 WINDOW_SIGMA = 1.5
 """The width of SSIM's Gaussian in pixels, as published; its window of 11 pixels shrinks for smaller pictures."""
 
+MOST_DECIBELS = 100.0
+"""What a ratio is cut off at: an error of a hundred-thousandth of white."""
+
 SMALLEST_SIDE = 2
 """The smallest side, in pixels, whose border can be mirrored."""
 
@@ -58,9 +61,12 @@ def reconstruction_quality(model: VAE, images: ImageSet) -> dict[str, Estimate]:
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Returns the peak signal-to-noise ratio in decibels, with shape (B), of pictures in [0, 1] of shape (B, C, H, W)."""
+    """Returns the peak signal-to-noise ratio in decibels, with shape (B), of pictures in [0, 1] of shape (B, C, H, W).
+
+    Pictures that are equal, whose ratio has no end, count as 100 dB.
+    """
     ratio: Tensor = peak_signal_noise_ratio(a, b, data_range=1.0, dim=(1, 2, 3), reduction="none")
-    return ratio
+    return ratio.clamp(max=MOST_DECIBELS)
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:

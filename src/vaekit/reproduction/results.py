@@ -62,6 +62,8 @@ def reproduce(
         outcome = reproduction.run(shop, tier)
     except Interrupted as stopped:
         raise Interrupted(f"{stopped}; go on with: {command}") from None
+    except KeyboardInterrupt:  # within an evaluation, which is made anew; what was finished before it is kept
+        raise Interrupted(f"stopped; go on with: {command}") from None
     known[tier] = record(outcome, shop, command)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULTS, {"name": reproduction.name, "tiers": known})
