@@ -1,5 +1,6 @@
 """The final numbers as people read them: what each is called, what it means, and how it is written."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -142,14 +143,20 @@ def _tell_usefulness(usefulness: Mapping[str, Any], console: Console) -> None:
 
 
 def _table(title: str, *heads: str) -> Table:
-    """A table without walls, which fits a narrow screen."""
-    return Table(*heads, title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True)
+    """A table without walls, which fits a narrow screen and breaks no word of its heads."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True)
+    for head in heads:
+        table.add_column(head, min_width=max(map(len, head.split()), default=0))
+    return table
 
 
 def _short(number: Mapping[str, Any]) -> str:
-    """A number with its standard error, to three digits."""
+    """A number to the first digit of its standard error; to three digits where there is none."""
     value, error = number["value"], number.get("standard_error")
-    return f"{value:.3g}" if error is None else f"{value:.3g} ± {error:.1g}"
+    if not error:
+        return f"{value:.3g}" if error is None else f"{value:.3g} ± 0"
+    places = max(0, -math.floor(math.log10(error)))
+    return f"{value:.{places}f} ± {error:.{places}f}"
 
 
 def duration(seconds: float) -> str:

@@ -16,6 +16,7 @@ from vaekit.evaluation.estimates import mean_over_pictures
 from vaekit.evaluation.likelihood import bound_values, log_likelihood_of_each
 from vaekit.models import VAE
 from vaekit.pictures.reproduction import Curve, Panel, panels
+from vaekit.pictures.style import count
 from vaekit.recipe import Recipe, complete
 from vaekit.reproduction.protocol import Outcome, Row, Tier
 from vaekit.reproduction.workshop import Workshop
@@ -86,7 +87,7 @@ def compare_priors(shop: Workshop, tier: Tier, data: str) -> Outcome:
     train, valid, test = pictures(data)
     epochs, warmup, _ = EPOCHS[tier]
     num_samples, num_pictures = EVALUATED[tier]
-    note = "" if tier == "gpu" else f"shortened schedule, {epochs} epochs with {warmup} of warm-up"
+    note = "" if tier == "gpu" else f"shortened schedule, {count(epochs, 'epochs')} with {warmup} of warm-up"
     found, curves = {}, {}
     for prior in PRIORS:
         recipe = recipe_for(data, prior, tier)
