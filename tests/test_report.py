@@ -18,7 +18,7 @@ from PIL import Image, ImageSequence
 import vaekit
 from tests.street import done, one_line, vae
 from vaekit.gallery import Gallery
-from vaekit.numbers import MEANINGS, duration, unit_of, value_of
+from vaekit.numbers import MEANINGS, duration, is_open, unit_of, value_of
 from vaekit.pictures import grid
 from vaekit.report import write_comparison, write_report
 from vaekit.runs import METRICS, RECIPE, REPORT, Run
@@ -327,3 +327,11 @@ def test_gallery_without_pictures_says_so(trained: Path) -> None:
 )
 def test_times_are_written_as_people_read_them(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "wide"),
+    [(0.3, 0.1, False), (0.6, 0.1, False), (0.8, 0.1, True), (232.0, 107.0, True), (9.0, 5.0, False)],
+)
+def test_a_bracket_is_open_where_it_is_surely_too_wide(value: float, error: float, wide: bool) -> None:
+    assert is_open({"value": value, "standard_error": error}) is wide

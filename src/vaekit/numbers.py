@@ -47,6 +47,15 @@ COUNTED = {
 HIGHER_IS_BETTER = ("elbo", "log_likelihood", "annealed", "psnr", "ssim", "ms_ssim")
 
 
+CLOSED = 0.5
+"""How wide, in nats, the bracket of annealing may be for what it brackets to be called known."""
+
+
+def is_open(gap: Mapping[str, Any]) -> bool:
+    """Whether a bracket is surely too wide: by two standard errors."""
+    return bool(gap["value"] - 2 * gap.get("standard_error", 0.0) > CLOSED)
+
+
 def value_of(key: str, number: Mapping[str, Any]) -> str:
     """Returns a number with its standard error."""
     if key == "active_units":
@@ -83,6 +92,9 @@ def tell(metrics: Mapping[str, Any], console: Console) -> None:
         if key in metrics:
             line = f"{name:<14}{value_of(key, metrics[key]):>18}  {unit_of(key, metrics[key])}"
             console.print(line.rstrip(), highlight=False, markup=False, soft_wrap=True)
+    if "bracket_gap" in metrics and is_open(metrics["bracket_gap"]):
+        said = "The bracket is open: annealing has not arrived, and more --distributions would raise log p(x) by AIS."
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
     if "latents" in metrics:
         _tell_latents(metrics["latents"], metrics["collapse"], console)
     if "fidelity" in metrics:
