@@ -234,17 +234,30 @@ def test_tiny_pictures_can_be_evaluated(shape: tuple[int, int, int]) -> None:
 )
 def test_bits_per_dimension_exist_for_grey_levels_alone(likelihood: str, arguments: dict[str, int]) -> None:
     model, images = make_vae(likelihood=likelihood, **arguments), image_set()
-    numbers = evaluate(model, images, effort=brief(0, None))
-    assert ("bits_per_dim" in numbers) == (likelihood == "logistic-mixture")
-    if "bits_per_dim" in numbers:
+    numbers = evaluate(model, images, effort=brief(3, None))
+    for bits, nats in (("bits_per_dim", "elbo"), ("bits_per_dim_iw", "log_likelihood")):
+        assert (bits in numbers) == (likelihood == "logistic-mixture")
+        if bits not in numbers:
+            continue
         scale = math.prod(images.shape) * math.log(2)
-        assert numbers["bits_per_dim"]["value"] == pytest.approx(-numbers["elbo"]["value"] / scale)
-        assert numbers["bits_per_dim"]["standard_error"] == pytest.approx(numbers["elbo"]["standard_error"] / scale)
-        assert numbers["bits_per_dim"]["unit"] == "bits per dimension"
+        assert numbers[bits]["value"] == pytest.approx(-numbers[nats]["value"] / scale)
+        assert numbers[bits]["standard_error"] == pytest.approx(numbers[nats]["standard_error"] / scale)
+        assert numbers[bits]["unit"] == "bits per dimension"
         assert numbers["meaning"] == "log-probability of pictures of 32 grey levels"
 
 
 TINY = Effort(20, 30, Annealing(2, 5, leapfrog=2), annealed=4, refined=5, aggregated=100, compared=60, probed=100)
+
+
+def test_more_pictures_may_be_annealed_than_weighed() -> None:
+    model, images = make_vae(), image_set(12)
+    numbers = evaluate(model, images, effort=replace(TINY, max_pictures=3, annealed=7, refined=0, aggregated=0), seed=3)
+    annealed = annealed_of_each(model, images.sample(7, seed=3), TINY.annealing, seed=3)
+    weighed = log_likelihood_of_each(model, images.sample(3, seed=3), num_samples=20, seed=3)
+    assert numbers["annealed"]["value"] == pytest.approx(annealed.mean().item(), rel=1e-5)
+    assert (numbers["annealed"]["num_pictures"], numbers["annealed"]["num_annealed"]) == (7, 7)
+    assert numbers["annealed_gap"]["value"] == pytest.approx((annealed[:3] - weighed).mean().item(), abs=1e-3)
+    assert numbers["annealed_gap"]["num_pictures"] == 3
 
 
 def test_everything_is_measured_in_one_call(trained: Path) -> None:

@@ -126,9 +126,8 @@ def annealed_log_likelihood(model: VAE, images: ImageSet, how: Annealing | None 
 def annealed_of_each(model: VAE, images: ImageSet, how: Annealing, *, seed: int = 0) -> Tensor:
     """Returns the estimate of log p(x) for each picture, in nats, with shape (N)."""
     with model.inference():
-        pilot = [*zip(*batches(model, images.first(PILOT)), strict=True)]
-        x, labels = torch.cat(pilot[0]), None if pilot[1][0] is None else torch.cat(pilot[1])
-        steps = _pilot(model, x, labels, how, seed)
+        xs, ys = zip(*batches(model, images.first(PILOT)), strict=True)
+        steps = _pilot(model, torch.cat(xs), None if ys[0] is None else torch.cat(ys), how, seed)
         found = []
         for x, labels, noise in with_noise(model, images, seed, f"annealing {len(images):,} pictures", _most(model, how)):
             path = _path(model, x, labels, how)
