@@ -1,8 +1,8 @@
 """Ways to train the network of the recipe ``mnist-mlp``: vaekit's, by hand, through a DataLoader, with pythae.
 
-Everyone trains 784-512-(20, 20)-512-784 with ReLUs on the same pictures, by the ELBO with Bernoulli pixels, with Adam, a
+Everyone trains 784-512-(20, 20)-512-784 with ReLUs on the same images, by the ELBO with Bernoulli pixels, with Adam, a
 learning rate of 1e-3, batches of 128, in float32 on the CPU. What is left out is left out for everyone: validation,
-checkpoints, pictures.
+checkpoints, images.
 """
 
 import io
@@ -23,10 +23,10 @@ from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from vaekit.data import ImageSet
-from vaekit.experiment import load_splits, prepare
-from vaekit.recipe import load_recipe
+from vaekit.experiment.train import load_splits, prepare
+from vaekit.runs.recipe import load_recipe
 from vaekit.training import Hooks
-from vaekit.training.view import PlainView
+from vaekit.training.progress_view import PlainView
 
 PIXELS, HIDDEN, LATENTS = 28 * 28, 512, 20
 BATCH_SIZE, LEARNING_RATE = 128, 2e-3
@@ -34,7 +34,7 @@ BATCH_SIZE, LEARNING_RATE = 128, 2e-3
 
 @dataclass(frozen=True)
 class Turn:
-    """An epoch of training: how long it took, and its mean loss in nats per picture."""
+    """An epoch of training: how long it took, and its mean loss in nats per image."""
 
     seconds: float
     loss: float
@@ -51,23 +51,23 @@ class Contender(ABC):
 
     @abstractmethod
     def turn(self) -> Turn:
-        """Goes through the pictures once more."""
+        """Goes through the images once more."""
 
 
 class Vaekit(Contender):
     """The trainer that ``vae train mnist-mlp`` runs, by the code of its epochs."""
 
-    def __init__(self, pictures: ImageSet) -> None:
+    def __init__(self, images: ImageSet) -> None:
         recipe = load_recipe("mnist-mlp", {"device": "cpu"})
         assert (recipe.training.batch_size, recipe.optimizer["lr"]) == (BATCH_SIZE, LEARNING_RATE), "the recipe has changed"
         self.trainer = prepare(recipe).trainer
-        self.trainer.batches.images = pictures
+        self.trainer.batches.images = images
         self.network = self.trainer.model
         self.hooks = Hooks(validate=_untimed, keep_best=_untimed, end_epoch=_untimed, save=_untimed)
         self.view = PlainView(Console())  # as in a log: it says nothing within an epoch
 
     def turn(self) -> Turn:
-        """Goes through the pictures once more."""
+        """Goes through the images once more."""
         trainer = self.trainer
         started = time.perf_counter()
         trainer._train_epoch(self.hooks, self.view, lambda: False)
@@ -94,7 +94,7 @@ class Network(nn.Module):
         self.output = nn.Linear(HIDDEN, PIXELS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the negative ELBO of binary pictures of shape (B, 784), in nats per picture."""
+        """Returns the negative ELBO of binary images of shape (B, 784), in nats per image."""
         mu, logvar = self.heads(F.relu(self.encoder(x))).chunk(2, -1)
         z = mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
         logits = self.output(F.relu(self.decoder(z)))
@@ -104,11 +104,11 @@ class Network(nn.Module):
 
 
 def descend(network: Network, optimizer: Optimizer, batches: Iterable[Tensor]) -> Turn:
-    """The loop that an expert writes, over batches of grey levels of shape (B, 784) on the unit interval."""
+    """The loop that an expert writes, over batches of gray levels of shape (B, 784) on the unit interval."""
     total, num = torch.zeros(()), 0
     started = time.perf_counter()
-    for grey in batches:
-        x = (torch.rand_like(grey) < grey).float()  # a fifth faster than torch.bernoulli
+    for gray in batches:
+        x = (torch.rand_like(gray) < gray).float()  # a fifth faster than torch.bernoulli
         loss = network(x)
         optimizer.zero_grad()
         loss.backward()
@@ -121,37 +121,37 @@ def descend(network: Network, optimizer: Optimizer, batches: Iterable[Tensor]) -
 class Bare(Contender):
     """The bare loop over one tensor in memory, in floating point, so that a batch is a single gather."""
 
-    def __init__(self, pictures: ImageSet, fused: bool) -> None:
-        self.grey = pictures.pixels.flatten(1).float() / 255
+    def __init__(self, images: ImageSet, fused: bool) -> None:
+        self.gray = images.pixels.flatten(1).float() / 255
         self.network = Network()
         self.optimizer = Adam(self.network.parameters(), LEARNING_RATE, fused=fused)
 
     def turn(self) -> Turn:
-        """Goes through the pictures once more."""
+        """Goes through the images once more."""
         return descend(self.network, self.optimizer, self._batches())
 
     def _batches(self) -> Iterator[Tensor]:
-        for positions in torch.randperm(len(self.grey)).split(BATCH_SIZE):
-            yield self.grey.index_select(0, positions)
+        for positions in torch.randperm(len(self.gray)).split(BATCH_SIZE):
+            yield self.gray.index_select(0, positions)
 
 
-class EncodedPictures(Dataset[Tensor]):
-    """Pictures as the bytes of PNG files, as MNIST lies on the hub, each opened and converted when it is asked for.
+class EncodedImages(Dataset[Tensor]):
+    """Images as the bytes of PNG files, as MNIST lies on the hub, each opened and converted when it is asked for.
 
-    torchvision's own MNIST keeps its pixels decoded, and is that much faster here than pictures in files are.
+    torchvision's own MNIST keeps its pixels decoded, and is that much faster here than images in files are.
     """
 
-    def __init__(self, pictures: ImageSet) -> None:
-        self.files = [_png(pixels) for pixels in pictures.pixels[:, 0].numpy()]
+    def __init__(self, images: ImageSet) -> None:
+        self.files = [_png(pixels) for pixels in images.pixels[:, 0].numpy()]
 
     def __len__(self) -> int:
-        """How many pictures there are."""
+        """How many images there are."""
         return len(self.files)
 
     def __getitem__(self, index: int) -> Tensor:
-        """Returns a picture as torchvision's ``ToTensor`` makes it: floating point, of shape (1, 28, 28)."""
-        picture = Image.open(io.BytesIO(self.files[index])).convert("L")
-        return torch.from_numpy(np.array(picture, np.uint8)).unsqueeze(0).float().div(255)
+        """Returns an image as torchvision's ``ToTensor`` makes it: floating point, of shape (1, 28, 28)."""
+        image = Image.open(io.BytesIO(self.files[index])).convert("L")
+        return torch.from_numpy(np.array(image, np.uint8)).unsqueeze(0).float().div(255)
 
 
 def _png(pixels: np.ndarray) -> bytes:
@@ -161,23 +161,23 @@ def _png(pixels: np.ndarray) -> bytes:
 
 
 class Loaded(Contender):
-    """The usual example script: a DataLoader over pictures that are opened one by one, and Adam as it comes."""
+    """The usual example script: a DataLoader over images that are opened one by one, and Adam as it comes."""
 
-    def __init__(self, pictures: ImageSet, num_workers: int) -> None:
+    def __init__(self, images: ImageSet, num_workers: int) -> None:
         # Scripts rarely keep their workers; here they do, because these epochs are too short to start them in.
         keep = num_workers > 0
         self.loader = DataLoader(
-            EncodedPictures(pictures), BATCH_SIZE, shuffle=True, num_workers=num_workers, persistent_workers=keep
+            EncodedImages(images), BATCH_SIZE, shuffle=True, num_workers=num_workers, persistent_workers=keep
         )
         self.network = Network()
         self.optimizer = Adam(self.network.parameters(), LEARNING_RATE)
 
     def turn(self) -> Turn:
-        """Goes through the pictures once more."""
+        """Goes through the images once more."""
         return descend(self.network, self.optimizer, (x.flatten(1) for x in self.loader))
 
 
-def pythae(pictures: ImageSet) -> Contender:
+def pythae(images: ImageSet) -> Contender:
     """Pythae's trainer.
 
     Raises:
@@ -185,7 +185,7 @@ def pythae(pictures: ImageSet) -> Contender:
     """
     from benchmarks.pythae_contender import Pythae
 
-    return Pythae(pictures)
+    return Pythae(images)
 
 
 CONTENDERS: dict[str, Callable[[ImageSet], Contender]] = {
@@ -199,9 +199,9 @@ CONTENDERS: dict[str, Callable[[ImageSet], Contender]] = {
 """The contenders by name; what stands before the hyphen is one way to train, and what stands behind it how it is set."""
 
 
-def training_pictures(num: int) -> ImageSet:
-    """The first so many training pictures of the recipe, in grey levels."""
+def training_images(num: int) -> ImageSet:
+    """The first so many training images of the recipe, in gray levels."""
     recipe = load_recipe("mnist-mlp")
-    pictures = load_splits(recipe.data, recipe.training.seed).train.first(num)
-    assert len(pictures) == num, f"there are only {len(pictures)} training pictures"
-    return pictures
+    images = load_splits(recipe.data, recipe.training.seed).train.first(num)
+    assert len(images) == num, f"there are only {len(images)} training images"
+    return images

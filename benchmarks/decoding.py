@@ -1,9 +1,9 @@
-"""How fast pictures are decoded into the cache, against what Pillow alone does on one core.
+"""How fast images are decoded into the cache, against what Pillow alone does on one core.
 
 Run it as ``python -m benchmarks.decoding``. It makes up a folder of photographs (JPEG, 640x480, clouds with the spectrum of
-natural scenes), decodes it to 128x128 in colour, and times Pillow on one core at the same work: open, turn upright, convert,
-cut out the middle, scale. The two take turns. ``rate`` is pictures per second; the ratio is over the number of cores times
-Pillow's rate. With ``--mnist`` it times the 60,000 + 10,000 pictures of MNIST instead, the first start and a later one.
+natural scenes), decodes it to 128x128 in color, and times Pillow on one core at the same work: open, turn upright, convert,
+cut out the middle, scale. The two take turns. ``rate`` is images per second; the ratio is over the number of cores times
+Pillow's rate. With ``--mnist`` it times the 60,000 + 10,000 images of MNIST instead, the first start and a later one.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def mnist(temporary: Path, rounds: int) -> None:
-    """Times loading MNIST without and with its pictures in the cache."""
+    """Times loading MNIST without and with its images in the cache."""
     for what in ("first", "later"):
         times = []
         for _ in range(rounds):
@@ -65,16 +65,16 @@ def photos(temporary: Path, num: int, rounds: int) -> None:
         alone.append(min(num, 1000) / (time.monotonic() - start))
     cores = os.cpu_count() or 1
     ratios = [a / (cores * b) for a, b in zip(ours, alone, strict=True)]
-    print(f"vaekit, {cores} cores       {median(ours):8.0f} pictures/s  [{min(ours):.0f} - {max(ours):.0f}]")
-    print(f"Pillow, one core      {median(alone):8.0f} pictures/s  [{min(alone):.0f} - {max(alone):.0f}]")
+    print(f"vaekit, {cores} cores       {median(ours):8.0f} images/s  [{min(ours):.0f} - {max(ours):.0f}]")
+    print(f"Pillow, one core      {median(alone):8.0f} images/s  [{min(alone):.0f} - {max(alone):.0f}]")
     print(f"ratio to {cores} x Pillow   {median(ratios):8.2f}             [{min(ratios):.2f} - {max(ratios):.2f}]")
 
 
 def pillow(file: Path) -> np.ndarray:
     """What one would write with Pillow alone."""
-    with Image.open(file) as picture:
+    with Image.open(file) as image:
         return np.asarray(
-            ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (SIDE, SIDE), Image.Resampling.LANCZOS)
+            ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (SIDE, SIDE), Image.Resampling.LANCZOS)
         )
 
 

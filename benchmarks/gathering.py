@@ -1,4 +1,4 @@
-"""How much of a training step goes into gathering and augmenting its pictures.
+"""How much of a training step goes into gathering and augmenting its images.
 
 Run it as ``python -m benchmarks.gathering pokemon-128``, with another recipe and with ``--data`` and ``--size`` as for
 ``vae train``. Batches and steps of the network take turns; printed are medians over the steps.
@@ -8,15 +8,15 @@ import argparse
 import time
 from statistics import median
 
-from vaekit.experiment import prepare
-from vaekit.randomness import fixed_seed
-from vaekit.recipe import load_recipe
+from vaekit.core.rng import fixed_seed
+from vaekit.experiment.train import prepare
+from vaekit.runs.recipe import load_recipe
 
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.gathering", description=__doc__.partition("\n")[0])
     parser.add_argument("recipe", help="a recipe's name")
-    parser.add_argument("--data", help="other pictures")
+    parser.add_argument("--data", help="other images")
     parser.add_argument("--size", type=int, help="their side")
     parser.add_argument("--steps", type=int, default=20, help="how many steps are timed, but for two (%(default)s)")
     options = parser.parse_args()

@@ -1,8 +1,8 @@
 """How fast log p(x) is estimated, as a share of how fast this machine multiplies matrices.
 
-Run it as ``python -m benchmarks.likelihood runs/mnist-mlp``. Parts of the test pictures take turns with products of plain
+Run it as ``python -m benchmarks.likelihood runs/mnist-mlp``. Parts of the test images take turns with products of plain
 matrices of the size that a decoder of 512 hidden units multiplies; operations are counted by torch. Printed are the time of
-all pictures, the median over the parts with its range, and log p(x).
+all images, the median over the parts with its range, and log p(x).
 """
 
 import argparse
@@ -13,8 +13,8 @@ from statistics import median
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vaekit.evaluation.likelihood import log_likelihood
-from vaekit.runs import Run
+from vaekit.evaluation.likelihood.bounds import log_likelihood
+from vaekit.runs.run_folder import Run
 
 ROWS, HIDDEN, PIXELS = 2000, 512, 784
 PLAIN_SECONDS = 4.0
@@ -33,7 +33,7 @@ def plain_rate() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.likelihood", description=__doc__.partition("\n")[0])
     parser.add_argument("run", help="a run's folder")
-    parser.add_argument("--num-samples", type=int, default=5000, help="samples a picture (%(default)s)")
+    parser.add_argument("--num-samples", type=int, default=5000, help="samples an image (%(default)s)")
     parser.add_argument("--parts", type=int, default=5, help="in how many parts (%(default)s)")
     options = parser.parse_args()
     run = Run(options.run)
@@ -53,12 +53,12 @@ def main() -> None:
         before = after
 
     total = sum(seconds)
-    mean = sum(value.value * value.num_pictures for value in values) / len(images)
-    error = math.hypot(*(value.standard_error * value.num_pictures for value in values)) / len(images)
+    mean = sum(value.value * value.num_images for value in values) / len(images)
+    error = math.hypot(*(value.standard_error * value.num_images for value in values)) / len(images)
     print(
-        f"{len(images):,} pictures, {k:,} samples each, {torch.get_num_threads()} threads: {total:.0f} s, "
+        f"{len(images):,} images, {k:,} samples each, {torch.get_num_threads()} threads: {total:.0f} s, "
         f"{len(images) * operations / total / 1e9:.0f} GFLOP/s, {median(shares):.0%} [{min(shares):.0%}-{max(shares):.0%}] "
-        f"of plain matrix products; log p(x) {mean:.2f} +- {error:.2f} nats per picture"
+        f"of plain matrix products; log p(x) {mean:.2f} +- {error:.2f} nats per image"
     )
 
 

@@ -1,6 +1,6 @@
 """Training with pythae 0.1.2 as its documentation shows: own networks, its ``VAE`` and its ``BaseTrainer``.
 
-Pythae feeds grey levels to its cross-entropy and does not binarise, which only makes its life easier. Its trainer is driven
+Pythae feeds gray levels to its cross-entropy and does not binarize, which only makes its life easier. Its trainer is driven
 as its ``train`` does, epoch by epoch; evaluation, copies of the best model and checkpoints are left out.
 """
 
@@ -24,7 +24,7 @@ from vaekit.data import ImageSet
 
 
 class Encoder(BaseEncoder):
-    """Pictures to mean and log-variance."""
+    """Images to mean and log-variance."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,13 +33,13 @@ class Encoder(BaseEncoder):
         self.logvar = nn.Linear(HIDDEN, LATENTS)
 
     def forward(self, x: Tensor) -> ModelOutput:
-        """Encodes pictures of shape (B, 1, 28, 28)."""
+        """Encodes images of shape (B, 1, 28, 28)."""
         hidden = F.relu(self.hidden(x.flatten(1)))
         return ModelOutput(embedding=self.mu(hidden), log_covariance=self.logvar(hidden))
 
 
 class Decoder(BaseDecoder):
-    """Latents to pictures."""
+    """Latents to images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,11 +55,11 @@ class Decoder(BaseDecoder):
 class Pythae(Contender):
     """Pythae's trainer over its own DataLoader, with its default of no workers."""
 
-    def __init__(self, pictures: ImageSet) -> None:
+    def __init__(self, images: ImageSet) -> None:
         logging.disable(logging.INFO)  # its modules raise their own levels, so that it cannot be hushed by name
         self.folder = tempfile.TemporaryDirectory()  # its trainer makes a folder, whatever one asks for
         processor = DataProcessor()
-        dataset = processor.to_dataset(processor.process_data(pictures.pixels.float() / 255))
+        dataset = processor.to_dataset(processor.process_data(images.pixels.float() / 255))
         shape = VAEConfig(input_dim=(1, 28, 28), latent_dim=LATENTS, reconstruction_loss="bce")
         self.network = VAE(shape, encoder=Encoder(), decoder=Decoder())
         config = BaseTrainerConfig(
@@ -73,7 +73,7 @@ class Pythae(Contender):
         self.epoch = 0
 
     def turn(self) -> Turn:
-        """Goes through the pictures once more."""
+        """Goes through the images once more."""
         trainer, config = self.trainer, self.trainer.training_config
         self.epoch += 1
         with redirect_stderr(io.StringIO()):  # its progress bar, which stays on as it is for everyone

@@ -2,8 +2,8 @@
 
 Run it as ``python -m benchmarks.start``. Times are wall time from before the process starts. ``first step`` ends with the
 first step of the optimizer of ``vae train mnist-mlp``; ``one epoch`` is the most resident memory that a run of one epoch
-takes, its final evaluation and pictures included. A run of each that is not counted comes first and fills the caches, among
-them vaekit's of decoded pictures; point ``VAEKIT_DATA`` at a folder that holds ``mnist/`` where there is no network.
+takes, its final evaluation and images included. A run of each that is not counted comes first and fills the caches, among
+them vaekit's of decoded images; point ``VAEKIT_DATA`` at a folder that holds ``mnist/`` where there is no network.
 """
 
 # Nothing but the standard library here: Linux counts what a process held before it became the command, which is what this

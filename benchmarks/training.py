@@ -1,11 +1,11 @@
-"""Pictures per second of training: vaekit beside a bare loop, pythae, and the usual DataLoader script.
+"""Images per second of training: vaekit beside a bare loop, pythae, and the usual DataLoader script.
 
 Run it as ``python -m benchmarks.training``. All contenders live in one process and take turns, A B C D A B C D ..., after a
-warm-up round, so that whatever else the machine does meets them alike. A turn is an epoch over the same pictures.
+warm-up round, so that whatever else the machine does meets them alike. A turn is an epoch over the same images.
 
 How to read the table: a **ratio** is vaekit's speed over the contender's, computed within each round; above 1 vaekit is the
 faster. The **bar** is what the median ratio has to reach against a way to train, at its fastest setting. The **loss** goes
-from the warm-up to the last round, in nats per picture; pythae's is of grey levels and cannot be compared with the others'.
+from the warm-up to the last round, in nats per image; pythae's is of gray levels and cannot be compared with the others'.
 Everyone must have as many parameters as vaekit and must have learned, or the measurement is refused.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.contenders import BATCH_SIZE, CONTENDERS, Contender, Turn, training_pictures
+from benchmarks.contenders import BATCH_SIZE, CONTENDERS, Contender, Turn, training_images
 
 BARS = {"bare": 0.90, "pythae": 1.7, "dataloader": 3.0}
 """What vaekit's speed over a contender's has to reach, by way to train."""
@@ -33,7 +33,7 @@ class Result:
     """The rounds of a contender.
 
     Arguments:
-        speeds: Pictures per second in each round.
+        speeds: Images per second in each round.
         ratios: vaekit's speed over its own in each round.
         losses: The losses of the warm-up and of the last round.
         bar: What the median ratio has to reach; None where nothing is asked.
@@ -56,27 +56,27 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     facts = machine()
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
-    contenders = enter(options.only, options.pictures)
+    contenders = enter(options.only, options.images)
     check_networks(contenders)
     turns = take_turns(contenders, options.rounds)
     check_learning(turns)
-    results = compare(turns, options.pictures)
+    results = compare(turns, options.images)
     print(table(results))
     if options.json is not None:
-        report = {"machine": facts, "pictures": options.pictures, "results": {n: _plain(r) for n, r in results.items()}}
+        report = {"machine": facts, "images": options.images, "results": {n: _plain(r) for n, r in results.items()}}
         options.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
-def enter(names: list[str], num_pictures: int) -> dict[str, Contender]:
+def enter(names: list[str], num_images: int) -> dict[str, Contender]:
     """Sets contenders up, vaekit among them; one that is not installed is left out with a word on how to get it."""
-    pictures = training_pictures(num_pictures)
+    images = training_images(num_images)
     contenders = {}
     for name, build in CONTENDERS.items():
         if name not in ("vaekit", *names):
             continue
         torch.manual_seed(0)
         try:
-            contenders[name] = build(pictures)
+            contenders[name] = build(images)
         except ModuleNotFoundError as error:
             print(f"{name}: skipped ({error}); pip install -r benchmarks/requirements.txt")
     return contenders
@@ -105,9 +105,9 @@ def check_learning(turns: Mapping[str, list[Turn]]) -> None:
         assert last < first, f"{name} did not learn: its loss went from {first} to {last}"
 
 
-def compare(turns: Mapping[str, list[Turn]], num_pictures: int) -> dict[str, Result]:
+def compare(turns: Mapping[str, list[Turn]], num_images: int) -> dict[str, Result]:
     """Turns times into speeds and ratios; of each way to train, the setting with the fastest median has the bar."""
-    speeds = {name: [num_pictures / turn.seconds for turn in taken[1:]] for name, taken in turns.items()}
+    speeds = {name: [num_images / turn.seconds for turn in taken[1:]] for name, taken in turns.items()}
     fastest = {name.partition("-")[0]: name for name in sorted(speeds, key=lambda name: median(speeds[name]))}
     bars = {fastest[way]: bar for way, bar in BARS.items() if way in fastest}
     return {
@@ -124,7 +124,7 @@ def compare(turns: Mapping[str, list[Turn]], num_pictures: int) -> dict[str, Res
 def table(results: Mapping[str, Result]) -> str:
     """The results, a contender a row."""
     lines = [
-        f"{'contender':<14}{'pictures/s':>10}  {'min - max':^17}  {'ratio':>5}  {'min - max':^13}  {'bar':<12}{'loss':<14}"
+        f"{'contender':<14}{'images/s':>10}  {'min - max':^17}  {'ratio':>5}  {'min - max':^13}  {'bar':<12}{'loss':<14}"
     ]
     for name, result in results.items():
         speeds, ratios = result.speeds, result.ratios
@@ -157,7 +157,7 @@ def _plain(result: Result) -> dict[str, Any]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.training", description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--pictures", type=int, default=100 * BATCH_SIZE, help="how many pictures a turn trains on (%(default)s)"
+        "--images", type=int, default=100 * BATCH_SIZE, help="how many images a turn trains on (%(default)s)"
     )
     parser.add_argument("--rounds", type=int, default=7, help="how many rounds after the warm-up (%(default)s)")
     parser.add_argument("--threads", type=int, help="how many threads torch uses (its own choice)")

@@ -3,7 +3,7 @@
     scripts/browse PAGE.html ... --shots FOLDER
 
 A page passes if its console is silent, it asks nothing of any network, nothing is wider than the window or cut off, each
-picture has loaded and has words for those who do not see it, the keyboard reaches every link and fold, words stand out from
+image has loaded and has words for those who do not see it, the keyboard reaches every link and fold, words stand out from
 what is behind them, and no name is given twice. Screenshots are written to be looked at.
 """
 
@@ -26,7 +26,7 @@ FAULTS = """contrast => {
   const away = e => e && getComputedStyle(e).position === 'absolute';
   const hidden = e => e.closest('.skip, .hidden') || away(e.closest('thead'))
     || (e.closest('details:not([open])') && !e.closest('summary'));
-  const channels = colour => colour.match(/[\\d.]+/g).map(Number);
+  const channels = color => color.match(/[\\d.]+/g).map(Number);
   const light = ([r, g, b]) => [r, g, b].map(c => (c /= 255) <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
     .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
   const behind = e => { for (; e; e = e.parentElement) { const c = channels(getComputedStyle(e).backgroundColor);

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tests.street import Refuse, contents, one_line, vae
-from vaekit.experiment import run as train
-from vaekit.recipe import load_recipe
+from vaekit.experiment.train import run as train
+from vaekit.runs.recipe import load_recipe
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of decoded pictures that nobody else uses."""
+    """A cache of decoded images that nobody else uses."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAEKIT_CACHE", str(folder))

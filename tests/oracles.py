@@ -24,7 +24,7 @@ from vaekit.networks import Decoder, Encoder, Shape
 
 
 class Flatten(Encoder):
-    """The picture itself as features."""
+    """The image itself as features."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ def linear_gaussian(num: int = 64, latent_dim: int = 3, scale: float = 0.4, off:
     """Makes a linear-Gaussian model with its exact posterior, or one that is off by a factor.
 
     Arguments:
-        num: How many pictures of the model to draw.
+        num: How many images of the model to draw.
         latent_dim: D, how many latents.
         scale: The standard deviation of a pixel.
         off: How far the posterior's mean and log-variance are off; 0 is exact.

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaekit.cli import main
-from vaekit.pictures.grids import PAPER, layout
+from vaekit.plots.grids import PAPER, layout
 
 Refuse = Callable[..., str]
 """The fixture of ``conftest`` that runs a command which must be refused."""
@@ -60,7 +60,7 @@ def start(*args: object, **environment: str) -> subprocess.Popen[str]:
 
 
 def tiles(path: Path, num: int, columns: int, shape: tuple[int, int, int] = SHAPE) -> Tensor:
-    """Takes a grid apart into its ``num`` pictures, with shape (num, C, H, W); everything between them must be paper.
+    """Takes a grid apart into its ``num`` images, with shape (num, C, H, W); everything between them must be paper.
 
     Words may stand above the grid and at its left.
     """
@@ -86,7 +86,7 @@ def tiles(path: Path, num: int, columns: int, shape: tuple[int, int, int] = SHAP
 
 
 def near(a: Tensor, b: Tensor) -> None:
-    """Asserts that two pictures are the same up to the rounding of one grey level."""
+    """Asserts that two images are the same up to the rounding of one gray level."""
     assert a.shape == b.shape
     assert (a.int() - b.int()).abs().max() <= 1
 

@@ -23,19 +23,27 @@ from torch.distributions import (
 
 from tests.oracles import Flatten, LinearDecoder, LinearNormal
 from tests.test_contracts import make_vae, pixels
+from vaekit.core.errors import ConfigError, DataError
 from vaekit.data import ImageSet
 from vaekit.distributions import DiagonalGaussian, Posterior, Prior, StandardNormal
-from vaekit.errors import ConfigError, DataError
-from vaekit.evaluation import aggregate, collapse
-from vaekit.evaluation.aggregate import Aggregate, OtherPosteriors, aggregate_terms, draw, log_densities, log_weights
-from vaekit.evaluation.collapse import collapse_report, partners, verdict
-from vaekit.evaluation.estimates import Estimate
+from vaekit.evaluation.estimate import Estimate
+from vaekit.evaluation.latents import aggregate_posterior as aggregate
+from vaekit.evaluation.latents import collapse
+from vaekit.evaluation.latents.aggregate_posterior import (
+    Aggregate,
+    OtherPosteriors,
+    aggregate_terms,
+    draw,
+    log_densities,
+    log_weights,
+)
+from vaekit.evaluation.latents.collapse import collapse_report, partners, verdict
 from vaekit.models import VAE, ClassLabel
 from vaekit.networks import Decoder
 
 
 class Lookup(Posterior):
-    """The posterior that a picture's number stands for."""
+    """The posterior that an image's number stands for."""
 
     def __init__(self, make: Callable[[Tensor], Distribution]) -> None:
         super().__init__()
@@ -57,7 +65,7 @@ class Fixed(Prior):
 
 
 def numbered(num: int, classes: int = 2) -> ImageSet:
-    """N pictures of two pixels that say which picture it is; labels go round."""
+    """N images of two pixels that say which image it is; labels go round."""
     index = torch.arange(num)
     store = torch.stack([index // 256, index % 256], 1).byte().reshape(num, 1, 1, 2)
     return ImageSet(store, index % classes)
@@ -76,7 +84,7 @@ def gaussians(means: Tensor, stddevs: Tensor, prior: Prior | None = None) -> VAE
 
 
 def linear_gaussian(slopes: Sequence[float], num: int, seed: int = 0) -> tuple[VAE, ImageSet]:
-    """A linear-Gaussian model with its exact posterior and N pictures of it; slopes are columns' lengths over the noise."""
+    """A linear-Gaussian model with its exact posterior and N images of it; slopes are columns' lengths over the noise."""
     scale, dim, random = 0.08, len(slopes), torch.Generator().manual_seed(seed)
     basis, _ = torch.linalg.qr(torch.randn(12, dim, generator=torch.Generator().manual_seed(1)))
     weight, bias = basis * scale * torch.tensor(slopes), torch.full((12,), 0.5)
@@ -132,7 +140,7 @@ def test_codes_that_do_not_overlap_say_log_n(estimator: aggregate.Estimator, bat
     extra = sum(size * math.log(size) for size in sizes) / num if estimator == "weighted" else 0
     assert found.mutual_information.value == pytest.approx(math.log(num) + extra, abs=1e-6)
     assert found.saturated
-    assert found.log_num_pictures == pytest.approx(math.log(num))
+    assert found.log_num_images == pytest.approx(math.log(num))
     assert_adds_up(found)
     assert found.total_correlation is not None  # the second latent says what the first says
     assert found.total_correlation.value == pytest.approx((dim - 1) * (math.log(num) + extra), abs=1e-6)
@@ -227,7 +235,7 @@ def test_information_of_a_linear_gaussian_model() -> None:
     assert_adds_up(found)
 
 
-def test_few_pictures_are_off_by_as_much_as_is_said() -> None:
+def test_few_images_are_off_by_as_much_as_is_said() -> None:
     num, sets = 50, 160
     model, images = linear_gaussian(SLOPES, num * sets)
     parts = [aggregate_terms(model, images.take(torch.arange(num) + num * i), num_samples=4, seed=i) for i in range(sets)]
@@ -247,7 +255,7 @@ def test_rate_is_the_mean_of_the_closed_form_and_shared_by_estimators() -> None:
     assert exact.rate.value == pytest.approx(closed.sum(1).mean().item(), abs=0.05)
     weighted = aggregate_terms(model, images, num_samples=200, estimator="weighted", batch_size=40)
     assert weighted.rate == exact.rate
-    log_n = math.log(40)  # a batch of all pictures says q(z) / N
+    log_n = math.log(40)  # a batch of all images says q(z) / N
     assert weighted.mutual_information.value == pytest.approx(exact.mutual_information.value + log_n, abs=1e-9)
     assert weighted.total_correlation is not None
     assert exact.total_correlation is not None
@@ -262,7 +270,7 @@ def test_rate_is_the_mean_of_the_closed_form_and_shared_by_estimators() -> None:
 
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_stratified_sampling_is_unbiased_for_the_aggregate(size: int) -> None:
-    """All batches of a picture with others, in every order: their mean is q(z) to the last digit."""
+    """All batches of an image with others, in every order: their mean is q(z) to the last digit."""
     num = 5
     density = torch.rand(num, dtype=torch.float64)
     weights = log_weights("stratified", num, size).exp()
@@ -278,7 +286,7 @@ def test_stratified_sampling_is_unbiased_for_the_aggregate(size: int) -> None:
 def test_densities_are_what_their_definition_says(
     estimator: aggregate.Estimator, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Written out with loops, for batches of 5 and 6 pictures; however many numbers are held at a time."""
+    """Written out with loops, for batches of 5 and 6 images; however many numbers are held at a time."""
     monkeypatch.setattr(aggregate, "CHUNK_NUMBERS", chunk)
     num, dim = 11, 3
     means, stddevs = torch.randn(num, dim), torch.rand(num, dim) + 0.3
@@ -340,13 +348,13 @@ def test_joint_posteriors_have_information_but_no_parts_for_each_latent() -> Non
         "aggregate_kl",
         "rates",
         "estimator",
-        "log_num_pictures",
+        "log_num_images",
         "saturated",
     }
 
 
-def test_factorised_posteriors_need_not_be_gaussian(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(VAE, "at_a_time", 70)  # several parts
+def test_factorized_posteriors_need_not_be_gaussian(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VAE, "chunk_size", 70)  # several parts
     monkeypatch.setattr(aggregate, "CHUNK_NUMBERS", 9000)
     means, scale = torch.tensor([[1.0, 0.5], [-1.0, 0.5]]), 0.6
     model = lookup(lambda i: Independent(Laplace(means[i % 2], scale), 1), 2)
@@ -411,7 +419,7 @@ def test_a_prior_that_listens_to_the_label_has_no_aggregate() -> None:
 
 def test_what_cannot_be_asked_is_said() -> None:
     model = gaussians(torch.zeros(2, 2), torch.ones(2, 2))
-    with pytest.raises(DataError, match="one picture"):
+    with pytest.raises(DataError, match="one image"):
         aggregate_terms(model, numbered(1))
     with pytest.raises(ConfigError, match="did you mean 'stratified'"):
         aggregate_terms(model, numbered(4), estimator="stratifed")  # type: ignore[arg-type]
@@ -419,16 +427,16 @@ def test_what_cannot_be_asked_is_said() -> None:
         aggregate_terms(model, numbered(4), num_samples=0)
     with pytest.raises(ConfigError, match="batch_size"):
         aggregate_terms(model, numbered(4), estimator="weighted", batch_size=1)
-    with pytest.raises(DataError, match="one picture"):
+    with pytest.raises(DataError, match="one image"):
         collapse_report(model, numbered(1))
 
 
 def test_parts_can_be_written_as_json() -> None:
     data = aggregate_terms(gaussians(torch.randn(9, 2), torch.ones(9, 2)), numbered(9)).to_data()
     assert json.loads(json.dumps(data)) == data
-    assert data["mutual_information"]["unit"] == "nats per picture"
-    assert data["mutual_information"]["num_pictures"] == 9
-    assert data["log_num_pictures"] == math.log(9)
+    assert data["mutual_information"]["unit"] == "nats per image"
+    assert data["mutual_information"]["num_images"] == 9
+    assert data["log_num_images"] == math.log(9)
 
 
 # Collapse
@@ -439,8 +447,8 @@ def test_figures_of_a_linear_gaussian_model_are_its_closed_forms() -> None:
     model, images = linear_gaussian(slopes, 1500)
     report = collapse_report(model, images)
     assert "no collapse: 2 of 5 latents unused; z carries" in report["verdict"]
-    assert report["active_units"] == {"value": 3, "of": 5, "threshold": 0.01, "num_pictures": 1500}
-    assert report["used_latents"] == {"value": 3, "of": 5, "threshold": 0.01, "num_pictures": 1500}
+    assert report["active_units"] == {"value": 3, "of": 5, "threshold": 0.01, "num_images": 1500}
+    assert report["used_latents"] == {"value": 3, "of": 5, "threshold": 0.01, "num_images": 1500}
     closed = {
         "rate": information(slopes),
         "distortion": 6 * (1 + math.log(2 * math.pi * 0.08**2)),
@@ -450,7 +458,7 @@ def test_figures_of_a_linear_gaussian_model_are_its_closed_forms() -> None:
     for name, expected in closed.items():
         assert abs(report[name]["value"] - expected) < 4 * report[name]["standard_error"] + 0.01, name
     assert report["psnr"]["value"] > report["shuffled_psnr"]["value"] + 2
-    assert report["mutual_information"]["value"] < report["log_num_pictures"]
+    assert report["mutual_information"]["value"] < report["log_num_images"]
     assert json.loads(json.dumps(report)) == report
 
 
@@ -467,7 +475,7 @@ def test_a_decoder_that_ignores_z_has_collapsed_whatever_the_encoder_says() -> N
     with torch.no_grad():
         model.decoder.weight.zero_()
     report = collapse_report(model, images)
-    assert report["verdict"].startswith("collapsed: the decoder ignores z; another picture's z costs 0.00 ± 0.00 nats")
+    assert report["verdict"].startswith("collapsed: the decoder ignores z; another image's z costs 0.00 ± 0.00 nats")
     assert "2 of 2 latents in use" in report["verdict"]
     assert report["shuffling_cost"]["value"] == 0
     assert report["psnr"] == report["shuffled_psnr"]
@@ -483,16 +491,16 @@ def test_posteriors_that_are_the_prior_have_collapsed() -> None:
 
 
 class Drawn(Decoder):
-    """The picture of a class, whatever z."""
+    """The image of a class, whatever z."""
 
     def __init__(self) -> None:
         super().__init__()
         self.shape, self.latent_dim, self.num_maps, self.context_dim = (1, 1, 2), 2, 1, 2
-        self.pictures = nn.Parameter(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+        self.images = nn.Parameter(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         assert context is not None
-        return (context @ self.pictures).unflatten(-1, self.shape)
+        return (context @ self.images).unflatten(-1, self.shape)
 
 
 def test_z_is_shuffled_and_the_label_stays() -> None:
@@ -505,9 +513,9 @@ def test_z_is_shuffled_and_the_label_stays() -> None:
     assert report["verdict"].startswith("collapsed")
 
 
-def test_each_picture_meets_the_z_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_image_meets_the_z_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = linear_gaussian((1.5, 3.0), 30)
-    monkeypatch.setattr(VAE, "at_a_time", 7)  # five batches
+    monkeypatch.setattr(VAE, "chunk_size", 7)  # five batches
     z, x = torch.randn(30, 2), images.pixels / 255
     px = model.decode(z)
     torch.testing.assert_close(collapse._distortion(model, images, z).float(), -px.log_prob(x))
@@ -526,7 +534,7 @@ def test_aggregate_that_is_known_is_not_computed_again(monkeypatch: pytest.Monke
     model, images = linear_gaussian((1.5, 3.0), 100)
     known = aggregate_terms(model, images)
     expected = collapse_report(model, images)
-    monkeypatch.setattr("vaekit.evaluation.collapse.aggregate_terms", None)
+    monkeypatch.setattr("vaekit.evaluation.latents.collapse.aggregate_terms", None)
     assert collapse_report(model, images, aggregate=known) == expected
 
 
@@ -546,13 +554,13 @@ def test_partners_are_others_and_each_serves_once(num: int) -> None:
 
 
 def test_words_by_their_thresholds() -> None:
-    rate = Estimate(2.0, 0.1, "nats per picture", 10)
+    rate = Estimate(2.0, 0.1, "nats per image", 10)
 
     def words(used: int, cost: float, error: float = 0.01) -> str:
-        return verdict(used, 4, rate, Estimate(cost, error, "nats per picture", 10)).split(";")[0]
+        return verdict(used, 4, rate, Estimate(cost, error, "nats per image", 10)).split(";")[0]
 
     assert words(4, 0.07) == words(0, -0.07) == "collapsed: the decoder ignores z"
     assert words(4, 0.13) == "no collapse: all 4 latents in use"
     assert words(3, 0.13) == "no collapse: 1 of 4 latents unused"
     for cost, error in ((0.09, 0.01), (0.11, 0.01), (0.0, 0.06), (20.0, 11.0), (-5.0, 0.1)):
-        assert words(4, cost, error).startswith(f"unclear: another picture's z costs {cost:.2f} ± {error:.2f} nats")
+        assert words(4, cost, error).startswith(f"unclear: another image's z costs {cost:.2f} ± {error:.2f} nats")

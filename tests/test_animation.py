@@ -15,17 +15,17 @@ from torch import Tensor
 
 import vaekit
 from tests.test_gallery import conditional, garments, linear_vae, means_of, noise
-from vaekit import gallery as gallery_module
-from vaekit.errors import DataError, ModelError, RunError
-from vaekit.experiment import run
-from vaekit.gallery import DIGIT_HOLD, FRAME, HOLD, LAST, Gallery, digits_of_pi, film_of_training
+from vaekit.core.errors import DataError, ModelError, RunError
+from vaekit.core.units import to_gray_levels
+from vaekit.experiment.train import run
 from vaekit.networks import Shape
-from vaekit.pictures import Film, animation
-from vaekit.pictures.animation import CaptionStrip, captioned, enlarge, mosaic, stop_film, swing, timeline
-from vaekit.pictures.style import font
-from vaekit.recipe import load_recipe
-from vaekit.runs import Run
-from vaekit.units import to_grey_levels
+from vaekit.plots import Film, animation
+from vaekit.plots.animation import CaptionStrip, captioned, enlarge, mosaic, stop_film, swing, timeline
+from vaekit.plots.style import font
+from vaekit.presentation import gallery as gallery_module
+from vaekit.presentation.gallery import DIGIT_HOLD, FRAME, HOLD, LAST, Gallery, digits_of_pi, film_of_training
+from vaekit.runs.recipe import load_recipe
+from vaekit.runs.run_folder import Run
 
 PI = "31415926535897932384626433832795028841971693993751"
 DARK = 100
@@ -33,7 +33,7 @@ DARK = 100
 
 
 def shrunk(frame: Image.Image, shape: Shape, factor: int) -> Tensor:
-    """The picture in the middle of a frame's top, each of its pixels a constant block."""
+    """The image in the middle of a frame's top, each of its pixels a constant block."""
     channels, height, width = shape
     left = (frame.width - width * factor) // 2
     part = np.asarray(frame)[: height * factor, left : left + width * factor].reshape(height * factor, width * factor, -1)
@@ -43,7 +43,7 @@ def shrunk(frame: Image.Image, shape: Shape, factor: int) -> Tensor:
 
 
 def closest(found: Tensor, expected: Tensor) -> int:
-    """The largest difference in grey levels."""
+    """The largest difference in gray levels."""
     return int((found.int() - expected.int()).abs().max())
 
 
@@ -112,25 +112,25 @@ def test_swing_goes_there_and_back_and_closes(moves: int) -> None:
         ((1, 28, 28), 1, 1),
     ],
 )
-def test_pictures_are_enlarged_without_blur(shape: Shape, size: int, factor: int) -> None:
-    pictures = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
-    images = enlarge(pictures, size)
+def test_images_are_enlarged_without_blur(shape: Shape, size: int, factor: int) -> None:
+    pixels = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
+    images = enlarge(pixels, size)
     assert all(image.size == (shape[2] * factor, shape[1] * factor) for image in images)
     assert max(images[0].size) >= size > (factor - 1) * max(shape)
-    for image, picture in zip(images, pictures, strict=True):
+    for image, picture_ in zip(images, pixels, strict=True):
         assert image.mode == ("L" if shape[0] == 1 else "RGB")
-        assert torch.equal(shrunk(image, shape, factor), picture)
+        assert torch.equal(shrunk(image, shape, factor), picture_)
 
 
 @pytest.mark.parametrize(("shape", "factor"), [((1, 28, 20), 10), ((3, 6, 5), 47)])
-def test_frame_shows_its_picture_above_the_captions(shape: Shape, factor: int) -> None:
-    pictures = torch.rand(4, *shape)
-    film = stop_film(pictures, torch.tensor([0, 0.5, 1, 1.5]), [50, 60, 70, 80], ["a", "b"], 280)
+def test_frame_shows_its_image_above_the_captions(shape: Shape, factor: int) -> None:
+    images = torch.rand(4, *shape)
+    film = stop_film(images, torch.tensor([0, 0.5, 1, 1.5]), [50, 60, 70, 80], ["a", "b"], 280)
     assert film.durations == [50, 60, 70, 80]
-    for frame, picture in zip(film.frames, pictures, strict=True):
+    for frame, image in zip(film.frames, images, strict=True):
         assert frame.width == 280 or frame.width == shape[2] * factor
         assert frame.height > shape[1] * factor
-        assert torch.equal(shrunk(frame, shape, factor), to_grey_levels(picture))
+        assert torch.equal(shrunk(frame, shape, factor), to_gray_levels(image))
         sides = np.asarray(frame)[: shape[1] * factor, : (frame.width - shape[2] * factor) // 2]
         assert (sides == 255).all()
 
@@ -221,15 +221,15 @@ def test_film_decodes_the_way_through_its_stops(shape: Shape, path: Any, monkeyp
     gallery = Gallery(linear_vae(shape=shape), garments(shape=shape))
     film = gallery.film(["sock", "@4", "@11"], moves=3, hold=500, size=40, path=path)
     stops = gallery.stops(["sock", "@4", "@11"])
-    expected = gallery.model.journey(stops.z, torch.tensor(eased(3, 3)), path=path)
+    expected = gallery.model.decode_path(stops.z, torch.tensor(eased(3, 3)), path=path)
     factor = math.ceil(40 / max(shape))
     assert len(film.frames) == 12
     assert film.durations == [500, FRAME, FRAME, FRAME] * 3
-    pictures = torch.stack([shrunk(frame, shape, factor) for frame in film.frames])
-    assert closest(pictures, to_grey_levels(expected)) <= 1
-    held = to_grey_levels(gallery.model.pictures(means_of(gallery)[4][None]))[0]
-    assert closest(pictures[4], held) <= 1
-    assert (pictures.flatten(1)[:, None].int() - pictures.flatten(1).int()).abs().amax(-1).add(torch.eye(12) * 9).min() > 2
+    images = torch.stack([shrunk(frame, shape, factor) for frame in film.frames])
+    assert closest(images, to_gray_levels(expected)) <= 1
+    held = to_gray_levels(gallery.model.decode_mean(means_of(gallery)[4][None]))[0]
+    assert closest(images[4], held) <= 1
+    assert (images.flatten(1)[:, None].int() - images.flatten(1).int()).abs().amax(-1).add(torch.eye(12) * 9).min() > 2
 
 
 def test_film_of_a_conditional_model_tells_it_the_classes(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_film_of_a_conditional_model_tells_it_the_classes(tmp_path: Path) -> Non
                 (film.frames[2 * place + 1], halves[place], (contexts[place] + contexts[(place + 1) % 3]) / 2),
             ):
                 expected = gallery.model.decoder(point[None], context[None]).sigmoid()[0]
-                assert closest(shrunk(frame, (1, 6, 5), 1), to_grey_levels(expected)) <= 1
+                assert closest(shrunk(frame, (1, 6, 5), 1), to_gray_levels(expected)) <= 1
 
 
 def test_class_that_is_visited_again_looks_different() -> None:
@@ -259,15 +259,15 @@ def test_class_that_is_visited_again_looks_different() -> None:
     boots = torch.arange(1, 90, 3)
     means = means_of(gallery)[boots]
     nearest = means[(means - means.mean(0)).norm(dim=1).argsort()[:3]]
-    for place, picture in zip((0, 1, 3), to_grey_levels(gallery.model.pictures(nearest)), strict=True):
-        assert closest(shown[place], picture) <= 1
+    for place, image in zip((0, 1, 3), to_gray_levels(gallery.model.decode_mean(nearest)), strict=True):
+        assert closest(shown[place], image) <= 1
     assert min(closest(shown[a], shown[b]) for a, b in ((0, 1), (0, 3), (1, 3))) > 2
 
 
-def test_film_of_unlabelled_pictures_passes_them_by_number() -> None:
+def test_film_of_unlabeled_images_passes_them_by_number() -> None:
     gallery = Gallery(linear_vae(2), noise(5))
     film = gallery.film(["@0", "@4"], moves=1, size=6)
-    expected = to_grey_levels(gallery.model.pictures(means_of(gallery)[[0, 4]]))
+    expected = to_gray_levels(gallery.model.decode_mean(means_of(gallery)[[0, 4]]))
     assert closest(torch.stack([shrunk(film.frames[k], (1, 6, 5), 1) for k in (0, 2)]), expected) <= 1
     with pytest.raises(DataError, match="noise has no classes"):
         gallery.film(["0", "1"])
@@ -290,7 +290,7 @@ def test_film_of_traversals_moves_every_latent_through_its_range(num: int, colum
     assert len(film.frames) == 6
     assert film.durations == [FRAME] * 6
     for step, frame in enumerate(film.frames):
-        places = [find(frame, enlarge(found.pictures[row, step][None], 150)[0]) for row in range(num)]
+        places = [find(frame, enlarge(found.images[row, step][None], 150)[0]) for row in range(num)]
         rows, lefts = sorted({y for [(y, _)] in places}), sorted({x for [(_, x)] in places})
         assert [(rows.index(y), lefts.index(x)) for [(y, x)] in places] == [divmod(row, columns) for row in range(num)]
 
@@ -324,9 +324,9 @@ def test_film_of_pi_walks_through_the_classes_of_its_digits(trained: Path) -> No
     labels = gallery.images.labels
     assert labels is not None
     for name, z in zip("31415", stops.z, strict=True):
-        [row] = (gallery.codes.means == z).all(1).nonzero().flatten().tolist()
+        [row] = (gallery.encodings.means == z).all(1).nonzero().flatten().tolist()
         assert int(labels[row]) == int(name)
-    expected = to_grey_levels(gallery.model.journey(stops.z, torch.tensor(eased(5, 2)), path="spherical"))
+    expected = to_gray_levels(gallery.model.decode_path(stops.z, torch.tensor(eased(5, 2)), path="spherical"))
     assert closest(torch.stack([shrunk(frame, (1, 8, 8), 10) for frame in film.frames]), expected) <= 1
 
 
@@ -336,13 +336,13 @@ def test_film_of_pi_walks_through_the_classes_of_its_digits(trained: Path) -> No
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on digits that is long enough to tell them apart."""
-    overrides = {"epochs": 12, "lr": 0.006, "beta": 0.5, "evaluation.num_samples": 0, "training.pictures_every": 4}
+    overrides = {"epochs": 12, "lr": 0.006, "beta": 0.5, "evaluation.num_samples": 0, "training.images_every": 4}
     return run(load_recipe("digits", overrides), tmp_path_factory.mktemp("films") / "run").folder
 
 
 @pytest.fixture(scope="module")
 def judge() -> KNeighborsClassifier:
-    """A classifier of the labelled digits, right on more than 97 of 100 that it has not seen."""
+    """A classifier of the labeled digits, right on more than 97 of 100 that it has not seen."""
     train, test = vaekit.load_images("digits", "train"), vaekit.load_images("digits", "test")
     found = KNeighborsClassifier(5).fit(train.pixels.flatten(1), train.labels)
     assert found.score(test.pixels.flatten(1), test.labels) > 0.97
@@ -360,14 +360,14 @@ def test_film_from_one_to_nine_starts_with_a_one_and_holds_a_nine(learned: Path,
 def test_class_is_where_its_stop_is(learned: Path, judge: KNeighborsClassifier) -> None:
     gallery = Run(learned).gallery
     stops = gallery.stops([str(digit) for digit in range(10) for _ in range(3)])
-    pictures = to_grey_levels(gallery.model.pictures(stops.z))
-    named = judge.predict(pictures.flatten(1))
+    images = to_gray_levels(gallery.model.decode_mean(stops.z))
+    named = judge.predict(images.flatten(1))
     assert (named == np.arange(10).repeat(3)).mean() > 0.9
 
 
 def test_file_of_a_nine_leads_to_a_nine(learned: Path, judge: KNeighborsClassifier, tmp_path: Path) -> None:
     gallery = Run(learned).gallery
-    [nine, *_] = gallery.codes.means.eq(gallery.stops(["9"]).z[0]).all(1).nonzero().flatten().tolist()
+    [nine, *_] = gallery.encodings.means.eq(gallery.stops(["9"]).z[0]).all(1).nonzero().flatten().tolist()
     enlarge(gallery.images.pixels[nine][None], 8)[0].save(tmp_path / "nine.png")
     film = gallery.film(["1", str(tmp_path / "nine.png")], moves=4, size=8)
     named = judge.predict(torch.stack([shrunk(film.frames[k], (1, 8, 8), 1) for k in (0, 5)]).flatten(1))
@@ -380,21 +380,21 @@ def test_film_of_training_shows_the_epochs_of_a_run_in_order(learned: Path) -> N
     for frame, epoch in zip(film.frames, (4, 8, 12), strict=True):
         places = []
         for name in ("reconstructions", "samples"):
-            with Image.open(learned / "pictures" / "epochs" / f"{name}-{epoch:04d}.png") as picture:
-                [place] = find(frame, picture.copy())
+            with Image.open(learned / "images" / "epochs" / f"{name}-{epoch:04d}.png") as image:
+                [place] = find(frame, image.copy())
             places.append(place)
         assert places[0][0] < places[1][0]
     assert len({frame.tobytes() for frame in film.frames}) == 3
 
 
 def epochs_of(folder: Path, numbers: list[int]) -> list[Image.Image]:
-    """A run folder with pictures of epochs, of which the samples are returned."""
-    pictures = folder / "pictures" / "epochs"
-    pictures.mkdir(parents=True)
+    """A run folder with images of epochs, of which the samples are returned."""
+    pixels = folder / "images" / "epochs"
+    pixels.mkdir(parents=True)
     images = checkers(2 * len(numbers))
     for place, number in enumerate(numbers):
-        images[2 * place].save(pictures / f"samples-{number:04d}.png")
-        images[2 * place + 1].save(pictures / f"reconstructions-{number:04d}.png")
+        images[2 * place].save(pixels / f"samples-{number:04d}.png")
+        images[2 * place + 1].save(pixels / f"reconstructions-{number:04d}.png")
     return images[::2]
 
 
@@ -407,21 +407,21 @@ def test_film_of_training_goes_by_the_number_of_the_epoch(numbers: list[int], du
     samples = epochs_of(tmp_path, numbers)
     film = film_of_training(tmp_path)
     assert film.durations == [duration] * (len(numbers) - 1) + [LAST]
-    for frame, (_, picture) in zip(film.frames, sorted(zip(numbers, samples, strict=True), key=lambda p: p[0]), strict=True):
-        assert len(find(frame, picture)) == 1
+    for frame, (_, image) in zip(film.frames, sorted(zip(numbers, samples, strict=True), key=lambda p: p[0]), strict=True):
+        assert len(find(frame, image)) == 1
 
 
 @pytest.mark.parametrize("numbers", [[], [7]])
 def test_film_of_training_wants_two_epochs(numbers: list[int], tmp_path: Path) -> None:
     epochs_of(tmp_path, numbers)
-    with pytest.raises(RunError, match=rf"holds pictures of {len(numbers)} epochs?, .*training.pictures_every=1"):
+    with pytest.raises(RunError, match=rf"holds images of {len(numbers)} epochs?, .*training.images_every=1"):
         film_of_training(tmp_path)
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"no picture")], ids=["missing", "damaged"])
-def test_film_of_training_names_the_picture_that_it_cannot_read(damage: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"no image")], ids=["missing", "damaged"])
+def test_film_of_training_names_the_image_that_it_cannot_read(damage: Any, tmp_path: Path) -> None:
     epochs_of(tmp_path, [1, 2])
-    damage(tmp_path / "pictures" / "epochs" / "reconstructions-0002.png")
+    damage(tmp_path / "images" / "epochs" / "reconstructions-0002.png")
     with pytest.raises(vaekit.VaekitError, match=r"reconstructions-0002\.png"):
         film_of_training(tmp_path)
 
@@ -453,7 +453,7 @@ def test_film_comes_back_from_its_file(suffix: str, mode: str, tmp_path: Path) -
         if suffix.lower() == ".gif" and mode == "L":
             assert 0 < error <= 255 / 63 / 2 + 0.5
             assert len(np.unique(found)) <= 64
-        else:  # 63 colours fit a palette
+        else:  # 63 colors fit a palette
             assert error == 0
 
 

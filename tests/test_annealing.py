@@ -10,26 +10,26 @@ from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 from tests.oracles import LinearGaussian, linear_gaussian
+from vaekit.core.errors import ConfigError
+from vaekit.core.rng import fixed_seed
 from vaekit.data import ImageSet
 from vaekit.distributions import sampled
-from vaekit.distributions.hamiltonian import State, Trajectory, transition
-from vaekit.distributions.priors import GaussianMixture, MixtureOfGaussians
-from vaekit.errors import ConfigError
-from vaekit.evaluation import annealing
-from vaekit.evaluation.annealing import Annealing, annealed_log_likelihood, annealed_of_each, bracket
-from vaekit.evaluation.latents import encode_all
-from vaekit.evaluation.likelihood import elbo_of_each, log_likelihood_of_each
+from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians
+from vaekit.evaluation.latents.encodings import encode_images
+from vaekit.evaluation.likelihood import annealing
+from vaekit.evaluation.likelihood.amortization import STEPS, _refined, amortization_gap
+from vaekit.evaluation.likelihood.annealing import Annealing, annealed_log_likelihood, annealed_of_each, bracket
+from vaekit.evaluation.likelihood.bounds import elbo_of_each, log_likelihood_of_each
+from vaekit.evaluation.likelihood.posterior_sampling import _beginnings, _moved, posterior_log_likelihood
 from vaekit.evaluation.noise import Noise
-from vaekit.evaluation.posterior_sampling import _beginnings, _moved, posterior_log_likelihood
-from vaekit.evaluation.refinement import STEPS, _refined, amortisation_gap
+from vaekit.mcmc.hmc import State, Trajectory, transition
 from vaekit.models import VAE
-from vaekit.randomness import fixed_seed
 
 CPU = torch.device("cpu")
 
 
 def oracle_with_images(num: int = 60, off: float = 0.5, scale: float = 0.4) -> tuple[LinearGaussian, ImageSet]:
-    """A linear-Gaussian model and pictures of 8 bits near its own, with the closed form of what they are as such."""
+    """A linear-Gaussian model and images of 8 bits near its own, with the closed form of what they are as such."""
     oracle = linear_gaussian(num=num, off=off, scale=scale)
     levels = ((oracle.x - oracle.x.min()) / (oracle.x.max() - oracle.x.min()) * 255).round().byte()
     oracle.x.copy_(levels.float() / 255)
@@ -55,8 +55,8 @@ def test_chains_stay_in_the_density_they_are_started_in() -> None:
     trajectory = Trajectory(0.8, 3, torch.tensor([0.7, 1.3]))
     accepted = []
     for _ in range(5):
-        noise, luck = torch.randn(20_000, 2, generator=generator), torch.rand(20_000, generator=generator)
-        state, probability = transition(state, weights, two_parts, trajectory, noise, luck)
+        noise, uniform = torch.randn(20_000, 2, generator=generator), torch.rand(20_000, generator=generator)
+        state, probability = transition(state, weights, two_parts, trajectory, noise, uniform)
         accepted.append(probability.mean())
     assert 0.3 < torch.stack(accepted).mean() < 0.97  # rejections matter for the test to mean anything
     assert (state.z - start).abs().mean() > 0.5
@@ -93,7 +93,7 @@ def test_weights_are_unbiased_both_ways_whatever_the_path(start: str, distributi
     how = Annealing(chains=8, distributions=distributions, start=start, leapfrog=3)  # type: ignore[arg-type]
     num = 600
     with model.inference():
-        z, x = model.dream(num)
+        z, x = model.sample_joint(num)
         truth = LinearGaussian(model, x, oracle.weight, oracle.bias, 0.8).log_evidence()
         path = annealing._path(model, x, None, how)
         steps = annealing._adapt([(annealing._path(model, x[:20], None, how), Noise(1, range(20), 3, CPU))], how)
@@ -146,27 +146,27 @@ def test_bracket_holds_the_truth_and_narrows() -> None:
     short, long = (bracket(oracle.model, 60, Annealing(8, num, "prior", leapfrog=5)) for num in (10, 400))
     for found in (short, long):
         assert found.gap.value == pytest.approx(found.upper.value - found.lower.value, abs=1e-4)
-        assert found.gap.num_pictures == 60
+        assert found.gap.num_images == 60
         assert found.gap.num_samples == 8
     assert short.gap.value > 1
     assert abs(long.gap.value) < 0.15
     assert long.gap.steps == 400
     with fixed_seed(0):
-        _, x = oracle.model.dream(60)  # the same pictures
+        _, x = oracle.model.sample_joint(60)  # the same images
     truth = LinearGaussian(oracle.model, x, oracle.weight, oracle.bias, oracle.scale).log_evidence().mean().item()
     for found in (short, long):
         assert found.lower.value - 0.05 < truth < found.upper.value + 0.05  # both bounds hold on average alone
     assert short.lower.value < long.lower.value + 3 * long.gap.value
     assert short.upper.value > long.upper.value
-    assert short.lower.space == "pictures drawn by the model"
+    assert short.lower.space == "images drawn by the model"
 
 
 def test_annealed_estimate_says_what_it_rests_on() -> None:
     oracle, images = oracle_with_images(num=12)
     estimate = annealed_log_likelihood(oracle.model, images, Annealing(4, 20, leapfrog=2), seed=3)
-    assert (estimate.num_pictures, estimate.num_samples, estimate.steps) == (12, 4, 20)
+    assert (estimate.num_images, estimate.num_samples, estimate.steps) == (12, 4, 20)
     assert estimate.space == "density of pixels in [0, 1]"
-    assert estimate.unit == "nats per picture"
+    assert estimate.unit == "nats per image"
     betas = Annealing(4, 20).betas
     assert betas[0] == 0
     assert betas[-1] == 1
@@ -175,7 +175,7 @@ def test_annealed_estimate_says_what_it_rests_on() -> None:
     assert betas[1] < 1 / 20  # slow at the ends
 
 
-# The estimator of Appendix D, and the amortisation gap.
+# The estimator of Appendix D, and the amortization gap.
 
 
 def test_posterior_samples_give_the_evidence_without_an_encoder() -> None:
@@ -183,7 +183,7 @@ def test_posterior_samples_give_the_evidence_without_an_encoder() -> None:
     evidence = oracle.log_evidence().mean().item()
     estimate = posterior_log_likelihood(oracle.model, images, num_samples=100)
     assert estimate.value == pytest.approx(evidence, abs=0.03)
-    assert (estimate.num_samples, estimate.num_pictures) == (100, 150)
+    assert (estimate.num_samples, estimate.num_images) == (100, 150)
     assert elbo_of_each(oracle.model, images)[0].mean() > -evidence + 5
 
 
@@ -194,7 +194,7 @@ def exact_posterior(oracle: LinearGaussian) -> tuple[Tensor, Tensor]:
 
 
 def test_chains_of_appendix_d_sample_the_posterior() -> None:
-    """Scores of means and variances over 40 pictures and 3 latents, from 200 chains each, against the closed form."""
+    """Scores of means and variances over 40 images and 3 latents, from 200 chains each, against the closed form."""
     oracle, _ = oracle_with_images(num=40, off=2.0)
     mean, stddev = exact_posterior(oracle)
     num = 200
@@ -228,22 +228,22 @@ def test_too_few_posterior_samples_are_refused() -> None:
         posterior_log_likelihood(oracle.model, images, num_samples=14)
 
 
-def test_amortisation_gap_is_what_a_wrong_encoder_loses() -> None:
+def test_amortization_gap_is_what_a_wrong_encoder_loses() -> None:
     oracle, images = oracle_with_images(num=40, off=0.5)
     qz = oracle.model.encode(oracle.x)
     loss = oracle.log_evidence() - oracle.elbo(qz.mean, qz.stddev[0], oracle.weight)  # the exact posterior is diagonal
-    gap = amortisation_gap(oracle.model, images, num_samples=3000)
+    gap = amortization_gap(oracle.model, images, num_samples=3000)
     assert gap.value == pytest.approx(loss.mean().item(), abs=0.05)
     assert gap.value > 0.2
-    right, pictures = oracle_with_images(num=40, off=0.0)
-    none = amortisation_gap(right.model, pictures, num_samples=300)
+    right, pixels = oracle_with_images(num=40, off=0.0)
+    none = amortization_gap(right.model, pixels, num_samples=300)
     assert abs(none.value) < 0.02
 
 
 # Numbers do not depend on the batch, and noise is what it says.
 
 
-def test_noise_is_a_pictures_own() -> None:
+def test_noise_is_a_images_own() -> None:
     whole, part = Noise(5, range(10), 3, CPU), Noise(5, [7, 2], 3, CPU)
     drawn = whole.normal(120)
     own = torch.cat([part.normal(num) for num in (1, 70, 49)])
@@ -254,9 +254,9 @@ def test_noise_is_a_pictures_own() -> None:
     assert abs(many.mean()) < 5 / math.sqrt(many.numel())
     assert abs(many.var() - 1) < 5 * math.sqrt(2 / many.numel())
     assert (torch.corrcoef(many[0, :5])[0, 1:]).abs().max() < 1
-    normal, luck = whole.moves(6)
+    normal, uniform = whole.moves(6)
     assert normal.shape == (6, 10, 3)
-    assert 0 <= luck.min() < luck.max() < 1
+    assert 0 <= uniform.min() < uniform.max() < 1
 
 
 @pytest.mark.parametrize("prior", ["standard", "mixture"])
@@ -271,13 +271,13 @@ def test_what_is_drawn_does_not_depend_on_the_batch_size(batch: int, prior: str,
         both = bracket(oracle.model, 21, how)
         means = [both.lower.value, both.upper.value, posterior_log_likelihood(oracle.model, images, num_samples=20).value]
         from_prior = annealed_of_each(oracle.model, images, replace(how, start="prior"))
-        own = encode_all(oracle.model, images).rates
+        own = encode_images(oracle.model, images).rates
         return [distortion, rate, weighed, annealed_of_each(oracle.model, images, how), from_prior, torch.tensor(means), own]
 
     if prior == "mixture":
         oracle.model.prior = MixtureOfGaussians(3, num_components=4)
     expected = numbers()
-    monkeypatch.setattr(VAE, "at_a_time", batch * 3)
+    monkeypatch.setattr(VAE, "chunk_size", batch * 3)
     for value, other in zip(expected, numbers(), strict=True):
         torch.testing.assert_close(value, other, atol=5e-4, rtol=0)
 
@@ -290,7 +290,7 @@ def test_estimates_leave_the_global_generator_alone() -> None:
     annealed_of_each(oracle.model, images, Annealing(2, 3, leapfrog=1))
     bracket(oracle.model, 3, Annealing(2, 3, leapfrog=1))
     posterior_log_likelihood(oracle.model, images, num_samples=15)
-    amortisation_gap(oracle.model, images, num_samples=5, steps=2)
+    amortization_gap(oracle.model, images, num_samples=5, steps=2)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
@@ -345,7 +345,7 @@ def test_every_estimate_reaches_the_evidence_of_a_mixture() -> None:
     """Importance sampling, annealing from both starts and Appendix D, each within its own errors; the bracket holds it."""
     oracle = with_mixture(linear_gaussian(num=1, latent_dim=2, scale=0.6, off=0.4))
     with fixed_seed(3):
-        _, x = oracle.model.dream(60)
+        _, x = oracle.model.sample_joint(60)
     low, high = x.min(), x.max()
     levels = ((x - low) / (high - low) * 255).round().byte()
     images, truth = ImageSet(levels), mixture_evidence(oracle, levels.float() / 255)
@@ -363,7 +363,7 @@ def test_every_estimate_reaches_the_evidence_of_a_mixture() -> None:
     assert chains.value == pytest.approx(truth.mean().item(), abs=0.05)
     both = bracket(model, 60, Annealing(16, 100, "prior", leapfrog=4))
     with fixed_seed(0):
-        _, x = model.dream(60)
+        _, x = model.sample_joint(60)
     exact = mixture_evidence(oracle, x).mean().item()
     error = both.gap.standard_error or 0.0
     assert both.lower.value - 5 * error < exact < both.upper.value + 5 * error

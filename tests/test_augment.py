@@ -1,14 +1,14 @@
-"""Augmentation: what happens to a picture, how far at most, and that it depends on its generator alone."""
+"""Augmentation: what happens to an image, how far at most, and that it depends on its generator alone."""
 
 import pytest
 import torch
 from torch import Tensor
 
+from vaekit.core.errors import ConfigError, DataError
+from vaekit.core.rng import generator
 from vaekit.data import Augmentation, augmenter, draw_binary, in_turn
-from vaekit.errors import ConfigError, DataError
-from vaekit.experiment import load_splits
-from vaekit.randomness import generator
-from vaekit.recipe import load_recipe
+from vaekit.experiment.train import load_splits
+from vaekit.runs.recipe import load_recipe
 
 SHAPES = [(1, 9, 9), (3, 12, 8)]
 
@@ -29,13 +29,13 @@ def test_nothing_is_done_unless_it_is_asked_for(shape: tuple[int, int, int]) -> 
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_certain_flips_mirror_every_picture(shape: tuple[int, int, int]) -> None:
+def test_certain_flips_mirror_every_image(shape: tuple[int, int, int]) -> None:
     x = noise(5, *shape)
     assert torch.equal(change(x, flip=1.0), x.flip(-1))
     assert torch.equal(change(x, vertical_flip=1.0), x.flip(-2))
 
 
-def test_half_of_the_pictures_are_flipped() -> None:
+def test_half_of_the_images_are_flipped() -> None:
     x = noise(1, 1, 4, 4).expand(2000, -1, -1, -1)
     flipped = (change(x, flip=0.5) == x.flip(-1)).flatten(1).all(1)
     kept = (change(x, flip=0.5) == x).flatten(1).all(1)
@@ -80,7 +80,7 @@ def test_zoom_and_crop_change_the_size_as_far_as_they_may() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_jitter_changes_a_constant_picture_within_its_bounds(channels: int) -> None:
+def test_jitter_changes_a_constant_image_within_its_bounds(channels: int) -> None:
     x = torch.full((200, channels, 6, 6), 100, dtype=torch.uint8)
     levels = change(x, jitter=0.2)[:, :, 3, 3].float()
     assert levels.min() >= 100 - 2 * 51 - 1  # kornia moves brightness by a share of white
@@ -88,7 +88,7 @@ def test_jitter_changes_a_constant_picture_within_its_bounds(channels: int) -> N
     assert levels.std() > 10
 
 
-def test_hue_turns_colours_and_grey_pictures_have_none() -> None:
+def test_hue_turns_colors_and_gray_images_have_none() -> None:
     x = torch.zeros(50, 3, 4, 4, dtype=torch.uint8)
     x[:, 0] = 200
     turned = change(x, hue=0.5)
@@ -107,10 +107,10 @@ def test_draws_depend_on_the_generator_alone() -> None:
     assert torch.equal(change(x, **options), first)
     assert not torch.equal(change(x, seed=1, **options), first)
     same = change(x[:1].expand(20, -1, -1, -1), **options)
-    assert len(same.flatten(1).unique(dim=0)) > 15  # each picture on its own
+    assert len(same.flatten(1).unique(dim=0)) > 15  # each image on its own
 
 
-def test_validation_and_test_pictures_are_never_changed() -> None:
+def test_validation_and_test_images_are_never_changed() -> None:
     plain = load_recipe("digits").data
     changed = load_recipe("digits", {"data.augment": {"flip": 0.5, "rotate": 10.0}, "data.binarize": "dynamic"}).data
     splits, expected = load_splits(changed, 0), load_splits(plain.model_copy(update={"binarize": "dynamic"}), 0)
@@ -119,7 +119,7 @@ def test_validation_and_test_pictures_are_never_changed() -> None:
     assert torch.equal(splits.train.pixels, expected.train.pixels)
     assert splits.transform is not None
     seen = splits.transform(splits.train.first(50).pixels, generator(0))
-    assert set(seen.unique().tolist()) == {0, 255}  # changed first, binarised then
+    assert set(seen.unique().tolist()) == {0, 255}  # changed first, binarized then
     with pytest.raises(ConfigError, match=r"data\.augment"):
         load_splits(changed.model_copy(update={"binarize": "static"}), 0)
 

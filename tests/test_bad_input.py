@@ -26,15 +26,15 @@ from safetensors.torch import load_file, save_file
 
 import vaekit
 from tests.street import QUICK, Outcome, Refuse, one_line, vae
-from vaekit.config import to_data
+from vaekit.core.config import to_data
+from vaekit.core.errors import ConfigError, VaekitError
+from vaekit.core.terms import Loss, Terms
 from vaekit.distributions import LIKELIHOODS, DiagonalGaussian, StandardNormal
-from vaekit.errors import ConfigError, VaekitError
 from vaekit.models import ClassLabel, describe_vae, load_vae, save_vae
 from vaekit.networks import MLPDecoder, MLPEncoder
 from vaekit.objectives import ELBO, OBJECTIVES
-from vaekit.recipe import complete, load_recipe, parse_overrides
-from vaekit.runs import STATE, Run
-from vaekit.terms import Loss, Terms
+from vaekit.runs.recipe import complete, load_recipe, parse_overrides
+from vaekit.runs.run_folder import STATE, Run
 from vaekit.training import write_state
 
 Make = Callable[[Path], object]
@@ -81,7 +81,7 @@ SET_MISTAKES = {
     "model.encoder.hiden=[8]": ("model.encoder.hiden", "'hidden'"),
     "optimizer.weight_decy=0.1": ("optimizer.weight_decy", "'weight_decay'"),
     "objective.beta={name: linear, epoch: 3}": ("objective.beta", "epoch"),
-    "data.binarise=dynamic": ("data.binarise", "'binarize'"),
+    "data.binarize=dynamic": ("data.binarize", "'binarize'"),
     "scheduler.warm=1": ("scheduler.warm", "'warmup'"),
     # unknown names, with the nearest valid one
     "model.likelihood.name=bernouli": ("model.likelihood.name", "'bernouli'", "'bernoulli'"),
@@ -262,14 +262,14 @@ def test_any_assignment_is_read_or_refused(text: str) -> None:
         assert list(result) == [text.partition("=")[0].strip()]
 
 
-# Pictures
+# Images
 
 
 def noise(*shape: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def picture(path: Path, size: int = 8) -> Path:
+def image(path: Path, size: int = 8) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(noise(size, size)).save(path)
     return path
@@ -281,11 +281,11 @@ def cut(path: Path, keep: float) -> None:
 
 
 def folder_with(name: str, data: bytes | None) -> Make:
-    """A folder of good pictures and one other file, or of that file alone."""
+    """A folder of good images and one other file, or of that file alone."""
 
     def make(path: Path) -> None:
         for index in range(5):
-            picture(path / f"good{index}.png")
+            image(path / f"good{index}.png")
         (path / name).write_bytes((path / "good0.png").read_bytes()[:60] if data is None else data)
 
     return make
@@ -293,23 +293,23 @@ def folder_with(name: str, data: bytes | None) -> Make:
 
 def text_folder(path: Path) -> None:
     path.mkdir()
-    (path / "notes.txt").write_text("no picture\n")
+    (path / "notes.txt").write_text("no image\n")
 
 
 def climbing_zip(path: Path) -> None:
-    """A zip with a picture that would land beside the folder that it is unpacked to."""
+    """A zip with an image that would land beside the folder that it is unpacked to."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("../evil.png", b"")
 
 
 def climbing_tar(path: Path) -> None:
-    """A tar with a picture that would land beside the folder that it is unpacked to."""
+    """A tar with an image that would land beside the folder that it is unpacked to."""
     with tarfile.open(path, "w") as archive:
         archive.addfile(tarfile.TarInfo("../evil.png"))
 
 
 def text_zip(path: Path) -> None:
-    """A zip without a picture."""
+    """A zip without an image."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.txt", "words")
 
@@ -326,21 +326,21 @@ def cut_array(name: str, keep: float) -> Make:
 
 
 DATA_MISTAKES: dict[str, tuple[str, Make, tuple[str, ...]]] = {
-    "empty folder": ("pics", Path.mkdir, ("pics: no pictures",)),
-    "folder of text": ("pics", text_folder, ("pics: no pictures",)),
-    "folder with a file that is no picture": ("pics", folder_with("bad.png", b"hello"), ("bad.png", "not a picture")),
-    "folder with a picture cut short": ("pics", folder_with("bad.png", None), ("bad.png",)),
+    "empty folder": ("pics", Path.mkdir, ("pics: no images",)),
+    "folder of text": ("pics", text_folder, ("pics: no images",)),
+    "folder with a file that is no image": ("pics", folder_with("bad.png", b"hello"), ("bad.png", "not an image")),
+    "folder with an image cut short": ("pics", folder_with("bad.png", None), ("bad.png",)),
     "another kind of file": ("pics.doc", lambda path: path.write_bytes(b"PK"), ("pics.doc", "folder", ".npz", ".zip")),
     "damaged zip": ("pics.zip", lambda path: path.write_bytes(b"PK"), ("pics.zip", "not an archive", "safely")),
     "zip that climbs out": ("pics.zip", climbing_zip, ("pics.zip", "../evil.png", "outside")),
     "tar that climbs out": ("pics.tar", climbing_tar, ("pics.tar", "evil.png", "outside")),
-    "archive of text": ("pics.zip", text_zip, ("no pictures found",)),
-    "damaged parquet": ("a.parquet", lambda path: path.write_bytes(b"PAR1"), ("a.parquet", "no pictures found")),
-    "list of nothing": ("list.txt", lambda path: path.write_text("# none\n"), ("list", "no pictures")),
+    "archive of text": ("pics.zip", text_zip, ("no images found",)),
+    "damaged parquet": ("a.parquet", lambda path: path.write_bytes(b"PAR1"), ("a.parquet", "no images found")),
+    "list of nothing": ("list.txt", lambda path: path.write_text("# none\n"), ("list", "no images")),
     "list of missing files": (
         "list.txt",
         lambda path: path.write_text("a.png\nb.png\n"),
-        ("2 of 2 pictures", "a.png", "b.png"),
+        ("2 of 2 images", "a.png", "b.png"),
     ),
     "list that is no text": ("list.txt", lambda path: path.write_bytes(b"\xff\xfe\x00\x80"), ("list.txt", "not a list")),
     "array of another shape": (
@@ -359,23 +359,23 @@ DATA_MISTAKES: dict[str, tuple[str, Make, tuple[str, ...]]] = {
     "empty array file": ("a.npy", cut_array("a.npy", 0), ("a.npy", "not a NumPy array")),
     "archive cut short": ("a.npz", cut_array("a.npz", 0.5), ("a.npz", "not a NumPy array")),
     "empty archive": ("a.npz", cut_array("a.npz", 0), ("a.npz", "not a NumPy array")),
-    "archive without pictures": (
+    "archive without images": (
         "a.npz",
         lambda path: np.savez(path, faces=noise(20, 8, 8)),
         ("a.npz", "faces", "'images'"),
     ),
-    "labels of other pictures": (
+    "labels of other images": (
         "a.npz",
         lambda path: np.savez(path, images=noise(20, 8, 8), labels=np.arange(19)),
-        ("19 labels", "20 pictures"),
+        ("19 labels", "20 images"),
     ),
     "two channels": ("a.npy", lambda path: np.save(path, noise(20, 2, 8, 8)), ("a.npy", "(20, 2, 8, 8)")),
     "two axes": ("a.npy", lambda path: np.save(path, noise(20, 64)), ("a.npy", "(20, 64)")),
     "integers": ("a.npy", lambda path: np.save(path, noise(20, 8, 8).astype(int)), ("a.npy", "uint8", "int64")),
     "numbers above 1": ("a.npy", lambda path: np.save(path, noise(20, 8, 8) / 100), ("a.npy", "between 0 and 1")),
     "not a number": ("a.npy", lambda path: np.save(path, np.full((20, 8, 8), np.nan)), ("a.npy", "between 0 and 1")),
-    "no pictures": ("a.npy", lambda path: np.save(path, noise(0, 8, 8)), ("a", "no pictures")),
-    "one picture": ("a.npy", lambda path: np.save(path, noise(1, 8, 8)), ("a: one picture", "more")),
+    "no images": ("a.npy", lambda path: np.save(path, noise(0, 8, 8)), ("a", "no images")),
+    "one image": ("a.npy", lambda path: np.save(path, noise(1, 8, 8)), ("a: one image", "more")),
 }
 
 
@@ -406,7 +406,7 @@ def test_nothing_is_unpickled(refuse: Refuse, tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
-def test_conditional_model_of_pictures_without_labels(refuse: Refuse, tmp_path: Path) -> None:
+def test_conditional_model_of_images_without_labels(refuse: Refuse, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", noise(20, 8, 8))
     refuse("train", "--data", "a.npy", "--conditional", "--out", "run", says=("a: has no labels", "--conditional"))
 
@@ -455,7 +455,7 @@ ASKING = """
 import json, signal, sys, time
 from pathlib import Path
 from tests.test_cli import vae
-import huggingface_hub, vaekit.experiment
+import huggingface_hub, vaekit.experiment.train
 
 class Hung(BaseException):
     pass
@@ -614,7 +614,7 @@ CONFIG_MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], tuple[str, 
     "list as name": (lambda c: c["prior"].update(name=["mlp"]), ("prior.name", "['mlp']")),
     "no name": (lambda c: c["posterior"].clear(), ("posterior.name",)),
     "unknown argument": (lambda c: c["encoder"].update(hiden=[6]), ("encoder.hiden", "'hidden'")),
-    "wired argument": (lambda c: c["encoder"].update(shape=[1, 4, 5]), ("encoder.shape", "unknown key")),
+    "inferred argument": (lambda c: c["encoder"].update(shape=[1, 4, 5]), ("encoder.shape", "unknown key")),
     "wrong type": (lambda c: c["encoder"].update(hidden="wide"), ("encoder.hidden", "'wide'")),
     "unknown key": (lambda c: c.update(latents=2), ("latents", "latent_dim")),
     "missing key": (lambda c: c.pop("decoder"), ("decoder: missing",)),
@@ -720,7 +720,7 @@ def test_no_such_run(command: list[str], run: str, refuse: Refuse) -> None:
     refuse(*args, says=(str(Path(run)),))
 
 
-def test_model_folder_without_its_pictures(small: Path, refuse: Refuse) -> None:
+def test_model_folder_without_its_images(small: Path, refuse: Refuse) -> None:
     for args in (["evaluate", small], ["reconstruct", small], ["interpolate", small, 0, 1]):
         refuse(*args, says=("model", "--data"))
 
@@ -733,7 +733,7 @@ LABELLED = [["sample"], ["reconstruct"], ["reconstruct", "x.png"], ["interpolate
 
 @pytest.mark.parametrize("args", LABELLED)
 def test_label_for_a_model_without_classes(args: list[str], trained: Path, refuse: Refuse, tmp_path: Path) -> None:
-    picture(tmp_path / "x.png")
+    image(tmp_path / "x.png")
     name, *rest = args
     refuse(name, trained, *rest, "--label", 3, "-o", "out.png", says=("not conditional", "--label", "--conditional"))
 
@@ -743,7 +743,7 @@ def test_label_for_a_model_without_classes(args: list[str], trained: Path, refus
 def test_label_of_no_class(
     args: list[str], label: str, known: str, trained_conditional: Path, refuse: Refuse, tmp_path: Path
 ) -> None:
-    picture(tmp_path / "x.png")
+    image(tmp_path / "x.png")
     name, *rest = args
     refuse(name, trained_conditional, *rest, f"--label={label}", "-o", "out.png", says=(f"{label}: no such class", known))
 
@@ -754,13 +754,13 @@ def test_label_of_no_class(
 def test_conditional_model_without_a_label(
     args: list[str], trained_conditional: Path, refuse: Refuse, tmp_path: Path
 ) -> None:
-    picture(tmp_path / "x.png")
+    image(tmp_path / "x.png")
     name, *rest = args
     refuse(name, trained_conditional, *rest, "-o", "out.png", says=("conditional", "--label", "0, 1, 2"))
 
 
 @pytest.mark.parametrize("args", [["reconstruct"], ["interpolate", "@0", "@1"], ["evaluate", "--num-samples", "0"]])
-def test_conditional_model_on_pictures_without_labels(
+def test_conditional_model_on_images_without_labels(
     args: list[str], trained_conditional: Path, refuse: Refuse, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "a.npy", noise(20, 8, 8))
@@ -768,32 +768,32 @@ def test_conditional_model_on_pictures_without_labels(
     refuse(name, trained_conditional, *rest, "--data", "a.npy", "-o", "out.png", says=("conditional", "label"))
 
 
-def test_labels_of_another_number_than_pictures(trained_conditional: Path, refuse: Refuse, tmp_path: Path) -> None:
-    picture(tmp_path / "x.png")
+def test_labels_of_another_number_than_images(trained_conditional: Path, refuse: Refuse, tmp_path: Path) -> None:
+    image(tmp_path / "x.png")
     labels = ["--label", 1, "--label", 2]
-    refuse("reconstruct", trained_conditional, *["x.png"] * 3, *labels, "-o", "out.png", says=("2 labels", "3 pictures"))
+    refuse("reconstruct", trained_conditional, *["x.png"] * 3, *labels, "-o", "out.png", says=("2 labels", "3 images"))
 
 
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda path: None, ("x.png: no such picture",)),
-        (lambda path: path.mkdir(), ("x.png: no such picture",)),
-        (lambda path: path.write_text("hello"), ("x.png: not a picture",)),
-        (lambda path: path.write_bytes(b""), ("x.png: not a picture",)),
-        (lambda path: cut(picture(path, 200), 0.5), ("x.png: not a picture",)),
+        (lambda path: None, ("x.png: no such image",)),
+        (lambda path: path.mkdir(), ("x.png: no such image",)),
+        (lambda path: path.write_text("hello"), ("x.png: not an image",)),
+        (lambda path: path.write_bytes(b""), ("x.png: not an image",)),
+        (lambda path: cut(image(path, 200), 0.5), ("x.png: not an image",)),
     ],
     ids=["missing", "folder", "text", "empty", "cut short"],
 )
-def test_file_that_is_no_picture(make: Make, says: tuple[str, ...], trained: Path, refuse: Refuse, tmp_path: Path) -> None:
+def test_file_that_is_no_image(make: Make, says: tuple[str, ...], trained: Path, refuse: Refuse, tmp_path: Path) -> None:
     make(tmp_path / "x.png")
     refuse("reconstruct", trained, "x.png", "-o", "out.png", says=says)
     refuse("interpolate", trained, "@0", "x.png", "-o", "out.png", says=says)
 
 
 @pytest.mark.parametrize("index", ["359", "99999999999999999999"])
-def test_number_of_no_test_picture(index: str, trained: Path, refuse: Refuse) -> None:
-    refuse("interpolate", trained, "@0", f"@{index}", "-o", "out.png", says=(index, "359 test pictures"))
+def test_number_of_no_test_image(index: str, trained: Path, refuse: Refuse) -> None:
+    refuse("interpolate", trained, "@0", f"@{index}", "-o", "out.png", says=(index, "359 test images"))
 
 
 @pytest.mark.parametrize(
@@ -819,7 +819,7 @@ def test_output_into_a_folder_that_is_not_there(
     def measure(*args: object, **options: object) -> None:
         raise AssertionError("measured before it was known where to write")
 
-    monkeypatch.setattr("vaekit.evaluation.evaluate.evaluate", measure)
+    monkeypatch.setattr("vaekit.evaluation.model_evaluation.evaluate", measure)
     name, *rest = args
     refuse(name, trained, *rest, "-o", "nowhere/x.png", says=("nowhere/x.png", "nowhere does not exist"))
 
@@ -845,7 +845,7 @@ RESUME_MISTAKES: dict[str, tuple[Make, list[str], tuple[str, ...]]] = {
     "fewer epochs": (lambda run: None, ["--epochs", "2"], ("copy: finished after 3 epochs", "--epochs")),
     "learning rate": (lambda run: None, ["--lr", "0.1", "--epochs", "5"], ("optimizer.lr", "training.epochs")),
     "seed": (lambda run: None, ["--seed", "5"], ("training.seed", "training.epochs")),
-    "other pictures": (lambda run: None, ["--data", "mnist"], ("data.name", "training.epochs")),
+    "other images": (lambda run: None, ["--data", "mnist"], ("data.name", "training.epochs")),
     "other latents": (lambda run: None, ["--latent-dim", "3"], ("model.latent_dim", "training.epochs")),
     "nonsense": (lambda run: None, ["--set", "training.epoch=5"], ("training.epoch", "'epochs'")),
     "no run": (lambda run: (run / "recipe.yaml").unlink(), ["--epochs", "4"], ("copy: no recipe.yaml", "no run folder")),
@@ -871,7 +871,7 @@ RESUME_MISTAKES: dict[str, tuple[Make, list[str], tuple[str, ...]]] = {
     ),
     "no environment": (lambda run: (run / "environment.json").unlink(), ["--epochs", "4"], ("copy/environment.json",)),
     "environment cut short": (lambda run: cut(run / "environment.json", 0.5), ["--epochs", "4"], ("copy/environment.json",)),
-    "pictures that changed": (
+    "images that changed": (
         lambda run: edit_json(run / "environment.json", data={"train": "0", "test": "0", "name": "digits"}),
         ["--epochs", "4"],
         ("digits", "changed"),

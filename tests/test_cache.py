@@ -18,12 +18,12 @@ import pytest
 import torch
 from PIL import Image
 
+from vaekit.core.errors import DataError
 from vaekit.data import Batches, ImageSet, batches, cached, clear_cache, disk, filling, load_images
 from vaekit.data import cache as cache_module
 from vaekit.data.cache import CACHE_FORMAT, filling_alone
-from vaekit.data.disk import Rows
-from vaekit.data.folders import Folder
-from vaekit.errors import DataError
+from vaekit.data.row_files import Rows
+from vaekit.data.sources.folders import Folder
 
 
 @pytest.fixture(autouse=True)
@@ -35,15 +35,15 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Forty pictures of noise, of two classes; the one numbered 7 is damaged."""
+    """Forty images of noise, of two classes; the one numbered 7 is damaged."""
     draw = np.random.default_rng(0)
     for number in range(40):
-        path = tmp_path / "pictures" / "ab"[number % 2] / f"{number:02}.png"
+        path = tmp_path / "images" / "ab"[number % 2] / f"{number:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw.integers(0, 256, (9, 12, 3), np.uint8)).save(path)
-    damaged = tmp_path / "pictures" / "b" / "07.png"
+    damaged = tmp_path / "images" / "b" / "07.png"
     damaged.write_bytes(damaged.read_bytes()[:60])
-    return tmp_path / "pictures"
+    return tmp_path / "images"
 
 
 def expected(folder: Path) -> torch.Tensor:
@@ -57,24 +57,24 @@ def expected(folder: Path) -> torch.Tensor:
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Iterator[Rows]:
-    """Seven pictures on disk."""
+    """Seven images on disk."""
     made = Rows.create(tmp_path / "rows.npy", (7, 3, 4, 5))
-    made.write(0, pictures(7))
+    made.write(0, make_pixels(7))
     yield made
     made.close()
 
 
-def pictures(num: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+def make_pixels(num: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
     """Noise of shape (num, 3, 4, 5)."""
     return np.random.default_rng(1).integers(0, 256, (num, 3, 4, 5), np.uint8)
 
 
 def test_rows_are_an_npy_file_and_are_read_in_any_order(rows: Rows) -> None:
     rows.sync()
-    np.testing.assert_array_equal(np.load(rows.path), pictures(7))
+    np.testing.assert_array_equal(np.load(rows.path), make_pixels(7))
     wanted = torch.tensor([6, 0, 3, 3])
-    assert torch.equal(rows.index_select(0, wanted), torch.from_numpy(pictures(7))[wanted])
-    np.testing.assert_array_equal(rows.read(2, 5), pictures(7)[2:5])
+    assert torch.equal(rows.index_select(0, wanted), torch.from_numpy(make_pixels(7))[wanted])
+    np.testing.assert_array_equal(rows.read(2, 5), make_pixels(7)[2:5])
     assert (len(rows), rows.dim(), tuple(rows.shape), rows.row_bytes) == (7, 4, (7, 3, 4, 5), 60)
 
 
@@ -105,7 +105,7 @@ def test_blocks_hold_sixteen_megabytes_at_most(rows: Rows) -> None:
 
 
 def test_batches_from_disk_are_those_from_memory(tmp_path: Path, rows: Rows) -> None:
-    memory, labels = torch.from_numpy(pictures(7)), torch.arange(7)
+    memory, labels = torch.from_numpy(make_pixels(7)), torch.arange(7)
     where = torch.tensor([6, 5, 1, 2, 0])
     stores = [ImageSet(store, labels[where], rows=where) for store in (memory, rows)]
     both = [Batches(images, 2, seed=3) for images in stores]
@@ -149,7 +149,7 @@ def test_what_is_too_large_to_map_is_read_row_by_row(folder: Path, monkeypatch: 
 
 
 def stop_after(num: int, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> list[int]:
-    """Makes decoding stop after so many blocks of four pictures, each of them journalled; the blocks begun are listed."""
+    """Makes decoding stop after so many blocks of four images, each of them journalled; the blocks begun are listed."""
     monkeypatch.setattr(disk, "block_of", lambda row_bytes: 4)
     monkeypatch.setattr(filling, "SYNC_SECONDS", -1.0)
     begun: list[int] = []
@@ -183,8 +183,8 @@ def test_interrupted_decoding_goes_on_where_it_was(
     [whole] = cached()
     assert (whole.state, whole.num) == ("whole", 39)
     said = capsys.readouterr().err
-    assert "pictures train: going on after 36 of 40 pictures" in said
-    assert "1 of 40 pictures left out; b/07.png: not a picture" in said  # from a part that was not decoded again
+    assert "images train: going on after 36 of 40 images" in said
+    assert "1 of 40 images left out; b/07.png: not an image" in said  # from a part that was not decoded again
 
 
 def test_killed_process_leaves_what_can_be_gone_on_with(folder: Path, own_cache: Path) -> None:
@@ -209,7 +209,7 @@ def test_killed_process_leaves_what_can_be_gone_on_with(folder: Path, own_cache:
 
 
 @pytest.mark.parametrize("harm", ["journal", "rows", "missing"])
-def test_unfinished_pictures_that_were_damaged_are_decoded_again(
+def test_unfinished_images_that_were_damaged_are_decoded_again(
     harm: str, folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = stop_after(3, monkeypatch, KeyboardInterrupt())
@@ -235,7 +235,7 @@ def test_two_processes_do_not_fill_one_entry(folder: Path, capsys: pytest.Captur
     from vaekit.data.decode import CROP
     from vaekit.data.loading import _key, cache_folder
 
-    entry = cache_folder() / f"pictures-{_key(source, None, None, CROP)}"
+    entry = cache_folder() / f"images-{_key(source, None, None, CROP)}"
     entry.parent.mkdir()
     with filling_alone(entry, ""):
         thread.start()
@@ -244,11 +244,11 @@ def test_two_processes_do_not_fill_one_entry(folder: Path, capsys: pytest.Captur
         assert not entry.exists()
     thread.join(30)
     assert torch.equal(found[0].pixels, expected(folder))
-    assert "another process is decoding these pictures" in capsys.readouterr().err
+    assert "another process is decoding these images" in capsys.readouterr().err
 
 
 def test_what_another_process_fills_is_not_cleared(own_cache: Path) -> None:
-    entry = own_cache / "pictures-0"
+    entry = own_cache / "images-0"
     own_cache.mkdir()
     with filling_alone(entry, "") as left:
         left.mkdir()
@@ -261,7 +261,7 @@ def test_what_another_process_fills_is_not_cleared(own_cache: Path) -> None:
 # No room
 
 
-@pytest.mark.parametrize("most", [2_000, 50_000])  # no room for what the source is read to, and none for pictures
+@pytest.mark.parametrize("most", [2_000, 50_000])  # no room for what the source is read to, and none for images
 def test_full_disk_is_a_clear_line_and_leaves_nothing(most: int, folder: Path, own_cache: Path) -> None:
     def limit() -> None:
         """Lets a process write no large file, as a full disk would."""
@@ -292,7 +292,7 @@ def test_disk_that_fills_up_while_decoding(folder: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("name", ["train.npy", "train-labels.npy", "meta.json"])
 def test_damaged_entry_is_made_again(name: str, folder: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load_images(folder)
-    [entry] = own_cache.glob("pictures-*")
+    [entry] = own_cache.glob("images-*")
     (entry / name).write_bytes((entry / name).read_bytes()[:-9])
     assert [one.state for one in cached()] == ["unreadable"]
     assert torch.equal(load_images(folder, "all").pixels, expected(folder))
@@ -302,7 +302,7 @@ def test_damaged_entry_is_made_again(name: str, folder: Path, own_cache: Path, c
 
 def test_entry_of_another_version_is_not_read(folder: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load_images(folder)
-    [entry] = own_cache.glob("pictures-*")
+    [entry] = own_cache.glob("images-*")
     meta = json.loads((entry / "meta.json").read_text())
     (entry / "meta.json").write_text(json.dumps(meta | {"format": CACHE_FORMAT - 1}))
     np.save(entry / "train.npy", np.zeros((40, 3, 9, 12), np.uint8))
@@ -332,11 +332,11 @@ def test_cache_that_may_only_be_read_is_read(folder: Path, monkeypatch: pytest.M
     assert torch.equal(load_images(folder, "all").pixels, expected(folder))
 
 
-# Pictures on an accelerator
+# Images on an accelerator
 
 
 @pytest.mark.parametrize(("free", "held"), [(10_000, True), (1_000, False)])
-def test_pictures_are_held_on_an_accelerator_with_room_for_them(
+def test_images_are_held_on_an_accelerator_with_room_for_them(
     free: int, held: bool, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moved: list[torch.device] = []

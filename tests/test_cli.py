@@ -26,18 +26,18 @@ from torch import Tensor
 import vaekit
 from tests.street import QUICK, SHAPE, done, near, start, tiles, vae
 from vaekit.cli import app
-from vaekit.config import to_data
+from vaekit.core.config import to_data
+from vaekit.core.rng import fixed_seed
+from vaekit.core.units import to_gray_levels
 from vaekit.distributions import Bernoulli, DiagonalGaussian, StandardNormal
-from vaekit.evaluation.evaluate import QUICK as QUICK_EFFORT
-from vaekit.evaluation.evaluate import brief
-from vaekit.evaluation.likelihood import elbo_of_each, elbo_terms
+from vaekit.evaluation.likelihood.bounds import elbo_of_each, elbo_terms
+from vaekit.evaluation.model_evaluation import QUICK as QUICK_EFFORT
+from vaekit.evaluation.model_evaluation import brief
 from vaekit.networks import MLPDecoder, MLPEncoder
-from vaekit.pictures.grids import layout
-from vaekit.randomness import fixed_seed
-from vaekit.recipe import load_recipe, recipe_names
-from vaekit.runs import STATE, Run
+from vaekit.plots.grids import layout
+from vaekit.runs.recipe import load_recipe, recipe_names
+from vaekit.runs.run_folder import STATE, Run
 from vaekit.training import read_state
-from vaekit.units import to_grey_levels
 
 COMMANDS = (
     *("train", "recipes", "data", "sample", "reconstruct", "traverse", "manifold", "interpolate", "map", "animate"),
@@ -49,7 +49,7 @@ NUM_PARAMETERS = (
     (64 * 256 + 256) + (256 * 128 + 128) + 2 * (128 * 8 + 8) + (8 * 128 + 128) + (128 * 256 + 256) + (256 * 64 + 64)
 )
 NUM_OBSERVED = 2
-"""The numbers that the learned scale keeps beside the parameters: itself, and how many pictures it has seen."""
+"""The numbers that the learned scale keeps beside the parameters: itself, and how many images it has seen."""
 
 
 def planned(*args: object) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def weights_equal(a: Path, b: Path) -> bool:
 
 def without_time(record: dict[str, Any]) -> dict[str, Any]:
     """A record of metrics without what depends on the clock."""
-    return {key: value for key, value in record.items() if key not in ("seconds", "pictures_per_second")}
+    return {key: value for key, value in record.items() if key not in ("seconds", "images_per_second")}
 
 
 def strict_json(path: Path) -> Any:
@@ -95,9 +95,9 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli") / "run"
     out = done(
         *("train", "digits", "--epochs", 2, "--seed", 3, "--out", folder),
-        *("--set", "evaluation.num_samples=20", "--set", "training.pictures_every=1"),
+        *("--set", "evaluation.num_samples=20", "--set", "training.images_every=1"),
     )
-    assert f"{NUM_TRAIN:,} 1x8x8 pictures of digits to learn from, {NUM_VALID} to validate, {NUM_TEST} to test" in out
+    assert f"{NUM_TRAIN:,} 1x8x8 images of digits to learn from, {NUM_VALID} to validate, {NUM_TEST} to test" in out
     assert re.findall(r"^epoch (\d)/2", out, re.MULTILINE) == ["1", "2"]
     return folder
 
@@ -112,7 +112,7 @@ def digits() -> vaekit.ImageSet:
 
 
 def test_recipe_is_the_one_that_was_asked_for(run_folder: Path) -> None:
-    overrides = {"epochs": 2, "seed": 3, "evaluation.num_samples": 20, "training.pictures_every": 1}
+    overrides = {"epochs": 2, "seed": 3, "evaluation.num_samples": 20, "training.images_every": 1}
     assert Run(run_folder).recipe == load_recipe("digits", overrides)
     assert yaml.safe_load((run_folder / "recipe.yaml").read_text())["training"]["batch_size"] == 64
 
@@ -134,7 +134,7 @@ def test_history_has_a_line_an_epoch_that_adds_up(run_folder: Path) -> None:
         for part in (record["train"], record["valid"]):
             assert part["elbo"] == pytest.approx(-(part["distortion"] + part["rate"]), abs=1e-4)
             assert part["rate"] >= 0
-        assert record["pictures_per_second"] == pytest.approx(record["images_seen"] / record["seconds"])
+        assert record["images_per_second"] == pytest.approx(record["images_seen"] / record["seconds"])
         assert record["grad_norm"] > 0
     # The KL weight rises from 0 to 1 over ten epochs, and the learning rate to 0.002 over one.
     sizes = np.array([64] * (steps - 1) + [NUM_TRAIN - 64 * (steps - 1)])
@@ -150,8 +150,8 @@ def test_final_numbers_are_the_models_on_the_test_split(run_folder: Path, digits
     metrics = strict_json(run_folder / "metrics.json")
     model = vaekit.load(run_folder)
     elbo = -sum(elbo_of_each(model, digits)).double()
-    assert metrics["elbo"]["num_pictures"] == metrics["data"]["num_pictures"] == len(digits) == NUM_TEST
-    assert metrics["elbo"]["unit"] == "nats per picture"
+    assert metrics["elbo"]["num_images"] == metrics["data"]["num_images"] == len(digits) == NUM_TEST
+    assert metrics["elbo"]["unit"] == "nats per image"
     assert metrics["elbo"]["value"] == pytest.approx(float(elbo.mean()), abs=1e-9)
     assert metrics["elbo"]["standard_error"] == pytest.approx(float(elbo.std()) / NUM_TEST**0.5, rel=1e-9)
     terms = metrics["distortion"]["value"] + metrics["rate"]["value"]
@@ -172,23 +172,23 @@ def test_environment_says_what_the_run_ran_on(run_folder: Path, digits: vaekit.I
     assert "vae train digits --epochs 2" in environment["command"]
 
 
-def test_pictures_have_their_size_and_something_on_them(run_folder: Path, digits: vaekit.ImageSet) -> None:
-    pictures = run_folder / "pictures"
+def test_images_have_their_size_and_something_on_them(run_folder: Path, digits: vaekit.ImageSet) -> None:
+    images = run_folder / "images"
     model = vaekit.load(run_folder)
-    pairs = tiles(pictures / "reconstructions.png", 80, columns=10).unflatten(0, (4, 2, 10))
+    pairs = tiles(images / "reconstructions.png", 80, columns=10).unflatten(0, (4, 2, 10))
     shown = digits.first(40).pixels
     assert torch.equal(pairs[:, 0].flatten(0, 1), shown)
-    assert torch.equal(pairs[:, 1].flatten(0, 1), to_grey_levels(model.reconstruct(shown)))
+    assert torch.equal(pairs[:, 1].flatten(0, 1), to_gray_levels(model.reconstruct(shown)))
     with fixed_seed(0):
-        samples = to_grey_levels(model.sample(40))
-    assert torch.equal(tiles(pictures / "samples.png", 40, columns=10), samples)
-    curves = Image.open(pictures / "curves.png")
+        samples = to_gray_levels(model.sample(40))
+    assert torch.equal(tiles(images / "samples.png", 40, columns=10), samples)
+    curves = Image.open(images / "curves.png")
     assert curves.size == (1200, 720)
     assert len(np.unique(np.array(curves.convert("L")))) > 50
-    epochs = {path.name for path in (pictures / "epochs").iterdir()}
+    epochs = {path.name for path in (images / "epochs").iterdir()}
     assert epochs == {f"{name}-{epoch:04d}.png" for name in ("reconstructions", "samples") for epoch in (1, 2)}
     for name in epochs:
-        levels = np.unique(np.array(Image.open(pictures / "epochs" / name)))
+        levels = np.unique(np.array(Image.open(images / "epochs" / name)))
         assert len(levels) > 16, name
 
 
@@ -211,7 +211,7 @@ def test_running_the_recipe_again_gives_the_same_run(run_folder: Path, tmp_path:
 def test_force_replaces_a_run_and_nothing_else_does(tmp_path: Path) -> None:
     out = tmp_path / "run"
     done("train", *QUICK, "--out", out)
-    (out / "pictures" / "old.png").write_text("of the old run")
+    (out / "images" / "old.png").write_text("of the old run")
     before = (out / "model.safetensors").read_bytes()
     refused = vae("train", *QUICK, "--seed", 1, "--out", out)
     assert refused.code == 2
@@ -220,7 +220,7 @@ def test_force_replaces_a_run_and_nothing_else_does(tmp_path: Path) -> None:
     done("train", *QUICK, "--seed", 1, "--out", out, "--force")
     assert Run(out).recipe.training.seed == 1
     assert (out / "model.safetensors").read_bytes() != before
-    assert not (out / "pictures" / "old.png").exists()
+    assert not (out / "images" / "old.png").exists()
 
 
 def test_command_and_python_train_the_same_model(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_interrupted_training_says_how_to_go_on_and_does(tmp_path: Path) -> None
 
 def test_interrupted_evaluation_says_how_to_go_on_and_does(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with patch("vaekit.evaluation.evaluate.evaluate", side_effect=KeyboardInterrupt):
+    with patch("vaekit.evaluation.model_evaluation.evaluate", side_effect=KeyboardInterrupt):
         outcome = vae("train", *QUICK, "--out", folder)
     assert outcome.code == 130
     assert f"vae train --resume {folder}" in outcome.err
@@ -410,26 +410,26 @@ def test_samples_are_the_models_in_their_place(trained: Path, tmp_path: Path) ->
 
     model = vaekit.load(trained)
     with fixed_seed(5):
-        expected = to_grey_levels(model.sample(23))
+        expected = to_gray_levels(model.sample(23))
     assert torch.equal(sample(5, "a.png"), expected)
     assert torch.equal(sample(5, "b.png"), expected)
     assert not torch.equal(sample(6, "c.png"), expected)
 
 
-def test_samples_go_among_the_pictures_of_the_run(trained: Path, tmp_path: Path) -> None:
+def test_samples_go_among_the_images_of_the_run(trained: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(trained, tmp_path / "copy")
-    path = copy / "pictures" / "samples.png"
+    path = copy / "images" / "samples.png"
     assert done("sample", copy).replace("\n", "") == str(path)
     model = vaekit.load(copy)
     with fixed_seed(0):
-        assert torch.equal(tiles(path, 100, columns=10), to_grey_levels(model.sample(100)))
+        assert torch.equal(tiles(path, 100, columns=10), to_gray_levels(model.sample(100)))
 
 
 def test_temperature_zero_draws_the_priors_mean(trained: Path, tmp_path: Path) -> None:
     done("sample", trained, "-n", 9, "--temperature", 0, "-o", tmp_path / "cold.png")
     model = vaekit.load(trained)
     with model.inference():
-        mean = to_grey_levels(model.decode(torch.zeros(9, 8)).mean)
+        mean = to_gray_levels(model.decode(torch.zeros(9, 8)).mean)
     cold = tiles(tmp_path / "cold.png", 9, columns=3)
     assert torch.equal(cold, mean)
     assert (cold == cold[0]).all()
@@ -444,9 +444,9 @@ def test_labels_choose_the_class(names: list[str], trained_conditional: Path, tm
     labels = torch.tensor([int(name) for name in names]).repeat(8)[:8]
     model = vaekit.load(trained_conditional)
     with fixed_seed(0):
-        expected = to_grey_levels(model.sample(8, labels))
+        expected = to_gray_levels(model.sample(8, labels))
     with fixed_seed(0):
-        other = to_grey_levels(model.sample(8, (labels + 1) % 10))
+        other = to_gray_levels(model.sample(8, (labels + 1) % 10))
     found = tiles(tmp_path / "x.png", 8, columns=3)
     assert torch.equal(found, expected)
     assert not torch.equal(found, other)
@@ -457,7 +457,7 @@ def test_conditional_samples_show_each_class_in_turn(trained_conditional: Path, 
     model = vaekit.load(trained_conditional)
     with fixed_seed(0):
         expected = model.sample(20, torch.arange(10).repeat(2))
-    assert torch.equal(tiles(tmp_path / "x.png", 20, columns=10), to_grey_levels(expected))
+    assert torch.equal(tiles(tmp_path / "x.png", 20, columns=10), to_gray_levels(expected))
 
 
 # vae reconstruct
@@ -485,30 +485,30 @@ def test_reconstructions_stand_below_their_originals(trained: Path, digits: vaek
     shown = digits.first(6).pixels
     above, below = pairs(tmp_path / "x.png", 6)
     assert torch.equal(above, shown)
-    assert torch.equal(below, to_grey_levels(vaekit.load(trained).reconstruct(shown)))
+    assert torch.equal(below, to_gray_levels(vaekit.load(trained).reconstruct(shown)))
 
 
-def test_picture_files_are_fitted_and_reconstructed(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
-    grey = digits.first(2).pixels[:, 0].numpy()
-    Image.fromarray(grey[0]).save(tmp_path / "same.png")
-    Image.fromarray(np.stack([grey[1]] * 3, -1)).save(tmp_path / "colour.png")
+def test_image_files_are_fitted_and_reconstructed(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
+    gray = digits.first(2).pixels[:, 0].numpy()
+    Image.fromarray(gray[0]).save(tmp_path / "same.png")
+    Image.fromarray(np.stack([gray[1]] * 3, -1)).save(tmp_path / "color.png")
     Image.new("L", (30, 20), 77).save(tmp_path / "large.png")
-    files = [tmp_path / f"{name}.png" for name in ("same", "colour", "large")]
+    files = [tmp_path / f"{name}.png" for name in ("same", "color", "large")]
     done("reconstruct", trained, *files, "-o", tmp_path / "x.png")
     shown = torch.cat([digits.first(2).pixels, torch.full((1, *SHAPE), 77, dtype=torch.uint8)])
     originals, reconstructions = beside(tmp_path / "x.png", 3)
     assert torch.equal(originals, shown)
-    assert torch.equal(reconstructions, to_grey_levels(vaekit.load(trained).reconstruct(shown)))
+    assert torch.equal(reconstructions, to_gray_levels(vaekit.load(trained).reconstruct(shown)))
 
 
 @pytest.mark.parametrize(
     ("terminal", "display", "files"), [(True, ":0", 1), (False, ":0", 1), (True, "", 1), (True, ":0", 0)]
 )
-def test_own_pictures_are_shown_where_there_is_a_window(
+def test_own_images_are_shown_where_there_is_a_window(
     terminal: bool, display: str, files: int, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[Image.Image] = []
-    monkeypatch.setattr(Image.Image, "show", lambda picture: shown.append(picture))
+    monkeypatch.setattr(Image.Image, "show", lambda image: shown.append(image))
     monkeypatch.setattr("vaekit.cli.options.sys.platform", "linux")
     monkeypatch.setattr("vaekit.cli.options.is_terminal", lambda: terminal)
     monkeypatch.setenv("DISPLAY", display)
@@ -519,7 +519,7 @@ def test_own_pictures_are_shown_where_there_is_a_window(
     assert len(shown) == int(terminal and display != "" and files == 1)
 
 
-def test_labels_of_picture_files_are_told_to_the_model(
+def test_labels_of_image_files_are_told_to_the_model(
     trained_conditional: Path, digits: vaekit.ImageSet, tmp_path: Path
 ) -> None:
     shown, model = digits.first(2).pixels, vaekit.load(trained_conditional)
@@ -529,11 +529,11 @@ def test_labels_of_picture_files_are_told_to_the_model(
     for names, labels in ((["4"], [4, 4]), (["1", "8"], [1, 8])):
         options = [option for name in names for option in ("--label", name)]
         done("reconstruct", trained_conditional, *files, *options, "-o", tmp_path / "x.png")
-        expected = to_grey_levels(model.reconstruct(shown, torch.tensor(labels)))
+        expected = to_gray_levels(model.reconstruct(shown, torch.tensor(labels)))
         assert torch.equal(beside(tmp_path / "x.png", 2)[1], expected)
     done("reconstruct", trained_conditional, "-n", 2, "-o", tmp_path / "own.png")
     assert digits.labels is not None
-    own = to_grey_levels(model.reconstruct(shown, digits.labels[:2]))
+    own = to_gray_levels(model.reconstruct(shown, digits.labels[:2]))
     assert torch.equal(pairs(tmp_path / "own.png", 2)[1], own)
 
 
@@ -546,11 +546,11 @@ def test_interpolation_goes_from_one_reconstruction_to_the_other(
     done("interpolate", trained, "@3", "@7", "--steps", 5, "-o", tmp_path / "x.png")
     model, ends = vaekit.load(trained), digits.pixels[[3, 7]]
     strip = tiles(tmp_path / "x.png", 5, columns=5)
-    near(strip[[0, 4]], to_grey_levels(model.reconstruct(ends)))
+    near(strip[[0, 4]], to_gray_levels(model.reconstruct(ends)))
     with model.inference():
         first, last = model.encode(ends).mean
         middle = model.decode(((first + last) / 2)[None]).mean
-    near(strip[[2]], to_grey_levels(middle))
+    near(strip[[2]], to_gray_levels(middle))
 
 
 def test_interpolation_takes_files_and_labels(trained_conditional: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
@@ -572,8 +572,8 @@ def test_interpolation_takes_files_and_labels(trained_conditional: Path, digits:
     )
     expected = model.interpolate(ends[0], ends[1], 4, torch.tensor([2, seven]))
     strip = tiles(tmp_path / "x.png", 4, columns=4)
-    assert torch.equal(strip, to_grey_levels(expected))
-    near(strip[[0, 3]], to_grey_levels(model.reconstruct(ends, torch.tensor([2, seven]))))
+    assert torch.equal(strip, to_gray_levels(expected))
+    near(strip[[0, 3]], to_gray_levels(model.reconstruct(ends, torch.tensor([2, seven]))))
 
 
 # vae evaluate
@@ -581,17 +581,17 @@ def test_interpolation_takes_files_and_labels(trained_conditional: Path, digits:
 
 def test_evaluation_writes_the_numbers_of_the_package(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
     annealed = ("--annealed", 6, "--chains", 3, "--distributions", 7)
-    weighed = ("--num-samples", 20, "--max-pictures", 50)
+    weighed = ("--num-samples", 20, "--max-images", 50)
     out = done("evaluate", trained, "--quick", *weighed, *annealed, "--seed", 4, "-o", tmp_path / "x.json")
     how = replace(QUICK_EFFORT.annealing, chains=3, distributions=7)
-    effort = replace(QUICK_EFFORT, num_samples=20, max_pictures=50, annealed=6, annealing=how)
+    effort = replace(QUICK_EFFORT, num_samples=20, max_images=50, annealed=6, annealing=how)
     expected = vaekit.evaluate(vaekit.load(trained), digits, train=Run(trained).images(split="train"), effort=effort, seed=4)
     written = strict_json(tmp_path / "x.json")
     assert written == expected
-    assert (written["log_likelihood"]["num_pictures"], written["elbo"]["num_pictures"]) == (50, NUM_TEST)
-    said = {key: written["annealed"][key] for key in ("num_annealed", "num_pictures", "num_samples", "steps")}
-    assert said == {"num_annealed": 6, "num_pictures": 50, "num_samples": 3, "steps": 7}
-    assert "3 chains each, 7 steps, 6 of 50 pictures" in out
+    assert (written["log_likelihood"]["num_images"], written["elbo"]["num_images"]) == (50, NUM_TEST)
+    said = {key: written["annealed"][key] for key in ("num_annealed", "num_images", "num_samples", "steps")}
+    assert said == {"num_annealed": 6, "num_images": 50, "num_samples": 3, "steps": 7}
+    assert "3 chains each, 7 steps, 6 of 50 images" in out
     elbo = expected["elbo"]
     assert f"{elbo['value']:.2f} ± {elbo['standard_error']:.2f}" in out
     assert str(tmp_path / "x.json") in out
@@ -600,13 +600,13 @@ def test_evaluation_writes_the_numbers_of_the_package(trained: Path, digits: vae
         assert words in out
 
 
-def test_evaluation_of_other_pictures_is_of_them(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
+def test_evaluation_of_other_images_is_of_them(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
     assert digits.labels is not None
     np.savez(tmp_path / "few.npz", x_train=digits.pixels[:40], x_test=digits.pixels[40:60])
     done("evaluate", trained, "--data", tmp_path / "few.npz", "--quick", "--num-samples", 0, "-o", tmp_path / "x.json")
     elbo = elbo_terms(vaekit.load(trained), digits.take(torch.arange(40, 60)))["elbo"]
     written = strict_json(tmp_path / "x.json")
-    assert written["elbo"]["num_pictures"] == 20
+    assert written["elbo"]["num_images"] == 20
     assert written["elbo"]["value"] == pytest.approx(elbo.value, abs=1e-5)
     assert "log_likelihood" not in written
     assert set(written["left_out"]) == {"fidelity", "usefulness"}
@@ -615,19 +615,19 @@ def test_evaluation_of_other_pictures_is_of_them(trained: Path, digits: vaekit.I
 def test_long_evaluation_says_beforehand_how_long(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ("--quick", "--num-samples", 2, "--annealed", 0, "--refined", 1, "-o", tmp_path / "x.json")
     assert "about" not in done("evaluate", trained, *options)
-    monkeypatch.setattr("vaekit.cli.measuring.LONG", 0.0)
+    monkeypatch.setattr("vaekit.cli.evaluate_commands.LONG", 0.0)
     said = done("evaluate", trained, *options).splitlines()[0]
     assert re.fullmatch(
         r"about .*s: .*s for importance samples, .*s for refinement; --quick and the options take less", said
     )
 
 
-def test_an_fid_needs_training_pictures_and_weights(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_fid_needs_training_images_and_weights(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(tmp_path / "few.npz", x=np.zeros((4, 8, 8), np.uint8))
     options = ("--features", "inception", "-o", tmp_path / "x.json")
     alone = vae("evaluate", trained, "--data", tmp_path / "few.npz", *options)
     assert alone.code == 2
-    assert "an FID is a distance from training pictures, and there are none" in alone.err
+    assert "an FID is a distance from training images, and there are none" in alone.err
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     offline = vae("evaluate", trained, *options)
@@ -645,12 +645,12 @@ def test_a_folder_is_no_file_to_write(place: str, trained: Path) -> None:
 
 
 def test_quick_evaluation_says_what_it_cut(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaekit.cli.measuring.QUICK_SECONDS", 0.0)
+    monkeypatch.setattr("vaekit.cli.evaluate_commands.QUICK_SECONDS", 0.0)
     out = done("evaluate", trained, "--quick", "--refined", 2, "-o", tmp_path / "x.json")
-    assert out.startswith("quick: 0 pictures weighed, 0 annealed, 2 refined; more would take over 0 s for a part\n")
+    assert out.startswith("quick: 0 images weighed, 0 annealed, 2 refined; more would take over 0 s for a part\n")
     written = strict_json(tmp_path / "x.json")
     assert not {"log_likelihood", "annealed"} & set(written)
-    assert written["amortisation_gap"]["num_pictures"] == 2
+    assert written["amortization_gap"]["num_images"] == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for what is there")
@@ -662,9 +662,9 @@ def test_device_that_is_not_there_is_named(command: str, trained: Path, tmp_path
     assert [*tmp_path.iterdir()] == []
 
 
-def test_evaluation_of_a_single_picture_is_json(trained: Path, tmp_path: Path) -> None:
-    done("evaluate", trained, "--quick", "--num-samples", 2, "--max-pictures", 1, "-o", tmp_path / "x.json")
-    assert strict_json(tmp_path / "x.json")["log_likelihood"]["num_pictures"] == 1
+def test_evaluation_of_a_single_image_is_json(trained: Path, tmp_path: Path) -> None:
+    done("evaluate", trained, "--quick", "--num-samples", 2, "--max-images", 1, "-o", tmp_path / "x.json")
+    assert strict_json(tmp_path / "x.json")["log_likelihood"]["num_images"] == 1
 
 
 # Python
@@ -674,7 +674,7 @@ SMALL = (1, 4, 5)
 
 
 def blind(means: Tensor = MEANS, logvars: Tensor = LOGVARS) -> tuple[vaekit.VAE, Tensor]:
-    """A VAE whose posterior and pictures are constant, so that all of its numbers are known, and its logits."""
+    """A VAE whose posterior and images are constant, so that all of its numbers are known, and its logits."""
     posterior, decoder = DiagonalGaussian(6, 3), MLPDecoder(3, SMALL, hidden=[6])
     logits = torch.linspace(-2, 2, 20)
     with torch.no_grad():
@@ -714,16 +714,16 @@ def test_methods_of_a_trained_model_fit_together(trained: Path, digits: vaekit.I
         line = torch.stack([torch.lerp(means[0], means[1], weight) for weight in (0.0, 0.25, 0.5, 0.75, 1.0)])
         torch.testing.assert_close(model.interpolate(x[0], x[1], 5), model.decode(line).mean)
         with fixed_seed(1):
-            pictures = model.sample(6)
+            images = model.sample(6)
         with fixed_seed(1):
-            torch.testing.assert_close(pictures, model.decode(torch.randn(6, 8)).mean)
+            torch.testing.assert_close(images, model.decode(torch.randn(6, 8)).mean)
     bound = model.log_likelihood(x, num_samples=500)
     assert bound.shape == (5,)
     assert (bound > torch.stack([model.elbo(x) for _ in range(50)]).mean(0)).all()
 
 
 def stripes(num: int) -> vaekit.ImageSet:
-    """Black pictures with a white row or column."""
+    """Black images with a white row or column."""
     store = torch.zeros(num, *SMALL, dtype=torch.uint8)
     for index in range(num):
         store[index, 0, index % 4] = 255
@@ -738,7 +738,7 @@ def test_parts_put_together_by_hand_train_and_load(tmp_path: Path) -> None:
     assert to_data(run.recipe.objective["beta"]) in (0.5, {"name": "constant", "value": 0.5})
     # Six of the sixty are for testing, and five of the rest for validation.
     assert [record["images_seen"] for record in run.history] == [49, 98, 147, 196]
-    assert run.metrics["elbo"]["num_pictures"] == 6
+    assert run.metrics["elbo"]["num_images"] == 6
     for record in run.history:
         train = record["train"]
         assert train["loss"] == pytest.approx(train["distortion"] + 0.5 * train["rate"], rel=1e-5)
@@ -748,16 +748,16 @@ def test_parts_put_together_by_hand_train_and_load(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded.reconstruct(x), model.reconstruct(x), atol=0, rtol=0)
 
 
-def test_pictures_to_test_on_can_be_given(tmp_path: Path) -> None:
+def test_images_to_test_on_can_be_given(tmp_path: Path) -> None:
     model, _ = blind()
     options: dict[str, Any] = {"epochs": 1, "lr": 1e-9, "evaluation.num_samples": 0}
     run = vaekit.train(model, stripes(20), test=stripes(12), out=tmp_path / "run", **options)
     elbo = elbo_terms(run.model, stripes(12))["elbo"]
-    assert run.metrics["elbo"]["num_pictures"] == 12
+    assert run.metrics["elbo"]["num_images"] == 12
     assert run.metrics["elbo"]["value"] == pytest.approx(elbo.value, abs=1e-5)
 
 
-def test_a_recipe_on_other_pictures_does_not_call_them_its_own(tmp_path: Path) -> None:
+def test_a_recipe_on_other_images_does_not_call_them_its_own(tmp_path: Path) -> None:
     images = vaekit.ImageSet(torch.randint(0, 256, (50, *SHAPE), dtype=torch.uint8), name="noise")
     options: dict[str, Any] = {"epochs": 1, "evaluation.num_samples": 0}
     run = vaekit.train("digits", images, out=tmp_path / "run", **options)

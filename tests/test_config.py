@@ -6,13 +6,13 @@ import pytest
 import torch
 from pydantic import Field
 
-from vaekit.config import build, check, describe
+from vaekit.core.config import build, check, describe
+from vaekit.core.errors import ConfigError
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
-from vaekit.errors import ConfigError
-from vaekit.models.folder import WIRED
+from vaekit.models.serialization import INFERRED
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
-from vaekit.recipe import load_recipe, parse_overrides, recipe_names
+from vaekit.runs.recipe import load_recipe, parse_overrides, recipe_names
 from vaekit.training import OPTIMIZERS, SCHEDULERS
 
 WIRES: dict[str, object] = {
@@ -27,9 +27,9 @@ WIRES: dict[str, object] = {
 class Thing:
     """A part with a name, a range and a default."""
 
-    def __init__(self, size: Annotated[int, Field(gt=0)], colour: str = "red") -> None:
+    def __init__(self, size: Annotated[int, Field(gt=0)], color: str = "red") -> None:
         self.size = size
-        self.colour = colour
+        self.color = color
 
 
 TABLE = {"thing": Thing, "thong": Thing}
@@ -37,7 +37,7 @@ TABLE = {"thing": Thing, "thong": Thing}
 
 def test_build_and_describe_are_inverse() -> None:
     part = build({"thing": Thing}, {"name": "thing", "size": 3}, place="box")
-    assert describe(part, {"thing": Thing}) == {"name": "thing", "size": 3, "colour": "red"}
+    assert describe(part, {"thing": Thing}) == {"name": "thing", "size": 3, "color": "red"}
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_build_and_describe_are_inverse() -> None:
         ({"name": "thing"}, "box.size: missing"),
         ({"name": "thing", "size": 0}, "box.size: input should be greater than 0, got 0"),
         ({"name": "thing", "size": "many"}, "box.size: input should be a valid integer.*got 'many'"),
-        ({"name": "thing", "size": 3, "color": "blue"}, r"box.color: unknown key \(did you mean 'colour'\?\)"),
-        ({"name": "thing", "size": 0, "colour": 3}, r"box.size: .*\(and 1 more\)"),
+        ({"name": "thing", "size": 3, "color": "blue"}, r"box.color: unknown key \(did you mean 'color'\?\)"),
+        ({"name": "thing", "size": 0, "color": 3}, r"box.size: .*\(and 1 more\)"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(spec: dict[str, object], message: str) -> None:
@@ -68,11 +68,11 @@ def test_a_part_that_stands_in_no_table_cannot_be_described() -> None:
 )
 def test_every_part_keeps_its_arguments(table: dict[str, type], name: str) -> None:
     """The contract that saving a model rests on: an argument is an attribute of the same name."""
-    spec = {"name": name} | check(table[name], {}, place=name, wired=WIRED)
-    wires = {key: WIRES[key] for key in WIRED if key in table[name].__init__.__annotations__}
+    spec = {"name": name} | check(table[name], {}, place=name, inferred=INFERRED)
+    wires = {key: WIRES[key] for key in INFERRED if key in table[name].__init__.__annotations__}
     part = build(table, spec, place=name, **wires)
-    assert describe(part, table, wired=WIRED) == describe(
-        build(table, describe(part, table, wired=WIRED), place=name, **wires), table, wired=WIRED
+    assert describe(part, table, inferred=INFERRED) == describe(
+        build(table, describe(part, table, inferred=INFERRED), place=name, **wires), table, inferred=INFERRED
     )
     assert {k: v for k, v in spec.items() if k != "name"} == {k: getattr(part, k) for k in spec if k != "name"}
 

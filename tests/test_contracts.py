@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from vaekit.core.errors import ConfigError, ModelError
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, Bernoulli, DiagonalGaussian, Gaussian, StandardNormal
-from vaekit.errors import ConfigError, ModelError
 from vaekit.models import VAE, ClassLabel, VAEConfig, build_vae, describe_vae, load_vae, save_vae
 from vaekit.networks import DECODERS, ENCODERS, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from vaekit.networks.conv import Attention, ResidualBlock, pyramid
@@ -145,7 +145,7 @@ def test_any_shape_and_a_batch_of_one(encoder: str, decoder: str, shape: tuple[i
 @pytest.mark.parametrize("hidden", [16, None])
 def test_depth_follows_the_size_and_latents_may_keep_their_place(side: tuple[int, int], hidden: int | None) -> None:
     shape = (3, *side)
-    arguments = {"channels": [4, 6], "blocks": [0, 1], "hidden": hidden, "until": 8, "attention": 8, "checkpoint": True}
+    arguments = {"channels": [4, 6], "blocks": [0, 1], "hidden": hidden, "min_resolution": 8, "attention": 8, "checkpoint": True}
     encoder = ConvEncoder(shape, **arguments)
     height, width = pyramid(shape, len(encoder.levels.ends))[-1]
     assert max(height, width) <= 8 < max(2 * height, 2 * width) + 8 * (max(side) <= 8)
@@ -230,14 +230,14 @@ def test_attention_mixes_all_points_and_begins_as_nothing() -> None:
     changed = x.clone()
     changed[..., 0, 0] += 1
     assert ((attention(changed) - attention(x)).abs().sum(1)[:, 4, 2] > 0).all()
-    heads = attention.ask(attention.normalised(x)).flatten(2).reshape(2, 3, 2, 64, 15)
+    heads = attention.ask(attention.normalized(x)).flatten(2).reshape(2, 3, 2, 64, 15)
     query, key, value = heads.unbind(1)
     weights = (query.transpose(-1, -2) @ key / 8).softmax(-1)  # (B, heads, points, points)
     answer = (value @ weights.transpose(-1, -2)).reshape(2, 128, 5, 3)
     torch.testing.assert_close(attention(x), x + attention.correction(answer))
 
 
-def test_norm_none_has_no_normalisation() -> None:
+def test_norm_none_has_no_normalization() -> None:
     model = ConvEncoder((1, 8, 8), channels=[4, 4], blocks=[1, 1], norm="none", attention=8)
     assert not [module for module in model.modules() if isinstance(module, torch.nn.GroupNorm)]
     assert [module for module in ConvEncoder((1, 8, 8)).modules() if isinstance(module, torch.nn.GroupNorm)]
@@ -250,8 +250,8 @@ def test_pyramid_halves_and_rounds_up() -> None:
         ConvEncoder((1, 8, 8), channels=[1, 2, 3], blocks=[1, 1])
 
 
-def test_a_picture_does_not_depend_on_the_others_of_its_batch() -> None:
-    """Batch normalisation would fail here, in training and in evaluation (a fault of the field's code)."""
+def test_a_image_does_not_depend_on_the_others_of_its_batch() -> None:
+    """Batch normalization would fail here, in training and in evaluation (a fault of the field's code)."""
     model, x = make_vae("conv", "conv").train(), pixels(6)
     together = model.encode(x).mean
     torch.testing.assert_close(together[:1], model.encode(x[:1]).mean)
@@ -259,7 +259,7 @@ def test_a_picture_does_not_depend_on_the_others_of_its_batch() -> None:
 
 
 def test_pixel_scale_and_encoder_input() -> None:
-    """uint8 and its float on the unit interval are the same picture."""
+    """uint8 and its float on the unit interval are the same image."""
     model, x = make_vae(), pixels(3)
     torch.testing.assert_close(model.encode(x).mean, model.encode(x.float() / 255).mean)
 
@@ -284,7 +284,7 @@ def test_a_label_is_as_long_as_a_latent() -> None:
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [(None, "give it the label"), (torch.tensor([0, 3]), "from 0 to 2"), (torch.tensor([0]), "1 labels for 2 pictures")],
+    [(None, "give it the label"), (torch.tensor([0, 3]), "from 0 to 2"), (torch.tensor([0]), "1 labels for 2 images")],
 )
 def test_wrong_labels_are_refused(labels: torch.Tensor | None, message: str) -> None:
     with pytest.raises(ModelError, match=message):
@@ -296,8 +296,8 @@ def test_a_label_for_an_unconditional_model_is_refused() -> None:
         make_vae().sample(1, torch.tensor([0]))
 
 
-def test_a_picture_of_another_shape_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"reads pictures of shape \(2, 6, 5\), got \(1, 6, 5\)"):
+def test_a_image_of_another_shape_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"reads images of shape \(2, 6, 5\), got \(1, 6, 5\)"):
         make_vae().elbo(pixels(1, (1, 6, 5)))
 
 
@@ -386,8 +386,8 @@ def test_a_part_of_ones_own_goes_into_the_table(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("shape", "levels"), [((1, 8, 8), 3), ((3, 28, 20), 3), ((1, 96, 33), 5), ((3, 130, 7), 6)])
-def test_pyramid_goes_on_until_the_picture_is_small(shape: tuple[int, int, int], levels: int) -> None:
-    options = {"channels": [4, 8, 8], "blocks": [0, 0, 1], "hidden": 16, "until": 8}
+def test_pyramid_goes_on_until_the_image_is_small(shape: tuple[int, int, int], levels: int) -> None:
+    options = {"channels": [4, 8, 8], "blocks": [0, 0, 1], "hidden": 16, "min_resolution": 8}
     encoder, decoder = ConvEncoder(shape, **options), ConvDecoder(2, shape, **options)
     sizes = pyramid(shape, levels)
     assert max(sizes[-1]) <= 8

@@ -1,4 +1,4 @@
-"""Data: names resolve, pictures are decoded once, batches are fair and can be resumed."""
+"""Data: names resolve, images are decoded once, batches are fair and can be resumed."""
 
 import json
 import os
@@ -14,6 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
+from vaekit.core.errors import DataError
+from vaekit.core.rng import generator
 from vaekit.data import (
     Batches,
     ImageSet,
@@ -27,25 +29,23 @@ from vaekit.data import (
     load_images,
 )
 from vaekit.data.cache import cache_folder
-from vaekit.errors import DataError
-from vaekit.randomness import generator
 
 
 def numbered(num: int, shape: tuple[int, int, int] = (1, 2, 2)) -> ImageSet:
-    """Pictures that are all of their number's grey level, labelled with it."""
+    """Images that are all of their number's gray level, labeled with it."""
     levels = torch.arange(num, dtype=torch.uint8)
     return ImageSet(levels.reshape(-1, 1, 1, 1).expand(num, *shape).contiguous(), levels.long())
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Colour and grey pictures of two classes and several sizes."""
-    for number, (name, colour) in enumerate([("red", (255, 0, 0)), ("blue", (0, 0, 255))]):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
+    """Color and gray images of two classes and several sizes."""
+    for number, (name, color) in enumerate([("red", (255, 0, 0)), ("blue", (0, 0, 255))]):
+        (tmp_path / "images" / name).mkdir(parents=True)
         for index in range(6):
             size = (20 + 4 * index, 30 - 2 * index - number)
-            Image.new("RGB", size, colour).save(tmp_path / "pictures" / name / f"{index}.png")
-    return tmp_path / "pictures"
+            Image.new("RGB", size, color).save(tmp_path / "images" / name / f"{index}.png")
+    return tmp_path / "images"
 
 
 def test_digits_are_the_real_ones() -> None:
@@ -72,22 +72,22 @@ def test_digits_fit_any_size() -> None:
     assert correlation > 0.97
 
 
-def test_the_cache_is_used_and_maps_the_same_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_used_and_maps_the_same_images(monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_images("digits")
-    monkeypatch.setattr("vaekit.data.sources.Digits.read", lambda self, scratch: pytest.fail("decoded again"))
+    monkeypatch.setattr("vaekit.data.sources.resolve.Digits.read", lambda self, scratch: pytest.fail("decoded again"))
     again = load_images("digits")
     assert torch.equal(first.pixels, again.pixels)
     assert first.fingerprint == again.fingerprint != ""
 
 
-def test_writing_to_mapped_pictures_leaves_the_cache_alone() -> None:
+def test_writing_to_mapped_images_leaves_the_cache_alone() -> None:
     images = load_images("digits", "all")
     before = images.store[0].clone()
     images.store[0] = 99
     assert torch.equal(load_images("digits", "all").store[0], before)
 
 
-def test_a_folder_of_pictures_is_fitted(folder: Path) -> None:
+def test_a_folder_of_images_is_fitted(folder: Path) -> None:
     images = load_images(folder, "all", size=16)
     assert images.shape == (3, 16, 16)
     assert images.classes == ("blue", "red")
@@ -96,9 +96,9 @@ def test_a_folder_of_pictures_is_fitted(folder: Path) -> None:
         assert len(mine) == 6
         assert mine[:, channel].float().mean() == 255
         assert mine.float().mean() == 85
-    grey = load_images(folder, "all", size=(8, 12), channels=1)
-    assert grey.shape == (1, 8, 12)
-    assert grey.pixels[images.labels == 1].unique().tolist() == [76]  # ITU-R 601 luma of pure red
+    gray = load_images(folder, "all", size=(8, 12), channels=1)
+    assert gray.shape == (1, 8, 12)
+    assert gray.pixels[images.labels == 1].unique().tolist() == [76]  # ITU-R 601 luma of pure red
     with pytest.raises(DataError, match=r"several sizes.*--size 64"):
         load_images(folder, "all")
 
@@ -118,29 +118,29 @@ def damage(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def test_many_damaged_pictures_are_named_and_no_cache_is_left(folder: Path) -> None:
+def test_many_damaged_images_are_named_and_no_cache_is_left(folder: Path) -> None:
     damage(folder / "red" / "3.png")
     entries = cached()
     with pytest.raises(
-        DataError, match=r"1 of 12 pictures cannot be read, more than 5%.*3.png: not a picture that can be read"
+        DataError, match=r"1 of 12 images cannot be read, more than 5%.*3.png: not an image that can be read"
     ):
         load_images(folder, size=8)
     assert cached() == entries
 
 
-def test_few_damaged_pictures_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_few_damaged_images_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
         (tmp_path / "set" / name).mkdir(parents=True)
     for number in range(60):
         Image.new("L", (5, 4), number).save(tmp_path / "set" / "ab"[number % 2] / f"{number:02}.png")
     damage(tmp_path / "set" / "b" / "33.png")
-    (tmp_path / "set" / "a" / "44.png").write_text("no picture")
+    (tmp_path / "set" / "a" / "44.png").write_text("no image")
     images = load_images(tmp_path / "set", "all")
     told = capsys.readouterr().err
-    assert told.startswith("set: 2 of 60 pictures left out; ")
+    assert told.startswith("set: 2 of 60 images left out; ")
     assert told.count("\n") == 1
-    assert "44.png: not a picture that can be read; " in told
-    assert "33.png: not a picture that can be read" in told
+    assert "44.png: not an image that can be read; " in told
+    assert "33.png: not an image that can be read" in told
     levels = images.pixels[:, 0, 0, 0].tolist()
     assert sorted(levels) == [number for number in range(60) if number not in (33, 44)]
     assert images.labels is not None
@@ -167,14 +167,12 @@ def test_bombs_loops_and_names_in_any_script(tmp_path: Path, capsys: pytest.Capt
     (inner / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + claim + chunk(b"IEND", b""))
     images = load_images(tmp_path / "set", "all")
     assert sorted(images.pixels[:, 0, 0, 0].tolist()) == list(range(30))
-    assert (
-        "1 of 31 pictures left out; Bücher/bomb.png: not a picture that can be read (Image size" in capsys.readouterr().err
-    )
+    assert "1 of 31 images left out; Bücher/bomb.png: not an image that can be read (Image size" in capsys.readouterr().err
 
 
-def test_pictures_are_cropped_padded_or_stretched(tmp_path: Path) -> None:
+def test_images_are_cropped_padded_or_stretched(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
-    stripes = np.repeat(np.array([0, 100, 200], np.uint8), 4)[None].repeat(4, 0)  # 4 x 12: black, grey, light
+    stripes = np.repeat(np.array([0, 100, 200], np.uint8), 4)[None].repeat(4, 0)  # 4 x 12: black, gray, light
     for number in range(2):
         Image.fromarray(stripes).save(tmp_path / "set" / f"{number}.png")
 
@@ -188,7 +186,7 @@ def test_pictures_are_cropped_padded_or_stretched(tmp_path: Path) -> None:
     assert (padded[8:] == 255).all()
     assert (loaded(fit="pad", background="#000000")[:4] == 0).all()
     assert np.array_equal(loaded(fit="stretch"), stripes[:1].repeat(12, 0))
-    with pytest.raises(DataError, match="greenish: not a colour"):
+    with pytest.raises(DataError, match="greenish: not a color"):
         loaded(background="greenish")
 
 
@@ -236,7 +234,7 @@ def test_inspection_says_what_is_there_and_what_cannot_be_read(folder: Path, tmp
         assert (sum(found.sizes.values()), found.sizes[9, 7], found.sizes[30, 20]) == (12, 1, 1)
         assert found.classes == {"blue": 7, "red": 6}
         assert [(one.name, one.reason.split(" (")[0]) for one in found.skipped] == [
-            ("red/3.png", "not a picture that can be read")
+            ("red/3.png", "not an image that can be read")
         ]
         middles = found.sheet[:, :, 48, 48].tolist()
         assert sorted(map(tuple, middles)) == sorted([(0, 0, 255)] * 6 + [(255, 0, 0)] * 5 + [(50, 50, 50), (255, 255, 255)])
@@ -248,7 +246,7 @@ def test_cache_is_listed_and_cleared(folder: Path, tmp_path: Path, monkeypatch: 
     load_images(folder, size=8)
     (tmp_path / "own" / ".filling-left").mkdir()
     left, whole = cached()
-    assert (whole.name, whole.shape, whole.num) == ("pictures", (3, 8, 8), 12)
+    assert (whole.name, whole.shape, whole.num) == ("images", (3, 8, 8), 12)
     assert whole.num_bytes >= 12 * 3 * 8 * 8
     assert (left.num, left.shape) == (0, ())
     assert clear_cache() == [left, whole]
@@ -283,7 +281,7 @@ def test_cache_is_bounded_and_what_was_not_used_for_longest_goes_first(
 def test_array_files(suffix: str, shape: tuple[int, ...], dtype: str, tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
     stored = array if dtype == "uint8" else (array / 255).astype(dtype)
-    path = tmp_path / f"pictures{suffix}"
+    path = tmp_path / f"images{suffix}"
     np.save(path, stored) if suffix == ".npy" else np.savez(path, images=stored, labels=np.arange(9) % 2)
     images = load_images(path, "all")
     expected = array.reshape(9, -1, 5, 4) if shape[-1] != 3 else array.transpose(0, 3, 1, 2)
@@ -331,10 +329,10 @@ def test_a_hub_id_goes_through_a_snapshot(online: bool, folder: Path, monkeypatc
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     monkeypatch.setattr("huggingface_hub.HfApi.repo_info", probe)
     monkeypatch.delenv("VAEKIT_DATA", raising=False)
-    images = load_images(f"someone/pictures-{online}@v2", "all", size=8)
-    assert asked == [(f"someone/pictures-{online}", "v2")]
+    images = load_images(f"someone/images-{online}@v2", "all", size=8)
+    assert asked == [(f"someone/images-{online}", "v2")]
     assert torch.equal(images.pixels, load_images(folder, "all", size=8).pixels)
-    load_images(f"someone/pictures-{online}@v2", "all", size=8)
+    load_images(f"someone/images-{online}@v2", "all", size=8)
     assert len(asked) == 1  # the cache needs no network
 
 
@@ -357,7 +355,7 @@ def test_transparency_orientation_and_depth() -> None:
 
 
 @pytest.mark.parametrize("num", [1, 7, 8, 9, 33])
-def test_an_epoch_shows_every_picture_once(num: int) -> None:
+def test_an_epoch_shows_every_image_once(num: int) -> None:
     images = numbered(num)
     batches = Batches(images, 8, seed=3)
     epochs = []
@@ -401,7 +399,7 @@ def test_batches_go_on_where_they_were(stop: int) -> None:
     assert all(torch.equal(a, b) for a, b in zip(seen, expected, strict=True))
 
 
-def test_binarisation_draws_with_the_grey_level_as_probability() -> None:
+def test_binarization_draws_with_the_gray_level_as_probability() -> None:
     levels = torch.tensor([0, 1, 64, 128, 254, 255], dtype=torch.uint8)
     drawn = draw_binary(levels.expand(200_000, 6).contiguous(), generator(0))
     assert set(drawn.unique().tolist()) == {0, 255}
@@ -411,7 +409,7 @@ def test_binarisation_draws_with_the_grey_level_as_probability() -> None:
     assert ((rate - probability).abs() <= 5 * error).all()  # exactly 0 and 1 at the ends
 
 
-def test_static_binarisation_depends_on_its_seed_alone() -> None:
+def test_static_binarization_depends_on_its_seed_alone() -> None:
     images = numbered(200)
     a, b, c = binarize(images, seed=0), binarize(images, seed=0), binarize(images, seed=1)
     assert torch.equal(a.pixels, b.pixels)
@@ -432,7 +430,7 @@ def test_holding_out_is_a_partition_that_the_seed_fixes() -> None:
     assert again.labels.tolist() == held.labels.tolist() != other.labels.tolist()
     nested, _ = hold_out(rest, 0.5, seed=0, splits=("a", "b"))
     assert set(nested.labels.tolist()) <= set(rest.labels.tolist())
-    with pytest.raises(DataError, match="one picture"):
+    with pytest.raises(DataError, match="one image"):
         hold_out(numbered(1), 0.5, seed=0, splits=("a", "b"))
 
 

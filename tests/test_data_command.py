@@ -7,36 +7,36 @@ import pytest
 from PIL import Image
 
 from tests.street import Refuse, done, tiles, vae
+from vaekit.core.rng import generator
 from vaekit.data import Augmentation, augmenter, inspect, load_images
-from vaekit.randomness import generator
-from vaekit.recipe import load_recipe, write_recipe
+from vaekit.runs.recipe import load_recipe, write_recipe
 
 
-def pictures(folder: Path) -> Path:
-    """Thirty pictures of one class and one of another, which is damaged."""
+def images(folder: Path) -> Path:
+    """Thirty images of one class and one of another, which is damaged."""
     for name in ("many", "one"):
         (folder / name).mkdir(parents=True)
     for number in range(30):
         Image.new("RGB", (10, 6), (8 * number, 0, 0)).save(folder / "many" / f"{number:02}.png")
-    (folder / "one" / "bad.png").write_text("no picture")
+    (folder / "one" / "bad.png").write_text("no image")
     return folder
 
 
 def test_source_is_told_and_shown(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "set")
+    folder = images(tmp_path / "set")
     out = done("data", folder, "-o", tmp_path / "x.png").splitlines()
-    assert out[0] == "train: 31 pictures, colour"
+    assert out[0] == "train: 31 images, color"
     assert out[1].split() == ["sizes", "6x10", "(30)"]
     assert out[3].split() == ["classes", "many", "(30),", "one", "(1)"]
     assert out[4].split() == ["damaged", "1"]
-    assert out[5].strip() == "one/bad.png: not a picture that can be read"
+    assert out[5].strip() == "one/bad.png: not an image that can be read"
     (found,) = inspect(folder)
     shown = tiles(tmp_path / "x.png", 31, columns=10, shape=(3, 96, 96))
     assert np.array_equal(shown.numpy(), found.sheet.numpy())
 
 
 def test_augmentation_of_a_recipe_is_shown(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "set")
+    folder = images(tmp_path / "set")
     recipe = tmp_path / "mine.yaml"
     write_recipe(load_recipe("digits", {"data.augment": {"flip": 0.5, "rotate": 20.0}}), recipe)
     done("data", folder, "--augment", recipe, "-o", tmp_path / "x.png")
@@ -58,9 +58,9 @@ def test_cache_is_told_and_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_what_cannot_be_looked_at(refuse: Refuse, tmp_path: Path) -> None:
-    refuse("data", says=("say which pictures",))
+    refuse("data", says=("say which images",))
     refuse("data", "digits", "--cache", says=("--cache", "no source"))
     refuse("data", "nowhere", says=("nowhere: no such path",))
-    refuse("data", "digits", "--augment", "digits", "-o", "x.png", says=("digits: the recipe changes no pictures",))
+    refuse("data", "digits", "--augment", "digits", "-o", "x.png", says=("digits: the recipe changes no images",))
     refuse("train", "--data", "digits", "--size", "9by9", says=("--size 9by9", "96x128"))
     assert vae("train", "--data", "digits", "--size", "0").code == 2

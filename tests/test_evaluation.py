@@ -13,13 +13,12 @@ from torch import Tensor
 from tests.oracles import linear_gaussian
 from tests.test_contracts import make_vae, pixels
 from vaekit.data import ImageSet, binarize
-from vaekit.evaluation.annealing import Annealing, annealed_of_each
-from vaekit.evaluation.collapse import collapse_report
-from vaekit.evaluation.estimates import mean_by_difference, mean_over_pictures
-from vaekit.evaluation.evaluate import Effort, brief, evaluate
-from vaekit.evaluation.forecast import decodings, forecast, seconds_per_decoding, shortened
-from vaekit.evaluation.latents import active_units
-from vaekit.evaluation.likelihood import (
+from vaekit.evaluation.cost import decodings, forecast, seconds_per_decoding, shortened
+from vaekit.evaluation.estimate import mean_by_difference, mean_over_images
+from vaekit.evaluation.latents.collapse import collapse_report
+from vaekit.evaluation.latents.encodings import active_units
+from vaekit.evaluation.likelihood.annealing import Annealing, annealed_of_each
+from vaekit.evaluation.likelihood.bounds import (
     CROSS_ENTROPY,
     elbo_of_each,
     elbo_terms,
@@ -27,9 +26,10 @@ from vaekit.evaluation.likelihood import (
     log_likelihood_of_each,
     meaning,
 )
-from vaekit.evaluation.reconstruction import ms_ssim, psnr, reconstruction_quality, ssim
+from vaekit.evaluation.model_evaluation import EvaluationConfig, brief, evaluate
+from vaekit.evaluation.samples.reconstruction import ms_ssim, psnr, reconstruction_quality, ssim
 from vaekit.models import VAE
-from vaekit.runs import Run
+from vaekit.runs.run_folder import Run
 
 
 def image_set(num: int = 60, shape: tuple[int, int, int] = (2, 6, 5)) -> ImageSet:
@@ -37,20 +37,20 @@ def image_set(num: int = 60, shape: tuple[int, int, int] = (2, 6, 5)) -> ImageSe
 
 
 def test_mean_and_standard_error() -> None:
-    estimate = mean_over_pictures(torch.tensor([1.0, 2.0, 3.0, 6.0]), "nats per picture", 7)
+    estimate = mean_over_images(torch.tensor([1.0, 2.0, 3.0, 6.0]), "nats per image", 7)
     assert estimate.value == 3.0
     assert estimate.standard_error == pytest.approx(math.sqrt(14 / 3) / 2)
     assert estimate.to_data() == {
         "value": 3.0,
         "standard_error": estimate.standard_error,
-        "unit": "nats per picture",
-        "num_pictures": 4,
+        "unit": "nats per image",
+        "num_images": 4,
         "num_samples": 7,
     }
 
 
 def test_likelihoods_of_a_model_with_a_closed_form() -> None:
-    """Pictures of a linear-Gaussian model: the bound lies below the evidence, and importance sampling reaches it."""
+    """Images of a linear-Gaussian model: the bound lies below the evidence, and importance sampling reaches it."""
     oracle = linear_gaussian(num=50, off=0.2)
     levels = ((oracle.x - oracle.x.min()) / (oracle.x.max() - oracle.x.min()) * 255).round().byte()
     images = ImageSet(levels)
@@ -63,19 +63,19 @@ def test_likelihoods_of_a_model_with_a_closed_form() -> None:
     qz = oracle.model.encode(oracle.x)
     closed = oracle.elbo(qz.mean, qz.stddev[0], oracle.weight).mean().item()
     assert elbo.value == pytest.approx(closed, abs=0.05)
-    assert (estimate.num_pictures, estimate.num_samples) == (50, 3000)
+    assert (estimate.num_images, estimate.num_samples) == (50, 3000)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 60, 1000])
 def test_what_draws_nothing_does_not_depend_on_the_batch_size(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = make_vae(), image_set()
     expected = (active_units(model, images), reconstruction_quality(model, images))
-    monkeypatch.setattr(VAE, "at_a_time", batch)
+    monkeypatch.setattr(VAE, "chunk_size", batch)
     found = (active_units(model, images), reconstruction_quality(model, images))
     assert found[0] == expected[0]
     for key in ("psnr", "ssim"):
         assert found[1][key].value == pytest.approx(expected[1][key].value, rel=1e-5)
-        assert found[1][key].num_pictures == 60
+        assert found[1][key].num_images == 60
 
 
 def test_what_is_drawn_depends_on_the_seed_alone_and_leaves_the_generators_alone() -> None:
@@ -94,7 +94,7 @@ def test_training_mode_is_put_back() -> None:
     assert model.training
 
 
-def test_elbo_of_a_set_is_the_mean_of_its_pictures() -> None:
+def test_elbo_of_a_set_is_the_mean_of_its_images() -> None:
     model, images = make_vae(), image_set()
     terms = elbo_terms(model, images, num_samples=2000)
     one = model.elbo(images.pixels, num_samples=2000)
@@ -108,7 +108,7 @@ def test_active_units_are_those_that_move() -> None:
     with torch.no_grad():
         model.posterior.mu.weight[1:] = 0
         model.posterior.mu.weight[0] *= 50
-    assert active_units(model, images) == {"value": 1, "of": 3, "unit": "latents", "threshold": 0.01, "num_pictures": 60}
+    assert active_units(model, images) == {"value": 1, "of": 3, "unit": "latents", "threshold": 0.01, "num_images": 60}
 
 
 def test_a_collapsed_model_has_none() -> None:
@@ -129,7 +129,7 @@ def test_psnr_is_its_formula() -> None:
 
 
 @pytest.mark.parametrize("side", [2, 3, 4, 8, 11, 12, 28])
-def test_ssim_is_one_for_equal_pictures_and_falls_with_noise(side: int) -> None:
+def test_ssim_is_one_for_equal_images_and_falls_with_noise(side: int) -> None:
     x = torch.linspace(0, 1, side).outer(torch.linspace(0, 1, side)).expand(4, 1, side, side).contiguous()
     torch.testing.assert_close(ssim(x, x), torch.ones(4))
     values = [ssim((x + noise * torch.randn_like(x)).clamp(0, 1), x).mean().item() for noise in (0.01, 0.05, 0.3)]
@@ -186,7 +186,7 @@ def test_ms_ssim_is_the_published_formula() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(175, 180), (176, 176)])
-def test_ms_ssim_is_for_pictures_that_are_large_enough(height: int, width: int) -> None:
+def test_ms_ssim_is_for_images_that_are_large_enough(height: int, width: int) -> None:
     model, images = make_vae(shape=(1, height, width)), image_set(3, (1, height, width))
     quality = reconstruction_quality(model, images)
     assert ("ms_ssim" in quality) == (height == 176)
@@ -197,21 +197,21 @@ def test_ms_ssim_is_for_pictures_that_are_large_enough(height: int, width: int) 
         assert quality["ms_ssim"].unit == quality["ssim"].unit == "1 is equal"
 
 
-def test_grey_pixels_are_no_bernoulli_likelihood() -> None:
-    grey, model = image_set(), make_vae(likelihood="bernoulli")
-    assert CROSS_ENTROPY in meaning(model, grey)
-    assert CROSS_ENTROPY in evaluate(model, grey, effort=brief(0, None))["meaning"]
-    binary = evaluate(model, binarize(grey, seed=0), effort=brief(0, None))
+def test_gray_pixels_are_no_bernoulli_likelihood() -> None:
+    gray, model = image_set(), make_vae(likelihood="bernoulli")
+    assert CROSS_ENTROPY in meaning(model, gray)
+    assert CROSS_ENTROPY in evaluate(model, gray, effort=brief(0, None))["meaning"]
+    binary = evaluate(model, binarize(gray, seed=0), effort=brief(0, None))
     assert CROSS_ENTROPY not in binary["meaning"]
-    assert binary["data"]["pixels"] == "binarised once with seed 0"
-    assert "density" in meaning(make_vae(likelihood="gaussian"), grey)
+    assert binary["data"]["pixels"] == "binarized once with seed 0"
+    assert "density" in meaning(make_vae(likelihood="gaussian"), gray)
 
 
 def test_evaluation_says_what_it_counted() -> None:
     numbers = evaluate(make_vae(), image_set(), effort=brief(13, 20))
-    assert numbers["log_likelihood"]["num_pictures"] == 20
+    assert numbers["log_likelihood"]["num_images"] == 20
     assert numbers["log_likelihood"]["num_samples"] == 13
-    assert numbers["elbo"]["num_pictures"] == numbers["data"]["num_pictures"] == 60
+    assert numbers["elbo"]["num_images"] == numbers["data"]["num_images"] == 60
     assert "log_likelihood" not in evaluate(make_vae(), image_set(), effort=brief(0, None))
 
 
@@ -223,7 +223,7 @@ def test_conditional_models_are_given_the_labels() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 9), (1, 1, 9), (3, 3, 3)])
-def test_tiny_pictures_can_be_evaluated(shape: tuple[int, int, int]) -> None:
+def test_tiny_images_can_be_evaluated(shape: tuple[int, int, int]) -> None:
     numbers = evaluate(make_vae(shape=shape), image_set(5, shape), effort=brief(2, None))
     assert ("ssim" in numbers) == (min(shape[1:]) >= 2)
     assert math.isfinite(numbers["psnr"]["value"])
@@ -232,7 +232,7 @@ def test_tiny_pictures_can_be_evaluated(shape: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize(
     ("likelihood", "arguments"), [("logistic-mixture", {"bits": 5}), ("gaussian", {}), ("bernoulli", {})]
 )
-def test_bits_per_dimension_exist_for_grey_levels_alone(likelihood: str, arguments: dict[str, int]) -> None:
+def test_bits_per_dimension_exist_for_gray_levels_alone(likelihood: str, arguments: dict[str, int]) -> None:
     model, images = make_vae(likelihood=likelihood, **arguments), image_set()
     numbers = evaluate(model, images, effort=brief(3, None))
     for bits, nats in (("bits_per_dim", "elbo"), ("bits_per_dim_iw", "log_likelihood")):
@@ -243,21 +243,21 @@ def test_bits_per_dimension_exist_for_grey_levels_alone(likelihood: str, argumen
         assert numbers[bits]["value"] == pytest.approx(-numbers[nats]["value"] / scale)
         assert numbers[bits]["standard_error"] == pytest.approx(numbers[nats]["standard_error"] / scale)
         assert numbers[bits]["unit"] == "bits per dimension"
-        assert numbers["meaning"] == "log-probability of pictures of 32 grey levels"
+        assert numbers["meaning"] == "log-probability of images of 32 gray levels"
 
 
-TINY = Effort(20, 30, Annealing(2, 5, leapfrog=2), annealed=4, refined=5, aggregated=100, compared=60, probed=100)
+TINY = EvaluationConfig(20, 30, Annealing(2, 5, leapfrog=2), annealed=4, refined=5, aggregated=100, compared=60, probed=100)
 
 
-def test_more_pictures_may_be_annealed_than_weighed() -> None:
+def test_more_images_may_be_annealed_than_weighed() -> None:
     model, images = make_vae(), image_set(12)
-    numbers = evaluate(model, images, effort=replace(TINY, max_pictures=3, annealed=7, refined=0, aggregated=0), seed=3)
+    numbers = evaluate(model, images, effort=replace(TINY, max_images=3, annealed=7, refined=0, aggregated=0), seed=3)
     annealed = annealed_of_each(model, images.sample(7, seed=3), TINY.annealing, seed=3)
     weighed = log_likelihood_of_each(model, images.sample(3, seed=3), num_samples=20, seed=3)
     assert numbers["annealed"]["value"] == pytest.approx(annealed.mean().item(), rel=1e-5)
-    assert (numbers["annealed"]["num_pictures"], numbers["annealed"]["num_annealed"]) == (7, 7)
+    assert (numbers["annealed"]["num_images"], numbers["annealed"]["num_annealed"]) == (7, 7)
     assert numbers["annealed_gap"]["value"] == pytest.approx((annealed[:3] - weighed).mean().item(), abs=1e-3)
-    assert numbers["annealed_gap"]["num_pictures"] == 3
+    assert numbers["annealed_gap"]["num_images"] == 3
 
 
 def test_everything_is_measured_in_one_call(trained: Path) -> None:
@@ -277,7 +277,7 @@ def test_everything_is_measured_in_one_call(trained: Path) -> None:
     assert numbers["annealed_gap"]["value"] == pytest.approx((annealed - values[:4]).mean().item(), abs=1e-3)
     both = numbers["bracket"]
     assert numbers["bracket_gap"]["value"] == pytest.approx(both["upper"]["value"] - both["lower"]["value"], abs=1e-3)
-    assert numbers["amortisation_gap"]["num_pictures"] == 5
+    assert numbers["amortization_gap"]["num_images"] == 5
     parts = numbers["latents"]
     halves = parts["mutual_information"]["value"] + parts["aggregate_kl"]["value"]
     assert parts["rate"]["value"] == pytest.approx(halves, rel=1e-5)
@@ -300,9 +300,9 @@ def test_difference_estimator_is_the_mean_of_the_dear_number_with_its_error() ->
     found = torch.tensor([drawn(20, 200) for _ in range(3000)])
     assert abs(found[:, 0].mean() - 1) < 5 * found[:, 0].std() / math.sqrt(3000)
     assert found[:, 1].square().mean().sqrt() == pytest.approx(found[:, 0].std().item(), rel=0.07)
-    assert found[:, 0].std() < found[:, 2].std() / 2  # of twenty pictures alone
+    assert found[:, 0].std() < found[:, 2].std() / 2  # of twenty images alone
     cheap, dear = torch.randn(2, 50, generator=random)
-    all_of_them = mean_over_pictures(dear, "nats")
+    all_of_them = mean_over_images(dear, "nats")
     assert mean_by_difference(cheap, dear) == pytest.approx((all_of_them.value, all_of_them.standard_error))
     assert mean_by_difference(cheap, dear[:1])[1] is None
 
@@ -318,20 +318,20 @@ def test_parts_of_a_set_that_is_sorted_by_class_are_of_all_classes() -> None:
     assert len(images.sample(1000, seed=1)) == 400
 
 
-NOTHING = Effort(0, 0, Annealing(3, 40, leapfrog=4), annealed=0, refined=0, aggregated=0, compared=0, probed=0)
+NOTHING = EvaluationConfig(0, 0, Annealing(3, 40, leapfrog=4), annealed=0, refined=0, aggregated=0, compared=0, probed=0)
 
 
 @pytest.mark.parametrize(
     ("part", "effort"),
     [
-        ("importance samples", replace(NOTHING, num_samples=70, max_pictures=12)),
-        ("importance samples", replace(NOTHING, num_samples=70, max_pictures=None)),
+        ("importance samples", replace(NOTHING, num_samples=70, max_images=12)),
+        ("importance samples", replace(NOTHING, num_samples=70, max_images=None)),
         ("annealing", replace(NOTHING, annealed=30)),
         ("annealing", replace(NOTHING, annealed=200)),
         ("refinement", replace(NOTHING, refined=3)),
     ],
 )
-def test_forecast_counts_what_is_decoded(part: str, effort: Effort) -> None:
+def test_forecast_counts_what_is_decoded(part: str, effort: EvaluationConfig) -> None:
     model, images = make_vae(), image_set(40)
     decoded = {False: 0, True: 0}
 
@@ -349,31 +349,31 @@ def test_forecast_counts_what_is_decoded(part: str, effort: Effort) -> None:
 
 
 def test_effort_is_shortened_to_what_a_machine_can_do_in_time() -> None:
-    effort = Effort(100, None, Annealing(2, 10, leapfrog=5), annealed=100, refined=50)
+    effort = EvaluationConfig(100, None, Annealing(2, 10, leapfrog=5), annealed=100, refined=50)
     assert shortened(effort, 1000, 1e-6, 20.0) == effort
     short = shortened(effort, 1000, 1e-3, 20.0)
-    assert (short.max_pictures, short.annealed, short.refined) == (200, 20, 6)
+    assert (short.max_images, short.annealed, short.refined) == (200, 20, 6)
     assert all(19 < wait <= 20 for wait in forecast(short, 1000, 1e-3).values())
     none = shortened(effort, 1000, 1.0, 20.0)
-    assert (none.max_pictures, none.annealed, none.refined) == (0, 0, 0)
+    assert (none.max_images, none.annealed, none.refined) == (0, 0, 0)
     assert none.num_samples == 100
     assert 0 < seconds_per_decoding(make_vae(), image_set(3)) < 1
 
 
-def test_one_picture_leaves_its_latents_out_and_no_more() -> None:
+def test_one_image_leaves_its_latents_out_and_no_more() -> None:
     numbers = evaluate(make_vae(), image_set(1), effort=TINY)
     assert "aggregate posterior" in numbers["left_out"]["latents"]
-    assert numbers["log_likelihood"]["num_pictures"] == numbers["annealed"]["num_pictures"] == 1
+    assert numbers["log_likelihood"]["num_images"] == numbers["annealed"]["num_images"] == 1
 
 
 def test_what_cannot_be_measured_is_left_out_with_a_reason() -> None:
     model, images = make_vae(posterior="flow"), image_set(40)
     numbers = evaluate(model, images, train=images, effort=TINY)
-    assert set(numbers["left_out"]) == {"amortisation_gap", "fidelity", "usefulness"}
-    assert "diagonal Gaussian" in numbers["left_out"]["amortisation_gap"]
+    assert set(numbers["left_out"]) == {"amortization_gap", "fidelity", "usefulness"}
+    assert "diagonal Gaussian" in numbers["left_out"]["amortization_gap"]
     assert "labels" in numbers["left_out"]["fidelity"]
     assert "labels" in numbers["left_out"]["usefulness"]
     assert math.isfinite(numbers["annealed"]["value"])
     alone = evaluate(make_vae(), images, effort=TINY)
-    assert "no training pictures" in alone["left_out"]["fidelity"]
+    assert "no training images" in alone["left_out"]["fidelity"]
     assert not {"annealed", "latents", "fidelity"} & set(evaluate(model, images, effort=brief(2, 5)))

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from tests.test_contracts import make_vae, pixels
+from vaekit.core.errors import DataError
+from vaekit.core.units import to_unit_interval
 from vaekit.data import ImageSet, hold_out, load_images
-from vaekit.errors import DataError
-from vaekit.evaluation import features
-from vaekit.evaluation import fidelity as module
-from vaekit.evaluation.features import INCEPTION, FeatureExtractor, LearnedFeatures, column, learned_features
-from vaekit.evaluation.fidelity import (
+from vaekit.evaluation.samples import features
+from vaekit.evaluation.samples import fidelity as module
+from vaekit.evaluation.samples.features import INCEPTION, FeatureExtractor, LearnedFeatures, column, learned_features
+from vaekit.evaluation.samples.fidelity import (
     compare,
     density_coverage,
     fidelity,
@@ -26,21 +27,20 @@ from vaekit.evaluation.fidelity import (
     squared_radii,
 )
 from vaekit.models import VAE
-from vaekit.units import to_unit_interval
 
 
 class Pixels(FeatureExtractor):
-    """Pictures as they are."""
+    """Images as they are."""
 
     name, description = "pixels", "the pixels themselves"
 
     def __init__(self, dim: int = 60) -> None:
         self.dim = dim
 
-    def __call__(self, pictures: Tensor) -> Tensor:
-        assert pictures.min() >= 0
-        assert pictures.max() <= 1
-        return pictures.flatten(1)
+    def __call__(self, images: Tensor) -> Tensor:
+        assert images.min() >= 0
+        assert images.max() <= 1
+        return images.flatten(1)
 
 
 def points_of(mean: Tensor, root: Tensor, num: int = 50) -> Tensor:
@@ -169,7 +169,7 @@ def test_standard_errors_are_how_much_distances_vary(
 
 @pytest.mark.parametrize("shift", [0.0, 0.1, 1.0])
 def test_standard_error_of_the_kernel_distance_is_its_formula(shift: float) -> None:
-    """Hoeffding's terms from whole matrices, each centred in both arguments."""
+    """Hoeffding's terms from whole matrices, each centered in both arguments."""
     a, b = draws(150, 0, torch.eye(3).double() / 2, 0.0), draws(250, 1, torch.eye(3).double() / 2, shift)
 
     def between(x: Tensor, y: Tensor) -> Tensor:
@@ -245,7 +245,7 @@ def test_equal_and_disjoint_sets() -> None:
     same, far = compare(a, a), compare(a, a + 100)
     for name in ("precision", "recall", "coverage"):
         assert (same[name].value, far[name].value) == (1, 0)
-    assert same["density"].value == pytest.approx(6 / 5)  # a ball holds 5 others and its own centre
+    assert same["density"].value == pytest.approx(6 / 5)  # a ball holds 5 others and its own center
     assert far["density"].value == 0
 
 
@@ -286,7 +286,7 @@ def test_equal_distributions_have_a_density_of_one_and_the_published_coverage() 
     assert ((found.mean(0) - expected).abs() < 3 * error + torch.tensor([0.03, 0.0])).all()
 
 
-def test_more_pictures_than_neighbours_are_needed() -> None:
+def test_more_images_than_neighbors_are_needed() -> None:
     with pytest.raises(DataError, match="more than 5"):
         squared_radii(torch.randn(5, 2), 5)
 
@@ -301,40 +301,40 @@ def test_the_table_says_what_it_compares() -> None:
     assert table["columns"] == [f"{name}-pixels" for name in ("FD", "KD", "precision", "recall", "density", "coverage")]
     assert table["extractor"] == {"name": "pixels", "description": "the pixels themselves", "dim": 60}
     assert list(table["rows"]) == ["test against train", "reconstructions", "samples", "noise"]
-    assert table["num_pictures"] == 40
+    assert table["num_images"] == 40
     for row in table["rows"].values():
         assert list(row) == table["columns"]
-        assert {number["num_pictures"] for number in row.values()} == {40}
+        assert {number["num_images"] for number in row.values()} == {40}
 
 
 def test_rows_are_what_their_names_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All pictures are taken: then a row is the comparison of all training pictures with what its name says."""
+    """All images are taken: then a row is the comparison of all training images with what its name says."""
     model, images, train = make_vae(), ImageSet(pixels(50)), ImageSet(pixels(50))
-    monkeypatch.setattr(model, "pictures", lambda z, labels: torch.full((len(z), 2, 6, 5), 1.5))
+    monkeypatch.setattr(model, "images", lambda z, labels: torch.full((len(z), 2, 6, 5), 1.5))
     table = fidelity(model, images, train, Pixels(), num=50)
     real = to_unit_interval(train.pixels).flatten(1)
     expected = {
         "test against train": to_unit_interval(images.pixels),
         "reconstructions": model.reconstruct(images.pixels),
-        "samples": torch.ones(50, 2, 6, 5),  # pictures are clipped to what a screen shows
+        "samples": torch.ones(50, 2, 6, 5),  # images are clipped to what a screen shows
     }
-    for name, pictures in expected.items():
-        for measure, number in compare(real, pictures.flatten(1)).items():
+    for name, shown_images in expected.items():
+        for measure, number in compare(real, shown_images.flatten(1)).items():
             assert table["rows"][name][f"{measure}-pixels"]["value"] == pytest.approx(number.value, rel=1e-4, abs=1e-6)
     uniform = compare(real, torch.rand(50, 60))["FD"].value
     assert table["rows"]["noise"]["FD-pixels"]["value"] == pytest.approx(uniform, rel=0.2)
 
 
-def test_pictures_are_a_random_choice() -> None:
+def test_images_are_a_random_choice() -> None:
     """A split that is sorted by class: the first of them are no sample of it."""
     levels = torch.arange(200).clamp(max=199).byte()[:, None, None, None].expand(-1, 2, 6, 5).contiguous()
     images = ImageSet(levels)
     means: list[float] = []
 
     class Watch(Pixels):
-        def __call__(self, pictures: Tensor) -> Tensor:
-            means.append(pictures.mean().item() * 255)
-            return super().__call__(pictures) + 1e-3 * torch.randn(len(pictures), self.dim)
+        def __call__(self, pixels: Tensor) -> Tensor:
+            means.append(pixels.mean().item() * 255)
+            return super().__call__(pixels) + 1e-3 * torch.randn(len(pixels), self.dim)
 
     fidelity(make_vae(), images, images, Watch(), num=50)
     reference, test = means[:2]
@@ -342,17 +342,17 @@ def test_pictures_are_a_random_choice() -> None:
     assert test == pytest.approx(99.5, abs=25)
 
 
-def test_conditional_samples_have_the_classes_of_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conditional_samples_have_the_classes_of_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_vae(classes=["a", "b", "c"])
     images = ImageSet(pixels(30), torch.arange(30) % 3, ("a", "b", "c"))
     given: list[int] = []
-    pictures = model.pictures
+    shown_images = model.images
 
     def watched(z: Tensor, labels: Tensor) -> Tensor:
         given.extend(labels.tolist())
-        return pictures(z, labels)
+        return shown_images(z, labels)
 
-    monkeypatch.setattr(model, "pictures", watched)
+    monkeypatch.setattr(model, "images", watched)
     fidelity(model, images, ImageSet(pixels(30)), Pixels(), num=30)
     assert given == images.sample(30, seed=0).labels.tolist()  # type: ignore[union-attr]
 
@@ -373,7 +373,7 @@ def test_what_is_drawn_depends_on_the_seed_alone_and_leaves_the_generators_alone
 def test_fidelity_does_not_depend_on_the_batch(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, images, train = make_vae(), ImageSet(pixels(20)), ImageSet(pixels(30))
     expected = fidelity(model, images, train, Pixels(), num=20)["rows"]
-    monkeypatch.setattr(VAE, "at_a_time", batch)
+    monkeypatch.setattr(VAE, "chunk_size", batch)
     found = fidelity(model, images, train, Pixels(), num=20)["rows"]
     for name, row in expected.items():
         for head, number in row.items():
@@ -381,8 +381,8 @@ def test_fidelity_does_not_depend_on_the_batch(batch: int, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(("num", "test", "train"), [(5, 30, 30), (100, 5, 30), (100, 30, 5)])
-def test_too_few_pictures_are_refused(num: int, test: int, train: int) -> None:
-    with pytest.raises(DataError, match="5 pictures are too few"):
+def test_too_few_images_are_refused(num: int, test: int, train: int) -> None:
+    with pytest.raises(DataError, match="5 images are too few"):
         fidelity(make_vae(), ImageSet(pixels(test)), ImageSet(pixels(train)), Pixels(), num=num)
 
 
@@ -410,8 +410,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few steps are enough to tell dark from bright."""
-    monkeypatch.setattr(features, "LEAST_STEPS", 60)
-    monkeypatch.setattr(features, "MOST_STEPS", 60)
+    monkeypatch.setattr(features, "MIN_STEPS", 60)
+    monkeypatch.setattr(features, "MAX_STEPS", 60)
 
 
 @pytest.fixture(scope="module")
@@ -432,12 +432,12 @@ def test_learned_features_name_digits_they_have_not_seen(digits: LearnedFeatures
     right = (digits.classifier.classes(found).argmax(1) == test.labels).double().mean().item()
     assert right > 0.95
     assert digits.facts.accuracy == pytest.approx(right, abs=0.04)
-    for part in (f"{digits.facts.accuracy:.2%}", "digits", digits.facts.weights, f"{digits.facts.num_train:,} pictures"):
+    for part in (f"{digits.facts.accuracy:.2%}", "digits", digits.facts.weights, f"{digits.facts.num_train:,} images"):
         assert part in digits.description
 
 
-def test_the_stated_accuracy_is_that_of_the_held_out_pictures(own_cache: Path, quick: None) -> None:
-    """Labels that say nothing of their pictures: known by heart where the network was trained, and guessed elsewhere."""
+def test_the_stated_accuracy_is_that_of_the_held_out_images(own_cache: Path, quick: None) -> None:
+    """Labels that say nothing of their images: known by heart where the network was trained, and guessed elsewhere."""
     images = ImageSet(pixels(400, (1, 4, 4)), torch.randint(0, 3, (400,)))
     found = learned_features(images, seed=3)
     rest, held = hold_out(images, 0.1, seed=3, splits=("rest", "held out"))
@@ -464,16 +464,16 @@ def test_real_digits_are_nearer_than_noise_and_a_lost_class_is_missed(digits: Le
 
 
 def test_features_are_learned_once(own_cache: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    images, pictures = dark_and_bright(), torch.rand(9, 1, 8, 8)
+    images, pixels = dark_and_bright(), torch.rand(9, 1, 8, 8)
     first = learned_features(images)
     monkeypatch.setattr(features, "_learn", None)
     again = learned_features(images)
-    assert torch.equal(first(pictures), again(pictures))
+    assert torch.equal(first(pixels), again(pixels))
     assert (first.description, first.facts) == (again.description, again.facts)
     assert [path.name.startswith("cnn-") for path in (own_cache / "features").iterdir()] == [True]
 
 
-def test_other_pictures_labels_or_seeds_are_learned_anew(own_cache: Path, quick: None) -> None:
+def test_other_images_labels_or_seeds_are_learned_anew(own_cache: Path, quick: None) -> None:
     images = dark_and_bright()
     assert images.labels is not None
     others = [
@@ -524,12 +524,12 @@ def test_damaged_features_are_learned_anew(
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 9), (2, 40, 3), (1, 33, 20)])
-@pytest.mark.parametrize("num", [20, 143])  # of 143, 129 are trained on: a batch of 128, and one picture that is left
-def test_pictures_of_any_shape_can_be_learned(shape: tuple[int, int, int], num: int, own_cache: Path, quick: None) -> None:
+@pytest.mark.parametrize("num", [20, 143])  # of 143, 129 are trained on: a batch of 128, and one image that is left
+def test_images_of_any_shape_can_be_learned(shape: tuple[int, int, int], num: int, own_cache: Path, quick: None) -> None:
     assert learned_features(dark_and_bright(num, shape)).facts.accuracy == 1
 
 
-def test_pictures_move_by_a_pixel_at_most_each_on_its_own() -> None:
+def test_images_move_by_a_pixel_at_most_each_on_its_own() -> None:
     x = pixels(200, (2, 28, 14))
     moved = features._moved(x, torch.Generator().manual_seed(0))
     padded = torch.nn.functional.pad(
@@ -551,11 +551,11 @@ def test_features_cannot_be_learned_without_classes() -> None:
         learned_features(ImageSet(pixels(30)))
     with pytest.raises(DataError, match="only one"):
         learned_features(ImageSet(pixels(30), torch.ones(30, dtype=torch.long)))
-    with pytest.raises(DataError, match="20 pictures or more, and there are 19"):
+    with pytest.raises(DataError, match="20 images or more, and there are 19"):
         learned_features(dark_and_bright(19))
 
 
-def test_pictures_of_another_shape_are_refused(digits: LearnedFeatures) -> None:
+def test_images_of_another_shape_are_refused(digits: LearnedFeatures) -> None:
     with pytest.raises(DataError, match=r"\(1, 8, 8\), got \(1, 28, 28\)"):
         digits(torch.zeros(2, 1, 28, 28))
 

@@ -20,14 +20,14 @@ from vaekit.data.decode import OVERSAMPLING, fit, header_of, open_encoded
 Levels = np.ndarray[Any, np.dtype[Any]]
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 10, 3), np.uint8)
-"""A colour picture in which no pixel is like its neighbours."""
-GREY = NOISE[..., 0].copy()
+"""A color image in which no pixel is like its neighbors."""
+GRAY = NOISE[..., 0].copy()
 
 
-def encoded(picture: Image.Image | Levels, name: str, **options: Any) -> bytes:
-    """A picture as a file of a format."""
+def encoded(image: Image.Image | Levels, name: str, **options: Any) -> bytes:
+    """An image as a file of a format."""
     file = BytesIO()
-    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, name, **options)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, name, **options)
     return file.getvalue()
 
 
@@ -44,7 +44,7 @@ def near(found: Levels, expected: Levels, most: int) -> None:
 
 
 def smooth(height: int, width: int) -> Levels:
-    """A colour picture without sharp edges, which no turn or flip leaves as it is."""
+    """A color image without sharp edges, which no turn or flip leaves as it is."""
     down, right = np.linspace(0, 1, height)[:, None], np.linspace(0, 1, width)[None]
     return np.rint(np.stack([255 * down + 0 * right, 200 * right + 40 * down, 250 - 220 * down * right], 2)).astype(np.uint8)
 
@@ -77,7 +77,7 @@ def turned(upright: Levels, orientation: int, name: str, **options: Any) -> byte
 
 
 @pytest.mark.parametrize("orientation", STORED)
-def test_pictures_are_upright(orientation: int) -> None:
+def test_images_are_upright(orientation: int) -> None:
     upright = smooth(24, 40)
     data = turned(upright, orientation, "JPEG", quality=100, subsampling=0)
     assert header_of(data) == ((24, 40), "RGB")
@@ -97,7 +97,7 @@ def test_orientation_that_is_none_turns_nothing() -> None:
         near(seen(data), NOISE, 0)
 
 
-def test_turned_pictures_share_a_size(tmp_path: Path) -> None:
+def test_turned_images_share_a_size(tmp_path: Path) -> None:
     for orientation in STORED:
         for name, suffix in (("PNG", "png"), ("TIFF", "tif")):
             (tmp_path / f"{orientation}.{suffix}").write_bytes(turned(NOISE, orientation, name))
@@ -107,7 +107,7 @@ def test_turned_pictures_share_a_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", STORED)
-def test_jpeg_decoded_smaller_is_the_same_picture(orientation: int) -> None:
+def test_jpeg_decoded_smaller_is_the_same_image(orientation: int) -> None:
     upright = smooth(301, 403)
     data = turned(upright, orientation, "JPEG", quality=95)
     whole = open_encoded(data)
@@ -134,23 +134,23 @@ def test_large_jpeg_in_the_cache_is_what_a_full_decode_gives(tmp_path: Path) -> 
         near(images.pixels[number].numpy(), fit(Image.fromarray(smooth(300 + number, 500)), (24, 40), 3), 4)
 
 
-# Colours
+# Colors
 
 
 PALETTE = [10, 20, 30, 200, 100, 50, 0, 255, 0, 7, 7, 7]
 
 
 def indexed() -> Image.Image:
-    """A picture of four colours."""
-    picture = Image.fromarray(GREY % 4).convert("L")
-    picture = Image.frombytes("P", picture.size, picture.tobytes())
-    picture.putpalette(PALETTE)
-    return picture
+    """An image of four colors."""
+    image = Image.fromarray(GRAY % 4).convert("L")
+    image = Image.frombytes("P", image.size, image.tobytes())
+    image.putpalette(PALETTE)
+    return image
 
 
-def colours() -> Levels:
+def colors() -> Levels:
     """What it shows."""
-    return np.array(PALETTE, np.uint8).reshape(4, 3)[GREY % 4]
+    return np.array(PALETTE, np.uint8).reshape(4, 3)[GRAY % 4]
 
 
 def over(levels: Levels, alpha: Levels, background: tuple[int, ...]) -> Levels:
@@ -163,42 +163,42 @@ def over(levels: Levels, alpha: Levels, background: tuple[int, ...]) -> Levels:
 def test_palette(name: str) -> None:
     data = encoded(indexed(), name)
     assert header_of(data)[1] == "P"
-    near(seen(data), colours(), 0)
-    near(seen(data, 1), colours() @ np.array([0.299, 0.587, 0.114]), 1)
+    near(seen(data), colors(), 0)
+    near(seen(data, 1), colors() @ np.array([0.299, 0.587, 0.114]), 1)
 
 
 @pytest.mark.parametrize(("background", "shown"), [("white", (255, 255, 255)), ("#0a0b0c", (10, 11, 12))])
 def test_palette_with_transparency(background: str, shown: tuple[int, int, int]) -> None:
-    one = np.where(GREY % 4 == 1, 0, 255)
+    one = np.where(GRAY % 4 == 1, 0, 255)
     for name in ("PNG", "GIF"):
-        near(seen(encoded(indexed(), name, transparency=1), background=background), over(colours(), one, shown), 0)
-    several = np.array([255, 0, 128, 40])[GREY % 4]
+        near(seen(encoded(indexed(), name, transparency=1), background=background), over(colors(), one, shown), 0)
+    several = np.array([255, 0, 128, 40])[GRAY % 4]
     data = encoded(indexed(), "PNG", transparency=bytes([255, 0, 128, 40]))
-    near(seen(data, background=background), over(colours(), several, shown), 1)
+    near(seen(data, background=background), over(colors(), several, shown), 1)
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize(("background", "shown"), [("white", (255, 255, 255)), ("red", (255, 0, 0))])
 def test_transparency(name: str, background: str, shown: tuple[int, int, int]) -> None:
-    alpha = GREY[::-1].copy()
+    alpha = GRAY[::-1].copy()
     options = {"lossless": True, "exact": True} if name == "WEBP" else {}
     data = encoded(np.dstack([NOISE, alpha]), name, **options)
     near(seen(data, background=background), over(NOISE, alpha, shown), 1)
-    grey = over(NOISE, alpha, shown) @ np.array([0.299, 0.587, 0.114])
-    near(seen(data, 1, background), grey, 2)
+    gray = over(NOISE, alpha, shown) @ np.array([0.299, 0.587, 0.114])
+    near(seen(data, 1, background), gray, 2)
 
 
-def test_grey_with_transparency() -> None:
-    alpha = GREY[::-1].copy()
+def test_gray_with_transparency() -> None:
+    alpha = GRAY[::-1].copy()
     for name in ("PNG", "TIFF"):
-        data = encoded(Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(alpha)]), name)
+        data = encoded(Image.merge("LA", [Image.fromarray(GRAY), Image.fromarray(alpha)]), name)
         assert header_of(data)[1] == "LA"
-        near(seen(data, 1, "black"), over(GREY, alpha, (0,)), 1)
-        near(seen(data, 3, "blue"), over(np.dstack([GREY] * 3), alpha, (0, 0, 255)), 1)
+        near(seen(data, 1, "black"), over(GRAY, alpha, (0,)), 1)
+        near(seen(data, 3, "blue"), over(np.dstack([GRAY] * 3), alpha, (0, 0, 255)), 1)
 
 
 def test_one_bit() -> None:
-    bits = GREY > 127
+    bits = GRAY > 127
     for name in ("PNG", "TIFF", "BMP", "PPM"):
         data = encoded(Image.fromarray(bits), name)
         assert header_of(data)[1] == "1"
@@ -212,23 +212,23 @@ def test_cmyk() -> None:
         Image.merge("CMYK", [Image.fromarray(band) for band in smooth_bands()]), "JPEG", quality=100, subsampling=0
     )
     assert header_of(data)[1] == "CMYK"
-    colour = np.dstack([(255 - ink) * (255 - black) / 255 for ink in (cyan, magenta, yellow)])
-    near(seen(data), colour, 6)
-    near(seen(data, 1), colour @ np.array([0.299, 0.587, 0.114]), 6)
+    color = np.dstack([(255 - ink) * (255 - black) / 255 for ink in (cyan, magenta, yellow)])
+    near(seen(data), color, 6)
+    near(seen(data, 1), color @ np.array([0.299, 0.587, 0.114]), 6)
 
 
 def smooth_bands() -> list[Levels]:
     """Four channels of ink."""
-    picture = smooth(24, 40)
-    return [picture[..., 0], picture[..., 1], picture[..., 2], np.ascontiguousarray(picture[::-1, ::-1, 0] // 3)]
+    image = smooth(24, 40)
+    return [image[..., 0], image[..., 1], image[..., 2], np.ascontiguousarray(image[::-1, ::-1, 0] // 3)]
 
 
 def test_ycbcr() -> None:
-    picture = smooth(24, 40)
-    data = encoded(Image.fromarray(picture).convert("YCbCr"), "TIFF")
+    image = smooth(24, 40)
+    data = encoded(Image.fromarray(image).convert("YCbCr"), "TIFF")
     assert header_of(data)[1] in ("YCbCr", "RGB")  # as Pillow likes to have it
-    near(seen(data), picture, 3)
-    near(seen(data, 1), picture @ np.array([0.299, 0.587, 0.114]), 2)
+    near(seen(data), image, 3)
+    near(seen(data, 1), image @ np.array([0.299, 0.587, 0.114]), 2)
 
 
 def srgb(lightness: float, a: float, b: float) -> Levels:
@@ -260,7 +260,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def deep_png(levels: Levels, kind: int, clear: tuple[int, ...] = ()) -> bytes:
-    """A PNG of 16 bits a channel, which Pillow does not write in colour; ``clear`` is the colour that is transparent."""
+    """A PNG of 16 bits a channel, which Pillow does not write in color; ``clear`` is the color that is transparent."""
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
     parts = [chunk(b"IHDR", struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], 16, kind, 0, 0, 0))]
     parts += [chunk(b"tRNS", struct.pack(f">{len(clear)}H", *clear))] if clear else []
@@ -297,18 +297,18 @@ def test_thirty_two_bits_with_the_levels_of_fewer() -> None:
 
 
 def test_floating_point() -> None:
-    unit = GREY.astype(np.float32) / 255
-    for levels in (unit, GREY.astype(np.float32)):
+    unit = GRAY.astype(np.float32) / 255
+    for levels in (unit, GRAY.astype(np.float32)):
         data = encoded(levels, "TIFF")
         assert header_of(data)[1] == "F"
-        near(seen(data, 1), GREY, 0)
-    near(seen(encoded(unit, "PPM"), 1), GREY, 0)
+        near(seen(data, 1), GRAY, 0)
+    near(seen(encoded(unit, "PPM"), 1), GRAY, 0)
     near(
         seen(encoded(unit * 1.2 - 0.1, "TIFF"), 1), np.rint(255 * (unit * 1.2 - 0.1)).clip(0, 255), 1
     )  # as Lanczos leaves it
     holes = unit.copy()
     holes[0, :3] = [np.nan, np.inf, -np.inf]
-    expected = GREY.copy()
+    expected = GRAY.copy()
     expected[0, :3] = [0, 255, 0]
     near(seen(encoded(holes, "TIFF"), 1), expected, 0)
 
@@ -316,10 +316,10 @@ def test_floating_point() -> None:
 @pytest.mark.parametrize(
     ("levels", "says"),
     [
-        (GREY.astype(np.int32) * 10_000, "^levels from 10,000 to 2,540,000, neither of 8 bits nor of 16$"),
-        (GREY.astype(np.int32) - 100, "^levels from -99 to 154, neither"),
-        (GREY.astype(np.float32) * 16, r"^floating-point levels from 16 to 4064, neither in \[0, 1\] nor in \[0, 255\]$"),
-        (GREY.astype(np.float32) / 127.5 - 1, "^floating-point levels from -0.99.* to 0.99.*, neither"),
+        (GRAY.astype(np.int32) * 10_000, "^levels from 10,000 to 2,540,000, neither of 8 bits nor of 16$"),
+        (GRAY.astype(np.int32) - 100, "^levels from -99 to 154, neither"),
+        (GRAY.astype(np.float32) * 16, r"^floating-point levels from 16 to 4064, neither in \[0, 1\] nor in \[0, 255\]$"),
+        (GRAY.astype(np.float32) / 127.5 - 1, "^floating-point levels from -0.99.* to 0.99.*, neither"),
     ],
 )
 def test_levels_of_which_nobody_knows_what_is_white(levels: Levels, says: str) -> None:
@@ -327,27 +327,27 @@ def test_levels_of_which_nobody_knows_what_is_white(levels: Levels, says: str) -
         open_encoded(encoded(levels, "TIFF"))
 
 
-def test_deep_pictures_are_grey_in_the_cache(tmp_path: Path) -> None:
+def test_deep_images_are_gray_in_the_cache(tmp_path: Path) -> None:
     for number in range(3):
         Image.fromarray(DEEP[..., number].copy()).save(tmp_path / f"{number}.png")
     images = load_images(tmp_path, "all")
     np.testing.assert_array_equal(images.pixels[:, 0].numpy(), DEEP[..., :3].transpose(2, 0, 1) >> 8)
 
 
-# Files of several pictures
+# Files of several images
 
 
 @pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_first_frame_or_page(name: str) -> None:
-    frames = [Image.new("RGB", (9, 7), colour) for colour in ("red", "lime", "blue")]
+    frames = [Image.new("RGB", (9, 7), color) for color in ("red", "lime", "blue")]
     options = {"lossless": True} if name == "WEBP" else {}
     data = encoded(frames[0], name, save_all=True, append_images=frames[1:], **options)
     assert getattr(Image.open(BytesIO(data)), "n_frames", 1) == 3
     near(seen(data), np.broadcast_to([255, 0, 0], (7, 9, 3)), 0)
 
 
-def test_animation_with_another_picture_for_who_shows_none() -> None:
-    frames = [Image.new("RGB", (9, 7), colour) for colour in ("lime", "blue")]
+def test_animation_with_another_image_for_who_shows_none() -> None:
+    frames = [Image.new("RGB", (9, 7), color) for color in ("lime", "blue")]
     data = encoded(
         Image.new("RGB", (9, 7), "red"),
         "PNG",
@@ -381,8 +381,8 @@ def test_formats_that_keep_every_level(name: str) -> None:
         pytest.skip("this Pillow was built without JPEG 2000")
     near(seen(encoded(NOISE, name, **EXACT[name])), NOISE, 0)
     if name != "WEBP":
-        data = encoded(GREY, name, **EXACT[name])
-        near(seen(data, 1), GREY, 0)
+        data = encoded(GRAY, name, **EXACT[name])
+        near(seen(data, 1), GRAY, 0)
 
 
 @pytest.mark.parametrize("compression", ["raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"])
@@ -398,7 +398,7 @@ def test_formats_that_lose_a_little(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", [b"P1\n3 2\n1 0 1\n0 1 0\n", b"P2\n# made by hand\n3 2\n9\n0 9 0\n9 0 9\n"])
-def test_pictures_written_as_text(text: bytes) -> None:
+def test_images_written_as_text(text: bytes) -> None:
     near(seen(text, 1), np.array([[0, 255, 0], [255, 0, 255]]), 0)
 
 
@@ -426,10 +426,10 @@ def test_one_pixel(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["PNG", "JPEG", "GIF", "TIFF", "BMP", "PPM", "WEBP"])
 def test_one_line(name: str) -> None:
     for shape in ((1, 3000), (3000, 1)):
-        picture = open_encoded(encoded(np.full(shape, 77, np.uint8), name), 16)
-        near(fit(picture, (8, 8), 1, Fitting("crop")), np.full((1, 8, 8), 77), 1)
-        near(fit(picture, (8, 8), 1, Fitting("stretch")), np.full((1, 8, 8), 77), 1)
-        padded = fit(picture, (8, 8), 1, Fitting("pad", "black"))[0]
+        image = open_encoded(encoded(np.full(shape, 77, np.uint8), name), 16)
+        near(fit(image, (8, 8), 1, Fitting("crop")), np.full((1, 8, 8), 77), 1)
+        near(fit(image, (8, 8), 1, Fitting("stretch")), np.full((1, 8, 8), 77), 1)
+        padded = fit(image, (8, 8), 1, Fitting("pad", "black"))[0]
         lines = (padded if shape[0] == 1 else padded.T).max(1)
         assert sorted(lines.tolist())[:-1] == [0] * 7  # a line in the middle, on the background
         assert abs(int(lines[3:5].max()) - 77) <= 1
@@ -452,13 +452,13 @@ NAMES = [
 
 @pytest.fixture
 def named(tmp_path: Path) -> Path:
-    """A picture of each name, whose grey level is its number, and one that is damaged."""
+    """An image of each name, whose gray level is its number, and one that is damaged."""
     for number, name in enumerate(NAMES):
         for suffix in (".PNG", ".Jpg", ".TIFF"):
             path = tmp_path / "set" / f"{name}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("L", (6, 6), 20 * number).save(path)
-    (tmp_path / "set" / f"{NAMES[0]}-坏.PNG").write_bytes(b"no picture")
+    (tmp_path / "set" / f"{NAMES[0]}-坏.PNG").write_bytes(b"no image")
     return tmp_path / "set"
 
 
@@ -480,8 +480,8 @@ def test_names_in_any_script(named: Path, tmp_path: Path, capsys: pytest.Capture
             given = [images.classes[label] for label in images.labels.tolist()]
             assert given == [NAMES[level // 20].split("/")[0] for level in levels]
         told = capsys.readouterr().err
-        assert "1 of 22 pictures left out" in told
-        assert f"{NAMES[0]}-坏.PNG: not a picture that can be read" in told
+        assert "1 of 22 images left out" in told
+        assert f"{NAMES[0]}-坏.PNG: not an image that can be read" in told
     out = done("data", named, "-o", tmp_path / "صورة.png")
     assert f"{NAMES[0]}-坏.PNG" in out
     assert (tmp_path / "صورة.png").is_file()

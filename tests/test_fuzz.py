@@ -1,4 +1,4 @@
-"""Damaged pictures: whatever a file holds, it becomes pixels or a reason, soon, without a warning and in little memory."""
+"""Damaged images: whatever a file holds, it becomes pixels or a reason, soon, without a warning and in little memory."""
 
 import resource
 import struct
@@ -25,62 +25,62 @@ SECONDS = 1.0
 PIXELS_A_SECOND = 2e7
 """How many pixels that are really there it has to go through in a second at least, to decode, turn, blend and scale them."""
 MEMORY = 1_500_000_000
-"""How much the memory of the process may grow with all of them: four times the largest picture that is read."""
+"""How much the memory of the process may grow with all of them: four times the largest image that is read."""
 
 Random = np.random.Generator
 
 
-def encoded(picture: Image.Image, name: str, **options: Any) -> bytes:
-    """A picture as a file of a format."""
+def encoded(image: Image.Image, name: str, **options: Any) -> bytes:
+    """An image as a file of a format."""
     file = BytesIO()
-    picture.save(file, name, **options)
+    image.save(file, name, **options)
     return file.getvalue()
 
 
 def sound() -> dict[str, list[bytes]]:
     """Small files of each format that are as they should be."""
     noise = np.random.default_rng(0).integers(0, 256, (11, 13, 4), np.uint8)
-    clear, colour, grey = (
+    clear, color, gray = (
         Image.fromarray(noise),
         Image.fromarray(noise[..., :3].copy()),
         Image.fromarray(noise[..., 0].copy()),
     )
-    palette, deep = colour.quantize(16), Image.fromarray(noise.view(np.uint16)[..., 0].copy())
+    palette, deep = color.quantize(16), Image.fromarray(noise.view(np.uint16)[..., 0].copy())
     floats = Image.fromarray(noise[..., 0].astype(np.float32) / 255)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     exif[ExifTags.Base.Make] = "a camera"
-    frames: dict[str, Any] = {"save_all": True, "append_images": [colour.rotate(90), colour.rotate(180)]}
+    frames: dict[str, Any] = {"save_all": True, "append_images": [color.rotate(90), color.rotate(180)]}
     return {
         "PNG": [
-            encoded(colour, "PNG", exif=exif),
+            encoded(color, "PNG", exif=exif),
             encoded(clear, "PNG"),
             encoded(deep, "PNG"),
             encoded(palette, "PNG", transparency=3),
-            encoded(colour, "PNG", **frames),
+            encoded(color, "PNG", **frames),
         ],
         "JPEG": [
-            encoded(colour, "JPEG", exif=exif),
-            encoded(grey, "JPEG"),
-            encoded(colour.resize((90, 70)), "JPEG", progressive=True),
-            encoded(colour.convert("CMYK"), "JPEG"),
+            encoded(color, "JPEG", exif=exif),
+            encoded(gray, "JPEG"),
+            encoded(color.resize((90, 70)), "JPEG", progressive=True),
+            encoded(color.convert("CMYK"), "JPEG"),
         ],
-        "GIF": [encoded(palette, "GIF", transparency=3), encoded(colour, "GIF", **frames), encoded(grey, "GIF")],
+        "GIF": [encoded(palette, "GIF", transparency=3), encoded(color, "GIF", **frames), encoded(gray, "GIF")],
         "WEBP": [
             encoded(clear, "WEBP", exif=exif),
-            encoded(colour, "WEBP", lossless=True),
-            encoded(colour, "WEBP", **frames),
+            encoded(color, "WEBP", lossless=True),
+            encoded(color, "WEBP", **frames),
         ],
         "TIFF": [
-            *(encoded(colour, "TIFF", compression=name) for name in ("raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg")),
-            encoded(colour, "TIFF", **frames),
+            *(encoded(color, "TIFF", compression=name) for name in ("raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg")),
+            encoded(color, "TIFF", **frames),
             encoded(deep, "TIFF"),
             encoded(floats, "TIFF", tiffinfo={ExifTags.Base.Orientation: 8}),
-            encoded(grey.convert("1"), "TIFF", compression="group4"),
+            encoded(gray.convert("1"), "TIFF", compression="group4"),
         ],
-        "BMP": [encoded(colour, "BMP"), encoded(palette, "BMP"), encoded(grey.convert("1"), "BMP"), encoded(clear, "BMP")],
-        "PPM": [encoded(colour, "PPM"), encoded(grey, "PPM"), encoded(deep, "PPM"), encoded(floats, "PPM")],
-        **({"AVIF": [encoded(colour, "AVIF"), encoded(clear, "AVIF")]} if features.check("avif") else {}),
+        "BMP": [encoded(color, "BMP"), encoded(palette, "BMP"), encoded(gray.convert("1"), "BMP"), encoded(clear, "BMP")],
+        "PPM": [encoded(color, "PPM"), encoded(gray, "PPM"), encoded(deep, "PPM"), encoded(floats, "PPM")],
+        **({"AVIF": [encoded(color, "AVIF"), encoded(clear, "AVIF")]} if features.check("avif") else {}),
     }
 
 
@@ -207,9 +207,9 @@ def outcome(data: bytes, case: int) -> str:
         header_of(data)
     said, num_pixels = "", 0
     try:
-        picture = open_encoded(data, (None, 16)[case % 3 > 0])
-        num_pixels = picture.width * picture.height
-        pixels = fit(picture, size, channels)
+        image = open_encoded(data, (None, 16)[case % 3 > 0])
+        num_pixels = image.width * image.height
+        pixels = fit(image, size, channels)
     except UNREADABLE as error:
         said = reason_of(error)
     assert time.thread_time() - begun < SECONDS + num_pixels / PIXELS_A_SECOND
@@ -279,26 +279,26 @@ def test_huge_jpeg_is_read_where_it_is_wanted_small() -> None:
     data = encoded(Image.new("L", (15_000, 6_000), 90), "JPEG", quality=90)
     with pytest.raises(Image.DecompressionBombError, match="scale it down"):
         open_encoded(data)
-    picture = open_encoded(data, 700)
-    assert picture.size == (15_000 // 8, 6_000 // 8)
-    assert abs(int(fit(picture, (4, 4), 1).mean()) - 90) <= 1
+    image = open_encoded(data, 700)
+    assert image.size == (15_000 // 8, 6_000 // 8)
+    assert abs(int(fit(image, (4, 4), 1).mean()) - 90) <= 1
 
 
-def test_large_pictures_are_decoded_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_are_decoded_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many cores there are, as each takes up to a gigabyte."""
     monkeypatch.setattr("vaekit.data.decode.os.cpu_count", lambda: 16)
-    monkeypatch.setattr("vaekit.data.disk.block_of", lambda row_bytes: 1)
+    monkeypatch.setattr("vaekit.data.row_files.block_of", lambda row_bytes: 1)
     monkeypatch.setattr("vaekit.data.decode.LARGE", 50)
     inside: dict[bool, int] = {True: 0, False: 0}
     most = dict(inside)
 
-    def slow(picture: Image.Image, *arguments: Any) -> Any:
-        large = picture.width > 5
+    def slow(image: Image.Image, *arguments: Any) -> Any:
+        large = image.width > 5
         inside[large] += 1
         most[large] = max(most[large], inside[large])
         time.sleep(0.02)
         inside[large] -= 1
-        return fit(picture, *arguments)
+        return fit(image, *arguments)
 
     monkeypatch.setattr("vaekit.data.decode.fit", slow)
     for number in range(60):
@@ -310,19 +310,19 @@ def test_large_pictures_are_decoded_a_few_at_a_time(tmp_path: Path, monkeypatch:
     assert most[False] > 4
 
 
-def test_file_too_large_for_a_picture_is_not_read(tmp_path: Path) -> None:
+def test_file_too_large_for_a_image_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "large.png").open("wb") as file:
         file.write(SOUND["PNG"][0])
         file.truncate(2**30 + 1)
     before = memory()
-    with pytest.raises(ValueError, match=r"1\.0 GB, more than a picture can have"):
+    with pytest.raises(ValueError, match=r"1\.0 GB, more than an image can have"):
         open_encoded(tmp_path / "large.png")
     assert memory() - before < 2**26
 
 
 def test_odd_metadata_is_passed_over_in_silence() -> None:
-    """EXIF that is cut short, of wrong types or no EXIF at all costs a picture nothing, and nobody hears of it."""
-    colour = Image.new("RGB", (6, 4), (200, 100, 50))
+    """EXIF that is cut short, of wrong types or no EXIF at all costs an image nothing, and nobody hears of it."""
+    color = Image.new("RGB", (6, 4), (200, 100, 50))
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     whole = exif.tobytes()
@@ -332,7 +332,7 @@ def test_odd_metadata_is_passed_over_in_silence() -> None:
         warnings.simplefilter("always")
         for odd in (whole[:20], text, b"Exif\0\0no such thing", b"Exif\0\0", whole[:-9] + b"\xff" * 40):
             for name in ("PNG", "JPEG", "WEBP"):
-                data = encoded(colour, name, exif=odd)
+                data = encoded(color, name, exif=odd)
                 assert header_of(data)[0] == (4, 6)
                 assert np.abs(fit(open_encoded(data), (4, 6), 3)[:, 1, 1].astype(int) - (200, 100, 50)).max() <= 8
     assert warned == []
@@ -357,5 +357,5 @@ def test_bad_files_among_many_are_named_and_left_out(tmp_path: Path, capsys: pyt
     images = load_images(tmp_path, "all", size=(7, 6))
     np.testing.assert_array_equal(images.pixels.permute(0, 2, 3, 1).numpy(), rows)
     (told,) = capsys.readouterr().err.splitlines()
-    assert "10 of 310 pictures left out" in told
-    assert all(f"{name}-{case}.png: not a picture that can be read" in told for name, case in bad)
+    assert "10 of 310 images left out" in told
+    assert all(f"{name}-{case}.png: not an image that can be read" in told for name, case in bad)

@@ -1,6 +1,6 @@
-"""The gallery by number: which latents its pictures are decoded at, where they stand, and what its charts plot.
+"""The gallery by number: which latents its images are decoded at, where they stand, and what its charts plot.
 
-Most tests look at a linear model, whose posterior means, widths and pictures are known in closed form.
+Most tests look at a linear model, whose posterior means, widths and images are known in closed form.
 """
 
 import sys
@@ -25,21 +25,21 @@ from torch.distributions import Categorical, Distribution, Independent, MixtureS
 import vaekit
 from tests.oracles import Flatten, LinearDecoder, LinearNormal
 from tests.street import near
+from vaekit.core.errors import DataError, ModelError
+from vaekit.core.units import to_gray_levels
 from vaekit.data import ImageSet
 from vaekit.distributions import Bernoulli, DiagonalGaussian, Encode, Prior, StandardNormal
-from vaekit.errors import DataError, ModelError
-from vaekit.evaluation.latents import Codes, encode_all
-from vaekit.evaluation.pixels import pixel_errors
-from vaekit.gallery import NEAREST, Gallery
+from vaekit.evaluation.latents.encodings import Encodings, encode_images
+from vaekit.evaluation.samples.pixel_errors import pixel_errors
 from vaekit.models import VAE, ClassLabel
 from vaekit.networks import MLPDecoder, MLPEncoder, Shape
-from vaekit.pictures import grid
-from vaekit.pictures.style import ACCENT
-from vaekit.runs import Run
-from vaekit.units import to_grey_levels
+from vaekit.plots import grid
+from vaekit.plots.style import ACCENT
+from vaekit.presentation.gallery import NEAREST, Gallery
+from vaekit.runs.run_folder import Run
 
 CLASSES = ("sock", "boot", "shirt")
-GREY: Shape = (1, 6, 5)
+GRAY: Shape = (1, 6, 5)
 Words = list[tuple[str, float, float]]
 
 
@@ -73,7 +73,7 @@ def logvars(latent_dim: int) -> Tensor:
     return torch.tensor([-1.0, -2.0, -1.5, *[-0.2] * latent_dim])[:latent_dim]
 
 
-def linear_vae(latent_dim: int = 3, shape: Shape = GREY, prior: Prior | None = None) -> VAE:
+def linear_vae(latent_dim: int = 3, shape: Shape = GRAY, prior: Prior | None = None) -> VAE:
     """A VAE of linear maps: z is A x + a, and x is W z + 1/2."""
     size = shape[0] * shape[1] * shape[2]
     draw = torch.Generator().manual_seed(2)
@@ -90,16 +90,16 @@ def linear_vae(latent_dim: int = 3, shape: Shape = GREY, prior: Prior | None = N
 
 
 def noise(
-    num: int = 90, shape: Shape = GREY, labels: Tensor | None = None, classes: Sequence[str] = (), split: str = "test"
+    num: int = 90, shape: Shape = GRAY, labels: Tensor | None = None, classes: Sequence[str] = (), split: str = "test"
 ) -> ImageSet:
-    """Pictures of noise."""
+    """Images of noise."""
     draw = torch.Generator().manual_seed(3)
     store = torch.randint(0, 256, (num, *shape), dtype=torch.uint8, generator=draw)
     return ImageSet(store, labels, tuple(classes), "noise", split)
 
 
-def garments(num: int = 90, shape: Shape = GREY) -> ImageSet:
-    """Pictures of noise in three classes."""
+def garments(num: int = 90, shape: Shape = GRAY) -> ImageSet:
+    """Images of noise in three classes."""
     return noise(num, shape, torch.arange(num) % 3, CLASSES)
 
 
@@ -118,13 +118,13 @@ def by_rate(gallery: Gallery, mean: Tensor, stddev: Tensor) -> list[int]:
 
 
 def decoded(model: VAE, z: Tensor) -> Tensor:
-    """The pictures of latents by hand, a matrix product for each."""
+    """The images of latents by hand, a matrix product for each."""
     with torch.no_grad():
         flat = torch.stack([model.decoder.weight @ point + model.decoder.bias for point in z.flatten(0, -2)])
     return flat.reshape(*z.shape[:-1], *model.shape)
 
 
-def conditional(shape: Shape = GREY) -> Gallery:
+def conditional(shape: Shape = GRAY) -> Gallery:
     """A conditional model of two latents."""
     encoder = MLPEncoder(shape, 3, hidden=[8])
     decoder = MLPDecoder(2, shape, 1, 3, hidden=[8], activation="tanh")
@@ -136,7 +136,7 @@ def conditional(shape: Shape = GREY) -> Gallery:
 
 @pytest.fixture
 def words(monkeypatch: pytest.MonkeyPatch) -> Words:
-    """The words that are drawn on pictures, with their places."""
+    """The words that are drawn on images, with their places."""
     found: Words = []
 
     def recorded(draw: Callable[..., None]) -> Callable[..., None]:
@@ -153,9 +153,9 @@ def words(monkeypatch: pytest.MonkeyPatch) -> Words:
     return found
 
 
-def placed(image: Image.Image, pictures: Tensor, columns: int) -> tuple[int, int, int, int]:
+def placed(image: Image.Image, images: Tensor, columns: int) -> tuple[int, int, int, int]:
     """Asserts that a sheet holds a grid at its right edge and words around it, and returns the grid's box."""
-    sheet, part = np.array(image), np.asarray(grid(pictures, columns))
+    sheet, part = np.array(image), np.asarray(grid(images, columns))
     height, width = part.shape[:2]
     left = sheet.shape[1] - width
     [top] = [y for y in range(len(sheet) - height + 1) if np.array_equal(sheet[y : y + height, left:], part)]
@@ -170,12 +170,12 @@ def said(figure: Figure) -> str:
     return "\n".join(filter(None, found))
 
 
-# Codes
+# Encodings
 
 
-def test_codes_are_the_posteriors_of_all_pictures_in_order() -> None:
+def test_codes_are_the_posteriors_of_all_images_in_order() -> None:
     gallery = Gallery(linear_vae(), noise(1203))
-    codes = encode_all(gallery.model, gallery.images)
+    codes = encode_images(gallery.model, gallery.images)
     means, stddevs = means_of(gallery), logvars(3).mul(0.5).exp()
     torch.testing.assert_close(codes.means, means)
     torch.testing.assert_close(codes.stddevs, stddevs.expand(1203, 3))
@@ -188,13 +188,13 @@ def test_codes_are_the_posteriors_of_all_pictures_in_order() -> None:
 
 def test_active_latents_are_those_whose_mean_moves() -> None:
     means = torch.randn(4000, 4) * torch.tensor([0.09, 0.11, 0.0, 3.0]) + torch.tensor([9.0, -4.0, 5.0, 0.0])
-    codes = Codes(means, torch.ones(4000, 4), torch.ones(4), torch.zeros(4), torch.ones(4))
+    codes = Encodings(means, torch.ones(4000, 4), torch.ones(4), torch.zeros(4), torch.ones(4))
     assert codes.active.tolist() == [False, True, False, True]
     np.testing.assert_allclose(codes.variances, means.double().numpy().var(0, ddof=1))
 
 
-def test_codes_of_a_single_picture_have_no_spread() -> None:
-    codes = encode_all(linear_vae(), noise(1))
+def test_codes_of_a_single_image_have_no_spread() -> None:
+    codes = encode_images(linear_vae(), noise(1))
     assert codes.variances.tolist() == [0, 0, 0]
     assert codes.active.tolist() == [False, False, False]
     directions, stddevs, shares = codes.principal(2)
@@ -206,7 +206,7 @@ def test_codes_of_a_single_picture_have_no_spread() -> None:
 def test_quantiles_are_the_aggregate_posteriors() -> None:
     num, mean, spread, width = 50_000, torch.tensor([1.0, -2.0]), torch.tensor([0.5, 3.0]), torch.tensor([2.0, 0.1])
     means = mean + spread * torch.randn(num, 2, generator=torch.Generator().manual_seed(9))
-    codes = Codes(means, width.expand(num, 2), torch.ones(2), torch.zeros(2), torch.ones(2))
+    codes = Encodings(means, width.expand(num, 2), torch.ones(2), torch.zeros(2), torch.ones(2))
     stddev = (spread**2 + width**2).sqrt()
     for share, found in zip((0.01, 0.9), codes.quantiles(0.01, 0.9), strict=True):
         error = (share * (1 - share) / num) ** 0.5 / norm.pdf(norm.ppf(share))
@@ -217,7 +217,7 @@ def test_quantiles_are_the_aggregate_posteriors() -> None:
 @pytest.mark.parametrize("dim", [2, 5, 64])
 def test_principal_components_are_those_of_sklearn(dim: int) -> None:
     means = torch.randn(200, dim) @ torch.randn(dim, dim) + torch.randn(dim)
-    codes = Codes(means, torch.ones(200, dim), torch.ones(dim), torch.zeros(dim), torch.ones(dim))
+    codes = Encodings(means, torch.ones(200, dim), torch.ones(dim), torch.zeros(dim), torch.ones(dim))
     directions, stddevs, shares = (value.numpy() for value in codes.principal(2))
     pca = PCA(2).fit(means.double().numpy())
     for found, expected in zip(directions, pca.components_, strict=True):
@@ -230,7 +230,7 @@ def test_principal_components_are_those_of_sklearn(dim: int) -> None:
 
 def test_prior_whose_kl_has_no_parts_is_ordered_by_variance() -> None:
     gallery = Gallery(linear_vae(prior=TwoHills()), noise(2000))
-    codes = gallery.codes
+    codes = gallery.encodings
     assert codes.rates.shape == (1,)
     means, stddevs = codes.means.double(), codes.stddevs.double()
     z = means + stddevs * torch.randn(40, *means.shape, dtype=torch.float64)
@@ -250,7 +250,7 @@ def test_prior_whose_kl_has_no_parts_is_ordered_by_variance() -> None:
 # The manifold
 
 
-@pytest.mark.parametrize("shape", [GREY, (3, 4, 7)])
+@pytest.mark.parametrize("shape", [GRAY, (3, 4, 7)])
 @pytest.mark.parametrize(("dim", "steps"), [(1, 7), (2, 6), (3, 5), (64, 4), (2, 1)])
 def test_manifold_decodes_latents_evenly_spaced_in_probability(dim: int, steps: int, shape: Shape) -> None:
     mean, stddev = torch.linspace(-0.5, 0.8, dim), torch.linspace(0.5, 1.5, dim)
@@ -258,18 +258,18 @@ def test_manifold_decodes_latents_evenly_spaced_in_probability(dim: int, steps: 
     found = gallery.plane(steps)
     scores = torch.from_numpy(norm.ppf((np.arange(steps) + 0.5) / steps)).float()
     first, *second = range(dim) if dim <= 2 else by_rate(gallery, mean, stddev)[:2]
-    assert found.pictures.shape == (steps if second else 1, steps, *shape)
+    assert found.images.shape == (steps if second else 1, steps, *shape)
     for row in range(len(found.upward)):
         for column in range(steps):
             z = mean.clone()
             z[first] += stddev[first] * scores[column]
             for latent in second:
                 z[latent] += stddev[latent] * scores[row]
-            torch.testing.assert_close(found.pictures[row, column], decoded(gallery.model, z[None])[0])
+            torch.testing.assert_close(found.images[row, column], decoded(gallery.model, z[None])[0])
             assert found.across[column] == pytest.approx(float(z[first]), abs=1e-5)
             assert found.upward[row] == pytest.approx(float(z[second[0]]) if second else 0, abs=1e-5)
     if steps > 1:
-        step = (found.pictures[:, 1:] - found.pictures[:, :-1]).abs().amax((-3, -2, -1))
+        step = (found.images[:, 1:] - found.images[:, :-1]).abs().amax((-3, -2, -1))
         assert step.min() > 0.01
 
 
@@ -283,11 +283,11 @@ def test_manifold_of_principal_components_lies_around_the_mean_of_means() -> Non
     found = gallery.plane(6, "principal")
     for row, column in [(0, 0), (0, 5), (5, 0), (3, 4)]:
         z = torch.from_numpy(means.mean(0) + scores[column] * axes[0] + scores[row] * axes[1]).float()
-        torch.testing.assert_close(found.pictures[row, column], decoded(gallery.model, z[None])[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(found.images[row, column], decoded(gallery.model, z[None])[0], atol=1e-4, rtol=1e-4)
     shares = pca.explained_variance_ratio_
     assert f"{shares[0]:.0%} of their variance across and {shares[1]:.0%} upwards" in found.title
-    assert "principal components of the posterior means of 400 test pictures of noise" in found.title
-    assert (found.pictures - gallery.plane(6).pictures).abs().max() > 0.05
+    assert "principal components of the posterior means of 400 test images of noise" in found.title
+    assert (found.images - gallery.plane(6).images).abs().max() > 0.05
 
 
 def test_title_of_a_manifold_says_which_plane_it_is() -> None:
@@ -302,18 +302,18 @@ def test_title_of_a_manifold_says_which_plane_it_is() -> None:
     assert "62 others at the prior's mean" in titles[64]
 
 
-@pytest.mark.parametrize("shape", [GREY, (3, 20, 9)])
+@pytest.mark.parametrize("shape", [GRAY, (3, 20, 9)])
 @pytest.mark.parametrize(("dim", "steps"), [(1, 4), (2, 5), (3, 20)])
 def test_manifold_stands_as_axes_are_drawn(dim: int, steps: int, shape: Shape, words: Words) -> None:
     gallery = Gallery(linear_vae(dim, shape), noise(300, shape))
     plane, image = gallery.plane(steps), gallery.manifold(steps)
-    rows = to_grey_levels(plane.pictures).flip(0)
+    rows = to_gray_levels(plane.images).flip(0)
     left, top, right, bottom = placed(image, rows.flatten(0, 1), steps)
     assert image.mode == ("L" if shape[0] == 1 else "RGB")
     # The corner at the bottom left is where both coordinates are smallest.
-    z = gallery.codes.prior_mean.clone()
-    z[gallery.codes.order[:2] if dim > 2 else slice(None)] = float(norm.ppf(0.5 / steps))
-    near(rows[-1, 0], to_grey_levels(decoded(gallery.model, z[None])[0]))
+    z = gallery.encodings.prior_mean.clone()
+    z[gallery.encodings.order[:2] if dim > 2 else slice(None)] = float(norm.ppf(0.5 / steps))
+    near(rows[-1, 0], to_gray_levels(decoded(gallery.model, z[None])[0]))
     # Numbers stand below the middle of their columns and left of the middle of their rows; not all where they are many.
     title = " ".join(word for word, _, y in words if y < top)
     assert title == plane.title
@@ -336,7 +336,7 @@ def test_manifold_stands_as_axes_are_drawn(dim: int, steps: int, shape: Shape, w
 def test_manifold_of_a_conditional_model_is_of_the_class_that_was_asked_for() -> None:
     gallery = conditional()
     for label, row in ((None, 0), ("boot", 1), ("2", 2)):
-        found = gallery.plane(3, label=label).pictures
+        found = gallery.plane(3, label=label).images
         with torch.no_grad():
             middle = gallery.model.decode(torch.zeros(1, 2), torch.tensor([row])).mean[0]
         torch.testing.assert_close(found[1, 1], middle)
@@ -353,36 +353,36 @@ def test_manifold_of_a_conditional_model_is_of_the_class_that_was_asked_for() ->
 def test_traversal_goes_through_the_range_of_each_latent(dim: int) -> None:
     gallery = Gallery(linear_vae(dim), noise(3000))
     found = gallery.traverse(4, torch.linspace(0, 1, 5), "@7")
-    means, codes = means_of(gallery), gallery.codes
+    means, codes = means_of(gallery), gallery.encodings
     rates = codes.rates.numpy()
     assert found.latents == np.argsort(-rates, kind="stable")[:4].tolist()
-    assert len(found.pictures) == min(4, dim)
-    centre, width = means.mean(0), (means.var(0) + codes.stddevs[0] ** 2).sqrt()
+    assert len(found.images) == min(4, dim)
+    center, width = means.mean(0), (means.var(0) + codes.stddevs[0] ** 2).sqrt()
     for row, (latent, head) in enumerate(zip(found.latents, found.heads, strict=True)):
         low, high = codes.quantiles(0.01, 0.99)[:, latent].tolist()
         for end, share in ((low, 0.01), (high, 0.99)):
             assert end == pytest.approx(
-                float(centre[latent] + norm.ppf(share) * width[latent]), abs=0.3 * float(width[latent])
+                float(center[latent] + norm.ppf(share) * width[latent]), abs=0.3 * float(width[latent])
             )
         for column in range(5):
             z = means[7].clone()
             z[latent] = low + (high - low) * column / 4
-            torch.testing.assert_close(found.pictures[row, column], decoded(gallery.model, z[None])[0], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(found.images[row, column], decoded(gallery.model, z[None])[0], atol=1e-4, rtol=1e-4)
         assert head == f"z{latent} · {rates[latent]:.2f} nats\n{low:+.1f} … {high:+.1f}"
     assert ("4 of 64 latents in turn" if dim == 64 else "each latent in turn") in found.title
     for part in (
-        "the others as in test picture 7",
+        "the others as in test image 7",
         "1st to the 99th percentile",
-        "by mean KL over 3,000 test pictures of noise",
+        "by mean KL over 3,000 test images of noise",
     ):
         assert part in found.title
 
 
-@pytest.mark.parametrize("shape", [GREY, (3, 4, 7)])
+@pytest.mark.parametrize("shape", [GRAY, (3, 4, 7)])
 def test_traversals_stand_in_rows_with_their_heads(shape: Shape, words: Words) -> None:
     gallery = Gallery(linear_vae(5, shape), noise(200, shape))
     found, image = gallery.traverse(3, torch.linspace(0, 1, 6), "@0"), gallery.traversals(3, 6)
-    left, top, _, bottom = placed(image, found.pictures.flatten(0, 1), 6)
+    left, top, _, bottom = placed(image, found.images.flatten(0, 1), 6)
     heads = [(word, x, (y - top) / (bottom - top) * 3 - 0.5) for word, x, y in words if y > top]
     assert [word for word, _, _ in heads] == found.heads
     for row, (_, x, place) in enumerate(heads):
@@ -394,12 +394,12 @@ def test_traversals_stand_in_rows_with_their_heads(shape: Shape, words: Words) -
 def test_traversal_of_a_conditional_model_stays_in_its_class() -> None:
     gallery = conditional()
     stop, found = gallery.stops(["boot"]), gallery.traverse(2, torch.tensor([0.0, 1.0]), "boot")
-    low = gallery.codes.quantiles(0.01, 0.99)[0]
+    low = gallery.encodings.quantiles(0.01, 0.99)[0]
     z = stop.z[0].clone()
     z[found.latents[0]] = low[found.latents[0]]
     with torch.no_grad():
         expected = gallery.model.decode(z[None], torch.tensor([1])).mean[0]
-    torch.testing.assert_close(found.pictures[0, 0], expected)
+    torch.testing.assert_close(found.images[0, 0], expected)
     assert stop.labels is not None
     assert (stop.labels.tolist(), stop.captions) == ([1], ["boot"])
 
@@ -407,7 +407,7 @@ def test_traversal_of_a_conditional_model_stays_in_its_class() -> None:
 # Stops
 
 
-def test_stop_of_a_class_is_the_posterior_mean_nearest_its_centre_and_another_each_time() -> None:
+def test_stop_of_a_class_is_the_posterior_mean_nearest_its_center_and_another_each_time() -> None:
     gallery = Gallery(linear_vae(), garments())
     means = means_of(gallery)
     boots = torch.arange(1, 90, 3)
@@ -421,14 +421,14 @@ def test_stop_of_a_class_is_the_posterior_mean_nearest_its_centre_and_another_ea
     assert stops.labels is None
 
 
-def test_stops_are_classes_test_pictures_and_files(tmp_path: Path) -> None:
+def test_stops_are_classes_test_images_and_files(tmp_path: Path) -> None:
     gallery = Gallery(linear_vae(), garments())
     means = means_of(gallery)
     Image.fromarray(gallery.images.pixels[5, 0].numpy()).save(tmp_path / "five.png")
     Image.fromarray(gallery.images.pixels[6, 0].numpy()).save(tmp_path / "six.pgm")
     stops = gallery.stops(["@3", str(tmp_path / "five.png"), "@89", str(tmp_path / "six.pgm")])
     torch.testing.assert_close(stops.z, means[[3, 5, 89, 6]])
-    assert stops.captions == ["test picture 3", "five", "test picture 89", "six"]
+    assert stops.captions == ["test image 3", "five", "test image 89", "six"]
 
 
 def test_files_take_the_labels_that_were_told_and_the_others_their_own(tmp_path: Path) -> None:
@@ -450,10 +450,10 @@ def test_files_take_the_labels_that_were_told_and_the_others_their_own(tmp_path:
     [
         ("hat", DataError, "hat: no such class"),
         ("shoe", DataError, "shoe: no such class"),
-        ("@90", DataError, "@90: there are 90 test pictures, numbered from 0"),
-        ("@-1", DataError, "@-1: a test picture is named by its number"),
-        ("@", DataError, "@: a test picture is named by its number"),
-        ("nowhere.png", DataError, "nowhere.png: no such picture"),
+        ("@90", DataError, "@90: there are 90 test images, numbered from 0"),
+        ("@-1", DataError, "@-1: a test image is named by its number"),
+        ("@", DataError, "@: a test image is named by its number"),
+        ("nowhere.png", DataError, "nowhere.png: no such image"),
     ],
 )
 def test_stop_that_is_none(name: str, error: type[Exception], says: str) -> None:
@@ -461,33 +461,33 @@ def test_stop_that_is_none(name: str, error: type[Exception], says: str) -> None
         Gallery(linear_vae(), garments()).stops(["@0", name])
 
 
-def test_class_without_pictures_and_pictures_without_classes() -> None:
+def test_class_without_images_and_images_without_classes() -> None:
     images = noise(20, labels=torch.arange(20) % 2, classes=CLASSES)
-    with pytest.raises(DataError, match="shirt: no test picture is of this class"):
+    with pytest.raises(DataError, match="shirt: no test image is of this class"):
         Gallery(linear_vae(), images).stops(["shirt"])
-    with pytest.raises(DataError, match=r"1: noise has no classes; name test pictures by number \(@0\) or by file"):
+    with pytest.raises(DataError, match=r"1: noise has no classes; name test images by number \(@0\) or by file"):
         Gallery(linear_vae(), noise()).stops(["1"])
 
 
 @pytest.mark.parametrize("name", ["boot", "Boot", "1"])
 def test_file_named_like_a_class_does_not_take_its_place(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path(name).write_text("a boot, but no picture")
+    Path(name).write_text("a boot, but no image")
     gallery = Gallery(linear_vae(), garments())
     assert gallery.stops([name]).captions == ["boot"]
     assert float((gallery.stops([name]).z - means_of(gallery)[1::3]).abs().amax(1).min()) < 1e-5
 
 
-def test_gallery_without_pictures_draws_samples_and_asks_for_pictures() -> None:
+def test_gallery_without_images_draws_samples_and_asks_for_images() -> None:
     gallery = Gallery(linear_vae(), None)
     model = gallery.model
     torch.manual_seed(4)
-    expected = to_grey_levels(decoded(model, torch.randn(6, 3)))
+    expected = to_gray_levels(decoded(model, torch.randn(6, 3)))
     drawn = gallery.samples(6, seed=4, columns=3)
     assert drawn.size == grid(expected, 3).size
     assert np.abs(np.asarray(drawn, int) - np.asarray(grid(expected, 3), int)).max() <= 1
     for draw in (gallery.manifold, gallery.traversals, gallery.latent_map, gallery.rates, gallery.errors):
-        with pytest.raises(DataError, match="pictures"):
+        with pytest.raises(DataError, match="images"):
             draw()
 
 
@@ -502,9 +502,9 @@ def test_interpolation_strip_is_titled_and_goes_from_stop_to_stop(words: Words) 
     angle = torch.acos(a @ b / a.norm() / b.norm())
     weights = torch.linspace(0, 1, 5, dtype=torch.float64).unsqueeze(1)
     arc = (((1 - weights) * angle).sin() * a + (weights * angle).sin() * b) / angle.sin()
-    expected = gallery.model.pictures(arc.float())
-    placed(image, to_grey_levels(expected), 5)
-    assert " ".join(word for word, _, _ in words) == "sock → test picture 8, spherical in the latents"
+    expected = gallery.model.decode_mean(arc.float())
+    placed(image, to_gray_levels(expected), 5)
+    assert " ".join(word for word, _, _ in words) == "sock → test image 8, spherical in the latents"
 
 
 # Latent maps
@@ -530,7 +530,7 @@ def test_map_of_two_latents_plots_the_posterior_means_by_class() -> None:
         [note] = [text for text in axes.texts if text.get_text() == name]
         np.testing.assert_allclose(note.xy, np.median(means[label::3], axis=0), atol=1e-5)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("z0", "z1")
-    assert figure.get_suptitle() == "posterior means\n60 test pictures of noise"
+    assert figure.get_suptitle() == "posterior means\n60 test images of noise"
 
 
 @pytest.mark.parametrize("dim", [3, 64])
@@ -548,7 +548,7 @@ def test_map_of_more_latents_plots_principal_components(dim: int) -> None:
     first, second = pca.explained_variance_ratio_
     assert figure.axes[0].get_xlabel() == f"principal component 1, {first:.0%} of the variance"
     assert figure.axes[0].get_ylabel() == f"principal component 2, {second:.0%} of the variance"
-    assert figure.get_suptitle() == f"posterior means of {dim} latents, by PCA\n50 test pictures of noise"
+    assert figure.get_suptitle() == f"posterior means of {dim} latents, by PCA\n50 test images of noise"
 
 
 def bars_of(patch: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -557,16 +557,16 @@ def bars_of(patch: Any) -> tuple[np.ndarray, np.ndarray]:
     return across[::2], upward[1:-1:2]
 
 
-@pytest.mark.parametrize("labelled", [True, False])
-def test_map_of_one_latent_counts_every_picture_once(labelled: bool) -> None:
-    gallery = Gallery(linear_vae(1), garments(81) if labelled else noise(81))
+@pytest.mark.parametrize("labeled", [True, False])
+def test_map_of_one_latent_counts_every_image_once(labeled: bool) -> None:
+    gallery = Gallery(linear_vae(1), garments(81) if labeled else noise(81))
     axes = gallery.latent_map().axes[0]
     means, bars = means_of(gallery)[:, 0].numpy(), [bars_of(patch) for patch in axes.patches]
-    assert [counts.sum() for _, counts in bars] == ([27] * 3 if labelled else [81])
+    assert [counts.sum() for _, counts in bars] == ([27] * 3 if labeled else [81])
     for label, (edges, counts) in enumerate(bars):
-        np.testing.assert_array_equal(counts, np.histogram(means[label::3] if labelled else means, edges)[0])
+        np.testing.assert_array_equal(counts, np.histogram(means[label::3] if labeled else means, edges)[0])
         assert (edges[0], edges[-1]) == (pytest.approx(means.min(), abs=1e-5), pytest.approx(means.max(), abs=1e-5))
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("z0", "pictures")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("z0", "images")
 
 
 def covariances_of(figure: Figure) -> np.ndarray:
@@ -602,7 +602,7 @@ def test_widths_on_principal_components_are_projected() -> None:
     gallery = Gallery(linear_vae(5), noise(40))
     with torch.no_grad():
         gallery.model.posterior.mu.weight.copy_(torch.linalg.qr(torch.randn(5, 5)).Q @ gallery.model.posterior.mu.weight)
-    directions = gallery.codes.principal(2)[0].double().numpy()
+    directions = gallery.encodings.principal(2)[0].double().numpy()
     expected = directions @ np.diag(logvars(5).exp().numpy()) @ directions.T
     found = covariances_of(gallery.latent_map(widths=True))
     np.testing.assert_allclose(found, np.broadcast_to(expected, (40, 2, 2)), atol=1e-5)
@@ -615,7 +615,7 @@ def test_widths_on_a_map_that_is_not_linear(dim: int, method: Any) -> None:
         Gallery(linear_vae(dim), noise()).latent_map(method, widths=True)
 
 
-def test_tsne_keeps_neighbours_together() -> None:
+def test_tsne_keeps_neighbors_together() -> None:
     images = noise(40)
     twins = ImageSet(torch.cat([images.pixels // 8 + 192, images.pixels // 8]), name="twins", split="test")
     figure = Gallery(linear_vae(6), twins).latent_map("tsne")
@@ -624,12 +624,12 @@ def test_tsne_keeps_neighbours_together() -> None:
     between, within = np.linalg.norm(a.mean(0) - b.mean(0)), max(a.std(0).max(), b.std(0).max())
     assert between > 2 * within
     assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("t-SNE 1, no unit", "t-SNE 2, no unit")
-    assert "by t-SNE\n80 test pictures of twins" in figure.get_suptitle()
+    assert "by t-SNE\n80 test images of twins" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])
 @pytest.mark.parametrize("num", [1, 2, 3])
-def test_map_of_hardly_any_pictures_shows_them_all(method: Any, num: int) -> None:
+def test_map_of_hardly_any_images_shows_them_all(method: Any, num: int) -> None:
     points, _ = cloud(Gallery(linear_vae(4), noise(num)).latent_map(method))
     assert len(points) == num
     assert np.isfinite(points).all()
@@ -654,7 +654,7 @@ def test_more_than_ten_classes_differ_by_marker_too() -> None:
     _, parts = cloud(figure)
     looks = {(tuple(part.get_facecolor()[0]), part.get_paths()[0].vertices.tobytes()) for part in parts}
     assert len(parts) == len(looks) == 24
-    assert len({colour for colour, _ in looks}) == 10
+    assert len({color for color, _ in looks}) == 10
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [str(label) for label in range(24)]
 
 
@@ -679,7 +679,7 @@ def test_rate_chart_plots_the_rates_from_the_highest_down() -> None:
     gallery = Gallery(linear_vae(12), noise(500))
     with torch.no_grad():
         gallery.model.posterior.mu.weight[3:6].mul_(0.001)
-    chart, codes = gallery.rates(), gallery.codes
+    chart, codes = gallery.rates(), gallery.encodings
     above, below = chart.axes
     order = codes.rates.argsort(descending=True)
     active = codes.active[order].tolist()
@@ -694,7 +694,7 @@ def test_rate_chart_plots_the_rates_from_the_highest_down() -> None:
     assert below.get_ylim()[0] < 0.01 < below.get_ylim()[1]
     words = said(chart)
     for part in (
-        f"{sum(active)} of 12 latents active; 500 pictures",
+        f"{sum(active)} of 12 latents active; 500 images",
         "KL, nats",
         f"rate of each latent, {float(codes.rates.sum()):.2f} nats in all",
         "active above 0.01",
@@ -714,8 +714,8 @@ def test_rate_chart_of_any_number_of_latents(dim: int) -> None:
     assert f"of {dim} latent{'s' if dim > 1 else ''} active" in said(chart)
 
 
-@pytest.mark.parametrize("shape", [GREY, (3, 4, 7)])
-def test_errors_are_the_root_mean_square_over_pictures_and_channels(shape: Shape) -> None:
+@pytest.mark.parametrize("shape", [GRAY, (3, 4, 7)])
+def test_errors_are_the_root_mean_square_over_images_and_channels(shape: Shape) -> None:
     gallery = Gallery(linear_vae(shape=shape), noise(1100, shape))
     x = gallery.images.pixels.double() / 255
     error = 255 * (decoded(gallery.model, means_of(gallery)).double().clamp(0, 1) - x)
@@ -726,13 +726,13 @@ def test_errors_are_the_root_mean_square_over_pictures_and_channels(shape: Shape
     expected = error[:1050].square().mean((0, 1)).sqrt()
     np.testing.assert_allclose(heat.images[0].get_array(), expected, rtol=1e-4)
     assert heat.images[0].get_clim() == (0, pytest.approx(float(expected.max()), rel=1e-4))
-    assert "root mean squared error of each pixel, 1,050 pictures" in said(chart)
+    assert "root mean squared error of each pixel, 1,050 images" in said(chart)
     assert (heat.get_xlabel(), heat.get_ylabel()) == ("pixel column", "pixel row")
-    assert "grey levels of 255" in said(chart)
-    assert "from 0 (dark) to 255 grey levels (bright)" in said(chart)
+    assert "gray levels of 255" in said(chart)
+    assert "from 0 (dark) to 255 gray levels (bright)" in said(chart)
     assert len(panels) == 12
     originals, models, wrong = (panels[start : start + 4] for start in (0, 4, 8))
-    below = to_grey_levels(gallery.model.reconstruct(gallery.images.pixels[:4]))
+    below = to_gray_levels(gallery.model.reconstruct(gallery.images.pixels[:4]))
     for index in range(4):
         above = gallery.images.pixels[index]
         for cell, pixels in ((originals[index], above), (models[index], below[index])):
@@ -757,10 +757,10 @@ def test_errors_of_a_conditional_model_are_told_the_classes() -> None:
 # A run
 
 
-def test_gallery_of_a_run_is_of_its_model_and_test_pictures(trained: Path) -> None:
+def test_gallery_of_a_run_is_of_its_model_and_test_images(trained: Path) -> None:
     gallery = Run(trained).gallery
     digits = vaekit.load_images("digits", "test")
     assert torch.equal(gallery.images.pixels, digits.pixels)
     with gallery.model.inference():
-        torch.testing.assert_close(gallery.codes.means, vaekit.load(trained).encode(digits.pixels).mean)
+        torch.testing.assert_close(gallery.encodings.means, vaekit.load(trained).encode(digits.pixels).mean)
     assert len(cloud(gallery.latent_map())[0]) == 359

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from tests.oracles import LinearGaussian, linear_gaussian
+from vaekit.core.errors import ModelError
+from vaekit.core.terms import Terms
 from vaekit.data import load_images
-from vaekit.errors import ModelError
 from vaekit.objectives import IWAE, WakeSleep
-from vaekit.terms import Terms
 from vaekit.training import OPTIMIZERS, SCHEDULERS, MonteCarloEM
-from vaekit.training.loop import pull_to_prior
+from vaekit.training.trainer import pull_to_prior
 
 NUM_ROUNDS = 120
-VARIANTS = ("reparameterised", "doubly-reparameterised", "sticking-the-landing")
+VARIANTS = ("reparameterized", "doubly-reparameterized", "sticking-the-landing")
 
 
 def gradients(oracle: LinearGaussian, objective: IWAE | WakeSleep, watched: list[nn.Parameter]) -> list[Tensor]:
@@ -42,7 +42,7 @@ def test_loss_and_decoder_gradient_are_the_same_for_every_variant(variant: str) 
     oracle = linear_gaussian(num=5, off=0.4)
     decoder = [oracle.model.decoder.weight, oracle.model.decoder.bias]
     found = []
-    for gradient in ("reparameterised", variant):
+    for gradient in ("reparameterized", variant):
         torch.manual_seed(0)
         objective = IWAE(6, gradient)  # type: ignore[arg-type]
         loss = objective(oracle.model(oracle.x, num_samples=6), 0.0)
@@ -50,11 +50,11 @@ def test_loss_and_decoder_gradient_are_the_same_for_every_variant(variant: str) 
     torch.testing.assert_close(*found)
 
 
-def test_doubly_reparameterised_gradient_has_the_same_mean_and_less_noise() -> None:
+def test_doubly_reparameterized_gradient_has_the_same_mean_and_less_noise() -> None:
     oracle = linear_gaussian(num=4, off=0.5)
     watched = encoder_of(oracle)
     plain = draws(oracle, IWAE(20), watched, 800)
-    doubly = draws(oracle, IWAE(20, "doubly-reparameterised"), watched, 800)
+    doubly = draws(oracle, IWAE(20, "doubly-reparameterized"), watched, 800)
     for a, b in zip(plain, doubly, strict=True):
         error = (a.var(0) / len(a) + b.var(0) / len(b)).sqrt()
         assert ((a.mean(0) - b.mean(0)).abs() / error).max() < 5
@@ -76,11 +76,11 @@ def test_sticking_the_landing_is_unbiased_for_one_sample_and_silent_at_the_optim
     assert max(float(g.abs().max()) for g in gradients(optimum, IWAE(3), encoder_of(optimum))) > 0.05
 
 
-def test_doubly_reparameterised_gradient_is_of_one_layer() -> None:
+def test_doubly_reparameterized_gradient_is_of_one_layer() -> None:
     terms = linear_gaussian(num=2).model(torch.rand(2, 1, 3, 4), num_samples=2)
-    two = Terms(terms.log_px, terms.latents * 2, terms.px, terms.x, terms.dream)
+    two = Terms(terms.log_px, terms.latents * 2, terms.px, terms.x, terms.sleep_terms)
     with pytest.raises(ModelError, match="one stochastic layer"):
-        IWAE(2, "doubly-reparameterised")(two, 0.0)
+        IWAE(2, "doubly-reparameterized")(two, 0.0)
 
 
 # Wake-sleep.
@@ -100,7 +100,7 @@ def test_wake_moves_the_decoder_and_sleep_the_encoder() -> None:
     log_pz, log_px = model.joint(oracle.x)(z)
     wake = -(log_pz + log_px).mean()
     torch.random.set_rng_state(state)
-    dream = terms.dream()
+    dream = terms.sleep_terms()
     sleep = -dream.qz.log_prob(dream.z).mean()
     assert not dream.z.requires_grad
     expected = [*torch.autograd.grad(wake, decoder), *torch.autograd.grad(sleep, encoder)]
@@ -121,7 +121,7 @@ def test_sleep_rests_where_the_encoder_is_the_posterior() -> None:
 # A normal prior of the weights.
 
 
-def test_weight_prior_is_the_gradient_of_its_log_density_per_picture() -> None:
+def test_weight_prior_is_the_gradient_of_its_log_density_per_image() -> None:
     weights = [nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(4)), nn.Parameter(torch.ones(1))]
     loss = (weights[0] ** 3).sum() + weights[1].exp().sum()
     log_prior = sum(torch.distributions.Normal(0, 0.7).log_prob(w).sum() for w in weights[:2])
@@ -158,19 +158,19 @@ def test_monte_carlo_em_learns_a_decoder_whose_posteriors_its_chains_follow() ->
     oracle = linear_gaussian(num=300, scale=0.5)
     model, digits = oracle.model, load_images("digits", "train")
     run = MonteCarloEM(model, digits.first(300), OPTIMIZERS["adagrad"](list(model.parameters()), lr=0.2), updates=3)
-    pictures = oracle.x
-    run.images = type("Pictures", (), {"gather": lambda self, rows: pictures[rows], "__len__": lambda self: 300})()
+    images = oracle.x
+    run.images = type("Images", (), {"gather": lambda self, rows: images[rows], "__len__": lambda self: 300})()
     best = oracle.log_evidence().mean().item()
     with torch.no_grad():
         model.decoder.bias += 1.0
     for _ in range(NUM_ROUNDS):
         run.epoch()
-    now = LinearGaussian(model, pictures, model.decoder.weight.detach(), model.decoder.bias.detach(), 0.5)
+    now = LinearGaussian(model, images, model.decoder.weight.detach(), model.decoder.bias.detach(), 0.5)
     reached = now.log_evidence().mean().item()
-    assert best - 0.3 < reached < best + 1.0  # it may fit 300 pictures a little better than what drew them
+    assert best - 0.3 < reached < best + 1.0  # it may fit 300 images a little better than what drew them
     weight, bias = now.weight, now.bias
     precision = torch.eye(3) + weight.T @ weight / 0.25
-    means = (pictures.flatten(1) - bias) @ weight @ torch.linalg.inv(precision) / 0.25
+    means = (images.flatten(1) - bias) @ weight @ torch.linalg.inv(precision) / 0.25
     whitened = (run.z - means) @ torch.linalg.cholesky(precision)
     assert whitened.mean().abs() < 5 / math.sqrt(whitened.numel())
     assert whitened.var().item() == pytest.approx(1, abs=0.25)

@@ -13,18 +13,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.test_contracts import make_vae, pixels
+from vaekit.core.errors import DataError
 from vaekit.data import ImageSet
-from vaekit.errors import DataError
-from vaekit.evaluation import inception
-from vaekit.evaluation.evaluate import brief, evaluate
-from vaekit.evaluation.features import INCEPTION, column
-from vaekit.evaluation.forecast import seconds_per_look
-from vaekit.evaluation.inception import DIM, Inception, InceptionFeatures, fill, inception_features, scaled
-from vaekit.numbers import tell
+from vaekit.evaluation.cost import seconds_per_look
+from vaekit.evaluation.model_evaluation import brief, evaluate
+from vaekit.evaluation.samples import inception
+from vaekit.evaluation.samples.features import INCEPTION, column
+from vaekit.evaluation.samples.inception import DIM, Inception, InceptionFeatures, fill, inception_features, scaled
+from vaekit.presentation.metric_text import print_metrics
 
 RAMP = torch.arange(2 * 3 * 40 * 30).view(2, 3, 40, 30).mul(37).remainder(256).byte()
 LARGE = torch.arange(3 * 320 * 300).view(1, 3, 320, 300).mul(11).remainder(251).byte()
-PICTURES = (RAMP, LARGE)
+IMAGES = (RAMP, LARGE)
 
 
 def made_up() -> Inception:
@@ -55,26 +55,26 @@ def file(network: Inception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("pictures", "some", "mean", "stddev"),
+    ("images", "some", "mean", "stddev"),
     [
         (RAMP, [0.0, 0.557621, 0.126549, 0.0, 0.07029], 0.6152299, 0.8188097),
         (LARGE, [0.0, 0.585974, 0.128838, 0.0, 0.054857], 0.6920676, 0.9181820),
     ],
 )
 def test_features_of_another_implementation(
-    network: Inception, pictures: Tensor, some: list[float], mean: float, stddev: float
+    network: Inception, images: Tensor, some: list[float], mean: float, stddev: float
 ) -> None:
-    """torch-fidelity 0.4.0, which matches TensorFlow's graph, with the same weights, for pictures enlarged and reduced."""
+    """torch-fidelity 0.4.0, which matches TensorFlow's graph, with the same weights, for images enlarged and reduced."""
     with torch.no_grad():
-        found = network(pictures).double()
-    assert found.shape == (len(pictures), DIM)
+        found = network(images).double()
+    assert found.shape == (len(images), DIM)
     assert found[0, [0, 1, 500, 1000, 2047]].tolist() == pytest.approx(some, abs=2e-5)
     assert float(found.mean()) == pytest.approx(mean, rel=1e-5)
     assert float(found.std()) == pytest.approx(stddev, rel=1e-5)
     assert sum(weight.numel() for weight in network.parameters()) == 21_785_568
 
 
-def test_pictures_are_enlarged_as_tensorflow_1_did() -> None:
+def test_images_are_enlarged_as_tensorflow_1_did() -> None:
     """Two points to 299: the first repeated at its own place, what is beyond the last one repeated, linear between."""
     row = scaled(torch.tensor([0.0, 299.0]).view(1, 1, 1, 2))
     assert row.shape == (1, 1, 299, 299)
@@ -84,13 +84,13 @@ def test_pictures_are_enlarged_as_tensorflow_1_did() -> None:
     assert torch.equal(scaled(same), same)
 
 
-def test_grey_pictures_are_looked_at_three_times_over_and_in_8_bits(network: Inception) -> None:
+def test_gray_images_are_looked_at_three_times_over_and_in_8_bits(network: Inception) -> None:
     extractor = InceptionFeatures(network, "0" * 64)
-    grey = RAMP[:1, :1].float() / 255
-    found = extractor(grey)
+    gray = RAMP[:1, :1].float() / 255
+    found = extractor(gray)
     with torch.no_grad():
         assert torch.equal(found, network(RAMP[:1, :1].expand(-1, 3, -1, -1)))
-    assert torch.equal(extractor(grey + 0.4 / 255), found)
+    assert torch.equal(extractor(gray + 0.4 / 255), found)
     assert column(extractor, "FD") == "FID"
     assert column(extractor, "KD") == "KID"
     assert column(extractor, "coverage") == f"coverage-{INCEPTION}"
@@ -143,7 +143,7 @@ def test_where_the_hub_is_out_of_reach_one_is_told_what_to_do(monkeypatch: pytes
 
 
 def test_a_fid_is_one_only_by_inception(network: Inception) -> None:
-    """Pictures without labels are compared too, since nothing is learned from them."""
+    """Images without labels are compared too, since nothing is learned from them."""
     images = ImageSet(pixels(8, (1, 6, 5)))
     effort = replace(brief(2, 4), compared=8)
     numbers = evaluate(
@@ -152,7 +152,7 @@ def test_a_fid_is_one_only_by_inception(network: Inception) -> None:
     assert numbers["fidelity"]["columns"][:2] == ["FID", "KID"]
     assert numbers["fidelity"]["few"] is True
     console = Console(file=io.StringIO(), width=80)
-    tell(numbers, console)
-    assert "FID of 8 pictures by 2,048 features is bias before all" in console.file.getvalue()  # type: ignore[attr-defined]
+    print_metrics(numbers, console)
+    assert "FID of 8 images by 2,048 features is bias before all" in console.file.getvalue()  # type: ignore[attr-defined]
     assert numbers["fidelity"]["rows"]["test against train"]["FID"]["value"] == pytest.approx(0, abs=1e-6)
     assert numbers["fidelity"]["rows"]["noise"]["FID"]["value"] > 0.1

@@ -13,8 +13,8 @@ from torch.distributions import (
     kl_divergence,
 )
 
+from vaekit.core.terms import LatentTerms
 from vaekit.distributions import POSTERIORS, PRIORS, DiagonalGaussian, StandardNormal
-from vaekit.terms import LatentTerms
 
 
 def test_rate_is_the_closed_form() -> None:

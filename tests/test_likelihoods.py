@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaekit.config import build
+from vaekit.core.config import build
+from vaekit.core.units import bits_per_dim, to_gray_levels, to_unit_interval
 from vaekit.distributions import LIKELIHOODS, Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
-from vaekit.units import bits_per_dim, to_grey_levels, to_unit_interval
 
 EVERY = [
     {"name": "bernoulli"},
@@ -21,15 +21,15 @@ EVERY = [
 
 
 def one_pixel(likelihood: Likelihood, *parameters: float) -> Tensor:
-    """Parameters of one picture of one pixel, as a decoder would give them."""
+    """Parameters of one image of one pixel, as a decoder would give them."""
     return torch.tensor(parameters).reshape(1, likelihood.num_maps(1), 1, 1)
 
 
 @pytest.mark.parametrize("logit", [-80.0, -3.0, 0.0, 0.4, 80.0])
 def test_bernoulli_sums_to_one(logit: float) -> None:
     px = Bernoulli()(torch.full((1, 1, 2, 2), logit))
-    pictures = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4))).reshape(16, 1, 1, 2, 2)
-    assert px.log_prob(pictures).exp().sum().item() == pytest.approx(1, abs=1e-5)
+    images = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4))).reshape(16, 1, 1, 2, 2)
+    assert px.log_prob(images).exp().sum().item() == pytest.approx(1, abs=1e-5)
 
 
 def test_bernoulli_equals_torch_and_cross_entropy() -> None:
@@ -146,10 +146,10 @@ def test_pixels_go_to_the_unit_interval_and_back() -> None:
     levels = torch.arange(256, dtype=torch.uint8)
     x = to_unit_interval(levels)
     assert (x[0].item(), x[-1].item()) == (0.0, 1.0)
-    assert torch.equal(to_grey_levels(x), levels)
+    assert torch.equal(to_gray_levels(x), levels)
     assert Bernoulli().target(levels).tolist() == x.tolist()
-    assert to_grey_levels(torch.tensor([-0.5, 1.5])).tolist() == [0, 255]
+    assert to_gray_levels(torch.tensor([-0.5, 1.5])).tolist() == [0, 255]
 
 
-def test_bits_per_dim_of_uniform_grey_levels_is_eight() -> None:
+def test_bits_per_dim_of_uniform_gray_levels_is_eight() -> None:
     assert bits_per_dim(784 * math.log(1 / 256), 784) == pytest.approx(8)

@@ -102,7 +102,7 @@ def test_importance_sampling_draws_exactly_k_samples(k: int, monkeypatch: pytest
         return decoded(oracle.model, z, context)
 
     monkeypatch.setattr(type(oracle.model), "_decoded", counting)
-    monkeypatch.setattr(VAE, "at_a_time", 3 * 1000)
+    monkeypatch.setattr(VAE, "chunk_size", 3 * 1000)
     estimate = oracle.model.log_likelihood(oracle.x, num_samples=k)
     assert sum(drawn) == k
     assert max(drawn) <= 1000  # memory does not grow with k

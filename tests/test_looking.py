@@ -16,11 +16,11 @@ from PIL import Image
 
 import vaekit
 from tests.street import SHAPE, Refuse, contents, done, near, one_line, tiles, vae
-from vaekit.gallery import FRAME, LAST, Gallery
+from vaekit.core.units import to_gray_levels
 from vaekit.models import load_vae, save_vae
-from vaekit.pictures import Film
-from vaekit.runs import Run
-from vaekit.units import to_grey_levels
+from vaekit.plots import Film
+from vaekit.presentation.gallery import FRAME, LAST, Gallery
+from vaekit.runs.run_folder import Run
 
 STOP = 10**20
 """More than any machine can count to."""
@@ -38,20 +38,20 @@ def gallery(trained: Path) -> Gallery:
     return Run(trained).gallery
 
 
-def pixels(picture: Path | Image.Image | Figure, dpi: int = 200) -> np.ndarray:
-    """The pixels of a picture, in a file or not."""
-    if isinstance(picture, Figure):
+def pixels(image: Path | Image.Image | Figure, dpi: int = 200) -> np.ndarray:
+    """The pixels of an image, in a file or not."""
+    if isinstance(image, Figure):
         file = io.BytesIO()
-        picture.savefig(file, dpi=dpi)
-        picture = Image.open(file)
-    if isinstance(picture, Path):
-        with Image.open(picture) as opened:
+        image.savefig(file, dpi=dpi)
+        image = Image.open(file)
+    if isinstance(image, Path):
+        with Image.open(image) as opened:
             return np.asarray(opened)
-    return np.asarray(picture)
+    return np.asarray(image)
 
 
 def played(path: Path) -> tuple[list[np.ndarray], list[int]]:
-    """The grey frames of an animation, and how long each is shown."""
+    """The gray frames of an animation, and how long each is shown."""
     frames, durations = [], []
     with Image.open(path) as image:
         for number in range(image.n_frames):
@@ -63,7 +63,7 @@ def played(path: Path) -> tuple[list[np.ndarray], list[int]]:
 
 
 def plays(path: Path, film: Film) -> None:
-    """Asserts that a WebP or GIF animation shows a film at any time, the latter within half a step of 64 grey levels."""
+    """Asserts that a WebP or GIF animation shows a film at any time, the latter within half a step of 64 gray levels."""
     frames, durations = played(path)
     ends = np.cumsum(durations)
     assert ends[-1] == sum(film.durations)
@@ -72,8 +72,8 @@ def plays(path: Path, film: Film) -> None:
         assert np.abs(found - np.asarray(frame, int)).max() <= (2.5 if path.suffix == ".gif" else 0)
 
 
-def unlabelled(path: Path, num: int = 20) -> Path:
-    """Pictures without classes."""
+def unlabeled(path: Path, num: int = 20) -> Path:
+    """Images without classes."""
     np.save(path, np.random.default_rng(0).integers(0, 256, (num, *SHAPE[1:]), dtype=np.uint8))
     return path
 
@@ -92,9 +92,9 @@ PLACES = {
 
 
 @pytest.mark.parametrize("command", PLACES)
-def test_picture_goes_among_those_of_the_run_or_where_one_says(command: str, copy: Path, tmp_path: Path) -> None:
+def test_image_goes_among_those_of_the_run_or_where_one_says(command: str, copy: Path, tmp_path: Path) -> None:
     args, name = PLACES[command]
-    path = copy / "pictures" / name
+    path = copy / "images" / name
     before = {found.name for found in path.parent.iterdir()}
     assert done(command, copy, *args).replace("\n", "") == str(path)
     assert {found.name for found in path.parent.iterdir()} == before | {name}
@@ -114,24 +114,24 @@ def test_picture_goes_among_those_of_the_run_or_where_one_says(command: str, cop
         (["--training"], "training.gif"),
     ],
 )
-def test_animation_goes_among_the_pictures_of_the_run(args: list[str], name: str, copy: Path) -> None:
-    epochs = copy / "pictures" / "epochs"
+def test_animation_goes_among_the_images_of_the_run(args: list[str], name: str, copy: Path) -> None:
+    epochs = copy / "images" / "epochs"
     epochs.mkdir()
     for epoch in (1, 2):
         for part in ("samples", "reconstructions"):
             Image.fromarray(np.full((40, 60), 50 * epoch, np.uint8)).save(epochs / f"{part}-{epoch:04d}.png")
-    assert done("animate", copy, *args, "--size", 16).replace("\n", "") == str(copy / "pictures" / name)
-    frames, durations = played(copy / "pictures" / name)
+    assert done("animate", copy, *args, "--size", 16).replace("\n", "") == str(copy / "images" / name)
+    frames, durations = played(copy / "images" / name)
     assert len(frames) == len(durations) > 1
     assert (frames[0] != frames[1]).any()
 
 
-def test_model_folder_draws_other_pictures_into_the_folder_one_is_in(
+def test_model_folder_draws_other_images_into_the_folder_one_is_in(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save_vae(load_vae(trained), tmp_path / "model")
-    unlabelled(tmp_path / "a.npy")
+    unlabeled(tmp_path / "a.npy")
     assert done("map", "model", "--data", "a.npy") == "latent-map.png\n"
     gallery = Gallery(load_vae(trained), vaekit.load_images("a.npy", "test"))
     np.testing.assert_array_equal(pixels(tmp_path / "latent-map.png"), pixels(gallery.latent_map()))
@@ -144,13 +144,13 @@ def test_model_folder_draws_other_pictures_into_the_folder_one_is_in(
 def test_traversals_are_the_galleries(trained: Path, gallery: Gallery, tmp_path: Path) -> None:
     done("traverse", trained, "-n", 3, "--steps", 5, "--from", "@7", "-o", tmp_path / "x.png")
     found = gallery.traverse(3, torch.linspace(0, 1, 5), "@7")
-    near(tiles(tmp_path / "x.png", 15, columns=5), to_grey_levels(found.pictures.flatten(0, 1)))
+    near(tiles(tmp_path / "x.png", 15, columns=5), to_gray_levels(found.images.flatten(0, 1)))
     np.testing.assert_array_equal(pixels(tmp_path / "x.png"), pixels(gallery.traversals(3, 5, "@7")))
-    means = gallery.codes.means[7]
-    low, _ = gallery.codes.quantiles(0.01, 0.99)
+    means = gallery.encodings.means[7]
+    low, _ = gallery.encodings.quantiles(0.01, 0.99)
     top = means.clone()
-    top[gallery.codes.order[0]] = low[gallery.codes.order[0]]
-    near(tiles(tmp_path / "x.png", 15, columns=5)[:1], to_grey_levels(gallery.model.pictures(top[None])))
+    top[gallery.encodings.order[0]] = low[gallery.encodings.order[0]]
+    near(tiles(tmp_path / "x.png", 15, columns=5)[:1], to_gray_levels(gallery.model.decode_mean(top[None])))
     done("traverse", trained, "--from", "3", "-o", tmp_path / "three.png")
     np.testing.assert_array_equal(pixels(tmp_path / "three.png"), pixels(gallery.traversals(16, 11, "3")))
     assert (pixels(gallery.traversals(16, 11, "3"))[100:] != pixels(gallery.traversals())[100:]).any()
@@ -161,7 +161,7 @@ def test_manifold_is_the_galleries(plane: Any, trained: Path, gallery: Gallery, 
     done("manifold", trained, "--steps", 4, "--plane", plane, "-o", tmp_path / "x.png")
     found = pixels(tmp_path / "x.png")
     np.testing.assert_array_equal(found, pixels(gallery.manifold(4, plane)))
-    corner = to_grey_levels(gallery.plane(4, plane).pictures[-1, 0])[0].numpy()
+    corner = to_gray_levels(gallery.plane(4, plane).images[-1, 0])[0].numpy()
     factor = 900 // 32
     height, width = (8 * factor for _ in range(2))
     block = corner.repeat(factor, 0).repeat(factor, 1)
@@ -183,8 +183,8 @@ def test_manifold_of_a_conditional_model_is_of_a_class(trained_conditional: Path
 def test_interpolation_takes_classes_and_a_path(path: Any, trained: Path, gallery: Gallery, tmp_path: Path) -> None:
     done("interpolate", trained, 1, 9, "--steps", 4, "--path", path, "-o", tmp_path / "x.png")
     z = gallery.stops(["1", "9"]).z
-    expected = gallery.model.journey(z, torch.linspace(0, 1, 4), path=path)
-    near(tiles(tmp_path / "x.png", 4, columns=4), to_grey_levels(expected))
+    expected = gallery.model.decode_path(z, torch.linspace(0, 1, 4), path=path)
+    near(tiles(tmp_path / "x.png", 4, columns=4), to_gray_levels(expected))
     np.testing.assert_array_equal(pixels(tmp_path / "x.png"), pixels(gallery.interpolation("1", "9", 4, path)))
 
 
@@ -209,7 +209,7 @@ def test_curves_are_those_of_the_run(trained: Path, tmp_path: Path) -> None:
     done("curves", trained, "-o", tmp_path / "x.png")
     np.testing.assert_array_equal(pixels(tmp_path / "x.png"), pixels(Run(trained).curves(), 120))
     title = Run(trained).curves().get_suptitle()
-    assert title == "digits, means over 1,294 training and 144 validation pictures"
+    assert title == "digits, means over 1,294 training and 144 validation images"
     assert Run(trained).curves().axes[0].lines[1].get_ydata().tolist() == [
         record["valid"]["elbo"] for record in Run(trained).history
     ]
@@ -234,7 +234,7 @@ def test_animation_through_classes_is_the_galleries(suffix: str, trained: Path, 
     plays(path, film)
     assert film.durations == [300, FRAME, FRAME, FRAME] * 3
     held = np.asarray(film.frames[4], int)[:40, :40][::5, ::5]
-    expected = to_grey_levels(gallery.model.reconstruct(gallery.images.pixels[5:6]))[0, 0].numpy()
+    expected = to_gray_levels(gallery.model.reconstruct(gallery.images.pixels[5:6]))[0, 0].numpy()
     assert np.abs(held - expected.astype(int)).max() <= 1
 
 
@@ -253,7 +253,7 @@ def test_animation_as_video_plays_as_long(trained: Path, gallery: Gallery, tmp_p
 
 
 def test_animation_of_training_is_of_the_epochs(copy: Path) -> None:
-    epochs = copy / "pictures" / "epochs"
+    epochs = copy / "images" / "epochs"
     epochs.mkdir()
     for epoch, level in ((1, 10), (2, 80), (10, 160)):
         for part, more in (("reconstructions", 0), ("samples", 40)):
@@ -276,7 +276,7 @@ def test_files_and_labels_lead_a_conditional_animation(trained_conditional: Path
     done("animate", trained_conditional, "--through", ",".join(names), *options)
     plays(tmp_path / "x.webp", gallery.film(names, moves=1, size=8, labels=["2", "6"]))
     first = played(tmp_path / "x.webp")[0][0][:8, :8]
-    expected = to_grey_levels(gallery.model.reconstruct(gallery.images.pixels[3:4], torch.tensor([2])))[0, 0].int()
+    expected = to_gray_levels(gallery.model.reconstruct(gallery.images.pixels[3:4], torch.tensor([2])))[0, 0].int()
     assert np.abs(first - expected.numpy()).max() <= 1
 
 
@@ -289,9 +289,9 @@ def test_files_and_labels_lead_a_conditional_animation(trained_conditional: Path
         (["interpolate", "1", "ten"], ("ten: no such class", "known: 0, 1, 2")),
         (["interpolate", "10", "1"], ("10: no such class",)),
         (["traverse", "--from", "zero"], ("zero: no such class",)),
-        (["traverse", "--from", "@359"], ("@359", "359 test pictures")),
+        (["traverse", "--from", "@359"], ("@359", "359 test images")),
         (["traverse", "--from", "@x"], ("@x", "by its number")),
-        (["traverse", "--from", "nowhere.png"], ("nowhere.png: no such picture",)),
+        (["traverse", "--from", "nowhere.png"], ("nowhere.png: no such image",)),
         (["traverse", "--steps", "1"], ("--steps", "2")),
         (["traverse", "-n", "0"], ("--num", "1")),
         (["manifold", "--steps", "0"], ("--steps", "1")),
@@ -310,8 +310,8 @@ def test_files_and_labels_lead_a_conditional_animation(trained_conditional: Path
         (["animate", "--through", "1,"], ("two stops at least, got 1",)),
         (["animate", "--through", ""], ("two stops at least, got 0",)),
         (["animate", "--through", "1,ten"], ("ten: no such class",)),
-        (["animate", "--through", "@0,@400"], ("@400", "359 test pictures")),
-        (["animate", "--through", "1,nowhere.png"], ("nowhere.png: no such picture",)),
+        (["animate", "--through", "@0,@400"], ("@400", "359 test images")),
+        (["animate", "--through", "1,nowhere.png"], ("nowhere.png: no such image",)),
         (["animate", "--through", "1,9", "--size", "0"], ("--size", "1")),
         (["animate", "--through", "1,9", "--size", "-280"], ("--size", "1")),
         (["animate", "--through", "1,9", "--hold", "0"], ("--hold", "20")),
@@ -322,7 +322,7 @@ def test_files_and_labels_lead_a_conditional_animation(trained_conditional: Path
         (["animate", "--through", "pi", "--digits", "10001"], ("10001 digits of pi", "10,000")),
         (["animate", "--traverse", "-n", "0"], ("--num", "1")),
         (["animate", "--traverse", "--from", "ten"], ("ten: no such class",)),
-        (["animate", "--training"], ("pictures", "0 epochs", "training.pictures_every=1")),
+        (["animate", "--training"], ("images", "0 epochs", "training.images_every=1")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -369,20 +369,20 @@ def test_umap_that_is_not_installed(trained: Path, refuse: Refuse, monkeypatch: 
     ],
     ids=" ".join,
 )
-def test_pictures_without_classes_are_asked_for_them(args: list[str], trained: Path, refuse: Refuse, tmp_path: Path) -> None:
-    unlabelled(tmp_path / "plain.npy")
+def test_images_without_classes_are_asked_for_them(args: list[str], trained: Path, refuse: Refuse, tmp_path: Path) -> None:
+    unlabeled(tmp_path / "plain.npy")
     command, *rest = args
     refuse(command, trained, *rest, "--data", "plain.npy", "-o", "out.gif", says=("plain", "classes"))
 
 
 @pytest.mark.parametrize("num", [1, 2, 20])
-def test_pictures_without_classes_are_drawn(num: int, trained: Path, tmp_path: Path) -> None:
-    """Of one picture there is no test split, so that all of it are those."""
-    images = vaekit.ImageSet(torch.from_numpy(np.load(unlabelled(tmp_path / "a.npy", num))).unsqueeze(1), split="test")
+def test_images_without_classes_are_drawn(num: int, trained: Path, tmp_path: Path) -> None:
+    """Of one image there is no test split, so that all of it are those."""
+    images = vaekit.ImageSet(torch.from_numpy(np.load(unlabeled(tmp_path / "a.npy", num))).unsqueeze(1), split="test")
     gallery, out = Gallery(load_vae(trained), images), tmp_path / "x.png"
     points = gallery.latent_map().axes[0].collections[0].get_offsets()
-    means = gallery.codes.means - gallery.codes.means.mean(0)
-    np.testing.assert_allclose(points, means @ gallery.codes.principal(2)[0].T, atol=1e-5)
+    means = gallery.encodings.means - gallery.encodings.means.mean(0)
+    np.testing.assert_allclose(points, means @ gallery.encodings.principal(2)[0].T, atol=1e-5)
     if num > 1:
         for command in ("traverse", "manifold", "map", "rates", "errors"):
             done(command, trained, "--data", tmp_path / "a.npy", "-o", out)
@@ -390,7 +390,7 @@ def test_pictures_without_classes_are_drawn(num: int, trained: Path, tmp_path: P
         done("animate", trained, "--data", tmp_path / "a.npy", *first, "-o", tmp_path / "x.webp")
         test = vaekit.load_images(tmp_path / "a.npy", "test")
         frame = played(tmp_path / "x.webp")[0][0][:8, :8]
-        expected = to_grey_levels(gallery.model.reconstruct(test.pixels[:1]))[0, 0].int()
+        expected = to_gray_levels(gallery.model.reconstruct(test.pixels[:1]))[0, 0].int()
         assert np.abs(frame - expected.numpy()).max() <= 1
 
 
@@ -402,7 +402,7 @@ def test_pictures_without_classes_are_drawn(num: int, trained: Path, tmp_path: P
     [lambda path: path.write_text("hello"), lambda path: path.write_bytes(b""), Path.mkdir],
     ids=["text", "empty", "folder"],
 )
-def test_stop_that_is_no_picture(
+def test_stop_that_is_no_image(
     make: Callable[[Path], object], args: list[str], trained: Path, refuse: Refuse, tmp_path: Path
 ) -> None:
     make(tmp_path / "x.png")
@@ -420,7 +420,7 @@ def test_animation_of_another_suffix(name: str, trained: Path, refuse: Refuse, m
 
 
 def test_video_without_its_writer(trained: Path, refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaekit.pictures.animation.imageio_ffmpeg", None)
+    monkeypatch.setattr("vaekit.plots.animation.imageio_ffmpeg", None)
     refuse("animate", trained, "--through", "1,9", "-o", "x.mp4", says=("x.mp4", "pip install imageio-ffmpeg"))
 
 
@@ -428,7 +428,7 @@ COMMANDS = [[command, *map(str, args)] for command, (args, _) in PLACES.items()]
 
 
 @pytest.mark.parametrize("args", COMMANDS, ids=" ".join)
-def test_picture_of_an_unknown_suffix(args: list[str], trained: Path, refuse: Refuse) -> None:
+def test_image_of_an_unknown_suffix(args: list[str], trained: Path, refuse: Refuse) -> None:
     command, *rest = args
     refuse(command, trained, *rest, "-o", "x.xyz", says=("x.xyz: cannot be written",))
 
@@ -459,11 +459,11 @@ def test_run_without_an_epoch_has_no_curves(copy: Path, refuse: Refuse) -> None:
 
 
 def test_film_of_one_epoch(copy: Path, refuse: Refuse) -> None:
-    epochs = copy / "pictures" / "epochs"
+    epochs = copy / "images" / "epochs"
     epochs.mkdir()
     for part in ("samples", "reconstructions"):
         Image.new("L", (9, 9)).save(epochs / f"{part}-0003.png")
-    refuse("animate", copy, "--training", says=("pictures of 1 epoch,", "training.pictures_every=1"))
+    refuse("animate", copy, "--training", says=("images of 1 epoch,", "training.images_every=1"))
 
 
 @pytest.mark.parametrize(
@@ -479,10 +479,10 @@ def test_film_of_one_epoch(copy: Path, refuse: Refuse) -> None:
     ],
     ids=" ".join,
 )
-def test_conditional_model_on_pictures_without_labels(
+def test_conditional_model_on_images_without_labels(
     args: list[str], trained_conditional: Path, refuse: Refuse, tmp_path: Path
 ) -> None:
-    unlabelled(tmp_path / "plain.npy")
+    unlabeled(tmp_path / "plain.npy")
     command, *rest = args
     refuse(command, trained_conditional, *rest, "--data", "plain.npy", "-o", "out.gif", says=("conditional", "label"))
 
@@ -491,7 +491,7 @@ def test_conditional_model_on_pictures_without_labels(
     ("labels", "says"),
     [
         ([], ("conditional", "--label", "known: 0, 1")),
-        (["1", "2", "3"], ("3 labels for 2 pictures",)),
+        (["1", "2", "3"], ("3 labels for 2 images",)),
         (["x"], ("x: no such class",)),
     ],
 )

@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaekit.config import build
+from vaekit.core.config import build
+from vaekit.core.errors import ConfigError
+from vaekit.core.units import bits_per_dim, to_unit_interval
 from vaekit.distributions.likelihoods import Bernoulli
-from vaekit.distributions.mixture import BROAD, NARROW, LogisticMixture, LogisticMixturePixels
-from vaekit.errors import ConfigError
-from vaekit.units import bits_per_dim, to_unit_interval
+from vaekit.distributions.logistic_mixture import BROAD, NARROW, LogisticMixture, LogisticMixturePixels
 
 EXTREMES = torch.tensor([-1e4, -100.0, -7.0, 0.0, 7.0, 100.0, 1e4])
 
 
-def every_picture(bits: int, channels: int) -> Tensor:
-    """Every picture of one pixel, with shape (L^C, 1, C, 1, 1), the last channel changing fastest."""
+def every_image(bits: int, channels: int) -> Tensor:
+    """Every image of one pixel, with shape (L^C, 1, C, 1, 1), the last channel changing fastest."""
     levels = torch.arange(2**bits) / (2**bits - 1)
     return torch.cartesian_prod(*[levels] * channels).reshape(-1, 1, channels, 1, 1)
 
@@ -29,14 +29,14 @@ def extreme_maps(num: int, likelihood: LogisticMixture, channels: int) -> Tensor
 
 
 def one_component(mean: float, scale: float, levels: int = 256, dtype: torch.dtype = torch.float32) -> LogisticMixturePixels:
-    """One grey pixel of one component."""
+    """One gray pixel of one component."""
     means = torch.full((1, 1, 1, 1), mean, dtype=dtype)
     log_scales = torch.full_like(means, scale).log()
     return LogisticMixturePixels(means.new_zeros(1, 1, 1), means, log_scales, means.new_zeros(1, 0, 1, 1), levels)
 
 
-def colour_pixel(means: Tensor, scales: Tensor, coefficients: Tensor, logits: Tensor, levels: int) -> LogisticMixturePixels:
-    """One colour pixel of K components; means, scales and coefficients have shape (K, 3), logits (K)."""
+def color_pixel(means: Tensor, scales: Tensor, coefficients: Tensor, logits: Tensor, levels: int) -> LogisticMixturePixels:
+    """One color pixel of K components; means, scales and coefficients have shape (K, 3), logits (K)."""
     return LogisticMixturePixels(
         logits[:, None, None], means[..., None, None], scales.log()[..., None, None], coefficients[..., None, None], levels
     )
@@ -58,7 +58,7 @@ def component_mass(mean: np.ndarray, scale: np.ndarray, levels: int) -> np.ndarr
 
 
 def reference_mass(maps: Tensor, likelihood: LogisticMixture, channels: int) -> np.ndarray:
-    """The mass of every picture of one pixel, with shape (*, L, ..., L), for maps of shape (*, num_maps)."""
+    """The mass of every image of one pixel, with shape (*, L, ..., L), for maps of shape (*, num_maps)."""
     levels, components = 2**likelihood.bits, likelihood.num_components
     per = maps.double().numpy().reshape(*maps.shape[:-1], components, -1)
     weights = np.exp(per[..., 0] - per[..., 0].max(-1, keepdims=True))
@@ -94,17 +94,17 @@ def assert_drawn_from(counts: np.ndarray, mass: np.ndarray) -> None:
 
 @pytest.mark.parametrize("bits", [1, 3, 5, 8])
 @pytest.mark.parametrize("size", [0.0, 1.0, 5.0, 30.0, 1000.0])
-def test_grey_masses_sum_to_one(bits: int, size: float) -> None:
+def test_gray_masses_sum_to_one(bits: int, size: float) -> None:
     likelihood = LogisticMixture(num_components=3, bits=bits)
     px = likelihood(size * torch.randn(200, likelihood.num_maps(1), 1, 1))
-    total = px.log_prob(every_picture(bits, 1)).double().exp().sum(0)
+    total = px.log_prob(every_image(bits, 1)).double().exp().sum(0)
     assert (total - 1).abs().max().item() < 1e-5
 
 
 @pytest.mark.parametrize("bits", [1, 3, 5, 8])
-def test_grey_masses_sum_to_one_at_extreme_parameters(bits: int) -> None:
+def test_gray_masses_sum_to_one_at_extreme_parameters(bits: int) -> None:
     likelihood = LogisticMixture(num_components=2, bits=bits)
-    log_px = likelihood(extreme_maps(1000, likelihood, 1)).log_prob(every_picture(bits, 1))
+    log_px = likelihood(extreme_maps(1000, likelihood, 1)).log_prob(every_image(bits, 1))
     assert torch.isfinite(log_px).all()
     assert (log_px.double().exp().sum(0) - 1).abs().max().item() < 1e-5
 
@@ -112,17 +112,17 @@ def test_grey_masses_sum_to_one_at_extreme_parameters(bits: int) -> None:
 @pytest.mark.parametrize("mean", [0.0, 0.3, 1 / 255, 1.0, -1.2, 1e4])
 @pytest.mark.parametrize("scale", [1e-10, 1e-3, 0.004, 0.1, 3.0, 1e3, 1e10])
 def test_masses_sum_to_one_for_scales_beyond_those_of_the_likelihood(mean: float, scale: float) -> None:
-    log_px = one_component(mean, scale).log_prob(every_picture(8, 1))
+    log_px = one_component(mean, scale).log_prob(every_image(8, 1))
     assert torch.isfinite(log_px).all()
     assert log_px.double().exp().sum().item() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("size", [1.0, 5.0, None])
-def test_colour_masses_sum_to_one(size: float | None) -> None:
+def test_color_masses_sum_to_one(size: float | None) -> None:
     likelihood = LogisticMixture(num_components=3, bits=3)
     num_maps = likelihood.num_maps(3)
     maps = extreme_maps(100, likelihood, 3) if size is None else size * torch.randn(100, num_maps, 1, 1)
-    total = likelihood(maps).log_prob(every_picture(3, 3)).double().exp().sum(0)
+    total = likelihood(maps).log_prob(every_image(3, 3)).double().exp().sum(0)
     assert (total - 1).abs().max().item() < 1e-5
 
 
@@ -133,23 +133,23 @@ def test_log_prob_equals_the_definition(bits: int, channels: int) -> None:
     mass = reference_mass(maps[..., 0, 0], likelihood, channels).reshape(20, -1).T
     likely = mass > 1e-9  # below it, the definition itself has lost digits
     assert likely.mean() > 0.4
-    exact = likelihood(maps.double()).log_prob(every_picture(bits, channels).double()).numpy()
+    exact = likelihood(maps.double()).log_prob(every_image(bits, channels).double()).numpy()
     np.testing.assert_allclose(exact[likely], np.log(mass[likely]), rtol=0, atol=1e-6)
     np.testing.assert_allclose(np.exp(exact), mass, rtol=0, atol=1e-12)
-    log_px = likelihood(maps).log_prob(every_picture(bits, channels)).numpy()
+    log_px = likelihood(maps).log_prob(every_image(bits, channels)).numpy()
     np.testing.assert_allclose(log_px, exact, rtol=1e-5, atol=2e-4)
 
 
 def test_float32_keeps_its_digits_far_out_and_for_wide_bins() -> None:
     """Where the definition is 0, or the difference of two equal numbers, the log-mass is still that of float64."""
-    pictures = every_picture(8, 1)
+    images = every_image(8, 1)
     for mean, scale in itertools.product([-300.0, -0.9, 0.0, 0.5, 40.0], [4e-4, 0.01, 1.0, 500.0, 1e6]):
-        log_px = one_component(mean, scale).log_prob(pictures)
-        exact = one_component(mean, scale, dtype=torch.float64).log_prob(pictures.double())
+        log_px = one_component(mean, scale).log_prob(images)
+        exact = one_component(mean, scale, dtype=torch.float64).log_prob(images.double())
         torch.testing.assert_close(log_px.double(), exact, rtol=2e-5, atol=5e-5)
 
 
-def test_grey_samples_follow_the_mass_at_every_pixel() -> None:
+def test_gray_samples_follow_the_mass_at_every_pixel() -> None:
     likelihood, num = LogisticMixture(num_components=2, bits=3), 20_000
     maps = torch.randn(2, likelihood.num_maps(1), 2, 3)
     samples = likelihood(maps).sample(torch.Size([num]))
@@ -162,7 +162,7 @@ def test_grey_samples_follow_the_mass_at_every_pixel() -> None:
         assert_drawn_from(np.bincount(levels[:, b, 0, h, w].round().astype(int), minlength=8), mass[where])
 
 
-def test_colour_samples_follow_the_joint_mass() -> None:
+def test_color_samples_follow_the_joint_mass() -> None:
     """Red that is rounded and clipped, and not the logistic's draw, is what green and blue depend on."""
     likelihood, num = LogisticMixture(num_components=2, bits=2), 200_000
     for _ in range(3):
@@ -172,7 +172,7 @@ def test_colour_samples_follow_the_joint_mass() -> None:
         assert_drawn_from(np.bincount(cells, minlength=64), reference_mass(maps[:, 0, 0], likelihood, 3).flatten())
 
 
-def test_samples_are_pictures_that_the_likelihood_may_be_asked_about() -> None:
+def test_samples_are_images_that_the_likelihood_may_be_asked_about() -> None:
     likelihood = LogisticMixture(num_components=5)
     px = likelihood(3 * torch.randn(4, likelihood.num_maps(3), 6, 5))
     samples = px.sample((2, 3))
@@ -208,8 +208,8 @@ def test_a_component_far_from_the_pixel_is_pulled_towards_it(level: int) -> None
         px.means.requires_grad_()
         log_px = px.log_prob(torch.full((1, 1, 1), level / 255))
         (gradient,) = torch.autograd.grad(log_px, px.means)
-        towards = 0.0 if (level, mean) in ((0, -30.0), (255, 30.0)) else -math.copysign(2, mean)
-        assert gradient.item() == pytest.approx(towards, abs=1e-5)
+        toward = 0.0 if (level, mean) in ((0, -30.0), (255, 30.0)) else -math.copysign(2, mean)
+        assert gradient.item() == pytest.approx(toward, abs=1e-5)
 
 
 # Closed forms
@@ -223,7 +223,7 @@ def test_one_bit_is_a_bernoulli() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.0004, 0.003, 0.1])
-def test_mass_of_the_level_on_which_a_component_is_centred(scale: float) -> None:
+def test_mass_of_the_level_on_which_a_component_is_centered(scale: float) -> None:
     log_px = one_component(2 * 100 / 255 - 1, scale).log_prob(torch.full((1, 1, 1), 100 / 255))
     assert log_px.exp().item() == pytest.approx(math.tanh(1 / 255 / (2 * scale)), rel=1e-5)
 
@@ -232,7 +232,7 @@ def test_mass_of_the_level_on_which_a_component_is_centred(scale: float) -> None
 def test_bits_per_dim_of_a_very_broad_component(bits: int, scale: float) -> None:
     """Its density is 1 / (4 s) all over the range, and a level is 2 / (L - 1) wide; the ends have half of the rest each."""
     px, last = one_component(0.0, scale, 2**bits), 2**bits - 1
-    log_px = px.log_prob(every_picture(bits, 1)).flatten()
+    log_px = px.log_prob(every_image(bits, 1)).flatten()
     for level in (1, last // 2, last - 1):
         assert bits_per_dim(log_px[level].item(), 1) == pytest.approx(math.log2(2 * scale * last), abs=1e-3)
     assert log_px[[0, last]].exp().tolist() == pytest.approx([0.5 - (last - 1) / (4 * scale * last)] * 2, abs=1e-4)
@@ -244,21 +244,21 @@ def test_a_narrow_component_on_each_level_is_uniform(bits: int) -> None:
     means = torch.linspace(-1, 1, levels).reshape(levels, 1, 1, 1)
     log_scales = torch.full_like(means, math.log(NARROW / (levels - 1)))
     px = LogisticMixturePixels(torch.zeros(levels, 1, 1), means, log_scales, torch.zeros(levels, 0, 1, 1), levels)
-    for log_px in px.log_prob(every_picture(bits, 1)):
+    for log_px in px.log_prob(every_image(bits, 1)):
         assert bits_per_dim(log_px.item(), 1) == pytest.approx(bits, abs=1e-3)
 
 
 def test_zero_maps_are_as_near_to_uniform_as_one_logistic_can_be() -> None:
-    likelihood, pictures = LogisticMixture(), every_picture(8, 1)
-    start = -likelihood(torch.zeros(30, 1, 1)).log_prob(pictures).mean().item()
+    likelihood, images = LogisticMixture(), every_image(8, 1)
+    start = -likelihood(torch.zeros(30, 1, 1)).log_prob(images).mean().item()
     assert bits_per_dim(-start, 1) == pytest.approx(8.276, abs=1e-3)
     for off in (0.93, 1.07):
-        assert -one_component(0.0, off * BROAD).log_prob(pictures).mean().item() > start
-    colour = likelihood(torch.zeros(100, 1, 1))
+        assert -one_component(0.0, off * BROAD).log_prob(images).mean().item() > start
+    color = likelihood(torch.zeros(100, 1, 1))
     x = torch.tensor([0.1, 0.8, 1.0])
     alone = one_component(0.0, BROAD).log_prob(x.reshape(3, 1, 1, 1)).sum()
-    torch.testing.assert_close(colour.log_prob(x.reshape(3, 1, 1)), alone)
-    torch.testing.assert_close(colour.mean, torch.full((3, 1, 1), 0.5))
+    torch.testing.assert_close(color.log_prob(x.reshape(3, 1, 1)), alone)
+    torch.testing.assert_close(color.mean, torch.full((3, 1, 1), 0.5))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -274,9 +274,9 @@ def test_identical_components_are_one(channels: int) -> None:
 
 
 def test_components_are_shared_by_the_channels_of_a_pixel() -> None:
-    """A pixel that is all black or all white: either with 1/2, and hardly ever a colour."""
+    """A pixel that is all black or all white: either with 1/2, and hardly ever a color."""
     means = torch.tensor([-3.0, 3.0])[:, None].expand(2, 3)
-    px = colour_pixel(means, torch.full((2, 3), 0.1), torch.zeros(2, 3), torch.zeros(2), 256)
+    px = color_pixel(means, torch.full((2, 3), 0.1), torch.zeros(2, 3), torch.zeros(2), 256)
     log_px = px.log_prob(torch.tensor([[0.0, 0, 0], [1, 1, 1], [0, 0, 1]]).reshape(3, 3, 1, 1))
     assert log_px[:2].tolist() == pytest.approx([-math.log(2)] * 2, abs=1e-6)
     assert log_px[2].item() < -10
@@ -292,18 +292,18 @@ def test_mean_is_that_of_the_mass_for_interior_components(scale: float) -> None:
     means = torch.empty(num, 3, 1, 1, 1).uniform_(-0.4, 0.4)
     logits, coefficients = torch.randn(num, 3, 1, 1), torch.zeros(num, 3, 0, 1, 1)
     px = LogisticMixturePixels(logits, means, torch.full_like(means, math.log(scale)), coefficients)
-    pictures = every_picture(likelihood.bits, 1)
-    mean = (px.log_prob(pictures).double().exp() * pictures.double().reshape(-1, 1)).sum(0)
+    images = every_image(likelihood.bits, 1)
+    mean = (px.log_prob(images).double().exp() * images.double().reshape(-1, 1)).sum(0)
     assert (px.mean.flatten() - mean).abs().max().item() < 1e-3 / 255
 
 
 @pytest.mark.parametrize("bits", [1, 3, 8])
 def test_mean_is_that_of_the_mass_for_clipped_components_too(bits: int) -> None:
     last = 2**bits - 1
-    pictures = every_picture(bits, 1)
+    images = every_image(bits, 1)
     for center, halves in itertools.product([-50.0, -1.3, -1.0, -0.2, 0.0, 0.97, 1.1, 40.0], [0.1, 1.0, 30.0, 300.0, 1e6]):
         px = one_component(center, halves / last, 2**bits)
-        mean = (px.log_prob(pictures).double().exp() * pictures.double().reshape(-1, 1)).sum()
+        mean = (px.log_prob(images).double().exp() * images.double().reshape(-1, 1)).sum()
         assert px.mean.item() == pytest.approx(mean.item(), abs=(0.5 if halves < 1 else 0.025) / last)
 
 
@@ -320,17 +320,17 @@ def test_mean_keeps_its_digits_far_out() -> None:
     assert one_component(0.2, 4e-4).mean.item() == pytest.approx(0.6, abs=1e-6)
 
 
-def test_colour_mean_is_that_of_the_mass_where_nothing_is_clipped() -> None:
+def test_color_mean_is_that_of_the_mass_where_nothing_is_clipped() -> None:
     means, coefficients = torch.empty(4, 3).uniform_(-0.25, 0.25), torch.empty(4, 3).uniform_(-0.9, 0.9)
-    px = colour_pixel(means, torch.full((4, 3), 0.04), coefficients, torch.randn(4), 16)
-    pictures = every_picture(4, 3).squeeze(1)
-    mean = (px.log_prob(pictures).double().exp()[:, None, None, None] * pictures).sum(0)
+    px = color_pixel(means, torch.full((4, 3), 0.04), coefficients, torch.randn(4), 16)
+    images = every_image(4, 3).squeeze(1)
+    mean = (px.log_prob(images).double().exp()[:, None, None, None] * images).sum(0)
     assert (px.mean - mean).abs().max().item() < 0.01 / 15
 
 
-def test_colour_mean_goes_through_the_clipped_means_of_channels_before() -> None:
+def test_color_mean_goes_through_the_clipped_means_of_channels_before() -> None:
     means, coefficients = torch.tensor([[3.0, -0.7, -0.5]]), torch.tensor([[0.5, 0.25, -0.75]])
-    px = colour_pixel(means, torch.full((1, 3), 0.001), coefficients, torch.zeros(1), 256)
+    px = color_pixel(means, torch.full((1, 3), 0.001), coefficients, torch.zeros(1), 256)
     green = -0.7 + 0.5 * 1
     blue = -0.5 + 0.25 * 1 - 0.75 * green
     assert px.mean.flatten().tolist() == pytest.approx([1, (green + 1) / 2, (blue + 1) / 2], abs=1e-5)
@@ -382,7 +382,7 @@ def test_scales_have_a_floor_and_a_ceiling_and_start_from_a_broad_one(bits: int)
 
 
 @pytest.mark.parametrize("components", [1, 10])
-def test_number_of_maps_tells_grey_from_colour(components: int) -> None:
+def test_number_of_maps_tells_gray_from_color(components: int) -> None:
     likelihood = LogisticMixture(num_components=components)
     assert (likelihood.num_maps(1), likelihood.num_maps(3)) == (3 * components, 10 * components)
     for channels in (1, 2, 3, 4):
@@ -395,7 +395,7 @@ def test_a_recipe_can_name_its_choices_and_is_told_of_wrong_ones() -> None:
     table = {"logistic-mixture": LogisticMixture}
     likelihood = build(table, {"name": "logistic-mixture", "num_components": 4, "bits": 5}, place="likelihood")
     assert (likelihood.num_components, likelihood.bits, likelihood.levels) == (4, 5, 32)
-    assert (likelihood.measure, likelihood.support) == ("mass", "grey levels")
+    assert (likelihood.measure, likelihood.support) == ("mass", "gray levels")
     for wrong in ({"bits": 0}, {"bits": 9}, {"num_components": 0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             build(table, {"name": "logistic-mixture", **wrong}, place="likelihood")

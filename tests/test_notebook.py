@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "variational_autoencoder_pytorch.ipynb"
-MOST_BYTES = 1_500_000
+MAX_BYTES = 1_500_000
 ABSOLUTE = re.compile(r"(?<![\w:/})])(/(tmp|home|root|work|usr|opt|var|mnt|private|Users)/|[A-Z]:\\)")
 NUMBER = r"(-?[\d,]+\.\d+)"
 ROW = re.compile(rf"^(\S.*?) +{' +'.join([f'{NUMBER} ± {NUMBER}'] * 4)} +(\d+) of (\d+)$", re.MULTILINE)
@@ -24,7 +24,7 @@ ROW = re.compile(rf"^(\S.*?) +{' +'.join([f'{NUMBER} ± {NUMBER}'] * 4)} +(\d+) 
 
 @dataclass(frozen=True)
 class Row:
-    """What a table says of a run, in nats per picture."""
+    """What a table says of a run, in nats per image."""
 
     elbo: float
     distortion: float
@@ -150,7 +150,7 @@ def test_committed_outputs_are_of_one_run_from_top_to_bottom(committed: Notebook
 
 
 def test_committed_file_is_small_and_knows_no_machine(committed: NotebookNode) -> None:
-    assert NOTEBOOK.stat().st_size < MOST_BYTES
+    assert NOTEBOOK.stat().st_size < MAX_BYTES
     nbformat.validate(committed)
     assert "widgets" not in committed.metadata
     assert all(cell.metadata == {} for cell in committed.cells)
@@ -170,7 +170,7 @@ def test_every_exercise_has_a_folded_answer(committed: NotebookNode) -> None:
     assert len(code_blocks(committed)) == 4  # and the remedies for collapse
 
 
-def test_one_line_chooses_the_pictures(committed: NotebookNode) -> None:
+def test_one_line_chooses_the_images(committed: NotebookNode) -> None:
     sources = [cell.source for cell in code_cells(committed)]
     assert sources[0].startswith('DATA = "digits"')
     assert not any(re.search(r'["\']digits["\']', source) for source in sources[1:])
@@ -213,7 +213,7 @@ def test_training_pays_rate_for_distortion(executed: NotebookNode) -> None:
     assert rates[-1] > rates[0] + 5
 
 
-def test_learned_noise_is_the_error_of_training_pictures(executed: NotebookNode) -> None:
+def test_learned_noise_is_the_error_of_training_images(executed: NotebookNode) -> None:
     sigma, error, _ = numbers(executed, "train  sigma")
     same, other, _ = numbers(executed, "test   sigma")
     assert sigma == same
@@ -282,7 +282,7 @@ def test_each_estimate_is_nearer_to_the_likelihood(executed: NotebookNode) -> No
     assert len(tighter) == 3
     assert all(float(gain) > 3 * float(error) > 0 for _, gain, error in tighter)
     assert float(tighter[-1][0]) - float(elbo) == pytest.approx(7, abs=2)
-    lower, upper = numbers(executed, "pictures that the model drew: log p(x) from")
+    lower, upper = numbers(executed, "images that the model drew: log p(x) from")
     assert lower - 0.5 < upper < lower + 2
 
 
@@ -316,12 +316,12 @@ def test_answer_b_a_lower_weight_moves_along_the_valley(executed: NotebookNode) 
 
 
 def test_answer_c_samples_are_no_copies(executed: NotebookNode) -> None:
-    (sample,) = numbers(executed, "from a sample to the nearest training picture:")
-    (copy,) = numbers(executed, "from a reconstruction of a training picture:")
-    (real,) = numbers(executed, "from a test picture itself:")
+    (sample,) = numbers(executed, "from a sample to the nearest training image:")
+    (copy,) = numbers(executed, "from a reconstruction of a training image:")
+    (real,) = numbers(executed, "from a test image itself:")
     assert sample > copy + 5
     assert sample == pytest.approx(real, rel=0.4)
-    said = quoted(answers(executed)["c"], r"sample is (\d+) grey levels .* picture, (\d+)\. .* are (\d+) away")
+    said = quoted(answers(executed)["c"], r"sample is (\d+) gray levels .* image, (\d+)\. .* are (\d+) away")
     assert said == pytest.approx([sample, real, copy], abs=4)
 
 

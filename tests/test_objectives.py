@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
-from vaekit.errors import ConfigError
+from vaekit.core.errors import ConfigError
+from vaekit.core.schedules import Linear
+from vaekit.core.terms import LatentTerms, Terms
 from vaekit.objectives import ELBO, IWAE
 from vaekit.objectives.perceptual import dissimilarity
-from vaekit.schedules import Linear
-from vaekit.terms import LatentTerms, Terms
 
 
 def no_dream() -> LatentTerms:
@@ -96,7 +96,7 @@ def test_two_layers_add_up() -> None:
     assert loss.value.item() == pytest.approx((terms.distortion() + 2 * terms.rate()).mean().item())
 
 
-def test_dissimilarity_is_nothing_for_equal_pictures_and_higher_for_worse_ones() -> None:
+def test_dissimilarity_is_nothing_for_equal_images_and_higher_for_worse_ones() -> None:
     x = torch.rand(4, 3, 40, 24, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.avg_pool2d(x, 5, 1, 2)
     blurred = torch.nn.functional.avg_pool2d(smooth, 5, 1, 2)
@@ -107,7 +107,7 @@ def test_dissimilarity_is_nothing_for_equal_pictures_and_higher_for_worse_ones()
     assert (values[3] > 1).all()
 
 
-def test_dissimilarity_of_flat_pictures_is_that_of_their_brightness() -> None:
+def test_dissimilarity_of_flat_images_is_that_of_their_brightness() -> None:
     """Without structure SSIM is its first factor, (2 a b + c) / (a^2 + b^2 + c) with c = 0.01^2, at every scale."""
     x, y = torch.full((1, 1, 48, 48), 0.8), torch.full((1, 1, 1, 48, 48), 0.4)
     expected = 1 - (2 * 0.8 * 0.4 + 1e-4) / (0.8**2 + 0.4**2 + 1e-4)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vaekit.distributions import Bernoulli, DiagonalGaussian, StandardNormal
 from vaekit.models import VAE, ClassLabel
 from vaekit.models import vae as vae_module
-from vaekit.models.paths import PATHS, along, linear, spherical
+from vaekit.models.interpolation import PATHS, along, linear, spherical
 from vaekit.networks import MLPDecoder, MLPEncoder
 
 SHAPE, DIM, CLASSES = (2, 3, 4), 3, ["cat", "dog", "owl"]
@@ -21,7 +21,7 @@ Way = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def make_vae(classes: list[str] | None = None) -> VAE:
-    """A VAE of two small networks, whose pictures depend on every latent and on the class."""
+    """A VAE of two small networks, whose images depend on every latent and on the class."""
     context = len(classes or ())
     parts = MLPEncoder(SHAPE, context, hidden=[9]), DiagonalGaussian(9, DIM), StandardNormal(DIM, context)
     decoder = MLPDecoder(DIM, SHAPE, context_dim=context, hidden=[16], activation="tanh")
@@ -31,14 +31,14 @@ def make_vae(classes: list[str] | None = None) -> VAE:
 
 
 def decoded(model: VAE, z: Tensor, context: Tensor | None = None) -> Tensor:
-    """The picture of one latent, through the parts of the model alone."""
+    """The image of one latent, through the parts of the model alone."""
     with torch.no_grad():
         return torch.sigmoid(model.decoder(z[None], None if context is None else context[None]))[0]
 
 
-def apart(pictures: Tensor) -> float:
-    """How far the most alike of some pictures are apart, in the pixel where they differ most."""
-    flat = pictures.flatten(1)
+def apart(images: Tensor) -> float:
+    """How far the most alike of some images are apart, in the pixel where they differ most."""
+    flat = images.flatten(1)
     return float(((flat[:, None] - flat).abs().amax(-1) + torch.eye(len(flat))).min())
 
 
@@ -141,7 +141,7 @@ def test_way_through_one_point_stays_there() -> None:
 def test_journey_decodes_the_latents_of_its_way(path: str) -> None:
     model, z = make_vae(), 2 * torch.randn(3, DIM)
     positions = torch.tensor([0.0, 0.2, 1.0, 1.7, 2.0, 2.5], dtype=torch.float64)
-    frames = model.journey(z, positions, path=path)
+    frames = model.decode_path(z, positions, path=path)
     for frame, position in zip(frames, positions.tolist(), strict=True):
         before, weight = int(position), position % 1
         a, b = z[before].double(), z[(before + 1) % 3].double()
@@ -156,7 +156,7 @@ def test_journey_decodes_the_latents_of_its_way(path: str) -> None:
 def test_journey_of_a_conditional_model_moves_the_context_in_a_line(path: str) -> None:
     model, z, labels = make_vae(CLASSES), torch.randn(3, DIM), torch.tensor([2, 0, 0])
     positions = torch.tensor([0.0, 0.25, 1.0, 1.5, 2.75])
-    frames = model.journey(z, positions, labels, path)
+    frames = model.decode_path(z, positions, labels, path)
     cat, owl = 3**0.5 * torch.eye(3)[[0, 2]]
     contexts = [owl, 0.75 * owl + 0.25 * cat, cat, cat, 0.25 * cat + 0.75 * owl]
     latents = along(z, positions, path)
@@ -205,7 +205,7 @@ def test_traversal_changes_one_latent_a_row(classes: list[str] | None) -> None:
 
 @pytest.mark.parametrize("classes", [None, CLASSES])
 @pytest.mark.parametrize(("numbers", "most"), [(3 * 24, 3), (3 * 24 - 1, 2), (1, 1), (2**21, 10)])
-def test_many_pictures_are_decoded_in_chunks(
+def test_many_images_are_decoded_in_chunks(
     classes: list[str] | None, numbers: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, z = make_vae(classes), torch.randn(10, DIM)
@@ -217,8 +217,8 @@ def test_many_pictures_are_decoded_in_chunks(
     def count(part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen.append(len(inputs[0]))
 
-    monkeypatch.setattr(vae_module, "CACHED", numbers)
-    assert min(model.at_a_time, 10) == most
+    monkeypatch.setattr(vae_module, "CPU_CHUNK_BUDGET", numbers)
+    assert min(model.chunk_size, 10) == most
     model.decoder.register_forward_pre_hook(count)
-    torch.testing.assert_close(model.pictures(z, labels), expected)
+    torch.testing.assert_close(model.decode_mean(z, labels), expected)
     assert seen == [most] * (10 // most) + [10 % most] * (10 % most > 0)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Laplace, MixtureSameFamily, Normal, kl_divergence
 
 from tests.test_contracts import make_vae, pixels
+from vaekit.core.errors import ConfigError, ModelError
+from vaekit.core.terms import LatentTerms
 from vaekit.data import ImageSet
 from vaekit.distributions import (
     DiagonalGaussian,
@@ -20,14 +22,12 @@ from vaekit.distributions import (
     StandardNormal,
     VampPrior,
     flows,
-    reparameterise,
+    reparameterize,
 )
 from vaekit.distributions.flows import FlowDistribution
-from vaekit.errors import ConfigError, ModelError
-from vaekit.evaluation.latents import encode_all
+from vaekit.evaluation.latents.encodings import encode_images
 from vaekit.models import describe_vae
 from vaekit.networks import ConvEncoder, MLPDecoder, MLPEncoder
-from vaekit.terms import LatentTerms
 
 SHAPE = (1, 4, 3)
 
@@ -197,17 +197,17 @@ def vamp(context_dim: int = 0, **options: object) -> tuple[VampPrior, Encode, nn
 @pytest.mark.parametrize("context_dim", [0, 3])
 def test_vamp_is_the_mean_of_its_posteriors(context_dim: int) -> None:
     prior, encode, _ = vamp(context_dim)
-    pictures = prior.pseudo_inputs.clamp(0, 1)
-    assert (pictures != prior.pseudo_inputs).any()
+    images = prior.pseudo_inputs.clamp(0, 1)
+    assert (images != prior.pseudo_inputs).any()
     contexts = prior.contexts if context_dim else None
-    each = [encode(pictures[c : c + 1], None if contexts is None else contexts[c : c + 1]) for c in range(6)]
+    each = [encode(images[c : c + 1], None if contexts is None else contexts[c : c + 1]) for c in range(6)]
     z = torch.randn(4, 5, 2)
     expected = torch.stack([q.log_prob(z) for q in each]).exp().mean(0).log()
     context = torch.randn(5, context_dim) if context_dim else None
     torch.testing.assert_close(prior(5, context, encode).log_prob(z), expected)
 
 
-def test_vamp_of_one_picture_is_its_posterior() -> None:
+def test_vamp_of_one_image_is_its_posterior() -> None:
     prior, encode, _ = vamp(num_components=1)
     pz, q = prior(5, None, encode), encode(prior.pseudo_inputs.clamp(0, 1), None)
     z = torch.randn(4, 5, 2)
@@ -276,7 +276,7 @@ def test_a_flow_posterior_begins_as_its_gaussian() -> None:
     torch.testing.assert_close(qz.mean, plain.mean, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(qz.stddev, plain.stddev, atol=1e-5, rtol=1e-4)
     noise = torch.randn(5, 6, 3)
-    torch.testing.assert_close(reparameterise(qz, noise), reparameterise(plain, noise), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(reparameterize(qz, noise), reparameterize(plain, noise), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("latents", [1, 2])
@@ -410,16 +410,16 @@ def test_a_flow_posterior_reads_latents_that_keep_their_place() -> None:
 def test_noise_becomes_samples() -> None:
     qz = Independent(Normal(torch.randn(5, 3), torch.rand(5, 3) + 0.1), 1)
     noise = torch.randn(4, 5, 3)
-    torch.testing.assert_close(reparameterise(qz, noise), qz.base_dist.loc + qz.base_dist.scale * noise)
+    torch.testing.assert_close(reparameterize(qz, noise), qz.base_dist.loc + qz.base_dist.scale * noise)
     posterior, features = bent_posterior(3), torch.randn(5, 4)
-    z = reparameterise(posterior(features), noise)
-    torch.testing.assert_close(reparameterise(posterior(features[2:3]), noise[:, 2:3]), z[:, 2:3])
+    z = reparameterize(posterior(features), noise)
+    torch.testing.assert_close(reparameterize(posterior(features[2:3]), noise[:, 2:3]), z[:, 2:3])
     torch.manual_seed(4)
     drawn = posterior(features).rsample(torch.Size([4]))
     torch.manual_seed(4)
-    torch.testing.assert_close(drawn, reparameterise(posterior(features), torch.randn(4, 5, 3)))
+    torch.testing.assert_close(drawn, reparameterize(posterior(features), torch.randn(4, 5, 3)))
     with pytest.raises(ModelError, match="Independent cannot be sampled from given noise"):
-        reparameterise(Independent(Laplace(torch.zeros(5, 3), 1.0), 1), noise)
+        reparameterize(Independent(Laplace(torch.zeros(5, 3), 1.0), 1), noise)
 
 
 @pytest.mark.parametrize("prior", ["mixture-of-gaussians", "vamp", "flow"])
@@ -441,7 +441,7 @@ def test_temperature_scales_the_distance_from_the_priors_mean(prior: str) -> Non
 def test_codes_of_a_model_of_flows() -> None:
     model, x = make_vae(posterior="flow", prior="flow"), pixels(5)
     images = ImageSet(x, None)
-    codes = encode_all(model, images)
+    codes = encode_images(model, images)
     with torch.no_grad():
         torch.testing.assert_close(codes.means, model.encode(x).mean)
         torch.testing.assert_close(codes.stddevs, model.encode(x).stddev)

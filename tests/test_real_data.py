@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from vaekit.data import load_images
-from vaekit.experiment import run
-from vaekit.recipe import load_recipe
+from vaekit.experiment.train import run
+from vaekit.runs.recipe import load_recipe
 
 
 @pytest.fixture(autouse=True)
 def all_cores() -> None:
-    """These pictures are large enough for every core to help; the numbers do not depend on it."""
+    """These images are large enough for every core to help; the numbers do not depend on it."""
     torch.set_num_threads(torch.get_num_interop_threads() or 1)
 
 
@@ -27,12 +27,12 @@ def test_mnist_is_the_real_one(data_folder: Path) -> None:
 def test_one_epoch_of_mnist_mlp(data_folder: Path, tmp_path: Path) -> None:
     finished = run(load_recipe("mnist-mlp", {"epochs": 1, "evaluation.num_samples": 0}), tmp_path / "run")
     metrics = finished.metrics
-    assert metrics["elbo"]["num_pictures"] == 10_000
+    assert metrics["elbo"]["num_images"] == 10_000
     assert metrics["meaning"] == "log-probability of binary pixels"
     assert -120 > metrics["elbo"]["value"] > -145
 
 
-def test_grey_mnist_is_called_what_it_is(data_folder: Path, tmp_path: Path) -> None:
+def test_gray_mnist_is_called_what_it_is(data_folder: Path, tmp_path: Path) -> None:
     overrides = {"epochs": 1, "data.binarize": "none", "evaluation.num_samples": 0, "batch_size": 1000}
     finished = run(load_recipe("mnist-mlp", overrides), tmp_path / "run")
     assert "cross-entropy, not a likelihood" in finished.metrics["meaning"]

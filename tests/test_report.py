@@ -17,15 +17,15 @@ from PIL import Image, ImageSequence
 
 import vaekit
 from tests.street import done, one_line, vae
-from vaekit.gallery import Gallery
-from vaekit.numbers import MEANINGS, duration, is_open, unit_of, value_of
-from vaekit.pictures import grid
-from vaekit.report import write_comparison, write_report
-from vaekit.runs import METRICS, RECIPE, REPORT, Run
+from vaekit.plots import grid
+from vaekit.presentation.gallery import Gallery
+from vaekit.presentation.metric_text import MEANINGS, duration, is_open, unit_of, value_of
+from vaekit.reports.run_report import write_comparison, write_report
+from vaekit.runs.run_folder import METRICS, RECIPE, REPORT, Run
 
 
 class Page(HTMLParser):
-    """A page taken apart: its pictures, links, names and the words of each kind of element."""
+    """A page taken apart: its images, links, names and the words of each kind of element."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -61,8 +61,8 @@ class Page(HTMLParser):
         for tag in set(self._open):
             self.words[tag][-1] += data
 
-    def picture(self, start: str) -> Image.Image:
-        """The picture whose alternative text starts so."""
+    def image(self, start: str) -> Image.Image:
+        """The image whose alternative text starts so."""
         (found,) = [image for image in self.images if image["alt"].startswith(start)]
         return Image.open(io.BytesIO(base64.b64decode(found["src"].split(",", 1)[1])))
 
@@ -88,7 +88,7 @@ def test_page_needs_nothing_but_itself(page: Page, trained: Path) -> None:
     assert str(trained.parent) not in text
 
 
-def test_pictures_have_words_and_sizes(page: Page) -> None:
+def test_images_have_words_and_sizes(page: Page) -> None:
     assert len(page.images) == 6 + 1 + 2 + 8 + 1 + 2 + 1
     for image in page.images:
         assert len(image["alt"]) > 20
@@ -113,35 +113,35 @@ def test_numbers_are_the_runs_with_their_meaning(page: Page, trained: Path) -> N
         name, meaning = MEANINGS[key]
         value = value_of(key, metrics[key]).replace("-", "−")
         assert row == f"{name}{value}{unit_of(key, metrics[key])}{meaning}"
-    assert any("359 test pictures of digits" in text for text in page.words["p"])
+    assert any("359 test images of digits" in text for text in page.words["p"])
 
 
 def test_recipe_on_the_page_is_the_runs(page: Page, trained: Path) -> None:
     _, recipe = page.words["pre"]
     assert yaml.safe_load(recipe) == yaml.safe_load((trained / RECIPE).read_text())
     facts = dict(zip(page.words["dt"], page.words["dd"], strict=True))
-    assert facts["pictures"] == "digits, 1×8×8 pixels: 1,294 training, 144 validation, 359 test"
+    assert facts["images"] == "digits, 1×8×8 pixels: 1,294 training, 144 validation, 359 test"
     assert facts["training"].startswith("3 epochs, 63 steps, ")
     assert facts["seed"] == "0"
 
 
-def test_pictures_on_the_page_are_the_models(page: Page, trained: Path) -> None:
+def test_images_on_the_page_are_the_models(page: Page, trained: Path) -> None:
     gallery = Run(trained).gallery
     for start, expected in (
-        ("40 test pictures", gallery.reconstructions()),
-        ("60 pictures drawn", gallery.samples(60, columns=10)),
-        ("20 rows of 20 pictures", grid(gallery.plane(20).pictures.flip(0).flatten(0, 1), 20)),
+        ("40 test images", gallery.reconstructions()),
+        ("60 images drawn", gallery.samples(60, columns=10)),
+        ("20 rows of 20 images", grid(gallery.plane(20).images.flip(0).flatten(0, 1), 20)),
     ):
-        np.testing.assert_array_equal(np.asarray(page.picture(start)), np.asarray(expected))
+        np.testing.assert_array_equal(np.asarray(page.image(start)), np.asarray(expected))
     found = gallery.traverse(8, torch.linspace(0, 1, 11))
     strips = [image for image in page.images if image["alt"].startswith("One latent")]
     assert len(strips) == 8
     for row, (strip, latent) in enumerate(zip(strips, found.latents, strict=True)):
-        assert f": z{latent} · {gallery.codes.rates[latent]:.2f} nats, from " in strip["alt"]
+        assert f": z{latent} · {gallery.encodings.rates[latent]:.2f} nats, from " in strip["alt"]
         np.testing.assert_array_equal(
-            np.asarray(page.picture(strip["alt"])), np.asarray(grid(found.pictures[row], 11)), err_msg=strip["alt"]
+            np.asarray(page.image(strip["alt"])), np.asarray(grid(found.images[row], 11)), err_msg=strip["alt"]
         )
-    film = page.picture("An animation through 0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
+    film = page.image("An animation through 0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
     assert sum(1 for _ in ImageSequence.Iterator(film)) == 10 * 9
 
 
@@ -180,7 +180,7 @@ def test_words_of_strangers_are_words_on_the_page(copy: Path, tmp_path: Path) ->
     ("shape", "latent_dim", "classes"),
     [((1, 9, 5), 1, 0), ((3, 16, 12), 2, 12), ((3, 8, 8), 64, 2), ((1, 8, 8), 64, 0)],
 )
-def test_any_pictures_and_latents_make_a_page(
+def test_any_images_and_latents_make_a_page(
     shape: tuple[int, int, int], latent_dim: int, classes: int, tmp_path: Path
 ) -> None:
     pixels = torch.randint(0, 256, (60, *shape), dtype=torch.uint8)
@@ -191,9 +191,9 @@ def test_any_pictures_and_latents_make_a_page(
     page = Page((run.folder / REPORT).read_text())
     assert len([image for image in page.images if image["alt"].startswith("One latent")]) == min(8, latent_dim)
     rows = 1 if latent_dim == 1 else 20
-    assert page.picture(f"{rows} rows of 20 pictures").width > 0
+    assert page.image(f"{rows} rows of 20 images").width > 0
     stops = [f"class {c}" for c in range(classes)][:10] if classes else [f"@{n}" for n in range(6)]
-    assert page.picture(f"An animation through {', '.join(stops)} and back").width >= 224
+    assert page.image(f"An animation through {', '.join(stops)} and back").width >= 224
     assert "noise" in page.words["dd"][0]
 
 
@@ -252,11 +252,11 @@ def split_rows(path: Path) -> list[str]:
     "other",
     [
         {"data": {"fingerprint": "another"}},
-        {"data": {"pixels": "binarised once with seed 0"}},
-        {"data": {"num_pictures": 100}},
+        {"data": {"pixels": "binarized once with seed 0"}},
+        {"data": {"num_images": 100}},
     ],
 )
-def test_numbers_of_other_pictures_are_not_compared(other: dict[str, Any], trained: Path, tmp_path: Path) -> None:
+def test_numbers_of_other_images_are_not_compared(other: dict[str, Any], trained: Path, tmp_path: Path) -> None:
     first, second, _ = three(trained, tmp_path)
     page = compare([Run(first), change(second, **other)], tmp_path / "x.html")
     assert page.best == []
@@ -273,20 +273,20 @@ def test_numbers_of_another_meaning_or_sampling_are_not_compared(trained: Path, 
     assert page.best == ["ELBO", "PSNR", "SSIM"] * 2
 
 
-def test_comparison_shows_the_same_pictures_through_each_model(
+def test_comparison_shows_the_same_images_through_each_model(
     trained: Path, trained_conditional: Path, tmp_path: Path
 ) -> None:
     page = compare([Run(trained), Run(trained_conditional)], tmp_path / "x.html")
     images = vaekit.load_images("digits", "test").first(10)
     strips = {
-        "10 test pictures.": images.pixels,
-        "The same pictures reconstructed by digits.": vaekit.load(trained).reconstruct(images.pixels),
-        "The same pictures reconstructed by digits-conditional.": vaekit.load(trained_conditional).reconstruct(
+        "10 test images.": images.pixels,
+        "The same images reconstructed by digits.": vaekit.load(trained).reconstruct(images.pixels),
+        "The same images reconstructed by digits-conditional.": vaekit.load(trained_conditional).reconstruct(
             images.pixels, images.labels
         ),
     }
-    for alt, pictures in strips.items():
-        np.testing.assert_array_equal(np.asarray(page.picture(alt)), np.asarray(grid(pictures, 10)))
+    for alt, pixels in strips.items():
+        np.testing.assert_array_equal(np.asarray(page.image(alt)), np.asarray(grid(pixels, 10)))
 
 
 def test_runs_of_one_name_are_called_by_their_paths(trained: Path, tmp_path: Path) -> None:
@@ -316,8 +316,8 @@ def test_comparison_of_what_cannot_be_compared(trained: Path, copy: Path, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
 
 
-def test_gallery_without_pictures_says_so(trained: Path) -> None:
-    with pytest.raises(vaekit.VaekitError, match="needs pictures"):
+def test_gallery_without_images_says_so(trained: Path) -> None:
+    with pytest.raises(vaekit.VaekitError, match="needs images"):
         Gallery(vaekit.load(trained)).manifold()
 
 

@@ -13,14 +13,14 @@ from PIL import Image
 from rich.console import Console
 
 from tests.street import done, vae
+from vaekit.core.errors import Interrupted, RunError
 from vaekit.data import load_images
-from vaekit.errors import Interrupted, RunError
-from vaekit.evaluation.likelihood import elbo_terms
+from vaekit.evaluation.likelihood.bounds import elbo_terms
 from vaekit.models import VAE
-from vaekit.recipe import complete
 from vaekit.reproduction import REPRODUCTIONS, Outcome, Reproduction, Row, aevb, aevb_marginals, iwae, reproduce, vampprior
+from vaekit.reproduction.artifacts import PIECE, STATE, Workshop
 from vaekit.reproduction.results import FIGURE, PAGE, RESULTS, read_results
-from vaekit.reproduction.workshop import PIECE, STATE, Workshop
+from vaekit.runs.recipe import complete
 
 QUIET = Console(quiet=True)
 
@@ -148,7 +148,7 @@ def test_interrupted_piece_goes_on_to_the_same_end(tmp_path: Path) -> None:
         return bound(model)
 
     monkey = pytest.MonkeyPatch()
-    monkey.setattr("vaekit.reproduction.workshop.SAVE_SECONDS", 0)
+    monkey.setattr("vaekit.reproduction.artifacts.SAVE_SECONDS", 0)
     with monkey.context(), pytest.raises(Stop):
         learn(tmp_path / "cut", stopping)
     monkey.undo()
@@ -208,8 +208,8 @@ def test_results_hold_every_tier_and_say_what_was_not_run(tmp_path: Path) -> Non
     assert known["cpu"]["curves"] == {"curve": [1.0, 2.0]}
     assert known["smoke"]["rows"][0]["verdict"] == "missed by 6.00"
     page = (folder / PAGE).read_text()
-    assert "| the bound | −100.00 | −98.00 ± 0.30 nats per picture | ± 4.00 | within |" in page
-    assert "| above (shortened) | 1.00 | −98.00 nats per picture | at least −200.00 | holds |" in page
+    assert "| the bound | −100.00 | −98.00 ± 0.30 nats per image | ± 4.00 | within |" in page
+    assert "| above (shortened) | 1.00 | −98.00 nats per image | at least −200.00 | holds |" in page
     assert "| units | 19 | 21 of 50 | ± 2 | within |" in page
     assert "Not run. `vae reproduce toy --tier gpu` runs it." in page
     assert "vae reproduce toy --tier cpu" in page

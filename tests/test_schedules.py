@@ -2,8 +2,8 @@
 
 import pytest
 
-from vaekit.errors import ConfigError
-from vaekit.schedules import Constant, Cosine, Cyclical, Linear, as_schedule
+from vaekit.core.errors import ConfigError
+from vaekit.core.schedules import Constant, Cosine, Cyclical, Linear, as_schedule
 
 
 @pytest.mark.parametrize(

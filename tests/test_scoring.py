@@ -1,4 +1,4 @@
-"""Scores of single pictures and their codes: estimators in closed form, and the files that commands leave read back."""
+"""Scores of single images and their codes: estimators in closed form, and the files that commands leave read back."""
 
 import csv
 import io
@@ -19,20 +19,20 @@ from torch import Tensor
 from tests.oracles import LinearGaussian, linear_gaussian
 from tests.street import SHAPE, Refuse, contents, done, one_line, vae
 from tests.test_contracts import make_vae
+from vaekit.core.errors import ConfigError
 from vaekit.data import ImageSet, load_images
-from vaekit.errors import ConfigError
-from vaekit.evaluation.latents import encode_all
-from vaekit.evaluation.likelihood import log_likelihood_of_each
-from vaekit.evaluation.scoring import Scores, auroc, code_lengths, scores, weigh
+from vaekit.evaluation.latents.encodings import encode_images
+from vaekit.evaluation.likelihood.bounds import log_likelihood_of_each
+from vaekit.evaluation.likelihood.scores import Scores, auroc, code_lengths, scores, weigh
+from vaekit.export.tables import Scored, in_order, oddest, scores_as_columns
 from vaekit.models import VAE, load_vae, save_vae
-from vaekit.runs import Run
-from vaekit.tables import Scored, in_order, oddest, scores_as_columns
+from vaekit.runs.run_folder import Run
 
 NUMBERS = ("log_px", "standard_error", "elbo", "variance", "complexity", "ratio", "waic", "typicality")
 
 
-def pictured(num: int = 60, off: float = 0.0) -> tuple[LinearGaussian, ImageSet]:
-    """A linear-Gaussian model, and pictures of it in grey levels."""
+def imaged(num: int = 60, off: float = 0.0) -> tuple[LinearGaussian, ImageSet]:
+    """A linear-Gaussian model, and images of it in gray levels."""
     oracle = linear_gaussian(num=num, off=off)
     levels = ((oracle.x - oracle.x.min()) / (oracle.x.max() - oracle.x.min()) * 255).round().byte()
     oracle.x.copy_(levels.float() / 255)
@@ -51,7 +51,7 @@ def floats(column: Sequence[str]) -> Tensor:
 
 
 def folder_of(path: Path, names: Sequence[str], seed: int = 0) -> Path:
-    """Pictures of noise in files."""
+    """Images of noise in files."""
     noise = np.random.default_rng(seed)
     for name in names:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def folder_of(path: Path, names: Sequence[str], seed: int = 0) -> Path:
 
 
 def test_an_exact_posterior_gives_the_evidence_without_error() -> None:
-    oracle, images = pictured()
+    oracle, images = imaged()
     found, evidence = scores(oracle.model, images, num_samples=4), oracle.log_evidence().double()
     torch.testing.assert_close(found.log_px, evidence, atol=1e-4, rtol=0)
     torch.testing.assert_close(found.elbo, evidence, atol=1e-4, rtol=0)
@@ -72,7 +72,7 @@ def test_an_exact_posterior_gives_the_evidence_without_error() -> None:
 
 
 def test_elbo_and_variance_equal_their_closed_forms() -> None:
-    oracle, images = pictured(off=0.3)
+    oracle, images = imaged(off=0.3)
     found = scores(oracle.model, images, num_samples=20_000)
     q = oracle.model.encode(oracle.x)
     exact = 1 / (1 + (oracle.weight**2).sum(0) / oracle.scale**2)  # the true posterior's variance
@@ -87,7 +87,7 @@ def test_elbo_and_variance_equal_their_closed_forms() -> None:
 
 
 def test_standard_error_is_the_spread_over_seeds() -> None:
-    oracle, images = pictured(off=0.15)
+    oracle, images = imaged(off=0.15)
     draws = [scores(oracle.model, images, num_samples=200, seed=seed) for seed in range(100)]
     spread = torch.stack([draw.log_px for draw in draws]).std(0)
     stated = torch.stack([draw.standard_error for draw in draws]).square().mean(0).sqrt()
@@ -106,11 +106,11 @@ def test_weights_are_weighed_without_overflow() -> None:
     assert variance.tolist() == pytest.approx([0, math.log(3) ** 2 / 2, 20_000], abs=1e-4)
 
 
-def test_scores_depend_on_the_picture_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    oracle, images = pictured(num=130, off=0.3)
+def test_scores_depend_on_the_image_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    oracle, images = imaged(num=130, off=0.3)
     whole, part = (scores(oracle.model, some, num_samples=70) for some in (images, images.first(7)))
     torch.testing.assert_close(whole.log_px[:7], part.log_px, atol=1e-4, rtol=0)
-    monkeypatch.setattr(VAE, "at_a_time", 7 * 30)  # samples come 30, 30 and 10 at a time
+    monkeypatch.setattr(VAE, "chunk_size", 7 * 30)  # samples come 30, 30 and 10 at a time
     chunked = scores(oracle.model, images.first(7), num_samples=70)
     torch.testing.assert_close(chunked.log_px, part.log_px, atol=1e-4, rtol=0)
     before = torch.get_rng_state()
@@ -129,14 +129,14 @@ def test_code_length_is_that_of_the_file() -> None:
         array = pixels.permute(1, 2, 0).numpy()
         Image.fromarray(array if len(pixels) == 3 else array[:, :, 0]).save(file, "png", optimize=True)
         assert found == pytest.approx(len(file.getvalue()))
-    dark, grey, colour = code_lengths(torch.stack([torch.zeros_like(noise), noise[:1].expand(3, -1, -1), noise]))
-    assert dark < grey < colour
-    assert colour > 3 * 256 * 8 * math.log(2)  # noise cannot be compressed
+    dark, gray, color = code_lengths(torch.stack([torch.zeros_like(noise), noise[:1].expand(3, -1, -1), noise]))
+    assert dark < gray < color
+    assert color > 3 * 256 * 8 * math.log(2)  # noise cannot be compressed
 
 
 def test_corrections_are_what_they_say() -> None:
     found = Scores(*torch.tensor([[-10.0, -20.0], [0.1, 0.2], [-12.0, -25.0], [3.0, 4.0], [7.0, 30.0]]).double())
-    assert found.ratio.tolist() == [-3, 10]  # the simple picture of the higher likelihood is the odder one
+    assert found.ratio.tolist() == [-3, 10]  # the simple image of the higher likelihood is the odder one
     assert found.waic.tolist() == [-15, -29]
     assert found.typicality(-18).tolist() == [-8, -2]
 
@@ -161,7 +161,7 @@ def test_auroc_counts_ties_by_half_as_scikit_learn_does() -> None:
     below, above = (own[:, None] > other).double() + (own[:, None] == other) / 2, 70 * 40
     by_hand = below.mean(1).var() / 70 + below.mean(0).var() / 40
     assert auroc(own, other).standard_error == pytest.approx(float(by_hand) ** 0.5)
-    assert auroc(own, other).num_pictures == 110 < above
+    assert auroc(own, other).num_images == 110 < above
 
 
 def test_the_oddest_of_several_sets() -> None:
@@ -174,20 +174,20 @@ def test_the_oddest_of_several_sets() -> None:
     ]
     order = in_order(sets, "log_px")
     assert order.tolist() == [4, 2, 1, 3, 0]
-    pictures, captions = oddest(sets, order[:4], "log_px")
-    assert pictures[:, 0, 0, 0].tolist() == [4, 2, 1, 3]
+    images, captions = oddest(sets, order[:4], "log_px")
+    assert images[:, 0, 0, 0].tolist() == [4, 2, 1, 3]
     assert captions == ["-1.0 b", "0.0 b", "1.0 a", "2.0 b"]
     columns = scores_as_columns(sets, order)
     assert columns["data"] == ["b", "b", "a", "b", "a"]
-    assert columns["name"] == [f"picture {row}" for row in columns["row"]]
+    assert columns["name"] == [f"image {row}" for row in columns["row"]]
     assert columns["row"] == [4, 2, 1, 3, 0]
 
 
 def test_too_little_for_a_standard_error() -> None:
-    oracle, images = pictured(num=2)
+    oracle, images = imaged(num=2)
     with pytest.raises(ConfigError, match="2 samples of z at least, got num_samples=1"):
         scores(oracle.model, images, num_samples=1)
-    with pytest.raises(ConfigError, match="2 pictures of each set at least, got 2 and 1"):
+    with pytest.raises(ConfigError, match="2 images of each set at least, got 2 and 1"):
         auroc(torch.zeros(2), torch.zeros(1))
 
 
@@ -202,7 +202,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 def test_score_writes_the_oddest_first(run: Path) -> None:
     out = done("score", run, "--num-samples", 5, "-n", 10)
-    said = "359 test pictures of digits: log-density of pixels scaled to [0, 1], support: real line; it may be positive"
+    said = "359 test images of digits: log-density of pixels scaled to [0, 1], support: real line; it may be positive"
     assert out.splitlines() == [said, str(run / "scores.csv"), str(run / "scores.png")]
     found = table(run / "scores.csv")
     assert list(found) == ["rank", "name", "data", "row", "label", "class", *NUMBERS]
@@ -212,15 +212,15 @@ def test_score_writes_the_oddest_first(run: Path) -> None:
     assert images.labels is not None
     rows = torch.tensor([int(row) for row in found["row"]])
     assert rows.sort().values.equal(torch.arange(359))
-    assert found["name"] == [f"picture {row}" for row in rows.tolist()]
+    assert found["name"] == [f"image {row}" for row in rows.tolist()]
     assert found["label"] == found["class"] == [str(label) for label in images.labels[rows].tolist()]
     expected = scores(Run(run).model, images, num_samples=5)
     for name in NUMBERS[:-1]:
         assert floats(found[name]).equal(getattr(expected, name)[rows]), name
     train = Run(run).images(split="train")
     chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:500].sort().values
-    centre = float(scores(Run(run).model, train.take(chosen), num_samples=5).log_px.mean())
-    torch.testing.assert_close(floats(found["typicality"]), -(floats(found["log_px"]) - centre).abs())
+    center = float(scores(Run(run).model, train.take(chosen), num_samples=5).log_px.mean())
+    torch.testing.assert_close(floats(found["typicality"]), -(floats(found["log_px"]) - center).abs())
     with Image.open(run / "scores.png") as sheet:
         pixels = np.asarray(sheet)
     enlarged = np.kron(images.pixels[rows[0], 0].numpy(), np.ones((17, 17), np.uint8))  # 8 x 17 fills 132
@@ -228,7 +228,7 @@ def test_score_writes_the_oddest_first(run: Path) -> None:
 
 
 def test_score_orders_by_what_is_asked_for(run: Path, tmp_path: Path) -> None:
-    done("score", run, "--num-samples", 2, "--max-pictures", 50, "--by", "ratio", "-o", tmp_path / "x.parquet")
+    done("score", run, "--num-samples", 2, "--max-images", 50, "--by", "ratio", "-o", tmp_path / "x.parquet")
     found = pyarrow.parquet.read_table(tmp_path / "x.parquet").to_pydict()
     assert found["rank"] == list(range(1, 51))
     assert found["ratio"] == sorted(found["ratio"]) != found["log_px"]
@@ -242,21 +242,21 @@ def test_score_orders_by_what_is_asked_for(run: Path, tmp_path: Path) -> None:
 def test_score_never_calls_a_cross_entropy_a_likelihood(tmp_path: Path) -> None:
     model = make_vae(shape=(1, 8, 8))
     save_vae(model, tmp_path / "model")
-    options = ("--num-samples", 2, "--max-pictures", 5, "-o", tmp_path / "x.csv")
+    options = ("--num-samples", 2, "--max-images", 5, "-o", tmp_path / "x.csv")
     out = vae("score", tmp_path / "model", "digits", *options).out
-    assert "5 pictures of digits: cross-entropy, not a likelihood (the pixels are grey)" in out
+    assert "5 images of digits: cross-entropy, not a likelihood (the pixels are gray)" in out
     assert "likelihood" not in out.replace("not a likelihood", "")
 
 
-def test_single_pictures_cannot_be_told_apart(run: Path, refuse: Refuse, tmp_path: Path) -> None:
+def test_single_images_cannot_be_told_apart(run: Path, refuse: Refuse, tmp_path: Path) -> None:
     one, more = (folder_of(tmp_path / str(num), [f"{number:02}.png" for number in range(num)]) for num in (1, 30))
-    refuse("score", run, "--against", one, says=("1: ", "two pictures of each"))
-    refuse("score", run, "--against", more, "--max-pictures", 1, says=("digits: ", "two pictures of each"))
+    refuse("score", run, "--against", one, says=("1: ", "two images of each"))
+    refuse("score", run, "--against", more, "--max-images", 1, says=("digits: ", "two images of each"))
 
 
 def test_against_tells_how_well_each_score_does(run: Path, tmp_path: Path) -> None:
     noise = folder_of(tmp_path / "noise", [f"{number:02}.png" for number in range(30)])
-    options = ("--num-samples", 3, "--max-pictures", 40)
+    options = ("--num-samples", 3, "--max-images", 40)
     out = done("score", run, "--against", noise, *options, "-o", tmp_path / "x.csv")
     found = table(tmp_path / "x.csv")
     own = torch.tensor([name == "digits" for name in found["data"]])
@@ -267,7 +267,7 @@ def test_against_tells_how_well_each_score_does(run: Path, tmp_path: Path) -> No
         score = floats(found[name])
         expected = auroc(score[own], score[~own])
         assert (value, error) == (f"{expected.value:.4f}", f"{expected.standard_error:.4f}")
-    assert "30 pictures of noise: log-density of pixels" in out  # all of them, since nobody trained on them
+    assert "30 images of noise: log-density of pixels" in out  # all of them, since nobody trained on them
     assert float(lines[0][1]) > 0.95  # noise is improbable
     cells = [(cell, data) for cell, data in zip(found["label"], found["data"], strict=True)]
     assert {data for cell, data in cells if cell == ""} == {"noise"}
@@ -285,22 +285,22 @@ def test_files_are_called_by_their_names(run: Path, tmp_path: Path) -> None:
     assert codes["name"] == sorted(names)
     model = Run(run).model
     for name, cell in zip(codes["name"], codes["mean_0"], strict=True):
-        with Image.open(folder / name) as picture, model.inference():
-            mean = model.encode(torch.from_numpy(np.asarray(picture).copy())[None, None]).mean
+        with Image.open(folder / name) as image, model.inference():
+            mean = model.encode(torch.from_numpy(np.asarray(image).copy())[None, None]).mean
         assert float(mean[0, 0]) == pytest.approx(float(cell), abs=1e-5)
 
 
-def test_names_stay_with_their_pictures(tmp_path: Path) -> None:
+def test_names_stay_with_their_images(tmp_path: Path) -> None:
     names = [f"{number:02}.png" for number in range(25)]
     folder = folder_of(tmp_path / "set", names)
-    (folder / "07.png").write_bytes(b"no picture")
+    (folder / "07.png").write_bytes(b"no image")
     for again in range(2):  # decoded, then from the cache
         whole = load_images(folder, "any")
         assert whole.names == tuple(name for name in names if name != "07.png"), again
     test = load_images(folder, "test").take(torch.tensor([2, 0]))
     for name, pixels in zip(test.names, test.pixels, strict=True):
-        with Image.open(folder / name) as picture:
-            assert np.array_equal(np.asarray(picture), pixels[0].numpy())
+        with Image.open(folder / name) as image:
+            assert np.array_equal(np.asarray(image), pixels[0].numpy())
     listed = tmp_path / "list.txt"
     listed.write_text("set/03.png\nset/01.png\n")
     assert load_images(listed, "all").names == ("set/03.png", "set/01.png")
@@ -310,7 +310,7 @@ def test_names_stay_with_their_pictures(tmp_path: Path) -> None:
 
 def test_embed_writes_the_posteriors(run: Path, tmp_path: Path) -> None:
     assert done("embed", run) == f"{run / 'latents.csv'}\n"
-    images, codes = Run(run).images(), encode_all(Run(run).model, Run(run).images())
+    images, codes = Run(run).images(), encode_images(Run(run).model, Run(run).images())
     assert images.labels is not None
     for suffix in ("parquet", "npz"):
         assert done("embed", run, "-o", tmp_path / f"x.{suffix}") == f"{tmp_path / f'x.{suffix}'}\n"
@@ -324,7 +324,7 @@ def test_embed_writes_the_posteriors(run: Path, tmp_path: Path) -> None:
             assert floats(columns[f"{key}_{d}"]).float().equal(numbers[:, d])
             assert packed[f"{key}_{d}"] == numbers[:, d].tolist()
     assert packed["label"] == images.labels.tolist()
-    assert packed["name"] == columns["name"] == [f"picture {row}" for row in range(359)]
+    assert packed["name"] == columns["name"] == [f"image {row}" for row in range(359)]
     with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
         assert set(arrays.files) == {"means", "stddevs", "names", "labels", "classes"}
         assert np.array_equal(arrays["means"], codes.means)
@@ -342,7 +342,7 @@ def test_splits(run: Path, tmp_path: Path) -> None:
         assert len(arrays["means"]) == 359
 
 
-def test_pictures_without_labels(run: Path, tmp_path: Path) -> None:
+def test_images_without_labels(run: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8))
     for name in ("y.csv", "y.parquet", "y.npz"):
         done("embed", run, tmp_path / "x.npy", "-o", tmp_path / name)
@@ -354,7 +354,7 @@ def test_pictures_without_labels(run: Path, tmp_path: Path) -> None:
     assert "label" not in table(tmp_path / "z.csv")
 
 
-def test_a_model_without_its_pictures(run: Path, tmp_path: Path) -> None:
+def test_a_model_without_its_images(run: Path, tmp_path: Path) -> None:
     save_vae(load_vae(run), tmp_path / "model")
     noise = folder_of(tmp_path / "noise", ["1.png", "2.png"])
     outcome = vae("score", tmp_path / "model", noise, "--num-samples", 2, "-o", tmp_path / "x.csv")
@@ -375,12 +375,12 @@ def test_what_is_refused(command: str, run: Path, refuse: Refuse, tmp_path: Path
     def work(*args: object, **options: object) -> None:
         raise AssertionError("worked before it was known where to write")
 
-    np.save(tmp_path / "colour.npy", np.zeros((4, 3, 8, 8), np.uint8))
+    np.save(tmp_path / "color.npy", np.zeros((4, 3, 8, 8), np.uint8))
     (tmp_path / "taken.csv").mkdir()
     save_vae(load_vae(run), tmp_path / "model")
-    refuse(command, run, "colour.npy", says=("colour", "3x8x8", "1x8x8"))
+    refuse(command, run, "color.npy", says=("color", "3x8x8", "1x8x8"))
     refuse(command, run, "nowhere/of/all", says=("nowhere/of/all",))
-    refuse(command, "model", says=("model: a model folder does not say which pictures",))
+    refuse(command, "model", says=("model: a model folder does not say which images",))
     refuse(command, "./nowhere", says=("nowhere: no such run or model folder",))
     monkeypatch.setattr("vaekit.models.VAE.encode", work)
     monkeypatch.setattr("vaekit.models.VAE.latent_terms", work)
@@ -394,8 +394,8 @@ def test_nothing_is_left_of_what_cannot_be_written(run: Path, monkeypatch: pytes
     def fail(*args: object, **options: object) -> None:
         raise OSError("no room")
 
-    monkeypatch.setattr("vaekit.tables._write_csv", fail)
+    monkeypatch.setattr("vaekit.export.tables._write_csv", fail)
     before = contents(run)
     one_line(vae("embed", run), "latents.csv: cannot be written (no room)")
-    one_line(vae("score", run, "--num-samples", 2, "--max-pictures", 3), "scores.csv: cannot be written (no room)")
+    one_line(vae("score", run, "--num-samples", 2, "--max-images", 3), "scores.csv: cannot be written (no room)")
     assert contents(run) == before

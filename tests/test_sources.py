@@ -27,10 +27,10 @@ from huggingface_hub.errors import (
 from PIL import Image
 
 from tests.street import Refuse, done, tiles, vae
+from vaekit.core.errors import DataError
 from vaekit.data import ImageSet, cached, inspect, load_images
-from vaekit.data.folders import Folder
-from vaekit.data.sources import Archive, Hub, resolve
-from vaekit.errors import DataError
+from vaekit.data.sources.folders import Folder
+from vaekit.data.sources.resolve import Archive, Hub, resolve
 
 Make = Callable[[Path], object]
 
@@ -53,34 +53,34 @@ def swept() -> Iterator[None]:
         gc.collect()
 
 
-def picture(path: Path, level: int = 0) -> Path:
-    """A small picture of one grey level."""
+def image(path: Path, level: int = 0) -> Path:
+    """A small image of one gray level."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (4, 4), level).save(path)
     return path
 
 
-def pictures(folder: Path, names: list[str]) -> Path:
-    """A folder of pictures with these names, whose grey levels are their places in the list."""
+def write_images(folder: Path, names: list[str]) -> Path:
+    """A folder of images with these names, whose gray levels are their places in the list."""
     for level, name in enumerate(names):
-        picture(folder / name, level)
+        image(folder / name, level)
     return folder
 
 
 def levels(images: ImageSet) -> list[int]:
-    """The grey level of each picture."""
+    """The gray level of each image."""
     return [int(level) for level in images.pixels[:, 0, 0, 0]]
 
 
 def named(images: ImageSet) -> dict[int, str] | None:
-    """The class of each picture, by its grey level."""
+    """The class of each image, by its gray level."""
     if images.labels is None:
         return None
     return {level: images.classes[label] for level, label in zip(levels(images), images.labels.tolist(), strict=True)}
 
 
 def parquet(path: Path, first: int, num: int = 3, **columns: Any) -> Path:
-    """A parquet file of pictures with grey levels from ``first`` on."""
+    """A parquet file of images with gray levels from ``first`` on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     files = [BytesIO() for _ in range(num)]
     for level, file in enumerate(files):
@@ -104,11 +104,11 @@ configs:
 
 
 def repository(folder: Path) -> Path:
-    """A hub repository of pictures with two configurations, one of which has a test split."""
-    pictures(folder / "small" / "train", ["0.png", "1.png"])
+    """A hub repository of images with two configurations, one of which has a test split."""
+    write_images(folder / "small" / "train", ["0.png", "1.png"])
     for level in (5, 6, 7):
-        picture(folder / "large" / "train" / f"{level}.png", level)
-    picture(folder / "large" / "test" / "9.png", 9)
+        image(folder / "large" / "train" / f"{level}.png", level)
+    image(folder / "large" / "test" / "9.png", 9)
     (folder / "README.md").write_text(CARD)
     return folder
 
@@ -153,7 +153,7 @@ def test_identities_tell_configurations_and_revisions_apart() -> None:
 
 @pytest.mark.parametrize("kind", [Folder, Archive])
 def test_identities_on_this_disk_tell_configurations_apart(kind: type[Folder | Archive], tmp_path: Path) -> None:
-    picture(tmp_path / "set" / "0.png")
+    image(tmp_path / "set" / "0.png")
     path = tmp_path / "set" if kind is Folder else tmp_path / "set" / "0.png"
     identities = [kind(path, config=config).identity() for config in (None, "a b", "a-b")]
     assert [identity.pop("config", None) for identity in identities] == [None, "a b", "a-b"]
@@ -185,7 +185,7 @@ def test_names_that_mean_nothing(name: str, says: str) -> None:
 def test_a_name_on_this_disk_comes_before_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("user/set:small", "user/set@v2", "digits"):
-        pictures(tmp_path / name, ["0.png", "1.png"])
+        write_images(tmp_path / name, ["0.png", "1.png"])
         found = resolve(name)
         assert isinstance(found, Folder)
         assert found.config is None
@@ -205,7 +205,7 @@ def test_hub_sets_are_asked_for_by_configuration_and_revision(tmp_path: Path, mo
         asked.append((repo, kind, revision))
         return folder
 
-    monkeypatch.setattr("vaekit.data.sources.download", download)
+    monkeypatch.setattr("vaekit.data.sources.resolve.download", download)
     small, large = load_images("user/set:small", "all"), load_images("user/set:large@v2")
     assert (levels(small), levels(large)) == ([0, 1], [5, 6, 7])
     assert (small.name, large.name) == ("user/set:small", "user/set:large")
@@ -219,7 +219,7 @@ def test_hub_sets_are_asked_for_by_configuration_and_revision(tmp_path: Path, mo
         load_images("user/set:smal@v2")
     with pytest.raises(DataError, match=r"^mnist: holds several configurations, small, large; .* as in mnist:small$"):
         load_images("mnist")
-    (folder / "large" / "train" / "bad.png").write_text("no picture")
+    (folder / "large" / "train" / "bad.png").write_text("no image")
     found = inspect("user/set:large")
     assert [one.num for one in found] == [4, 1]
     assert [one.name for one in found[0].skipped] == ["large/train/bad.png"]  # as it is called in the repository
@@ -249,7 +249,7 @@ def test_hub_that_has_no_such_thing(
     def download(*args: object) -> Path:
         raise error
 
-    monkeypatch.setattr("vaekit.data.sources.download", download)
+    monkeypatch.setattr("vaekit.data.sources.resolve.download", download)
     refuse("train", "--data", "pokemon:cards@v9", "--out", "run", says=says)
     assert cached() == []
 
@@ -295,7 +295,7 @@ def test_configuration_that_is_meant_where_none_is_asked_for(tmp_path: Path) -> 
     "text", ["---\n[: no yaml\n---\n", "---\n- a\n- b\n---\n", "---\nconfigs: many\n---\n", "", "\0\xff"]
 )
 def test_any_file_may_be_called_a_card(text: str, tmp_path: Path) -> None:
-    pictures(tmp_path / "set", ["0.png", "1.png"])
+    write_images(tmp_path / "set", ["0.png", "1.png"])
     (tmp_path / "set" / "README.md").write_bytes(text.encode("latin-1"))
     assert levels(load_images(tmp_path / "set", "all")) == [0, 1]
 
@@ -338,14 +338,14 @@ def test_folder_of_splits_has_no_configurations(tmp_path: Path) -> None:
 def test_label_column_of_metadata_gives_classes(
     kind: str, given: list[Any], classes: tuple[str, ...], tmp_path: Path
 ) -> None:
-    metadata(pictures(tmp_path / "set", ["0.png", "1.png", "in/2.png", "in/3.png", "no.png"]), given, kind)
+    metadata(write_images(tmp_path / "set", ["0.png", "1.png", "in/2.png", "in/3.png", "no.png"]), given, kind)
     images = load_images(tmp_path / "set", "all")
     assert images.classes == classes
     assert named(images) == {level: str(label) for level, label in enumerate(given)}  # what is not named is not read
 
 
 def metadata(folder: Path, labels: list[Any], kind: str = "csv", column: str = "label", first: int = 0) -> Path:
-    """Writes beside pictures what each is; those from the third on lie in a folder, if it is there."""
+    """Writes beside images what each is; those from the third on lie in a folder, if it is there."""
     names = [
         f"{first + n}.png" if (folder / f"{first + n}.png").exists() else f"in/{first + n}.png" for n in range(len(labels))
     ]
@@ -361,31 +361,31 @@ def metadata(folder: Path, labels: list[Any], kind: str = "csv", column: str = "
 
 
 def test_metadata_without_classes(tmp_path: Path) -> None:
-    caption = metadata(pictures(tmp_path / "caption", ["0.png", "1.png"]), ["a cat", "a dog"], column="text")
-    number = metadata(pictures(tmp_path / "number", ["0.png", "1.png"]), [0.5, 1.5])
+    caption = metadata(write_images(tmp_path / "caption", ["0.png", "1.png"]), ["a cat", "a dog"], column="text")
+    number = metadata(write_images(tmp_path / "number", ["0.png", "1.png"]), [0.5, 1.5])
     for folder in (caption, number):
         images = load_images(folder, "all")
         assert (levels(images), images.labels, images.classes) == ([0, 1], None, ())
 
 
 def test_too_many_values_are_no_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = metadata(pictures(tmp_path / "set", [f"{n}.png" for n in range(5)]), [f"caption {n}" for n in range(5)])
+    folder = metadata(write_images(tmp_path / "set", [f"{n}.png" for n in range(5)]), [f"caption {n}" for n in range(5)])
     assert load_images(folder, "all").class_names == tuple(f"caption {n}" for n in range(5))
-    monkeypatch.setattr("vaekit.data.repositories.MOST_CLASSES", 4)
+    monkeypatch.setattr("vaekit.data.sources.repositories.MAX_CLASSES", 4)
     assert load_images(folder, "all", size=5).labels is None
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_labels_of_some_pictures_are_no_labels(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = metadata(pictures(tmp_path / "set", ["0.png", "1.png", "2.png"]), ["a", None, "b"], kind)
+def test_labels_of_some_images_are_no_labels(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = metadata(write_images(tmp_path / "set", ["0.png", "1.png", "2.png"]), ["a", None, "b"], kind)
     images = load_images(folder, "all")
     assert (levels(images), images.labels) == ([0, 1, 2], None)
-    assert "1 of 3 pictures in train have no label, so none of them gets a class" in capsys.readouterr().err
+    assert "1 of 3 images in train have no label, so none of them gets a class" in capsys.readouterr().err
 
 
 def test_classes_are_those_of_all_splits(tmp_path: Path) -> None:
-    metadata(pictures(tmp_path / "set" / "train", ["0.png", "1.png", "2.png"]), ["c", "a", "c"])
-    picture(tmp_path / "set" / "test" / "9.png", 9)
+    metadata(write_images(tmp_path / "set" / "train", ["0.png", "1.png", "2.png"]), ["c", "a", "c"])
+    image(tmp_path / "set" / "test" / "9.png", 9)
     metadata(tmp_path / "set" / "test", ["b"], first=9)
     train, test = load_images(tmp_path / "set"), load_images(tmp_path / "set", "test")
     assert train.classes == test.classes == ("a", "b", "c")
@@ -414,7 +414,7 @@ def test_array_files_are_what_they_hold(tmp_path: Path) -> None:
 
 
 def test_labels_that_are_kept_secret(tmp_path: Path) -> None:
-    """The Hub writes -1 where a test picture's class is not told."""
+    """The Hub writes -1 where a test image's class is not told."""
     label = datasets.ClassLabel(names=["cat", "dog"])
     parquet(tmp_path / "set" / "data" / "train-00000-of-00001.parquet", 0, label=([1, 0, 1], label))
     parquet(tmp_path / "set" / "data" / "test-00000-of-00001.parquet", 10, label=([-1, -1, -1], label))
@@ -431,13 +431,13 @@ def test_declared_classes_come_before_a_column_that_is_called_so(tmp_path: Path)
 
 
 def test_metadata_that_leads_elsewhere(tmp_path: Path, refuse: Refuse) -> None:
-    picture(tmp_path / "secret.png")
-    pictures(tmp_path / "set", ["0.png"])
+    image(tmp_path / "secret.png")
+    write_images(tmp_path / "set", ["0.png"])
     for name in ("../secret.png", str(tmp_path / "secret.png")):
         (tmp_path / "set" / "metadata.csv").write_text(f"file_name,label\n0.png,a\n{name},b\n")
-        refuse("train", "--data", "set", "--out", "run", says=("set: no pictures found there",))
-    (tmp_path / "set" / "metadata.csv").write_text("picture,label\n0.png,a\n")
-    refuse("train", "--data", "set", "--out", "run", says=("set: no pictures found there", "file_name"))
+        refuse("train", "--data", "set", "--out", "run", says=("set: no images found there",))
+    (tmp_path / "set" / "metadata.csv").write_text("image,label\n0.png,a\n")
+    refuse("train", "--data", "set", "--out", "run", says=("set: no images found there", "file_name"))
 
 
 # Folders
@@ -455,7 +455,7 @@ LAYOUTS: dict[str, tuple[list[str], dict[str, list[int]], dict[int, str] | None]
     ),
     "one class": (["a/0.png", "a/1.png"], {"train": [0, 1]}, None),
     "no classes": (["0.png", "1.png"], {"train": [0, 1]}, None),
-    "pictures beside a folder": (["0.png", "a/1.png", "b/2.png"], {"train": [0, 1, 2]}, None),
+    "images beside a folder": (["0.png", "a/1.png", "b/2.png"], {"train": [0, 1, 2]}, None),
     "splits": (["train/0.png", "test/1.png"], {"train": [0], "test": [1]}, None),
     "splits of classes": (
         ["train/a/0.png", "train/b/1.png", "test/b/2.png"],
@@ -478,16 +478,16 @@ LAYOUTS: dict[str, tuple[list[str], dict[str, list[int]], dict[int, str] | None]
         {"train": [0, 1, 2]},
         {0: "car", 1: "plane", 2: "train"},
     ),
-    "pictures called test": (["0.png", "1.png", "test-2.png", "train.png"], {"train": [0, 1, 2, 3]}, None),
+    "images called test": (["0.png", "1.png", "test-2.png", "train.png"], {"train": [0, 1, 2, 3]}, None),
     "upper case": (["A/0.PNG", "B/1.JPG", "B/2.Tiff"], {"train": [0, 1, 2]}, {0: "A", 1: "B", 2: "B"}),
 }
-"""Names of pictures, what each split holds of them, by number and in order, and their classes."""
+"""Names of images, what each split holds of them, by number and in order, and their classes."""
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layout_of_a_folder(layout: str, tmp_path: Path) -> None:
     names, splits, classes = LAYOUTS[layout]
-    pictures(tmp_path / "set", names)
+    write_images(tmp_path / "set", names)
     found = {one.split: one for one in inspect(tmp_path / "set")}
     assert {split: one.num for split, one in found.items()} == {split: len(of) for split, of in splits.items()}
     assert list(found) == [split for split in ("train", "validation", "test") if split in splits]
@@ -501,23 +501,23 @@ def test_layout_of_a_folder(layout: str, tmp_path: Path) -> None:
 
 
 def test_what_lies_outside_of_the_splits_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pictures(tmp_path / "set", ["train/0.png", "test/1.png", "docs/2.png", "3.png", "4.png", "5.png"])
+    write_images(tmp_path / "set", ["train/0.png", "test/1.png", "docs/2.png", "3.png", "4.png", "5.png"])
     assert levels(load_images(tmp_path / "set")) == [0]
     assert capsys.readouterr().err.splitlines() == [
-        f"{tmp_path / 'set'}: 4 pictures outside of train, test are left out: 3.png, 4.png, 5.png, ..."
+        f"{tmp_path / 'set'}: 4 images outside of train, test are left out: 3.png, 4.png, 5.png, ..."
     ]
 
 
-def test_picture_called_test_is_not_all_there_is(tmp_path: Path) -> None:
+def test_image_called_test_is_not_all_there_is(tmp_path: Path) -> None:
     """What the Hub's patterns would make of one such name among others."""
-    metadata(pictures(tmp_path / "set", ["0.png", "1.png", "test-2.png"]), ["a", "b"])
+    metadata(write_images(tmp_path / "set", ["0.png", "1.png", "test-2.png"]), ["a", "b"])
     assert named(load_images(tmp_path / "set", "all")) == {0: "a", 1: "b"}
 
 
 def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "set", ["0.png", "1.png", ".2.png", ".git/3.png", "__MACOSX/._0.png"])
+    folder = write_images(tmp_path / "set", ["0.png", "1.png", ".2.png", ".git/3.png", "__MACOSX/._0.png"])
     for name in ("notes.txt", "labels.csv", "film.mp4", ".DS_Store", "drawing.svg", "figure.eps"):
-        (folder / name).write_text("no picture")
+        (folder / name).write_text("no image")
     before = resolve(folder).identity()
     assert levels(load_images(folder, "all")) == [0, 1]
     (folder / ".DS_Store").write_text("changed")
@@ -527,9 +527,9 @@ def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_links_are_followed_once(tmp_path: Path) -> None:
-    pictures(tmp_path / "elsewhere", ["cats/0.png", "dogs/1.png", "dogs/2.png"])
-    picture(tmp_path / "set" / "birds" / "3.png", 3)
-    picture(tmp_path / "beside.png", 9)  # which a link upwards leads to
+    write_images(tmp_path / "elsewhere", ["cats/0.png", "dogs/1.png", "dogs/2.png"])
+    image(tmp_path / "set" / "birds" / "3.png", 3)
+    image(tmp_path / "beside.png", 9)  # which a link upwards leads to
     links = {
         "cats": "../elsewhere/cats",
         "dogs": "../elsewhere/dogs",
@@ -550,26 +550,26 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
         (3, "birds"),
     ]
     before = resolve(tmp_path / "set").identity()
-    picture(tmp_path / "elsewhere" / "dogs" / "5.png")
+    image(tmp_path / "elsewhere" / "dogs" / "5.png")
     assert resolve(tmp_path / "set").identity() != before
 
 
 def test_links_that_lead_nowhere_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = pictures(tmp_path / "set", [f"{number:02}.png" for number in range(60)])
+    folder = write_images(tmp_path / "set", [f"{number:02}.png" for number in range(60)])
     (folder / "gone.png").symlink_to("nowhere.png")
     (folder / "loop.png").symlink_to("loop.png")
     os.mkfifo(folder / "pipe.png")
     assert levels(load_images(folder, "all")) == list(range(60))
     (told,) = capsys.readouterr().err.splitlines()
-    assert "3 of 63 pictures left out" in told
+    assert "3 of 63 images left out" in told
     for name, reason in (("gone", "No such file"), ("loop", "Too many levels"), ("pipe", "not a file")):
-        assert f"{name}.png: not a picture that can be read ({reason}" in told
+        assert f"{name}.png: not an image that can be read ({reason}" in told
     assert [one.name for one in inspect(folder)[0].skipped] == ["gone.png", "loop.png", "pipe.png"]
 
 
 def test_names_that_would_be_patterns(tmp_path: Path, refuse: Refuse) -> None:
     names = ["a [1].png", "b*.png", "c?.png"]
-    assert levels(load_images(pictures(tmp_path / "holiday [2024]", names), "all")) == [0, 1, 2]
+    assert levels(load_images(write_images(tmp_path / "holiday [2024]", names), "all")) == [0, 1, 2]
     assert levels(load_images(parquet(tmp_path / "set [1].parquet", 5), "all")) == [5, 6, 7]
     parquet(tmp_path / "hub [1]" / "0.parquet", 5)
     refuse("train", "--data", "hub [1]", "--out", "run", says=("hub [1]: ", "rename it"))
@@ -590,7 +590,7 @@ def zip_of(*names: str, content: bytes = b"") -> Make:
 
 
 def locked_zip(path: Path) -> None:
-    """A zip whose one picture says that it is encrypted."""
+    """A zip whose one image says that it is encrypted."""
     zip_of("a.png", content=b"secret")(path)
     data = bytearray(path.read_bytes())
     for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
@@ -614,7 +614,7 @@ def huge_tar(path: Path) -> None:
 
 
 def linking_zip(path: Path) -> None:
-    """A zip with a link to a picture outside; unpacked, it is a text file."""
+    """A zip with a link to an image outside; unpacked, it is a text file."""
     member = zipfile.ZipInfo("link.png")
     member.external_attr = 0o120777 << 16
     with zipfile.ZipFile(path, "w") as archive:
@@ -637,7 +637,7 @@ def list_of(*names: str) -> Make:
     return lambda path: path.write_text("\n".join(names) + "\n", encoding="utf-8")
 
 
-def parquet_without_pictures(path: Path) -> None:
+def parquet_without_images(path: Path) -> None:
     datasets.Dataset.from_dict({"text": ["a", "b"], "number": [1, 2]}).to_parquet(path)
 
 
@@ -662,22 +662,22 @@ def two_configurations(path: Path) -> None:
 
 
 MISTAKES: dict[str, tuple[str, Make, tuple[str, ...]]] = {
-    "one picture": ("pics", lambda path: picture(path / "a.png"), ("pics: one picture cannot be split", "give more")),
-    "folder of hidden files": ("pics", lambda path: picture(path / ".a.png"), ("pics: no pictures found there",)),
+    "one image": ("pics", lambda path: image(path / "a.png"), ("pics: one image cannot be split", "give more")),
+    "folder of hidden files": ("pics", lambda path: image(path / ".a.png"), ("pics: no images found there",)),
     "folder in itself": (
         "pics",
         folder_of(("loop", "."), ("up", ".."), ("self", "self")),
-        ("pics: no pictures found there",),
+        ("pics: no images found there",),
     ),
     "links to nothing": (
         "pics",
         folder_of(("a.png", "gone.png"), ("b.png", "b.png")),
-        ("pics: 2 of 2 pictures", "a.png: not a picture that can be read (No such file", "b.png", "Too many levels"),
+        ("pics: 2 of 2 images", "a.png: not an image that can be read (No such file", "b.png", "Too many levels"),
     ),
-    "empty zip": ("pics.zip", zip_of(), ("pics.zip: no pictures found there",)),
+    "empty zip": ("pics.zip", zip_of(), ("pics.zip: no images found there",)),
     "zip with an absolute path": ("pics.zip", zip_of("/tmp/evil.png"), ("pics.zip", "/tmp/evil.png would land outside")),
     "zip that climbs from further down": ("pics.zip", zip_of("a/../../evil.png"), ("pics.zip", "would land outside")),
-    "zip with a link out of it": ("pics.zip", linking_zip, ("pics: 1 of 1 pictures cannot be read", "link.png")),
+    "zip with a link out of it": ("pics.zip", linking_zip, ("pics: 1 of 1 images cannot be read", "link.png")),
     "encrypted zip": ("pics.zip", locked_zip, ("pics.zip", "is encrypted")),
     "zip that claims a petabyte": ("pics.zip", huge_zip, ("pics.zip", "it would take 1,125,899.9 GB, where", "GB are free")),
     "tar that claims a petabyte": ("pics.tar", huge_tar, ("pics.tar", "it would take 1,125,899.9 GB, where", "GB are free")),
@@ -697,15 +697,15 @@ MISTAKES: dict[str, tuple[str, Make, tuple[str, ...]]] = {
         ("pics.tar", "outside the destination"),
     ),
     "tar with a device": ("pics.tar", tar_of("a.png", tarfile.CHRTYPE), ("pics.tar", "special file")),
-    "list of a folder": ("list.txt", list_of("folder", "."), ("2 of 2 pictures cannot be read", "a folder")),
-    "list of what is no name": ("list.txt", list_of("x" * 5000, "a\0b"), ("2 of 2 pictures cannot be read", "too long")),
-    "list of a device": ("list.txt", list_of("/dev/zero"), ("/dev/zero: not a picture that can be read (not a file)",)),
-    "parquet without pictures": (
+    "list of a folder": ("list.txt", list_of("folder", "."), ("2 of 2 images cannot be read", "a folder")),
+    "list of what is no name": ("list.txt", list_of("x" * 5000, "a\0b"), ("2 of 2 images cannot be read", "too long")),
+    "list of a device": ("list.txt", list_of("/dev/zero"), ("/dev/zero: not an image that can be read (not a file)",)),
+    "parquet without images": (
         "a.parquet",
-        parquet_without_pictures,
-        ("a.parquet: no pictures", "(columns: text, number)"),
+        parquet_without_images,
+        ("a.parquet: no images", "(columns: text, number)"),
     ),
-    "parquet cut short": ("a.parquet", parquet_cut_short, ("a.parquet: no pictures found there",)),
+    "parquet cut short": ("a.parquet", parquet_cut_short, ("a.parquet: no images found there",)),
     "several configurations": (
         "pics",
         two_configurations,
@@ -720,14 +720,14 @@ def test_source_that_cannot_be_used(what: str, refuse: Refuse, tmp_path: Path) -
     (tmp_path / "folder").mkdir()
     make(tmp_path / name)
     refuse("train", "--data", name, "--out", "run", says=says)
-    assert what == "one picture" or cached() == []  # which was decoded before it was found to be alone
-    if what not in ("one picture", "links to nothing", "zip with a link out of it") and not name.startswith("list"):
+    assert what == "one image" or cached() == []  # which was decoded before it was found to be alone
+    if what not in ("one image", "links to nothing", "zip with a link out of it") and not name.startswith("list"):
         refuse("data", name, says=says)
 
 
 def test_tar_with_an_absolute_path_stays_inside(tmp_path: Path) -> None:
     """Its leading slash is left out, as tar itself does."""
-    target, file = tmp_path / "outside" / "a.png", picture(tmp_path / "a.png", 9)
+    target, file = tmp_path / "outside" / "a.png", image(tmp_path / "a.png", 9)
     with tarfile.open(tmp_path / "pics.tar", "w") as archive:
         member = archive.gettarinfo(file)
         member.name = str(target)
@@ -739,14 +739,12 @@ def test_tar_with_an_absolute_path_stays_inside(tmp_path: Path) -> None:
 
 def test_list_in_which_some_names_are_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"{number:02}.png" for number in range(50)]
-    pictures(tmp_path, names)
+    write_images(tmp_path, names)
     (tmp_path / "folder").mkdir()
     (tmp_path / "list.txt").write_text("\n".join([*names, "folder", "missing.png"]))
     assert levels(load_images(tmp_path / "list.txt", "all")) == list(range(50))
     (told,) = capsys.readouterr().err.splitlines()
-    assert told.startswith(
-        "list: 2 of 52 pictures left out; folder: not a picture that can be read (a folder); missing.png: "
-    )
+    assert told.startswith("list: 2 of 52 images left out; folder: not an image that can be read (a folder); missing.png: ")
 
 
 # Permissions
@@ -786,10 +784,10 @@ def test_what_may_not_be_read(tmp_path: Path) -> None:
         (tmp_path / name).chmod(0)
         return tmp_path / name
 
-    pictures(tmp_path / "open", [f"{number:02}.png" for number in range(40)])
-    pictures(tmp_path / "part", ["a/0.png", "b/1.png", "c/2.png"])
-    pictures(tmp_path / "shut", ["0.png"])
-    pictures(tmp_path / "listed", ["0.png", "1.png"])
+    write_images(tmp_path / "open", [f"{number:02}.png" for number in range(40)])
+    write_images(tmp_path / "part", ["a/0.png", "b/1.png", "c/2.png"])
+    write_images(tmp_path / "shut", ["0.png"])
+    write_images(tmp_path / "listed", ["0.png", "1.png"])
     zip_of("a.png")(tmp_path / "a.zip")
     tar_of("a.png")(tmp_path / "a.tar")
     np.save(tmp_path / "a.npy", np.zeros((4, 4, 4), np.uint8))
@@ -809,10 +807,10 @@ def test_what_may_not_be_read(tmp_path: Path) -> None:
             (tmp_path / name).chmod(0o755)
     some, part, closed, file, inside, listed, *rest = answers
     assert (some["code"], some["err"]) == (0, "")
-    assert "07.png: not a picture that can be read (Permission denied)" in some["out"]
+    assert "07.png: not an image that can be read (Permission denied)" in some["out"]
     assert "damaged  1" in some["out"]
     assert (part["code"], part["err"]) == (0, "part: part/b cannot be looked into and is left out\n")
-    assert "train: 2 pictures" in part["out"]
+    assert "train: 2 images" in part["out"]
     assert closed["err"] == "vae: shut: cannot be looked into (Permission denied); change its permissions\n"
     assert file["err"] == "vae: shut/0.png: may not be looked at (Permission denied); ask its owner\n"
     assert inside["err"] == "vae: shut/in: may not be looked at (Permission denied); ask its owner\n"
@@ -834,8 +832,8 @@ def test_command_says_how_long_it_took_and_names_its_sheet(tmp_path: Path, monke
     monkeypatch.setenv("VAEKIT_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path / "user")
     out = done("data", "user/set:large").splitlines()
-    assert [line.split(",")[0] for line in out if not line.startswith(" ")][:2] == ["train: 3 pictures", "test: 1 pictures"]
-    assert out[-2].startswith("looked at 4 pictures in ")
+    assert [line.split(",")[0] for line in out if not line.startswith(" ")][:2] == ["train: 3 images", "test: 1 images"]
+    assert out[-2].startswith("looked at 4 images in ")
     assert float(out[-2].split()[-2]) < 60
     assert out[-1] == "set-large-sheet.png"
     assert (tmp_path / "user" / "set-large-sheet.png").is_file()
@@ -850,5 +848,5 @@ def test_contact_sheet_has_the_background(tmp_path: Path) -> None:
     assert (shown == np.array([10, 20, 30])[:, None, None]).all()
     assert (
         vae("data", tmp_path / "set", "--background", "greenish").err
-        == "vae: greenish: not a colour; use a name such as white, or #rrggbb\n"
+        == "vae: greenish: not a color; use a name such as white, or #rrggbb\n"
     )

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 
 from tests.test_contracts import make_vae
+from vaekit.core.errors import Diverged, Interrupted, RunError
 from vaekit.data import Batches, ImageSet, draw_binary
-from vaekit.errors import Diverged, Interrupted, RunError
-from vaekit.evaluation.likelihood import elbo_terms
-from vaekit.experiment import load_splits, resume, run, train
+from vaekit.evaluation.likelihood.bounds import elbo_terms
+from vaekit.experiment.train import load_splits, resume, run, train
 from vaekit.models import build_vae, describe_vae, load_vae
 from vaekit.objectives import ELBO
-from vaekit.recipe import load_recipe
-from vaekit.runs import STATE, Run
+from vaekit.runs.recipe import load_recipe
+from vaekit.runs.run_folder import STATE, Run
 from vaekit.training import Hooks, Step, Trainer, TrainingConfig, make_accelerator, read_state, write_state
 from vaekit.training.optimizers import adam, constant, plateau, sgd
 
@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {
     "model.likelihood.name": "bernoulli",
     "training.ema": 0.9,
     "training.clip_norm": 5.0,
-    "training.pictures_every": 2,
+    "training.images_every": 2,
     "data.size": 6,
 }
 OPTIMIZERS_AND_SCHEDULERS = [
@@ -61,7 +61,7 @@ class Quiet:
 
 
 def without_time(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in ("seconds", "pictures_per_second")}
+    return {key: value for key, value in record.items() if key not in ("seconds", "images_per_second")}
 
 
 @pytest.mark.parametrize("parts", OPTIMIZERS_AND_SCHEDULERS, ids=["adamw", "adam", "adamax", "sgd", "augmented"])
@@ -73,12 +73,12 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     recipe = load_recipe("digits", SETTINGS | parts | {"epochs": 4})
     whole = run(recipe, tmp_path / "whole")
 
-    monkeypatch.setattr("vaekit.experiment.view_for", lambda console: Quiet(stop_at))
+    monkeypatch.setattr("vaekit.experiment.train.view_for", lambda console: Quiet(stop_at))
     with pytest.raises(Interrupted, match=f"after step {stop_at}; go on with: vae train --resume"):
         run(recipe, tmp_path / "parts")
     assert read_state(tmp_path / "parts" / STATE)["progress"]["step"] == stop_at
     torch.manual_seed(12345)  # what happened to the generators meanwhile must not matter
-    monkeypatch.setattr("vaekit.experiment.view_for", lambda console: Quiet())
+    monkeypatch.setattr("vaekit.experiment.train.view_for", lambda console: Quiet())
     stopped = resume(tmp_path / "parts", {})
 
     assert [without_time(r) for r in stopped.history] == [without_time(r) for r in whole.history]
@@ -87,9 +87,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(
         mine, theirs = load_file(stopped.folder / file), load_file(whole.folder / file)
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(mine[key], theirs[key]) for key in mine)
-    assert (stopped.folder / "pictures" / "samples.png").read_bytes() == (
-        whole.folder / "pictures" / "samples.png"
-    ).read_bytes()
+    assert (stopped.folder / "images" / "samples.png").read_bytes() == (whole.folder / "images" / "samples.png").read_bytes()
 
 
 def test_more_epochs_go_on_where_the_run_ended(tmp_path: Path) -> None:
@@ -234,7 +232,7 @@ def test_training_and_validation_measure_the_same() -> None:
         assert values.mean().item() == pytest.approx(valid[key].value, abs=5 * values.std().item() / 50**0.5 + 1e-3)
 
 
-def test_history_is_weighted_by_pictures_not_batches(tmp_path: Path) -> None:
+def test_history_is_weighted_by_images_not_batches(tmp_path: Path) -> None:
     """The last, smaller batch counts for what it is (a fault of the field's code)."""
     trainer, records = make_trainer("sgd", lr=1e-12, epochs=1), []
     seen: list[tuple[float, int]] = []
@@ -299,19 +297,19 @@ def test_parts_put_together_by_hand_train_with_their_own_objective(tmp_path: Pat
     assert again.state_dict().keys() == model.state_dict().keys()
 
 
-def test_a_run_of_other_pictures_is_not_resumed(tmp_path: Path) -> None:
+def test_a_run_of_other_images_is_not_resumed(tmp_path: Path) -> None:
     finished = run(load_recipe("digits", SETTINGS | {"epochs": 1}), tmp_path / "run")
     environment = json.loads((finished.folder / "environment.json").read_text())
     environment["data"]["train"] = "something else"
     (finished.folder / "environment.json").write_text(json.dumps(environment))
-    with pytest.raises(RunError, match="pictures have changed"):
+    with pytest.raises(RunError, match="images have changed"):
         resume(finished.folder, {"epochs": 2})
 
 
 def test_a_run_is_read_back(trained: Path) -> None:
     finished = Run(trained)
     assert len(finished.history) == 3
-    assert finished.metrics["elbo"]["num_pictures"] == len(finished.images()) == 359
+    assert finished.metrics["elbo"]["num_images"] == len(finished.images()) == 359
     best = max(finished.history, key=lambda record: record["valid"]["elbo"])
     assert finished.metrics["best_epoch"] == best["epoch"]
     record = finished.history[-1]

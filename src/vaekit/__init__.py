@@ -13,38 +13,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vaekit.core.errors import VaekitError
     from vaekit.data import ImageSet, binarize, load_images
-    from vaekit.errors import VaekitError
-    from vaekit.evaluation.evaluate import Effort, evaluate
-    from vaekit.experiment import train
-    from vaekit.gallery import Gallery
+    from vaekit.evaluation.model_evaluation import EvaluationConfig, evaluate
+    from vaekit.experiment.train import train
     from vaekit.models import VAE
     from vaekit.objectives import ELBO, IWAE
-    from vaekit.runs import Run, load
+    from vaekit.presentation.gallery import Gallery
+    from vaekit.runs.run_folder import Run, load
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "ELBO": "vaekit.objectives",
-    "Effort": "vaekit.evaluation.evaluate",
+    "EvaluationConfig": "vaekit.evaluation.model_evaluation",
     "IWAE": "vaekit.objectives",
-    "Gallery": "vaekit.gallery",
+    "Gallery": "vaekit.presentation.gallery",
     "ImageSet": "vaekit.data",
-    "Run": "vaekit.runs",
+    "Run": "vaekit.runs.run_folder",
     "VAE": "vaekit.models",
-    "VaekitError": "vaekit.errors",
+    "VaekitError": "vaekit.core.errors",
     "binarize": "vaekit.data",
-    "evaluate": "vaekit.evaluation.evaluate",
-    "load": "vaekit.runs",
+    "evaluate": "vaekit.evaluation.model_evaluation",
+    "load": "vaekit.runs.run_folder",
     "load_images": "vaekit.data",
-    "train": "vaekit.experiment",
+    "train": "vaekit.experiment.train",
 }
 
 __all__ = [
     "ELBO",
     "IWAE",
     "VAE",
-    "Effort",
+    "EvaluationConfig",
     "Gallery",
     "ImageSet",
     "Run",

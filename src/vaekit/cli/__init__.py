@@ -1,7 +1,7 @@
 """The command ``vae``: a thin layer that reads options, calls the package, and says where it wrote.
 
 A command imports what it runs only when it runs it, so that ``--help`` answers at once. Whatever a user can get wrong is a
-:class:`vaekit.errors.VaekitError`: one line on the error stream and exit code 2, and a traceback only with ``--debug``.
+:class:`vaekit.core.errors.VaekitError`: one line on the error stream and exit code 2, and a traceback only with ``--debug``.
 """
 
 import sys
@@ -9,32 +9,32 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli import looking, measuring, pictures, reproducing, scoring, training
-from vaekit.errors import Interrupted, VaekitError
+from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduce_commands, score_commands, train_commands
+from vaekit.core.errors import Interrupted, VaekitError
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What click, or the copy of it that typer brings, raises for a command line that it cannot read."""
 
 COMMANDS = (
-    training.train,
-    training.recipes,
-    pictures.data,
-    looking.sample,
-    looking.reconstruct,
-    looking.traverse,
-    looking.manifold,
-    looking.interpolate,
-    looking.map_,
-    looking.animate,
-    looking.curves,
-    looking.rates,
-    looking.errors,
-    measuring.evaluate,
-    scoring.score,
-    scoring.embed,
-    reproducing.reproduce,
-    looking.report,
-    looking.compare,
+    train_commands.train,
+    train_commands.recipes,
+    data_commands.data,
+    plot_commands.sample,
+    plot_commands.reconstruct,
+    plot_commands.traverse,
+    plot_commands.manifold,
+    plot_commands.interpolate,
+    plot_commands.map_,
+    plot_commands.animate,
+    plot_commands.curves,
+    plot_commands.rates,
+    plot_commands.errors,
+    evaluate_commands.evaluate,
+    score_commands.score,
+    score_commands.embed,
+    reproduce_commands.reproduce,
+    plot_commands.report,
+    plot_commands.compare,
 )
 """The commands, in the order in which one meets them."""
 
@@ -96,7 +96,7 @@ def main() -> None:
         lacking = ("can't allocate memory", "not enough memory", "out of memory")
         if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in lacking)):
             raise
-        print("vae: there is not enough memory for this; ask for fewer pictures or a smaller model", file=sys.stderr)
+        print("vae: there is not enough memory for this; ask for fewer images or a smaller model", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)

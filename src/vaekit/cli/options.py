@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vaekit.errors import DataError
+from vaekit.core.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from vaekit.data import ImageSet
-    from vaekit.gallery import Gallery
     from vaekit.models import VAE
+    from vaekit.presentation.gallery import Gallery
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write.", show_default=False)]
@@ -24,35 +24,35 @@ Seed = Annotated[int, typer.Option(help="The seed of what is drawn.", min=0, max
 Labels = Annotated[list[str] | None, typer.Option("--label", help="The class of what is drawn; may be repeated.")]
 Label = Annotated[str | None, typer.Option(help="The class, by name or number, if the model is conditional.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")]
-Data = Annotated[str | None, typer.Option(help="Other pictures than the run's own: a name, folder, array or hub id.")]
+Data = Annotated[str | None, typer.Option(help="Other images than the run's own: a name, folder, array or hub id.")]
 
 
 def test_images(run: str, data: str | None) -> "ImageSet":
-    """Test pictures as the model saw them: the run's own, or others."""
-    from vaekit.runs import RECIPE, Run, load, load_for, model_folder
+    """Test images as the model saw them: the run's own, or others."""
+    from vaekit.runs.run_folder import RECIPE, Run, load, load_for, model_folder
 
     folder = model_folder(run)
     if (folder / RECIPE).is_file():
         return Run(folder).images(data)
     if data is None:
-        raise DataError(f"{run}: a model folder does not say which pictures it is of; add --data")
+        raise DataError(f"{run}: a model folder does not say which images it is of; add --data")
     return load_for(load(run), data, "test")
 
 
 def load_on(device: str, run: str) -> "VAE":
     """The model of a run, on a device."""
-    from vaekit.runs import load
+    from vaekit.runs.run_folder import load
     from vaekit.training import make_accelerator
 
     return load(run).to(make_accelerator(device, "float32").device)
 
 
 def training_images(run: str, data: str | None) -> tuple["ImageSet | None", "tuple[ImageSet, ImageSet] | None"]:
-    """The run's training pictures as the model saw them, and test and training pictures as they were before.
+    """The run's training images as the model saw them, and test and training images as they were before.
 
-    Neither where the pictures are others than the run's own, or nobody knows the run's own.
+    Neither where the images are others than the run's own, or nobody knows the run's own.
     """
-    from vaekit.runs import RECIPE, Run, model_folder
+    from vaekit.runs.run_folder import RECIPE, Run, model_folder
 
     folder = model_folder(run)
     if data is not None or not (folder / RECIPE).is_file():
@@ -62,14 +62,14 @@ def training_images(run: str, data: str | None) -> tuple["ImageSet | None", "tup
 
 
 def gallery(run: str, data: str | None) -> "Gallery":
-    """The gallery of a model and its test pictures, or others."""
-    from vaekit.gallery import Gallery
-    from vaekit.runs import fitting_of, load
+    """The gallery of a model and its test images, or others."""
+    from vaekit.presentation.gallery import Gallery
+    from vaekit.runs.run_folder import fitting_of, load
 
     return Gallery(load(run), test_images(run, data), fitting_of(run))
 
 
-def place(output: Path | None, run: str, name: str, part: str = "pictures") -> Path:
+def place(output: Path | None, run: str, name: str, part: str = "images") -> Path:
     """Where to write: where ``-o`` says, else in a part of the run's folder, else here."""
     if output is not None:
         if not output.parent.is_dir():
@@ -92,11 +92,11 @@ def write(save: Callable[[Path], object], path: Path) -> None:
     print(path)
 
 
-def show(picture: "Image") -> None:
-    """Shows a picture in a window, where a person sits at a screen."""
+def show(image: "Image") -> None:
+    """Shows an image in a window, where a person sits at a screen."""
     has_screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if has_screen and is_terminal():
-        picture.show()
+        image.show()
 
 
 def is_terminal() -> bool:

@@ -1,7 +1,7 @@
-"""Augmentation: training pictures as they might also have been, drawn anew each time they are seen.
+"""Augmentation: training images as they might also have been, drawn anew each time they are seen.
 
-Whole batches are changed where they lie, by ``kornia``. What is uncovered at the borders gets the background's colour.
-Validation and test pictures are never changed.
+Whole batches are changed where they lie, by ``kornia``. What is uncovered at the borders gets the background's color.
+Validation and test images are never changed.
 """
 
 from typing import Annotated, Any
@@ -11,18 +11,18 @@ from PIL import ImageColor
 from pydantic import Field
 from torch import Generator, Tensor
 
-from vaekit.config import Section
+from vaekit.core.config import Section
+from vaekit.core.errors import DataError
+from vaekit.core.rng import fixed_seed
+from vaekit.core.units import GRAY_LEVELS, to_gray_levels, to_unit_interval
 from vaekit.data.batches import Transform
-from vaekit.errors import DataError
-from vaekit.randomness import fixed_seed
-from vaekit.units import GREY_LEVELS, to_grey_levels, to_unit_interval
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Part = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Augmentation(Section):
-    """What may happen to a training picture; nothing by default.
+    """What may happen to a training image; nothing by default.
 
     Arguments:
         flip: How probably left and right change places.
@@ -31,8 +31,8 @@ class Augmentation(Section):
         shift: By which share of its sides it moves at most.
         zoom: By which share it grows or shrinks at most.
         crop: Which share of its area is cut away at most, before what is left is scaled back.
-        jitter: By which share brightness and contrast, and of coloured pictures saturation, change at most.
-        hue: By which share of the colour circle colours turn at most.
+        jitter: By which share brightness and contrast, and of colored images saturation, change at most.
+        hue: By which share of the color circle colors turn at most.
     """
 
     flip: Share = 0.0
@@ -46,26 +46,26 @@ class Augmentation(Section):
 
 
 def augmenter(augmentation: Augmentation, shape: tuple[int, int, int], background: str = "white") -> Transform:
-    """Returns what changes a batch of pictures.
+    """Returns what changes a batch of images.
 
     Arguments:
         augmentation: What may happen to each of them, independently.
         shape: Their shape (C, H, W).
-        background: The colour of what is uncovered.
+        background: The color of what is uncovered.
 
     Raises:
-        DataError: If colours of grey pictures are to change.
+        DataError: If colors of gray images are to change.
     """
-    from kornia.augmentation import AugmentationSequential  # heavy, and only needed where pictures are augmented
+    from kornia.augmentation import AugmentationSequential  # heavy, and only needed where images are augmented
 
     if shape[0] == 1 and augmentation.hue:
-        raise DataError("data.augment.hue: grey pictures have no hue; set it to 0, or --channels 3")
+        raise DataError("data.augment.hue: gray images have no hue; set it to 0, or --channels 3")
     pipeline = AugmentationSequential(*_steps(augmentation, shape, background), data_keys=["input"])
 
     def augment(x: Tensor, generator: Generator) -> Tensor:
         seed = torch.randint(2**62, (), generator=generator, device=generator.device)
         with fixed_seed(int(seed)):  # kornia draws from the global generators
-            return to_grey_levels(pipeline(to_unit_interval(x)))
+            return to_gray_levels(pipeline(to_unit_interval(x)))
 
     return augment
 
@@ -75,8 +75,8 @@ def _steps(augmentation: Augmentation, shape: tuple[int, int, int], background: 
     import kornia.augmentation as kornia
 
     channels, height, width = shape
-    colour = ImageColor.getcolor(background, "RGB" if channels == 3 else "L")
-    fill = torch.tensor(colour if isinstance(colour, tuple) else (colour,)) / (GREY_LEVELS - 1)
+    color = ImageColor.getcolor(background, "RGB" if channels == 3 else "L")
+    fill = torch.tensor(color if isinstance(color, tuple) else (color,)) / (GRAY_LEVELS - 1)
     a, steps = augmentation, []
     if a.flip:
         steps.append(kornia.RandomHorizontalFlip(p=a.flip))

@@ -1,6 +1,6 @@
 """Batches for training: an epoch in a new order, gathered where the model lives, from a state that can be saved.
 
-There is no Python work per picture: a batch is one gather of uint8 rows and one transform of all of them. Pictures lie on
+There is no Python work per image: a batch is one gather of uint8 rows and one transform of all of them. Images lie on
 the accelerator if there is room for them; if they are too many for memory, a thread reads a few batches ahead. Everything
 random comes from two generators of its own, one for the order and one for the transform, so that
 :meth:`Batches.state_dict` pins down the place in the data to the batch.
@@ -17,17 +17,17 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from vaekit.data.disk import Rows
+from vaekit.core.rng import generator
 from vaekit.data.images import ImageSet
-from vaekit.randomness import generator
+from vaekit.data.row_files import Rows
 
 AHEAD = 4
-"""How many batches are read ahead of training where pictures lie on disk."""
+"""How many batches are read ahead of training where images lie on disk."""
 HELD_SHARE = 0.3
-"""The share of an accelerator's free memory that pictures may take; the rest is the model's."""
+"""The share of an accelerator's free memory that images may take; the rest is the model's."""
 
 Transform = Callable[[Tensor, Generator], Tensor]
-"""uint8 pictures of shape (B, C, H, W) and a generator in, uint8 pictures of the same shape out."""
+"""uint8 images of shape (B, C, H, W) and a generator in, uint8 images of the same shape out."""
 
 
 def in_turn(steps: Sequence[Transform]) -> Transform | None:
@@ -39,22 +39,22 @@ def in_turn(steps: Sequence[Transform]) -> Transform | None:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some pictures: ``x`` as uint8 with shape (B, C, H, W), and labels ``y`` with shape (B) where there are any."""
+    """Some images: ``x`` as uint8 with shape (B, C, H, W), and labels ``y`` with shape (B) where there are any."""
 
     x: Tensor
     y: Tensor | None
 
     def __len__(self) -> int:
-        """B, the number of pictures."""
+        """B, the number of images."""
         return len(self.x)
 
 
 class Batches:
-    """The pictures of a set in a new order each time it is gone through; the last batch may be smaller.
+    """The images of a set in a new order each time it is gone through; the last batch may be smaller.
 
     Arguments:
-        images: The pictures.
-        batch_size: B, how many pictures a batch holds.
+        images: The images.
+        batch_size: B, how many images a batch holds.
         seed: The seed of the order and of the transform.
         device: Where the batches are wanted.
         transform: What is done to a batch there.
@@ -87,14 +87,14 @@ class Batches:
         self._order_at_epoch = self._order.get_state()
         order = torch.randperm(len(self.images), generator=self._order)
         parts = order.split(self.batch_size)[self.position :]
-        for position, x in enumerate(self._pictures(parts), self.position):
+        for position, x in enumerate(self._images(parts), self.position):
             self.position = position + 1
             yield self._batch(x, parts[position - len(self)])
         self.position = 0
         self._order_at_epoch = self._order.get_state()
 
-    def _pictures(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        """The pictures at each part of the order, read ahead by a thread where reading takes time."""
+    def _images(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The images at each part of the order, read ahead by a thread where reading takes time."""
         if not isinstance(self.images.store, Rows):
             yield from map(self.images.gather, parts)
             return

@@ -1,8 +1,8 @@
-r"""Binarisation: a grey level read as the probability of white.
+r"""Binarization: a gray level read as the probability of white.
 
 .. math:: x \sim \mathrm{Bernoulli}(g / 255)
 
-**Dynamic** binarisation draws anew each time a picture is seen and is the field's standard for training on MNIST; a test set
+**Dynamic** binarization draws anew each time an image is seen and is the field's standard for training on MNIST; a test set
 is drawn once, with a seed, so that its number can be compared. Both give pixels of 0 and 255.
 
 References:
@@ -15,15 +15,15 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
+from vaekit.core.rng import generator
 from vaekit.data.images import ImageSet
-from vaekit.randomness import generator
 
 
 def draw_binary(pixels: Tensor, noise: Generator) -> Tensor:
-    """Draws binary pictures.
+    """Draws binary images.
 
     Arguments:
-        pixels: Grey levels as uint8, of any shape.
+        pixels: Gray levels as uint8, of any shape.
         noise: The generator to draw with, on the same device.
 
     Returns:
@@ -34,7 +34,7 @@ def draw_binary(pixels: Tensor, noise: Generator) -> Tensor:
 
 
 def binarize(images: ImageSet, *, seed: int) -> ImageSet:
-    """Draws each picture of a set once, with a seed of its own, in the order of the set."""
+    """Draws each image of a set once, with a seed of its own, in the order of the set."""
     noise = generator(seed)
     chunks = [draw_binary(images.gather(positions), noise) for positions in torch.arange(len(images)).split(4096)]
-    return replace(images, store=torch.cat(chunks), rows=None, binary=f"binarised once with seed {seed}")
+    return replace(images, store=torch.cat(chunks), rows=None, binary=f"binarized once with seed {seed}")

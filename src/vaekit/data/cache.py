@@ -1,6 +1,6 @@
-"""The cache of decoded pictures: a folder for each source, version and options, bounded in size.
+"""The cache of decoded images: a folder for each source, version and options, bounded in size.
 
-It lies in ``$VAEKIT_CACHE``, or ``~/.cache/vaekit``. An entry is one ``.npy`` file of uint8 pictures for each split, their
+It lies in ``$VAEKIT_CACHE``, or ``~/.cache/vaekit``. An entry is one ``.npy`` file of uint8 images for each split, their
 labels, and ``meta.json``; it appears under its name only when it is whole. What is being filled is called ``.filling-NAME``,
 and a file in ``.locks`` keeps two processes from filling one entry.
 """
@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from filelock import BaseFileLock, FileLock, Timeout
 
-from vaekit.data.disk import Rows
+from vaekit.core.errors import DataError
+from vaekit.core.progress import notify
 from vaekit.data.images import ImageSet
-from vaekit.errors import DataError
-from vaekit.progress import tell
+from vaekit.data.row_files import Rows
 
 CACHE_FORMAT = 4
 """The version of what is described above; entries of another are never read."""
@@ -38,7 +38,7 @@ DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError)
 
 @dataclass(frozen=True)
 class Entry:
-    """Pictures in the cache.
+    """Images in the cache.
 
     Arguments:
         folder: Where they lie.
@@ -58,7 +58,7 @@ class Entry:
 
 
 def cache_folder() -> Path:
-    """The folder of decoded pictures: ``$VAEKIT_CACHE``, or ``~/.cache/vaekit``."""
+    """The folder of decoded images: ``$VAEKIT_CACHE``, or ``~/.cache/vaekit``."""
     return Path(os.environ.get("VAEKIT_CACHE") or Path.home() / ".cache" / "vaekit")
 
 
@@ -153,7 +153,7 @@ def filling_alone(entry: Path, waiting: str) -> Iterator[Path]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        tell(waiting)
+        notify(waiting)
         lock.acquire()
     try:
         yield entry.with_name(f"{FILLING}{entry.name}")
@@ -162,7 +162,7 @@ def filling_alone(entry: Path, waiting: str) -> Iterator[Path]:
 
 
 def _store(path: Path) -> Any:
-    """Pictures on disk, as a tensor where they may as well lie in memory."""
+    """Images on disk, as a tensor where they may as well lie in memory."""
     rows = Rows(path)
     if rows.num_bytes > MAPPED_BYTES:
         return rows

@@ -1,4 +1,4 @@
-"""Decoding: encoded pictures of any size and mode to one uint8 array, once and in parallel."""
+"""Decoding: encoded images of any size and mode to one uint8 array, once and in parallel."""
 
 import logging
 import os
@@ -17,21 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 
-from vaekit.data.disk import Rows
-from vaekit.errors import DataError
-from vaekit.progress import track
+from vaekit.core.errors import DataError
+from vaekit.core.progress import track
+from vaekit.data.row_files import Rows
 
 Pixels = NDArray[np.uint8]
 Encoded = bytes | Path | Pixels
-"""A picture as it comes: the bytes of a file, a file, or grey levels of shape (H, W) or (H, W, C)."""
+"""An image as it comes: the bytes of a file, a file, or gray levels of shape (H, W) or (H, W, C)."""
 
-Pictures = Sequence[Encoded] | Pixels
-"""N pictures as they come."""
+Images = Sequence[Encoded] | Pixels
+"""N images as they come."""
 
 Fit = Literal["crop", "pad", "stretch"]
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What opening raises for a file that is no picture, damaged, or larger than a picture can be."""
+"""What opening raises for a file that is no image, damaged, or larger than an image can be."""
 
 FORMATS = {
     "PNG": (".png", ".apng"),
@@ -54,21 +54,21 @@ FORMATS = {
 """The formats that are read, as Pillow names them, and how their files' names end.
 
 What Pillow would hand to another program (EPS to Ghostscript), knows by name alone (MPEG) or decodes in Python, which
-takes minutes for a large picture (DDS, QOI), is not among them.
+takes minutes for a large image (DDS, QOI), is not among them.
 """
 
 LARGE = 2**25
-"""How many pixels a picture has that is large, 34 million: few of those are decoded at a time."""
-MOST_SIDE = 65_535
+"""How many pixels an image has that is large, 34 million: few of those are decoded at a time."""
+MAX_SIDE = 65_535
 """The longest side that is read, which is JPEG's: millions of narrow rows take Pillow many times as long as wide ones."""
-MOST_BYTES = 2**30
-"""The largest file that is taken for a picture, 1 GB: those of the most pixels that are read are smaller."""
+MAX_BYTES = 2**30
+"""The largest file that is taken for an image, 1 GB: those of the most pixels that are read are smaller."""
 
 NOTHING = (0, 0)
-"""The size of no picture."""
+"""The size of no image."""
 
-GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-"""Pillow's modes of pictures without colour."""
+GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+"""Pillow's modes of images without color."""
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -79,7 +79,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What brings a picture upright, by EXIF's orientation."""
+"""What brings an image upright, by EXIF's orientation."""
 SIDEWAYS = (5, 6, 7, 8)
 """The orientations that change width and height."""
 
@@ -89,11 +89,11 @@ OVERSHOOT = 0.5
 """How far floating-point levels may be beyond their range, as a share of it, which interpolation does: they are clipped."""
 
 OVERSAMPLING = 2
-"""How many times larger than wanted a picture is decoded at least, where there is a choice, before it is scaled."""
+"""How many times larger than wanted an image is decoded at least, where there is a choice, before it is scaled."""
 
 
-def open_picture(encoded: Encoded, what: str) -> Image.Image:
-    """Opens a picture, upright as its EXIF says and with 8 bits a channel.
+def open_image(encoded: Encoded, what: str) -> Image.Image:
+    """Opens an image, upright as its EXIF says and with 8 bits a channel.
 
     Raises:
         DataError: If it is none that can be read, or too large to be one.
@@ -105,13 +105,13 @@ def open_picture(encoded: Encoded, what: str) -> Image.Image:
 
 
 def open_encoded(encoded: Encoded, side: int | None = None) -> Image.Image:
-    """Opens a picture, upright as its EXIF says and with 8 bits a channel; of several frames or pages it is the first.
+    """Opens an image, upright as its EXIF says and with 8 bits a channel; of several frames or pages it is the first.
 
     What has to be decoded at once may have as many pixels as Pillow thinks safe, 89 million. A JPEG that is decoded smaller
     may have twice as many.
 
     Arguments:
-        encoded: The picture.
+        encoded: The image.
         side: How long its sides should be at least; a JPEG that is twice as large or more is decoded at a half, a quarter or
             an eighth, several times faster. None for its own size.
 
@@ -122,69 +122,69 @@ def open_encoded(encoded: Encoded, side: int | None = None) -> Image.Image:
 
 
 def pixels_of(encoded: Encoded, size: tuple[int, int], channels: int, fitting: "Fitting") -> Pixels:
-    """Opens a picture and fits it, as :func:`open_encoded` and :func:`fit` do; of large ones a few at a time.
+    """Opens an image and fits it, as :func:`open_encoded` and :func:`fit` do; of large ones a few at a time.
 
     Raises:
         Exception: One of :data:`UNREADABLE`, and no other but for a lack of memory.
     """
-    picture = _opened(encoded, OVERSAMPLING * max(size))
-    with _FEW if picture.width * picture.height > LARGE else nullcontext():
-        return fit(_upright(picture), size, channels, fitting)
+    image = _opened(encoded, OVERSAMPLING * max(size))
+    with _FEW if image.width * image.height > LARGE else nullcontext():
+        return fit(_upright(image), size, channels, fitting)
 
 
 def header_of(encoded: Encoded) -> tuple[tuple[int, int], str]:
-    """Returns the size (H, W), upright, and the mode of a picture without decoding it.
+    """Returns the size (H, W), upright, and the mode of an image without decoding it.
 
     Raises:
         Exception: One of :data:`UNREADABLE`.
     """
     if isinstance(encoded, np.ndarray):
-        picture = Image.fromarray(encoded)
-        return (picture.height, picture.width), picture.mode
+        image = Image.fromarray(encoded)
+        return (image.height, image.width), image.mode
     with _QUIET, _damage_told():
         if isinstance(encoded, Path):
             _size_of(encoded)
         file = encoded if isinstance(encoded, Path) else BytesIO(encoded)
-        with Image.open(file, formats=tuple(FORMATS)) as picture:
+        with Image.open(file, formats=tuple(FORMATS)) as image:
             # Pillow decodes a PNG to look for EXIF behind its pixels, where hardly anybody writes it; and it states the
             # size of a TIFF upright.
-            knows = "exif" in picture.info if picture.format == "PNG" else picture.format != "TIFF"
-            turned = knows and _orientation(picture) in SIDEWAYS
-            size = (picture.width, picture.height) if turned else (picture.height, picture.width)
-            return size, picture.mode
+            knows = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
+            turned = knows and _orientation(image) in SIDEWAYS
+            size = (image.width, image.height) if turned else (image.height, image.width)
+            return size, image.mode
 
 
 def reason_of(error: Exception) -> str:
-    """Returns why a picture cannot be read; what Pillow says of bytes that are no picture names only a buffer."""
+    """Returns why an image cannot be read; what Pillow says of bytes that are no image names only a buffer."""
     words = "" if isinstance(error, UnidentifiedImageError) else f" ({getattr(error, 'strerror', None) or error})"
-    return f"not a picture that can be read{words}"
+    return f"not an image that can be read{words}"
 
 
 def _opened(encoded: Encoded, side: int | None) -> Image.Image:
-    """A picture of which no more than the header has been read, and which is not too large to go on."""
+    """An image of which no more than the header has been read, and which is not too large to go on."""
     if isinstance(encoded, np.ndarray):
         return Image.fromarray(encoded)
     with _QUIET, _damage_told():
         file = BytesIO(_bytes_of(encoded) if isinstance(encoded, Path) else encoded)
-        picture: Image.Image = Image.open(file, formats=tuple(FORMATS))
+        image: Image.Image = Image.open(file, formats=tuple(FORMATS))
         if side is not None:
-            picture.draft(None, (side, side))
-        _refuse_bomb(*picture.size)
-        return picture
+            image.draft(None, (side, side))
+        _refuse_bomb(*image.size)
+        return image
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """A picture decoded, turned as its EXIF says, and with 8 bits a channel."""
+def _upright(image: Image.Image) -> Image.Image:
+    """An image decoded, turned as its EXIF says, and with 8 bits a channel."""
     with _QUIET, _damage_told():
-        picture.load()
-        turn = TURNS.get(_orientation(picture))
+        image.load()
+        turn = TURNS.get(_orientation(image))
         if turn is not None:
-            picture = picture.transpose(turn)
-        return _shallow(picture) if picture.mode[0] in DEEP else picture
+            image = image.transpose(turn)
+        return _shallow(image) if image.mode[0] in DEEP else image
 
 
 class _Quiet:
-    """Keeps Pillow from talking of odd metadata, which costs a picture nothing, for as long as any thread opens one.
+    """Keeps Pillow from talking of odd metadata, which costs an image nothing, for as long as any thread opens one.
 
     ``warnings.catch_warnings`` puts back the wrong filters where threads overlap, so the first that comes changes them
     and the last that goes puts them back.
@@ -214,7 +214,7 @@ class _Quiet:
 
 _QUIET = _Quiet()
 _FEW = threading.BoundedSemaphore(4)
-"""Who decodes a large picture, which takes up to a gigabyte, whatever the number of cores."""
+"""Who decodes a large image, which takes up to a gigabyte, whatever the number of cores."""
 
 
 @contextmanager
@@ -231,15 +231,15 @@ def _damage_told() -> Iterator[None]:
 def _refuse_bomb(width: int, height: int) -> None:
     """Raises DecompressionBombError for what would take too much memory or time to decode."""
     most = Image.MAX_IMAGE_PIXELS or width * height  # None where somebody has turned it off
-    if width * height > most or max(width, height) > MOST_SIDE:
-        limit = f"{most:,}" if width * height > most else f"{MOST_SIDE:,} on a side"
+    if width * height > most or max(width, height) > MAX_SIDE:
+        limit = f"{most:,}" if width * height > most else f"{MAX_SIDE:,} on a side"
         raise Image.DecompressionBombError(f"{width} x {height} pixels, more than {limit}; scale it down")
 
 
 def _bytes_of(file: Path) -> bytes:
-    """The bytes of a file that may be a picture."""
-    if (size := _size_of(file)) > MOST_BYTES:
-        raise ValueError(f"{size / 2**30:.1f} GB, more than a picture can have")
+    """The bytes of a file that may be an image."""
+    if (size := _size_of(file)) > MAX_BYTES:
+        raise ValueError(f"{size / 2**30:.1f} GB, more than an image can have")
     return file.read_bytes()
 
 
@@ -251,10 +251,10 @@ def _size_of(file: Path) -> int:
     return status.st_size
 
 
-def _orientation(picture: Image.Image) -> int:
-    """How a picture has to be turned by EXIF; 1, not at all, also where EXIF is damaged."""
+def _orientation(image: Image.Image) -> int:
+    """How an image has to be turned by EXIF; 1, not at all, also where EXIF is damaged."""
     try:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
         return orientation if orientation in TURNS else 1
     except Exception:  # whatever it stumbles over, the pixels are as good as before
         return 1
@@ -262,69 +262,69 @@ def _orientation(picture: Image.Image) -> int:
 
 @dataclass(frozen=True)
 class Fitting:
-    """How pictures of any size are brought to one.
+    """How images of any size are brought to one.
 
     Arguments:
-        fit: ``crop`` cuts out the middle in the proportions asked for, ``pad`` keeps the whole picture and fills the rest
+        fit: ``crop`` cuts out the middle in the proportions asked for, ``pad`` keeps the whole image and fills the rest
             with the background, ``stretch`` changes its proportions. Each then scales with a Lanczos filter.
-        background: The colour behind transparent pixels and around padded pictures, as Pillow names colours.
+        background: The color behind transparent pixels and around padded images, as Pillow names colors.
     """
 
     fit: Fit = "crop"
     background: str = "white"
 
     def __post_init__(self) -> None:
-        """Raises DataError for a background that is no colour."""
+        """Raises DataError for a background that is no color."""
         try:
             ImageColor.getrgb(self.background)
         except ValueError:
-            raise DataError(f"{self.background}: not a colour; use a name such as white, or #rrggbb") from None
+            raise DataError(f"{self.background}: not a color; use a name such as white, or #rrggbb") from None
 
 
 CROP = Fitting()
 """The middle, on white."""
 
 
-def fit(picture: Image.Image, size: tuple[int, int], channels: int, fitting: Fitting = CROP) -> Pixels:
-    """Fits a picture to a size and a number of channels.
+def fit(image: Image.Image, size: tuple[int, int], channels: int, fitting: Fitting = CROP) -> Pixels:
+    """Fits an image to a size and a number of channels.
 
     Arguments:
-        picture: The picture.
+        image: The image.
         size: The height and width (H, W).
-        channels: 1 for grey, 3 for colour.
+        channels: 1 for gray, 3 for color.
         fitting: How.
 
     Returns:
-        Grey levels of shape (C, H, W).
+        Gray levels of shape (C, H, W).
     """
-    if picture.mode[0] in DEEP:
-        picture = _shallow(picture)
-    if picture.mode == "LAB":  # which Pillow turns into nothing but RGB
-        picture = picture.convert("RGB")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, fitting.background), picture)
+    if image.mode[0] in DEEP:
+        image = _shallow(image)
+    if image.mode == "LAB":  # which Pillow turns into nothing but RGB
+        image = image.convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, fitting.background), image)
     mode = "L" if channels == 1 else "RGB"
-    picture = picture if picture.mode == mode else picture.convert(mode)
+    image = image if image.mode == mode else image.convert(mode)
     height, width = size
-    if picture.size != (width, height):
-        picture = _resize(picture, (width, height), fitting)
-    pixels = np.asarray(picture, dtype=np.uint8)
+    if image.size != (width, height):
+        image = _resize(image, (width, height), fitting)
+    pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def _shallow(picture: Image.Image) -> Image.Image:
-    """A picture of deeper grey levels with 8 bits, to which Pillow would clip them."""
-    levels = np.asarray(picture)
+def _shallow(image: Image.Image) -> Image.Image:
+    """An image of deeper gray levels with 8 bits, to which Pillow would clip them."""
+    levels = np.asarray(image)
     shallow = Image.fromarray(_eight_bits(levels))
-    clear = picture.info.get("transparency")
-    if isinstance(clear, int):  # the one level that stands for no picture at all
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):  # the one level that stands for no image at all
         shallow.putalpha(Image.fromarray(np.where(levels == clear, np.uint8(0), np.uint8(255))))
     return shallow
 
 
 def _eight_bits(levels: NDArray[Any]) -> Pixels:
-    """Scales deeper grey levels to 8 bits: floats from [0, 1] or [0, 255], integers from 16 bits.
+    """Scales deeper gray levels to 8 bits: floats from [0, 1] or [0, 255], integers from 16 bits.
 
     Raises:
         ValueError: If they are in no such range, so that nobody knows what is black and what is white.
@@ -343,68 +343,68 @@ def _eight_bits(levels: NDArray[Any]) -> Pixels:
     return np.asarray(levels >> 8 if levels.dtype.itemsize == 2 or high > 255 else levels, dtype=np.uint8)
 
 
-def _resize(picture: Image.Image, size: tuple[int, int], fitting: Fitting) -> Image.Image:
+def _resize(image: Image.Image, size: tuple[int, int], fitting: Fitting) -> Image.Image:
     if fitting.fit == "stretch":
-        return picture.resize(size, Image.Resampling.LANCZOS)
+        return image.resize(size, Image.Resampling.LANCZOS)
     if fitting.fit == "pad":
-        width, height = size  # a picture so long that nothing would be left of its other side keeps a pixel of it
-        if round(picture.height / picture.width * width) == 0:
-            picture = picture.resize((width, 1), Image.Resampling.LANCZOS)
-        if round(picture.width / picture.height * height) == 0:
-            picture = picture.resize((1, height), Image.Resampling.LANCZOS)
-        return ImageOps.pad(picture, size, Image.Resampling.LANCZOS, color=fitting.background)
-    return ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+        width, height = size  # an image so long that nothing would be left of its other side keeps a pixel of it
+        if round(image.height / image.width * width) == 0:
+            image = image.resize((width, 1), Image.Resampling.LANCZOS)
+        if round(image.width / image.height * height) == 0:
+            image = image.resize((1, height), Image.Resampling.LANCZOS)
+        return ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=fitting.background)
+    return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A picture that could not be read: its place in the split, its name, and why."""
+    """An image that could not be read: its place in the split, its name, and why."""
 
     index: int
     name: str
     reason: str
 
 
-def name_of(pictures: Pictures, index: int) -> str:
-    """Returns what a picture is called: its file, or its number where it is none."""
-    picture = pictures[index]
-    return str(picture) if isinstance(picture, Path) else f"picture {index}"
+def name_of(images: Images, index: int) -> str:
+    """Returns what an image is called: its file, or its number where it is none."""
+    image = images[index]
+    return str(image) if isinstance(image, Path) else f"image {index}"
 
 
-def survey(pictures: Pictures, what: str) -> tuple[tuple[int, int] | None, int]:
-    """Looks at the headers of pictures: the size (H, W) they share, or None if they differ, and the channels they need.
+def survey(images: Images, what: str) -> tuple[tuple[int, int] | None, int]:
+    """Looks at the headers of images: the size (H, W) they share, or None if they differ, and the channels they need.
 
     The size is :data:`NOTHING` where there is none that can be opened. One that cannot be opened says nothing here;
     :func:`decode` names it.
     """
     sizes: set[tuple[int, int]] = set()
-    grey = True
-    for encoded in track(pictures, f"looking at {what}", len(pictures)):
+    gray = True
+    for encoded in track(images, f"looking at {what}", len(images)):
         try:
             size, mode = header_of(encoded)
         except UNREADABLE:
             continue
         sizes.add(size)
-        grey = grey and mode in GREY_MODES
+        gray = gray and mode in GRAY_MODES
     if not sizes:
         return NOTHING, 1
-    return (sizes.pop() if len(sizes) == 1 else None), (1 if grey else 3)
+    return (sizes.pop() if len(sizes) == 1 else None), (1 if gray else 3)
 
 
 def decode(
-    pictures: Pictures, out: Rows, what: str, fitting: Fitting = CROP, start: int = 0
+    images: Images, out: Rows, what: str, fitting: Fitting = CROP, start: int = 0
 ) -> Iterator[tuple[int, list[Skipped]]]:
-    """Decodes pictures into rows on disk, in parallel.
+    """Decodes images into rows on disk, in parallel.
 
     Arguments:
-        pictures: N encoded pictures.
+        images: N encoded images.
         out: Where they go, fitted to its size and channels.
         what: What they are, for the bar.
         fitting: How they are fitted.
         start: Where to begin; those before have been decoded.
 
     Yields:
-        Block by block in order, how many pictures are done and which of the block cannot be read; their rows stay black.
+        Block by block in order, how many images are done and which of the block cannot be read; their rows stay black.
 
     Raises:
         OSError: If there is no room for them.
@@ -412,17 +412,17 @@ def decode(
     channels, *size = out.shape[1:]
 
     def decode_block(begin: int) -> tuple[int, list[Skipped]]:
-        end, skipped = min(begin + out.block, len(pictures)), []
+        end, skipped = min(begin + out.block, len(images)), []
         pixels = np.zeros((end - begin, *out.shape[1:]), np.uint8)
         for index in range(begin, end):
             try:
-                pixels[index - begin] = pixels_of(pictures[index], (size[0], size[1]), channels, fitting)
+                pixels[index - begin] = pixels_of(images[index], (size[0], size[1]), channels, fitting)
             except UNREADABLE as error:
-                skipped.append(Skipped(index, name_of(pictures, index), reason_of(error)))
+                skipped.append(Skipped(index, name_of(images, index), reason_of(error)))
         out.write(begin, pixels)
         return end, skipped
 
-    begins = range(start, len(pictures), out.block)
+    begins = range(start, len(images), out.block)
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         done = -(-start // out.block)

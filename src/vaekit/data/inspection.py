@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.core.errors import DataError
+from vaekit.core.progress import track
 from vaekit.data.decode import (
-    GREY_MODES,
+    GRAY_MODES,
     UNREADABLE,
     Encoded,
     Fitting,
@@ -23,15 +25,13 @@ from vaekit.data.decode import (
     pixels_of,
     reason_of,
 )
-from vaekit.data.source import RawSplit, Source
-from vaekit.data.sources import resolve
-from vaekit.errors import DataError
-from vaekit.progress import track
+from vaekit.data.sources.resolve import resolve
+from vaekit.data.sources.source import RawSplit, Source
 
 CHUNK = 64
-"""How many pictures a worker looks at in one go."""
+"""How many images a worker looks at in one go."""
 SHEET, SIDE = 60, 96
-"""How many pictures a contact sheet shows of each split, and how large."""
+"""How many images a contact sheet shows of each split, and how large."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Findings:
 
     Arguments:
         split: Its name.
-        num: How many pictures there are, those that cannot be read included.
+        num: How many images there are, those that cannot be read included.
         sizes: How many have each size (H, W).
         modes: How many have each of Pillow's modes, e.g. ``L`` or ``RGB``.
         classes: How many are of each class; empty where there are no labels.
@@ -58,19 +58,19 @@ class Findings:
 
     @property
     def channels(self) -> int:
-        """1 if all pictures are grey, else 3."""
-        return 1 if set(self.modes) <= set(GREY_MODES) else 3
+        """1 if all images are gray, else 3."""
+        return 1 if set(self.modes) <= set(GRAY_MODES) else 3
 
 
 def inspect(name: str | Path, background: str = "white") -> list[Findings]:
-    """Opens every picture of a source and says what was found, split by split; nothing is kept.
+    """Opens every image of a source and says what was found, split by split; nothing is kept.
 
     Arguments:
         name: A source, as :func:`vaekit.load_images` takes it.
-        background: The colour behind transparent pixels and around pictures on the contact sheets.
+        background: The color behind transparent pixels and around images on the contact sheets.
 
     Raises:
-        DataError: If there is no such source, or it holds no pictures, or the background is no colour.
+        DataError: If there is no such source, or it holds no images, or the background is no color.
     """
     source, fitting = resolve(name), Fitting("pad", background)
     try:
@@ -83,12 +83,12 @@ def inspect(name: str | Path, background: str = "white") -> list[Findings]:
 
 
 def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: Fitting) -> Findings:
-    num = len(raw.pictures)
+    num = len(raw.images)
     sizes, modes, skipped = Counter[tuple[int, int]](), Counter[str](), list[Skipped]()
     sheet = np.full((min(num, SHEET), 3, SIDE, SIDE), 255, np.uint8)
 
     def look(indices: Iterable[int]) -> list[tuple[int, tuple[int, int], str] | Skipped]:
-        return [_look(raw.pictures[index], index, name_of(raw.pictures, index), sheet, fitting) for index in indices]
+        return [_look(raw.images[index], index, name_of(raw.images, index), sheet, fitting) for index in indices]
 
     parts = [range(start, min(start + CHUNK, num)) for start in range(0, num, CHUNK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -107,7 +107,7 @@ def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: 
 def _look(
     encoded: Encoded, index: int, name: str, sheet: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", fitting: Fitting
 ) -> tuple[int, tuple[int, int], str] | Skipped:
-    """The size and mode of a picture, which is decoded to its end as it would be for the cache."""
+    """The size and mode of an image, which is decoded to its end as it would be for the cache."""
     try:
         size, mode = header_of(encoded)
         pixels = pixels_of(encoded, (SIDE, SIDE), 3, fitting)

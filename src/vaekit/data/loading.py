@@ -1,6 +1,6 @@
-"""From a name to pictures, through the cache.
+"""From a name to images, through the cache.
 
-Pictures are decoded once, fitted to the size and channels asked for, and kept in the cache (:mod:`vaekit.data.cache`) under
+Images are decoded once, fitted to the size and channels asked for, and kept in the cache (:mod:`vaekit.data.cache`) under
 a key of source, version and options; later starts open them from there.
 """
 
@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vaekit.core.errors import DataError
+from vaekit.core.progress import notify
 from vaekit.data.cache import CACHE_FORMAT, DAMAGED, META, bound_cache, cache_folder, is_whole, read_entry
+from vaekit.data.cache_writer import Size, fill, refuse_other_shape
 from vaekit.data.decode import Fit, Fitting
-from vaekit.data.filling import Size, fill, refuse_other_shape
 from vaekit.data.images import ImageSet, hold_out
-from vaekit.data.source import Source
-from vaekit.data.sources import as_pixels, resolve
-from vaekit.errors import DataError
-from vaekit.progress import tell
+from vaekit.data.sources.resolve import as_pixels, resolve
+from vaekit.data.sources.source import Source
 
-TEST_SHARE, TEST_MOST, TEST_SEED = 0.2, 10_000, 0
-"""A source without a test split gives up a fifth of its pictures for one, 10,000 at most, drawn with this seed."""
+TEST_SHARE, TEST_MAX, TEST_SEED = 0.2, 10_000, 0
+"""A source without a test split gives up a fifth of its images for one, 10,000 at most, drawn with this seed."""
 
 
 def load_images(
@@ -39,25 +39,25 @@ def load_images(
     fit: Fit = "crop",
     background: str = "white",
 ) -> ImageSet:
-    """Loads pictures, decoding them into the cache when they are loaded for the first time.
+    """Loads images, decoding them into the cache when they are loaded for the first time.
 
-    A picture that cannot be read is left out and named on the error stream, and kept in mind by the cache.
+    An image that cannot be read is left out and named on the error stream, and kept in mind by the cache.
 
     Arguments:
         source: A known name (``digits``, ``mnist``, ``fashion-mnist``, ...), a folder, a ``.npy`` or ``.npz`` file, the id
             of a data set on the Hugging Face Hub, or an array of shape (N, H, W), (N, C, H, W) or (N, H, W, C).
-        split: ``train``, ``test`` or ``all``. A source without a test split gives up a fifth of its pictures for one.
-            ``any`` is all of a source without splits, and the test pictures of one that has them.
-        size: The side, or height and width (H, W), to fit pictures to; by default the size that they share.
-        channels: 1 for grey or 3 for colour; by default what the pictures need.
+        split: ``train``, ``test`` or ``all``. A source without a test split gives up a fifth of its images for one.
+            ``any`` is all of a source without splits, and the test images of one that has them.
+        size: The side, or height and width (H, W), to fit images to; by default the size that they share.
+        channels: 1 for gray or 3 for color; by default what the images need.
         fit: What to do where proportions differ: ``crop``, ``pad`` or ``stretch``.
-        background: The colour behind transparent pixels and around padded pictures.
+        background: The color behind transparent pixels and around padded images.
 
     Returns:
-        The pictures as uint8 of shape (N, C, H, W), with labels where the source has any.
+        The images as uint8 of shape (N, C, H, W), with labels where the source has any.
 
     Raises:
-        DataError: If there are no such pictures, they cannot be had in that size, or too many of them cannot be read.
+        DataError: If there are no such images, they cannot be had in that size, or too many of them cannot be read.
     """
     fitting = Fitting(fit, background)
     size = (size, size) if isinstance(size, int) else size
@@ -71,7 +71,7 @@ def load_images(
 
 
 def _select(splits: dict[str, ImageSet], split: str) -> ImageSet:
-    """One split of a source, held out of its training pictures if the source has no test split."""
+    """One split of a source, held out of its training images if the source has no test split."""
     if split in ("all", "any") and len(splits) == 1:
         return replace(next(iter(splits.values())), split="all")
     split = "test" if split == "any" else split
@@ -81,7 +81,7 @@ def _select(splits: dict[str, ImageSet], split: str) -> ImageSet:
     tests = [splits[name] for name in ("test", "validation", "valid") if name in splits]
     if tests and tests[0] is not whole:
         return whole if split == "train" else tests[0]
-    share = min(TEST_SHARE, TEST_MOST / len(whole))
+    share = min(TEST_SHARE, TEST_MAX / len(whole))
     train, test = hold_out(whole, share, seed=TEST_SEED, splits=("train", "test"))
     return train if split == "train" else test
 
@@ -95,7 +95,7 @@ def _cached(entry: Path, source: Source, size: Size, channels: int | None, fitti
                 os.utime(entry / META)  # which is how the cache knows what was used last
             return splits
         except DAMAGED as error:
-            tell(f"{entry}: a damaged cache entry ({error}); decoding the pictures again")
+            notify(f"{entry}: a damaged cache entry ({error}); decoding the images again")
             shutil.rmtree(entry, ignore_errors=True)
     fill(entry, source, size, channels, fitting)
     bound_cache(entry)

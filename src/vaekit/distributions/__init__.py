@@ -6,6 +6,7 @@ The tables list every choice by the name that a recipe gives it; a class of your
 from collections.abc import Callable
 
 from vaekit.distributions.flows import FlowPosterior, FlowPrior
+from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians, VampPrior
 from vaekit.distributions.latents import (
     DiagonalGaussian,
     Encode,
@@ -13,12 +14,11 @@ from vaekit.distributions.latents import (
     Prior,
     StandardNormal,
     is_diagonal_gaussian,
-    reparameterise,
+    reparameterize,
     sampled,
 )
 from vaekit.distributions.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
-from vaekit.distributions.mixture import LogisticMixture
-from vaekit.distributions.priors import GaussianMixture, MixtureOfGaussians, VampPrior
+from vaekit.distributions.logistic_mixture import LogisticMixture
 
 LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "bernoulli": Bernoulli,
@@ -54,6 +54,6 @@ __all__ = [
     "StandardNormal",
     "VampPrior",
     "is_diagonal_gaussian",
-    "reparameterise",
+    "reparameterize",
     "sampled",
 ]

@@ -1,4 +1,4 @@
-r"""Normalising flows: a prior and a posterior of any form that can be sampled and has a density.
+r"""Normalizing flows: a prior and a posterior of any form that can be sampled and has a density.
 
 Standard normal noise is bent by an invertible function :math:`f^{-1}`, and then shifted and scaled:
 
@@ -12,7 +12,7 @@ splines on :math:`[-5, 5]`, whose knots a network reads off the latents left alo
 directions cost the same. All splines begin as straight lines, so that a flow begins as a Gaussian.
 
 There are no formulas for the mean and the standard deviation. They are estimated from fixed draws, the same at every call
-and for every picture: in pairs :math:`\pm\epsilon`, with unit variance, and spread evenly over the quantiles of each
+and for every image: in pairs :math:`\pm\epsilon`, with unit variance, and spread evenly over the quantiles of each
 coordinate (a Latin hypercube). For a flow that is still a Gaussian they are exact.
 
 References:
@@ -35,8 +35,8 @@ from zuko.lazy import LazyComposedTransform
 from zuko.nn import MLP
 from zuko.transforms import MonotonicRQSTransform
 
+from vaekit.core.rng import generator
 from vaekit.distributions.latents import DiagonalGaussian, Encode, Posterior, Prior
-from vaekit.randomness import generator
 
 Widths = Annotated[list[PositiveInt], Field(min_length=1)]
 """The widths of hidden layers, from the input on."""
@@ -45,7 +45,7 @@ Bins = Annotated[int, Field(ge=2)]
 """How many pieces a spline has."""
 
 PRIOR_DRAWS, POSTERIOR_DRAWS = 1024, 64
-"""From how many draws mean and standard deviation are estimated; a posterior's are asked for each picture of a set."""
+"""From how many draws mean and standard deviation are estimated; a posterior's are asked for each image of a set."""
 
 CHUNK = 2**14
 """How many draws are bent at a time for these estimates: with 40 latents and 8 bins, 30 MB for each coupling."""
@@ -58,7 +58,7 @@ class FlowDistribution(Distribution):
 
     Arguments:
         num: The batch shape, (num).
-        loc: Where it is centred, with shape (num, D), or (D) for all alike.
+        loc: Where it is centered, with shape (num, D), or (D) for all alike.
         scale: How far it spreads, with the same shape.
         flow: Makes the transform f, from ``(z - loc) / scale`` to noise, of a context.
         context: With shape (num, E), or None where the flow has none; then it is one distribution for all of the batch.
@@ -104,9 +104,9 @@ class FlowDistribution(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Returns the log-density in nats of latents of shape (*, num, D), with shape (*, num)."""
-        standardised = (value - self.loc) / self.scale
+        standardized = (value - self.loc) / self.scale
         with torch.autocast(value.device.type, enabled=False):
-            noise, log_det = self.flow(self.context).call_and_ladj(standardised)
+            noise, log_det = self.flow(self.context).call_and_ladj(standardized)
         log_normal = -0.5 * (noise**2 + math.log(2 * math.pi)).sum(-1)
         log_density: Tensor = log_normal + log_det - self.scale.log().sum(-1)
         return log_density
@@ -133,7 +133,7 @@ class FlowPrior(Prior):
     Arguments:
         latent_dim: D, how many latents.
         context_dim: E, how many numbers the context has.
-        shape: A picture's shape (C, H, W); it ignores that.
+        shape: An image's shape (C, H, W); it ignores that.
         num_transforms: How many couplings; two move every latent once.
         hidden: The widths of the hidden layers of each coupling's network.
         num_bins: How many pieces a spline has.
@@ -200,13 +200,13 @@ class FlowPosterior(Posterior):
         self.num_bins = num_bins
         self.gaussian = DiagonalGaussian(num_features, latent_dim)
         total = num_features if isinstance(num_features, int) else math.prod(num_features)
-        self.summarise = nn.Linear(total, summary)
+        self.summarize = nn.Linear(total, summary)
         self.flow = spline_flow(latent_dim, summary, num_transforms, hidden, num_bins)
 
     def forward(self, features: Tensor) -> FlowDistribution:
         """Returns the flow, with batch shape (B) and event shape (D), in float32 under autocast as well."""
         qz = self.gaussian(features)
-        context = self.summarise(features.flatten(1)).float()
+        context = self.summarize(features.flatten(1)).float()
         return FlowDistribution(len(features), qz.mean, qz.stddev, self.flow, context, POSTERIOR_DRAWS)
 
 

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
-from vaekit.errors import ConfigError, ModelError
-from vaekit.randomness import fixed_seed
+from vaekit.core.errors import ConfigError, ModelError
+from vaekit.core.rng import fixed_seed
 
 Encode = Callable[[Tensor, Tensor | None], Distribution]
-"""A model's own q(z|x), of pictures on the unit interval, with shape (B, C, H, W), and their context, (B, E) or None."""
+"""A model's own q(z|x), of images on the unit interval, with shape (B, C, H, W), and their context, (B, E) or None."""
 
 
 class Posterior(nn.Module, ABC):
@@ -36,7 +36,7 @@ class Posterior(nn.Module, ABC):
 class Prior(nn.Module, ABC):
     """A distribution over latents, given a context where the model has one.
 
-    A model's configuration builds it with ``latent_dim``, ``context_dim`` and ``shape``, a picture's.
+    A model's configuration builds it with ``latent_dim``, ``context_dim`` and ``shape``, an image's.
     """
 
     @abstractmethod
@@ -44,7 +44,7 @@ class Prior(nn.Module, ABC):
         """Returns p(z), or p(z|context), with batch shape (num) and event shape (D).
 
         Arguments:
-            num: How many pictures, B.
+            num: How many images, B.
             context: What the model is conditioned on, with shape (B, E), or None.
             encode: The model's own q(z|x), for a prior that is made of it.
         """
@@ -93,7 +93,7 @@ class StandardNormal(Prior):
     Arguments:
         latent_dim: D, how many latents.
         context_dim: E, how many numbers the context has.
-        shape: A picture's shape (C, H, W); it ignores that, too.
+        shape: An image's shape (C, H, W); it ignores that, too.
     """
 
     loc: Tensor
@@ -118,8 +118,8 @@ def is_diagonal_gaussian(distribution: Distribution) -> bool:
     return isinstance(distribution, Independent) and isinstance(distribution.base_dist, Normal)
 
 
-def reparameterise(qz: Distribution, noise: Tensor) -> Tensor:
-    """Turns standard normal noise into samples of a posterior, so that a picture may have noise of its own in any batch.
+def reparameterize(qz: Distribution, noise: Tensor) -> Tensor:
+    """Turns standard normal noise into samples of a posterior, so that an image may have noise of its own in any batch.
 
     Arguments:
         qz: A posterior with batch shape (B) and event shape (D).
@@ -144,7 +144,7 @@ def reparameterise(qz: Distribution, noise: Tensor) -> Tensor:
 def sampled(distribution: Distribution, noise: Tensor) -> Tensor:
     """Samples a distribution by noise: made of it where that can be, else drawn with a seed that is made of it.
 
-    In the latter case what is drawn for a picture depends on the batch that it comes in.
+    In the latter case what is drawn for an image depends on the batch that it comes in.
 
     Arguments:
         distribution: With batch shape (B) and event shape (D).
@@ -154,7 +154,7 @@ def sampled(distribution: Distribution, noise: Tensor) -> Tensor:
         Samples of shape (K, B, D); gradients flow through those that are made of the noise.
     """
     try:
-        return reparameterise(distribution, noise)
+        return reparameterize(distribution, noise)
     except ModelError:
         digest = blake2b(noise.detach().cpu().numpy().tobytes(), digest_size=7).digest()
         with fixed_seed(int.from_bytes(digest, "little")):

@@ -1,4 +1,4 @@
-r"""Likelihoods p(x|z): modules that turn a decoder's output into a distribution over pictures.
+r"""Likelihoods p(x|z): modules that turn a decoder's output into a distribution over images.
 
 A decoder draws maps of parameters, :math:`a`, and a likelihood reads them, one or more for each channel:
 
@@ -12,7 +12,7 @@ A decoder draws maps of parameters, :math:`a`, and a likelihood reads them, one 
         & x \in \mathbb{R}
 
 summed over pixels, every constant included. Each knows its **measure** (a probability mass or a density) and its **support**
-(what a pixel may be), so that a report can say what its number means: a Bernoulli fed grey pixels gives a cross-entropy
+(what a pixel may be), so that a report can say what its number means: a Bernoulli fed gray pixels gives a cross-entropy
 and not a likelihood.
 
 References:
@@ -30,24 +30,24 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 
-from vaekit.units import GREY_LEVELS, to_unit_interval
+from vaekit.core.units import GRAY_LEVELS, to_unit_interval
 
 SERIES_BELOW = 0.2
 """Below this size of its parameter the continuous Bernoulli's formulas lose digits, and their series are as good."""
 
 PIXELS = 3
-"""How many axes a picture has: channels, height and width."""
+"""How many axes an image has: channels, height and width."""
 
 LOGVARS = (-40.0, 20.0)
 """Between which a pixel's log-variance is taken at its word; beyond, float32 would lose its square or its density."""
 FIRST_SCALE = 0.25
 """The learned scale before there is anything to learn it from."""
 MEMORY = 2_000
-"""Over how many pictures a learned scale is averaged: few enough to follow training, enough to stand still at its end."""
+"""Over how many images a learned scale is averaged: few enough to follow training, enough to stand still at its end."""
 
 
 class Likelihood(nn.Module, ABC):
-    """A distribution over pictures, given a decoder's output.
+    """A distribution over images, given a decoder's output.
 
     Attributes:
         measure: Whether ``log_prob`` is the log of a probability mass or of a density.
@@ -55,15 +55,15 @@ class Likelihood(nn.Module, ABC):
     """
 
     measure: ClassVar[Literal["mass", "density"]]
-    support: ClassVar[Literal["binary", "grey levels", "unit interval", "real line"]]
+    support: ClassVar[Literal["binary", "gray levels", "unit interval", "real line"]]
 
     @property
     def levels(self) -> int:
-        """L, how many grey levels are told apart where the support is grey levels."""
-        return GREY_LEVELS
+        """L, how many gray levels are told apart where the support is gray levels."""
+        return GRAY_LEVELS
 
     def num_maps(self, channels: int) -> int:
-        """Returns P, how many maps of parameters are read for pictures of so many channels: one for each by default."""
+        """Returns P, how many maps of parameters are read for images of so many channels: one for each by default."""
         return channels
 
     def target(self, pixels: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ class BernoulliPixels(Distribution):
         return mean * (1 - mean)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draws pictures of zeros and ones, with shape (*sample_shape, *, C, H, W)."""
+        """Draws images of zeros and ones, with shape (*sample_shape, *, C, H, W)."""
         with torch.no_grad():
             return self.mean.expand(self._extended_shape(torch.Size(sample_shape))).bernoulli()
 
@@ -178,7 +178,7 @@ class ContinuousBernoulliPixels(Distribution):
         )
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draws pictures in the unit interval by the inverse of their cumulative distribution."""
+        """Draws images in the unit interval by the inverse of their cumulative distribution."""
         with torch.no_grad():
             a = self.logits.expand(self._extended_shape(torch.Size(sample_shape)))
             size, u = a.abs().clamp(min=1e-6), torch.rand_like(a)
@@ -191,7 +191,7 @@ class ContinuousBernoulliPixels(Distribution):
 
 
 class Bernoulli(Likelihood):
-    """Binary pixels: the likelihood of binarised pictures, a cross-entropy for grey ones."""
+    """Binary pixels: the likelihood of binarized images, a cross-entropy for gray ones."""
 
     measure = "mass"
     support = "binary"
@@ -202,7 +202,7 @@ class Bernoulli(Likelihood):
 
 
 class ContinuousBernoulli(Likelihood):
-    """Pixels in the unit interval: the Bernoulli cross-entropy with the normalising constant that it lacks there.
+    """Pixels in the unit interval: the Bernoulli cross-entropy with the normalizing constant that it lacks there.
 
     References:
         | The continuous Bernoulli (Loaiza-Ganem & Cunningham, 2019), https://arxiv.org/abs/1907.06845
@@ -223,7 +223,7 @@ class Gaussian(Likelihood):
     r"""Normal pixels with their mean in the unit interval: squared error as what it is.
 
     With a shared :math:`\sigma` the likelihood is highest where :math:`\sigma^2` is the mean squared error. A learned scale
-    is set to that, averaged over the last pictures of training, so that no KL weight needs to be tuned; a gradient would
+    is set to that, averaged over the last images of training, so that no KL weight needs to be tuned; a gradient would
     get there a thousand steps too late. A fixed :math:`\sigma = \sqrt{1/2}` is the plain squared error, but for a constant.
 
     Arguments:
@@ -231,7 +231,7 @@ class Gaussian(Likelihood):
             log-variance, :math:`\sigma^2 = \mathrm{floor}^2 + e^{\mathrm{logvar}}`, or a number for a fixed one. Units are
             those of the unit interval.
         floor: The smallest :math:`\sigma` that is learned. Without one the density of a pixel that never changes is
-            unbounded; the default is one grey level, below which an 8-bit picture holds nothing. With 0 the scale of a
+            unbounded; the default is one gray level, below which an 8-bit image holds nothing. With 0 the scale of a
             pixel is that of Auto-Encoding Variational Bayes.
 
     References:
@@ -256,7 +256,7 @@ class Gaussian(Likelihood):
         return 2 * channels if self.scale == "pixel" else channels
 
     def observe(self, parameters: Tensor, target: Tensor) -> None:
-        """Moves a learned scale towards the batch's; the first batch sets it."""
+        """Moves a learned scale toward the batch's; the first batch sets it."""
         if self.scale == "learned":
             self.num_seen += len(target)
             mse = (parameters.detach().sigmoid() - target).square().mean()

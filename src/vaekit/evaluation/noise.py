@@ -1,6 +1,6 @@
-"""Random numbers that belong to a picture.
+"""Random numbers that belong to an image.
 
-What is drawn for a picture depends on a seed and on the picture's place in its set, and on nothing else: not on the batch
+What is drawn for an image depends on a seed and on the image's place in its set, and on nothing else: not on the batch
 that it comes in, the order, or the process that evaluates it. So an estimate is the same for any batch size and chunking,
 to rounding.
 """
@@ -11,18 +11,18 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
-from vaekit.randomness import generator
+from vaekit.core.rng import generator
 
 BLOCK = 50
 """How many samples are drawn at a time; a generator's stream depends on it, so that it is fixed."""
 
 
 class Noise:
-    """Numbers for the pictures of a batch, each from a generator of its own, drawn on the CPU.
+    """Numbers for the images of a batch, each from a generator of its own, drawn on the CPU.
 
     Arguments:
         seed: The seed of the estimate.
-        places: The place of each picture in its set, B of them.
+        places: The place of each image in its set, B of them.
         size: D, how many numbers a sample has.
         device: Where the numbers are wanted.
     """
@@ -55,5 +55,5 @@ class Noise:
 
 
 def _mix(seed: int, place: int) -> int:
-    """A seed for a picture that shares nothing with those of its neighbours."""
+    """A seed for an image that shares nothing with those of its neighbors."""
     return int.from_bytes(blake2b(f"{seed} {place}".encode(), digest_size=7).digest(), "little")

@@ -1,4 +1,4 @@
-"""Conditions: what a model may be told beside the picture, as numbers of shape (B, E).
+"""Conditions: what a model may be told beside the image, as numbers of shape (B, E).
 
 A condition turns labels into a context once, and the model hands that to encoder, prior and decoder alike:
 q(z|x, c), p(z|c), p(x|z, c).
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from vaekit.errors import ModelError, class_index
+from vaekit.core.errors import ModelError, class_index
 
 
 class Condition(nn.Module, ABC):

@@ -5,7 +5,7 @@ r"""The variational autoencoder, as a composition of parts.
       \xrightarrow{\text{decoder}} a \xrightarrow{\text{likelihood}} p(x|z), \qquad p(z) \text{ from the prior}
 
 Each part is a module that one can swap; a paper is a combination. The model says what its distributions are
-(:class:`vaekit.terms.Terms`); what is asked of them is an objective's business.
+(:class:`vaekit.core.terms.Terms`); what is asked of them is an objective's business.
 
 References:
     | Auto-Encoding Variational Bayes (Kingma & Welling, 2013), https://arxiv.org/abs/1312.6114
@@ -22,29 +22,29 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vaekit.core.errors import ModelError
+from vaekit.core.terms import LatentTerms, Terms
+from vaekit.core.units import to_unit_interval
 from vaekit.distributions import Likelihood, Posterior, Prior, sampled
-from vaekit.errors import ModelError
 from vaekit.models.conditions import Condition
-from vaekit.models.paths import along
+from vaekit.models.interpolation import along
 from vaekit.networks import Decoder, Encoder, Shape
-from vaekit.terms import LatentTerms, Terms
-from vaekit.units import to_unit_interval
 
-CACHED, KEPT_BUSY = 2**20, 2**26
-"""How many numbers the widest layer holds for all pictures that are decoded at a time: 4 MB of float32, which a processor's
+CPU_CHUNK_BUDGET, ACCELERATOR_CHUNK_BUDGET = 2**20, 2**26
+"""How many numbers the widest layer holds for all images that are decoded at a time: 4 MB of float32, which a processor's
 cache keeps (a convolutional decoder is half as fast with more), and 256 MB on an accelerator."""
 
 Draw = Callable[[int], Tensor]
-"""Standard normal noise for the pictures of a batch: K in, numbers of shape (K, B, D) out."""
+"""Standard normal noise for the images of a batch: K in, numbers of shape (K, B, D) out."""
 
 
 class VAE(nn.Module):
     """A variational autoencoder of parts.
 
-    Pictures go in as uint8, or as floating point on the unit interval, with shape (B, C, H, W).
+    Images go in as uint8, or as floating point on the unit interval, with shape (B, C, H, W).
 
     Arguments:
-        encoder: Pictures to features.
+        encoder: Images to features.
         posterior: Features to q(z|x).
         prior: p(z).
         decoder: Latents to the parameters of the likelihood.
@@ -96,7 +96,7 @@ class VAE(nn.Module):
 
     @property
     def shape(self) -> Shape:
-        """The shape of a picture, (C, H, W)."""
+        """The shape of an image, (C, H, W)."""
         return self.encoder.shape
 
     @property
@@ -112,7 +112,7 @@ class VAE(nn.Module):
     # What the model says: distributions, with gradients.
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
-        """Returns q(z|x), with batch shape (B) and event shape (D), for pictures of shape (B, C, H, W)."""
+        """Returns q(z|x), with batch shape (B) and event shape (D), for images of shape (B, C, H, W)."""
         return self._posterior(x, self._context(labels, len(x)))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Distribution:
@@ -123,9 +123,9 @@ class VAE(nn.Module):
         """Returns what the model says of a batch.
 
         Arguments:
-            x: Pictures, with shape (B, C, H, W).
+            x: Images, with shape (B, C, H, W).
             labels: Their classes, with shape (B), if the model is conditional.
-            num_samples: K, how many samples of z to draw for each picture.
+            num_samples: K, how many samples of z to draw for each image.
             draw: The noise that samples of z are made of; by default from torch's global generator.
         """
         context = self._context(labels, len(x))
@@ -143,7 +143,7 @@ class VAE(nn.Module):
         return self._prior(num, self._context(labels, num))
 
     def joint(self, x: Tensor, labels: Tensor | None = None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """Returns the function from latents of a batch's pictures, with shape (*, B, D), to log p(z) and log p(x|z).
+        """Returns the function from latents of a batch's images, with shape (*, B, D), to log p(z) and log p(x|z).
 
         Both have shape (*, B) and are in nats; the encoder is not asked, but by a prior that is made of it.
         """
@@ -151,18 +151,18 @@ class VAE(nn.Module):
         pz, target = self._prior(len(x), context), self.likelihood.target(x)
         return lambda z: (pz.log_prob(z), self._likelihood(z, context).log_prob(target))
 
-    # What one does with a model: pictures and numbers, without gradients.
+    # What one does with a model: images and numbers, without gradients.
 
     def sample(self, num: int, labels: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-        """Draws latents from the prior and returns the mean pictures of p(x|z).
+        """Draws latents from the prior and returns the mean images of p(x|z).
 
         Arguments:
-            num: How many pictures.
+            num: How many images.
             labels: Their classes, with shape (num), if the model is conditional.
-            temperature: Scales the distance of latents from the prior's mean; below 1 gives safer pictures.
+            temperature: Scales the distance of latents from the prior's mean; below 1 gives safer images.
 
         Returns:
-            Pictures on the unit interval, with shape (num, C, H, W).
+            Images on the unit interval, with shape (num, C, H, W).
         """
         with self.inference():
             context = self._context(labels, num)
@@ -172,11 +172,11 @@ class VAE(nn.Module):
                 z = pz.mean + temperature * (z - pz.mean)
             return self._means(z, context)
 
-    def dream(self, num: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draws z from the prior and pictures from p(x|z), noise and all, where :meth:`sample` gives its mean.
+    def sample_joint(self, num: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Draws z from the prior and images from p(x|z), noise and all, where :meth:`sample` gives its mean.
 
         Returns:
-            Latents of shape (num, D), and pictures of shape (num, C, H, W) that the likelihood takes as they are.
+            Latents of shape (num, D), and images of shape (num, C, H, W) that the likelihood takes as they are.
         """
         with self.inference():
             context = self._context(labels, num)
@@ -185,38 +185,38 @@ class VAE(nn.Module):
             return z, torch.cat([self._likelihood(z[i : i + 1], _rows(context, i, 1)).sample() for i in range(num)])
 
     def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Returns the mean pictures of p(x|z) at the mean of q(z|x), on the unit interval, with shape (B, C, H, W)."""
+        """Returns the mean images of p(x|z) at the mean of q(z|x), on the unit interval, with shape (B, C, H, W)."""
         with self.inference():
             context = self._context(labels, len(x))
-            chunks = range(0, len(x), self.at_a_time)
-            z = [self._posterior(x[i : i + self.at_a_time], _rows(context, i, self.at_a_time)).mean for i in chunks]
+            chunks = range(0, len(x), self.chunk_size)
+            z = [self._posterior(x[i : i + self.chunk_size], _rows(context, i, self.chunk_size)).mean for i in chunks]
             return self._means(torch.cat(z), context)
 
-    def pictures(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Returns the mean pictures of p(x|z) on the unit interval, with shape (B, C, H, W), for latents of shape (B, D)."""
+    def decode_mean(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Returns the mean images of p(x|z) on the unit interval, with shape (B, C, H, W), for latents of shape (B, D)."""
         with self.inference():
             return self._means(z.to(self.device), self._context(labels, len(z)))
 
     def interpolate(
         self, a: Tensor, b: Tensor, steps: int = 10, labels: Tensor | None = None, path: str = "linear"
     ) -> Tensor:
-        """Decodes the way between the posterior means of two pictures.
+        """Decodes the way between the posterior means of two images.
 
         Arguments:
-            a: The first picture, with shape (C, H, W).
-            b: The last picture, with shape (C, H, W).
-            steps: How many pictures, both ends included.
+            a: The first image, with shape (C, H, W).
+            b: The last image, with shape (C, H, W).
+            steps: How many images, both ends included.
             labels: The classes of the two, with shape (2), if the model is conditional; the context moves in a line.
             path: ``linear``, or ``spherical`` for the arc that keeps the length of latents.
 
         Returns:
-            Pictures on the unit interval, with shape (steps, C, H, W).
+            Images on the unit interval, with shape (steps, C, H, W).
         """
         with self.inference():
             ends = self._posterior(torch.stack([a, b]).to(self.device), self._context(labels, 2)).mean
-            return self.journey(ends, torch.linspace(0, 1, steps), labels, path)
+            return self.decode_path(ends, torch.linspace(0, 1, steps), labels, path)
 
-    def journey(self, z: Tensor, positions: Tensor, labels: Tensor | None = None, path: str = "linear") -> Tensor:
+    def decode_path(self, z: Tensor, positions: Tensor, labels: Tensor | None = None, path: str = "linear") -> Tensor:
         """Decodes points on the closed way through latents.
 
         Arguments:
@@ -227,7 +227,7 @@ class VAE(nn.Module):
             path: ``linear``, or ``spherical`` for the arc that keeps the length of latents.
 
         Returns:
-            Pictures on the unit interval, with shape (F, C, H, W).
+            Images on the unit interval, with shape (F, C, H, W).
         """
         with self.inference():
             positions, context = positions.to(self.device), self._context(labels, len(z))
@@ -245,17 +245,17 @@ class VAE(nn.Module):
             labels: The class, with shape (1), if the model is conditional.
 
         Returns:
-            Pictures on the unit interval, with shape (R, S, C, H, W); row ``r`` changes latent ``latents[r]`` alone.
+            Images on the unit interval, with shape (R, S, C, H, W); row ``r`` changes latent ``latents[r]`` alone.
         """
         points = z.cpu().repeat(*values.shape, 1)
         for row, latent in enumerate(latents):
             points[row, :, latent] = values[row]
         flat = points.flatten(0, 1)
-        pictures = self.pictures(flat, None if labels is None else labels.expand(len(flat)))
-        return pictures.reshape(*values.shape, *self.shape)
+        images = self.decode_mean(flat, None if labels is None else labels.expand(len(flat)))
+        return images.reshape(*values.shape, *self.shape)
 
     def elbo(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1) -> Tensor:
-        """Returns the evidence lower bound of each picture, in nats, with shape (B); the rate is exact where it can be."""
+        """Returns the evidence lower bound of each image, in nats, with shape (B); the rate is exact where it can be."""
         with self.inference():
             terms = self.forward(x, labels, num_samples)
             return -(terms.distortion() + terms.rate())
@@ -263,7 +263,7 @@ class VAE(nn.Module):
     def log_likelihood(
         self, x: Tensor, labels: Tensor | None = None, num_samples: int = 5000, draw: Draw | None = None
     ) -> Tensor:
-        r"""Estimates log p(x) of each picture by importance sampling, from below.
+        r"""Estimates log p(x) of each image by importance sampling, from below.
 
         .. math:: \log \frac1K \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k|x)}, \qquad z_k \sim q(z|x)
 
@@ -273,13 +273,13 @@ class VAE(nn.Module):
             | Importance Weighted Autoencoders (Burda et al., 2015), https://arxiv.org/abs/1509.00519
 
         Arguments:
-            x: Pictures, with shape (B, C, H, W).
+            x: Images, with shape (B, C, H, W).
             labels: Their classes, with shape (B), if the model is conditional.
-            num_samples: K, how many samples of z for each picture.
+            num_samples: K, how many samples of z for each image.
             draw: The noise that samples of z are made of; by default from torch's global generator.
 
         Returns:
-            Nats per picture, with shape (B).
+            Nats per image, with shape (B).
         """
         total = torch.full((len(x),), -math.inf, device=x.device)
         for log_weights in self.log_weights(x, labels, num_samples, draw):
@@ -299,7 +299,7 @@ class VAE(nn.Module):
         """
         if num_samples < 1:
             raise ModelError(f"num_samples must be at least 1, got {num_samples}")
-        chunk = max(1, self.at_a_time // len(x))
+        chunk = max(1, self.chunk_size // len(x))
         with self.inference():
             context = self._context(labels, len(x))
             qz, pz = self._posterior(x, context), self._prior(len(x), context)
@@ -310,7 +310,7 @@ class VAE(nn.Module):
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """Turns off gradients and training behaviour (dropout and the like), and puts the latter back afterwards."""
+        """Turns off gradients and training behavior (dropout and the like), and puts the latter back afterwards."""
         was_training = self.training
         self.eval()
         try:
@@ -320,13 +320,13 @@ class VAE(nn.Module):
             self.train(was_training)
 
     @property
-    def at_a_time(self) -> int:
-        """How many pictures are encoded or decoded at a time where there may be any number of them."""
-        return max(1, (CACHED if self.device.type == "cpu" else KEPT_BUSY) // self._widest)
+    def chunk_size(self) -> int:
+        """How many images are encoded or decoded at a time where there may be any number of them."""
+        return max(1, (CPU_CHUNK_BUDGET if self.device.type == "cpu" else ACCELERATOR_CHUNK_BUDGET) // self._widest)
 
     @cached_property
     def _widest(self) -> int:
-        """How many numbers the widest layer of the decoder holds for a picture."""
+        """How many numbers the widest layer of the decoder holds for an image."""
         sizes = [math.prod(self.shape)]
 
         def note(module: nn.Module, args: Any, output: Any) -> None:
@@ -344,7 +344,7 @@ class VAE(nn.Module):
 
     def _posterior(self, x: Tensor, context: Tensor | None) -> Distribution:
         if tuple(x.shape[1:]) != tuple(self.shape):
-            raise ModelError(f"the model reads pictures of shape {tuple(self.shape)}, got {tuple(x.shape[1:])}")
+            raise ModelError(f"the model reads images of shape {tuple(self.shape)}, got {tuple(x.shape[1:])}")
         qz: Distribution = self.posterior(self.encoder(to_unit_interval(x), context))
         return qz
 
@@ -375,9 +375,9 @@ class VAE(nn.Module):
         if self.training:
             self.likelihood.observe(parameters, target)
         px = self.likelihood(parameters)
-        return Terms(px.log_prob(target), (latent,), px, target, lambda: self._dream(len(target), context))
+        return Terms(px.log_prob(target), (latent,), px, target, lambda: self._sleep_terms(len(target), context))
 
-    def _dream(self, num: int, context: Tensor | None) -> LatentTerms:
+    def _sleep_terms(self, num: int, context: Tensor | None) -> LatentTerms:
         with torch.no_grad():
             pz = self._prior(num, context)
             z = pz.sample()
@@ -385,9 +385,9 @@ class VAE(nn.Module):
         return LatentTerms(z.unsqueeze(0), self._posterior(x, context), pz)
 
     def _means(self, z: Tensor, context: Tensor | None) -> Tensor:
-        """The mean pictures of p(x|z) for z of shape (B, D), in chunks, so that thousands of large pictures can be had."""
-        chunks = range(0, len(z), self.at_a_time)
-        means = [self._likelihood(z[i : i + self.at_a_time], _rows(context, i, self.at_a_time)).mean for i in chunks]
+        """The mean images of p(x|z) for z of shape (B, D), in chunks, so that thousands of large images can be had."""
+        chunks = range(0, len(z), self.chunk_size)
+        means = [self._likelihood(z[i : i + self.chunk_size], _rows(context, i, self.chunk_size)).mean for i in chunks]
         return torch.cat(means)
 
     def _context(self, labels: Tensor | None, num: int) -> Tensor | None:
@@ -396,9 +396,9 @@ class VAE(nn.Module):
                 raise ModelError("the model is not conditional, so it takes no labels; train one with --conditional")
             return None
         if labels is None:
-            raise ModelError("the model is conditional: give it the label of each picture")
+            raise ModelError("the model is conditional: give it the label of each image")
         if len(labels) != num:
-            raise ModelError(f"{len(labels)} labels for {num} pictures")
+            raise ModelError(f"{len(labels)} labels for {num} images")
         context: Tensor = self.condition(labels.to(self.device))
         return context
 

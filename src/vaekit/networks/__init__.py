@@ -1,4 +1,4 @@
-"""Neural networks for pictures of any C x H x W: encoders to features, decoders to a likelihood's parameters.
+"""Neural networks for images of any C x H x W: encoders to features, decoders to a likelihood's parameters.
 
 The tables list every choice by the name that a recipe gives it; a class of your own goes into its table.
 """

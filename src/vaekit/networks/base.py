@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 Shape = tuple[int, int, int]
-"""A picture's shape (C, H, W)."""
+"""An image's shape (C, H, W)."""
 
 Activation = Literal["relu", "silu", "elu", "gelu", "tanh"]
 """A nonlinearity by name."""
@@ -21,12 +21,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Encoder(nn.Module, ABC):
-    """A network from pictures to features.
+    """A network from images to features.
 
     Attributes:
-        shape: The picture's shape (C, H, W).
+        shape: The image's shape (C, H, W).
         context_dim: E, how many numbers the context has; 0 without one.
-        num_features: F, how many features it gives, or (F, h, w) of features that keep their place in the picture.
+        num_features: F, how many features it gives, or (F, h, w) of features that keep their place in the image.
     """
 
     shape: Shape
@@ -38,7 +38,7 @@ class Encoder(nn.Module, ABC):
         """Returns features of shape (B, F), or (B, F, h, w).
 
         Arguments:
-            x: Pictures on the unit interval, with shape (B, C, H, W).
+            x: Images on the unit interval, with shape (B, C, H, W).
             context: What the model is conditioned on, with shape (B, E), or None.
         """
 
@@ -48,7 +48,7 @@ class Decoder(nn.Module, ABC):
 
     Attributes:
         latent_dim: D, how many latents.
-        shape: The picture's shape (C, H, W).
+        shape: The image's shape (C, H, W).
         num_maps: P, how many maps of parameters it draws, which are as many as the likelihood reads.
         context_dim: E, how many numbers the context has; 0 without one.
     """

@@ -1,8 +1,8 @@
-r"""Convolutional networks, for pictures of any C x H x W.
+r"""Convolutional networks, for images of any C x H x W.
 
-A pyramid of levels: the first has the picture's size and each further one half of it, rounded up, so that every size has
+A pyramid of levels: the first has the image's size and each further one half of it, rounded up, so that every size has
 one (28 -> 14 -> 7, 200 -> 100 -> 50, 5 -> 3 -> 2). The encoder goes down it by strided convolutions, and a hidden layer
-collects the whole picture; the decoder mirrors every size on the way up, by repeating pixels to exactly the mirrored size
+collects the whole image; the decoder mirrors every size on the way up, by repeating pixels to exactly the mirrored size
 and smoothing them with a convolution, which leaves none of the checkerboard of transposed convolutions.
 
 Without a hidden layer latents keep their place: the encoder ends in maps, each latent is read off one point of them, and the
@@ -26,35 +26,35 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as compute_again
 
-from vaekit.errors import ConfigError
+from vaekit.core.errors import ConfigError
 from vaekit.networks.base import ACTIVATIONS, Activation, Decoder, Encoder, Shape
 
 Channels = Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]
-"""The channels of each level, from the picture's size on."""
+"""The channels of each level, from the image's size on."""
 
 Blocks = list[Annotated[int, Field(ge=0)]]
 """How many residual blocks each level has."""
 
 Norm = Literal["group", "none"]
-"""What keeps maps in bounds; never batch normalisation, with which pictures depend on the others of their batch."""
+"""What keeps maps in bounds; never batch normalization, with which images depend on the others of their batch."""
 
 CHANNELS_PER_GROUP = 16
 CHANNELS_PER_HEAD = 64
 
 
 class ConvEncoder(Encoder):
-    """A convolutional pyramid and a hidden layer, from a picture to features.
+    """A convolutional pyramid and a hidden layer, from an image to features.
 
     Arguments:
-        shape: The picture's shape (C, H, W).
+        shape: The image's shape (C, H, W).
         context_dim: E, how many numbers the context has; they join at the hidden layer.
-        channels: The channels of each level; the first has the picture's size, each further one half of it.
+        channels: The channels of each level; the first has the image's size, each further one half of it.
         blocks: How many residual blocks each level has.
         hidden: The width of the hidden layer, which is the number of features; None for features that keep their place.
         activation: The nonlinearity.
-        until: Go on with levels like the last until no side is longer than this, so that the depth follows the picture's
+        min_resolution: Add levels like the last until no side is longer than this, so that the depth follows the image's
             size; None takes the levels as they are.
-        norm: ``group`` normalisation, or ``none``.
+        norm: ``group`` normalization, or ``none``.
         attention: Levels with no side longer than this end in self-attention; None for no attention.
         checkpoint: Whether maps inside a level are computed again for the gradient instead of being kept: about a third
             more time for a fraction of the memory.
@@ -71,7 +71,7 @@ class ConvEncoder(Encoder):
         blocks: Blocks = [0, 1, 1],
         hidden: PositiveInt | None = 512,
         activation: Activation = "silu",
-        until: PositiveInt | None = None,
+        min_resolution: PositiveInt | None = None,
         norm: Norm = "group",
         attention: PositiveInt | None = None,
         checkpoint: bool = False,
@@ -83,11 +83,11 @@ class ConvEncoder(Encoder):
         self.blocks = blocks
         self.hidden = hidden
         self.activation = activation
-        self.until = until
+        self.min_resolution = min_resolution
         self.norm = norm
         self.attention = attention
         self.checkpoint = checkpoint
-        channels, blocks = _levels(shape, channels, blocks, until)
+        channels, blocks = _levels(shape, channels, blocks, min_resolution)
         sizes = pyramid(shape, len(channels))
         levels: list[list[nn.Module]] = [[nn.Conv2d(shape[0], channels[0], 3, padding=1)]]
         for fan_in, fan_out in pairwise(channels):
@@ -95,7 +95,7 @@ class ConvEncoder(Encoder):
         for level, width, num, size in zip(levels, channels, blocks, sizes, strict=True):
             level += [ResidualBlock(width, activation, norm) for _ in range(num)]
             level += [Attention(width, norm)] if attention and max(size) <= attention else []
-        levels[-1] += [normalisation(norm, channels[-1]), ACTIVATIONS[activation]()]
+        levels[-1] += [normalization(norm, channels[-1]), ACTIVATIONS[activation]()]
         self.levels = Levels(levels, checkpoint)
         width, height, breadth = channels[-1], *sizes[-1]
         self.num_features: int | Shape
@@ -109,8 +109,8 @@ class ConvEncoder(Encoder):
         self.nonlinearity = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns features of shape (B, F), or (B, F, h, w), of pictures of shape (B, C, H, W) on the unit interval."""
-        maps = self.levels(2 * x - 1)  # centred
+        """Returns features of shape (B, F), or (B, F, h, w), of images of shape (B, C, H, W) on the unit interval."""
+        maps = self.levels(2 * x - 1)  # centered
         features: Tensor = self.nonlinearity(self.collect(_join(maps if self.hidden is None else maps.flatten(1), context)))
         return features
 
@@ -120,16 +120,16 @@ class ConvDecoder(Decoder):
 
     Arguments:
         latent_dim: D, how many latents.
-        shape: The picture's shape (C, H, W).
+        shape: The image's shape (C, H, W).
         num_maps: P, how many maps of parameters the likelihood reads; one for each channel by default.
         context_dim: E, how many numbers the context has; they join the latent.
-        channels: The channels of each level, from the picture's size on as in the encoder.
+        channels: The channels of each level, from the image's size on as in the encoder.
         blocks: How many residual blocks each level has.
         hidden: The width of the hidden layer; None for latents that keep their place.
         activation: The nonlinearity.
-        until: Go on with levels like the last until no side is longer than this, so that the depth follows the picture's
+        min_resolution: Add levels like the last until no side is longer than this, so that the depth follows the image's
             size; None takes the levels as they are.
-        norm: ``group`` normalisation, or ``none``.
+        norm: ``group`` normalization, or ``none``.
         attention: Levels with no side longer than this begin with self-attention; None for no attention.
         checkpoint: Whether maps inside a level are computed again for the gradient instead of being kept: about a third
             more time for a fraction of the memory.
@@ -148,7 +148,7 @@ class ConvDecoder(Decoder):
         blocks: Blocks = [0, 1, 1],
         hidden: PositiveInt | None = 512,
         activation: Activation = "silu",
-        until: PositiveInt | None = None,
+        min_resolution: PositiveInt | None = None,
         norm: Norm = "group",
         attention: PositiveInt | None = None,
         checkpoint: bool = False,
@@ -162,11 +162,11 @@ class ConvDecoder(Decoder):
         self.blocks = blocks
         self.hidden = hidden
         self.activation = activation
-        self.until = until
+        self.min_resolution = min_resolution
         self.norm = norm
         self.attention = attention
         self.checkpoint = checkpoint
-        channels, blocks = _levels(shape, channels, blocks, until)
+        channels, blocks = _levels(shape, channels, blocks, min_resolution)
         sizes = pyramid(shape, len(channels))
         width, height, breadth = channels[-1], *sizes[-1]
         self.spread: nn.Module
@@ -190,7 +190,7 @@ class ConvDecoder(Decoder):
         for wide, num, size in reversed(list(zip(channels, blocks, sizes, strict=True))):
             levels.append([Attention(wide, norm)] if attention and max(size) <= attention else [])
             levels[-1] += [ResidualBlock(wide, activation, norm) for _ in range(num)]
-            levels[-1] += [normalisation(norm, wide), ACTIVATIONS[activation]()]
+            levels[-1] += [normalization(norm, wide), ACTIVATIONS[activation]()]
         for level, size, (fan_out, fan_in) in zip(
             levels[:-1], reversed(sizes[:-1]), reversed(list(pairwise(channels))), strict=True
         ):
@@ -243,13 +243,13 @@ class ResidualBlock(nn.Module):
     Arguments:
         channels: The channels of the maps.
         activation: The nonlinearity.
-        norm: The normalisation.
+        norm: The normalization.
     """
 
     def __init__(self, channels: int, activation: Activation, norm: Norm = "group") -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            normalisation(norm, channels),
+            normalization(norm, channels),
             ACTIVATIONS[activation](),
             nn.Conv2d(channels, channels, 3, padding=1),
             ACTIVATIONS[activation](),
@@ -268,20 +268,20 @@ class Attention(nn.Module):
 
     Arguments:
         channels: The channels of the maps.
-        norm: The normalisation.
+        norm: The normalization.
     """
 
     def __init__(self, channels: int, norm: Norm = "group") -> None:
         super().__init__()
         self.num_heads = max(1, channels // CHANNELS_PER_HEAD) if channels % CHANNELS_PER_HEAD == 0 else 1
-        self.normalised = normalisation(norm, channels)
+        self.normalized = normalization(norm, channels)
         self.ask = nn.Conv2d(channels, 3 * channels, 1)
         self.correction = nn.Conv2d(channels, channels, 1)
         nn.init.zeros_(self.correction.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the sum of the input, of shape (B, C, H, W), and what its points learn of each other."""
-        asked = self.ask(self.normalised(x)).flatten(2).unflatten(1, (3, self.num_heads, -1))
+        asked = self.ask(self.normalized(x)).flatten(2).unflatten(1, (3, self.num_heads, -1))
         query, key, value = asked.transpose(-1, -2).unbind(1)  # (B, heads, H * W, C / heads)
         answer = F.scaled_dot_product_attention(query, key, value).transpose(-1, -2).reshape(x.shape)
         out: Tensor = x + self.correction(answer)
@@ -300,8 +300,8 @@ class Resize(nn.Module):
         return F.interpolate(x, self.size, mode="nearest")
 
 
-def normalisation(norm: Norm, channels: int) -> nn.Module:
-    """Group normalisation over groups of 16 channels, or over all where that does not divide them; or none."""
+def normalization(norm: Norm, channels: int) -> nn.Module:
+    """Group normalization over groups of 16 channels, or over all where that does not divide them; or none."""
     if norm == "none":
         return nn.Identity()
     groups = channels // CHANNELS_PER_GROUP if channels % CHANNELS_PER_GROUP == 0 else 1
@@ -309,7 +309,7 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
 
 
 def pyramid(shape: Shape, num_levels: int) -> list[tuple[int, int]]:
-    """Returns the size (H, W) of each level: the picture's, and each further one half of the one above, rounded up."""
+    """Returns the size (H, W) of each level: the image's, and each further one half of the one above, rounded up."""
     sizes = [shape[1:]]
     for _ in range(num_levels - 1):
         height, width = sizes[-1]
@@ -325,12 +325,12 @@ def _join(features: Tensor, context: Tensor | None) -> Tensor:
     return torch.cat([features, everywhere], 1)
 
 
-def _levels(shape: Shape, channels: list[int], blocks: list[int], until: int | None) -> tuple[list[int], list[int]]:
-    """The channels and blocks of each level, the last repeated until the picture has become small enough."""
+def _levels(shape: Shape, channels: list[int], blocks: list[int], min_resolution: int | None) -> tuple[list[int], list[int]]:
+    """The channels and blocks of each level, the last repeated until the image has become small enough."""
     if len(channels) != len(blocks):
         raise ConfigError(f"channels {channels} and blocks {blocks} speak of {len(channels)} and {len(blocks)} levels")
     num = len(channels)
-    while until is not None and max(pyramid(shape, num)[-1]) > until:
+    while min_resolution is not None and max(pyramid(shape, num)[-1]) > min_resolution:
         num += 1
     more = num - len(channels)
     return channels + channels[-1:] * more, blocks + blocks[-1:] * more

@@ -1,4 +1,4 @@
-r"""Fully connected networks, for pictures of any C x H x W.
+r"""Fully connected networks, for images of any C x H x W.
 
 .. math:: h_0 = [x, c], \qquad h_{i+1} = \phi(W_i h_i + b_i)
 
@@ -30,10 +30,10 @@ LayerActivation = Activation | Literal["gated"]
 
 
 class MLPEncoder(Encoder):
-    """Hidden layers from a picture to features.
+    """Hidden layers from an image to features.
 
     Arguments:
-        shape: The picture's shape (C, H, W).
+        shape: The image's shape (C, H, W).
         context_dim: E, how many numbers the context has.
         hidden: The widths of the hidden layers; the last one is the number of features.
         activation: The nonlinearity after each layer, or ``gated`` for gated layers.
@@ -51,7 +51,7 @@ class MLPEncoder(Encoder):
         self.layers = mlp([math.prod(shape) + context_dim, *hidden], activation)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns features of shape (B, F) of pictures of shape (B, C, H, W) on the unit interval."""
+        """Returns features of shape (B, F) of images of shape (B, C, H, W) on the unit interval."""
         flat = x.flatten(1)
         features: Tensor = self.layers(flat if context is None else torch.cat([flat, context], -1))
         return features
@@ -62,7 +62,7 @@ class MLPDecoder(Decoder):
 
     Arguments:
         latent_dim: D, how many latents.
-        shape: The picture's shape (C, H, W).
+        shape: The image's shape (C, H, W).
         num_maps: P, how many maps of parameters the likelihood reads; one for each channel by default.
         context_dim: E, how many numbers the context has.
         hidden: The widths of the hidden layers, from the latent on.

@@ -16,11 +16,11 @@ from operator import add
 
 from pydantic import NonNegativeFloat, PositiveInt
 
-from vaekit.errors import ConfigError
-from vaekit.objectives.base import Objective
+from vaekit.core.errors import ConfigError
+from vaekit.core.schedules import AnySchedule, as_schedule
+from vaekit.core.terms import Loss, Terms
+from vaekit.objectives.objective import Objective
 from vaekit.objectives.perceptual import dissimilarity
-from vaekit.schedules import AnySchedule, as_schedule
-from vaekit.terms import Loss, Terms
 
 
 class ELBO(Objective):
@@ -37,8 +37,8 @@ class ELBO(Objective):
         beta: :math:`\beta`, the KL weight, as a number or a schedule; 1 is the bound itself.
         free_bits: :math:`\lambda`, the rate that each latent has for nothing, in nats; where the rate is one number for all
             latents, as under a VampPrior, that all of them have.
-        capacity: :math:`C`, the rate in nats per picture that is aimed at, as a number or a schedule; None for no aim.
-        perceptual: What a structural dissimilarity of one between pictures and reconstructions costs, in nats; see
+        capacity: :math:`C`, the rate in nats per image that is aimed at, as a number or a schedule; None for no aim.
+        perceptual: What a structural dissimilarity of one between images and reconstructions costs, in nats; see
             :func:`vaekit.objectives.perceptual.dissimilarity`. With it the loss is the negative of no likelihood.
         num_samples: K, how many samples of z the distortion is averaged over.
 
@@ -63,7 +63,7 @@ class ELBO(Objective):
         self.num_samples = num_samples
 
     def __call__(self, terms: Terms, epoch: float) -> Loss:
-        """Returns the loss of a batch, in nats per picture."""
+        """Returns the loss of a batch, in nats per image."""
         rates = terms.rates()  # each (B, D)
         rate = reduce(add, (r.sum(-1) for r in rates)).mean()
         distortion = terms.distortion().mean()

@@ -5,16 +5,16 @@ r"""The importance-weighted bound and three estimates of its gradient.
     w_k = \frac{p_\theta(x, z_k)}{q_\phi(z_k|x)}, \qquad z_k = z(\epsilon_k, \phi), \qquad
     \tilde w_k = \frac{w_k}{\sum_j w_j}
 
-With K = 1 it is the evidence lower bound with a Monte Carlo rate; it rises with K towards log p(x). The decoder's gradient
+With K = 1 it is the evidence lower bound with a Monte Carlo rate; it rises with K toward log p(x). The decoder's gradient
 is :math:`\sum_k \tilde w_k \nabla_\theta \log w_k` throughout. The encoder's is, with :math:`\nabla_\phi \log w_k =
 \tfrac{\partial \log w_k}{\partial z_k} \tfrac{\partial z_k}{\partial \phi} - \tfrac{\partial}{\partial \phi} \log
 q_\phi(z_k|x)` of a path and a score,
 
 .. math::
-    \text{reparameterised} \quad & \sum_k \tilde w_k \Big(\frac{\partial \log w_k}{\partial z_k} \frac{\partial
+    \text{reparameterized} \quad & \sum_k \tilde w_k \Big(\frac{\partial \log w_k}{\partial z_k} \frac{\partial
     z_k}{\partial \phi}
         - \frac{\partial}{\partial \phi} \log q_\phi(z_k|x)\Big) & \text{unbiased; lost in noise as K grows} \\
-    \text{doubly reparameterised} \quad & \sum_k \tilde w_k^2 \, \frac{\partial \log w_k}{\partial z_k} \frac{\partial
+    \text{doubly reparameterized} \quad & \sum_k \tilde w_k^2 \, \frac{\partial \log w_k}{\partial z_k} \frac{\partial
     z_k}{\partial \phi}
         & \text{unbiased; better as K grows} \\
     \text{sticking the landing} \quad & \sum_k \tilde w_k \, \frac{\partial \log w_k}{\partial z_k} \frac{\partial
@@ -34,11 +34,11 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from vaekit.errors import ModelError
-from vaekit.objectives.base import Objective, weigh_paths
-from vaekit.terms import Loss, Terms
+from vaekit.core.errors import ModelError
+from vaekit.core.terms import Loss, Terms
+from vaekit.objectives.objective import Objective, scale_pathwise_gradient
 
-Gradient = Literal["reparameterised", "doubly-reparameterised", "sticking-the-landing"]
+Gradient = Literal["reparameterized", "doubly-reparameterized", "sticking-the-landing"]
 
 
 class IWAE(Objective):
@@ -47,26 +47,26 @@ class IWAE(Objective):
     ``elbo``, ``rate`` and ``distortion`` are logged beside ``iw_elbo``, the bound that is climbed.
 
     Arguments:
-        num_samples: K, how many samples of z for each picture.
+        num_samples: K, how many samples of z for each image.
         gradient: How the encoder's gradient is estimated; the loss is the same.
 
     Raises:
-        ModelError: If the doubly reparameterised gradient is asked of a model of several stochastic layers.
+        ModelError: If the doubly reparameterized gradient is asked of a model of several stochastic layers.
     """
 
-    def __init__(self, num_samples: Annotated[int, Field(gt=0)] = 50, gradient: Gradient = "reparameterised") -> None:
+    def __init__(self, num_samples: Annotated[int, Field(gt=0)] = 50, gradient: Gradient = "reparameterized") -> None:
         self.num_samples = num_samples
         self.gradient = gradient
 
     def __call__(self, terms: Terms, epoch: float) -> Loss:
-        """Returns the loss of a batch, in nats per picture."""
+        """Returns the loss of a batch, in nats per image."""
         log_weights = terms.log_weights()  # (K, B)
-        if self.gradient != "reparameterised":
+        if self.gradient != "reparameterized":
             log_weights = log_weights + terms.score()
-        if self.gradient == "doubly-reparameterised":
+        if self.gradient == "doubly-reparameterized":
             if len(terms.latents) > 1:
-                raise ModelError("the doubly reparameterised gradient is written for one stochastic layer; choose another")
-            weigh_paths(terms, log_weights.softmax(0))
+                raise ModelError("the doubly reparameterized gradient is written for one stochastic layer; choose another")
+            scale_pathwise_gradient(terms, log_weights.softmax(0))
         bound = (log_weights.logsumexp(0) - math.log(len(log_weights))).mean()
         with torch.no_grad():
             distortion = terms.distortion().mean()

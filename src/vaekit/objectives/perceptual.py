@@ -1,9 +1,9 @@
-r"""How unlike two pictures look: structural dissimilarity over scales, by ``kornia``.
+r"""How unlike two images look: structural dissimilarity over scales, by ``kornia``.
 
 .. math:: d(x, y) = \frac1S \sum_{s=1}^{S} \bigl(1 - \mathrm{SSIM}(x_s, y_s)\bigr)
 
-where :math:`x_s` is the picture at half the size of :math:`x_{s-1}`, as long as SSIM's window fits into it. It is 0 for
-equal pictures, about 1 for pictures that have nothing in common, and at most 2. Squared error prefers a blurred edge to one
+where :math:`x_s` is the image at half the size of :math:`x_{s-1}`, as long as SSIM's window fits into it. It is 0 for
+equal images, about 1 for images that have nothing in common, and at most 2. Squared error prefers a blurred edge to one
 that is a pixel off; this does so less. It is no log-probability of anything.
 
 References:
@@ -17,23 +17,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 WINDOW = 11
-"""The side of SSIM's Gaussian window in pixels, as published; smaller pictures get the largest odd one that fits."""
-MOST_SCALES = 5
+"""The side of SSIM's Gaussian window in pixels, as published; smaller images get the largest odd one that fits."""
+MAX_SCALES = 5
 
 
 def dissimilarity(y: Tensor, x: Tensor) -> Tensor:
-    """Returns the structural dissimilarity of each picture, with shape (K, B).
+    """Returns the structural dissimilarity of each image, with shape (K, B).
 
     Arguments:
         y: Reconstructions on the unit interval, with shape (K, B, C, H, W).
-        x: Pictures on the unit interval, with shape (B, C, H, W).
+        x: Images on the unit interval, with shape (B, C, H, W).
     """
     from kornia.metrics import ssim  # heavy, and only needed where it is asked for
 
     num = y.shape[:2]
     x, y = x.expand_as(y).flatten(0, 1), y.flatten(0, 1)
     scales: list[Tensor] = []
-    while not scales or (min(y.shape[-2:]) >= WINDOW and len(scales) < MOST_SCALES):
+    while not scales or (min(y.shape[-2:]) >= WINDOW and len(scales) < MAX_SCALES):
         side = min(y.shape[-2:])
         window = min(WINDOW, side - 1 + side % 2)
         scales.append(1 - ssim(y, x, window).flatten(1).mean(1))

@@ -6,7 +6,7 @@ r"""Wake-sleep: two objectives instead of one bound.
 
 Awake, the decoder learns to draw what is seen from the latents that the encoder gives it; asleep, the encoder learns to find
 the latents of what the model dreams. No gradient passes through a sample, so that z may be of any kind; but the two do not
-climb the same hill: sleep minimises the other Kullback-Leibler divergence, and of dreams instead of pictures.
+climb the same hill: sleep minimizes the other Kullback-Leibler divergence, and of dreams instead of images.
 
 References:
     | The "wake-sleep" algorithm for unsupervised neural networks (Hinton et al., 1995),
@@ -17,8 +17,8 @@ References:
 import torch
 from pydantic import PositiveInt
 
-from vaekit.objectives.base import Objective, weigh_paths
-from vaekit.terms import Loss, Terms
+from vaekit.core.terms import Loss, Terms
+from vaekit.objectives.objective import Objective, scale_pathwise_gradient
 
 
 class WakeSleep(Objective):
@@ -27,17 +27,17 @@ class WakeSleep(Objective):
     ``elbo``, ``rate`` and ``distortion`` are logged beside ``wake`` = -log p(x, z) and ``sleep`` = -log q(z|x) of dreams.
 
     Arguments:
-        num_samples: K, how many samples of z the wake phase draws for each picture.
+        num_samples: K, how many samples of z the wake phase draws for each image.
     """
 
     def __init__(self, num_samples: PositiveInt = 1) -> None:
         self.num_samples = num_samples
 
     def __call__(self, terms: Terms, epoch: float) -> Loss:
-        """Returns the sum of both phases' losses of a batch, in nats per picture."""
-        weigh_paths(terms, 0.0)
+        """Returns the sum of both phases' losses of a batch, in nats per image."""
+        scale_pathwise_gradient(terms, 0.0)
         joint = terms.log_px + sum(latent.pz.log_prob(latent.z) for latent in terms.latents)
-        dream = terms.dream()
+        dream = terms.sleep_terms()
         wake, sleep = -joint.mean(), -dream.qz.log_prob(dream.z).mean()
         with torch.no_grad():
             distortion, rate = terms.distortion().mean(), terms.rate().mean()

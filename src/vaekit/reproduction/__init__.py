@@ -5,7 +5,7 @@ The table lists what can be reproduced; ``vae reproduce`` runs it.
 
 from functools import partial
 
-from vaekit.reproduction import aevb, aevb_marginals, aevb_pictures, aevb_weights, iwae, vampprior
+from vaekit.reproduction import aevb, aevb_initialization, aevb_marginals, aevb_samples, iwae_table, vamp_gain
 from vaekit.reproduction.protocol import TIERS, Outcome, Reproduction, Row, Tier
 from vaekit.reproduction.results import reproduce
 
@@ -14,12 +14,12 @@ REPRODUCTIONS: dict[str, Reproduction] = {
     for reproduction in (
         Reproduction(
             "aevb-fig2",
-            "the bound against training pictures seen, AEVB and wake-sleep",
+            "the bound against training images seen, AEVB and wake-sleep",
             aevb.PAPER,
             "MNIST, Frey Face",
             {
-                "smoke": "one model of each, 1e5 pictures: a minute",
-                "cpu": "MNIST 3e6 pictures, Frey Face 1e7 (10 latents) and 1e6: one to two hours",
+                "smoke": "one model of each, 1e5 images: a minute",
+                "cpu": "MNIST 3e6 images, Frey Face 1e7 (10 latents) and 1e6: one to two hours",
                 "gpu": "all of it to 1e8, as published",
             },
             aevb.figure_2,
@@ -30,9 +30,9 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             aevb.PAPER,
             "MNIST",
             {
-                "smoke": "Monte Carlo EM alone, 1e6 pictures seen, 50 points: a minute",
-                "cpu": "N = 1,000, 5e6 pictures seen, 1,000 points: about an hour",
-                "gpu": "N = 1,000 and 50,000, 6e7 pictures seen",
+                "smoke": "Monte Carlo EM alone, 1e6 images seen, 50 points: a minute",
+                "cpu": "N = 1,000, 5e6 images seen, 1,000 points: about an hour",
+                "gpu": "N = 1,000 and 50,000, 6e7 images seen",
             },
             aevb_marginals.figure_3,
         ),
@@ -42,11 +42,11 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             aevb.PAPER,
             "MNIST, Frey Face",
             {
-                "smoke": "Frey Face, 1e5 pictures seen: a few seconds",
-                "cpu": "MNIST 3e6 and Frey Face 1e7 pictures seen: a quarter of an hour",
-                "gpu": "both 1e8 pictures seen",
+                "smoke": "Frey Face, 1e5 images seen: a few seconds",
+                "cpu": "MNIST 3e6 and Frey Face 1e7 images seen: a quarter of an hour",
+                "gpu": "both 1e8 images seen",
             },
-            aevb_pictures.figure_4,
+            aevb_samples.figure_4,
         ),
         Reproduction(
             "aevb-fig5",
@@ -54,11 +54,11 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             aevb.PAPER,
             "MNIST",
             {
-                "smoke": "5 latents, 1e5 pictures seen: half a minute",
-                "cpu": "3e6 pictures seen: ten minutes, after aevb-fig2",
-                "gpu": "1e8 pictures seen",
+                "smoke": "5 latents, 1e5 images seen: half a minute",
+                "cpu": "3e6 images seen: ten minutes, after aevb-fig2",
+                "gpu": "1e8 images seen",
             },
-            aevb_pictures.figure_5,
+            aevb_samples.figure_5,
         ),
         Reproduction(
             "aevb-weights",
@@ -66,59 +66,59 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             aevb.PAPER,
             "MNIST, Frey Face",
             {
-                "smoke": "Frey Face by wake-sleep, 1e5 pictures seen: half a minute",
-                "cpu": "six models, 1e6 pictures seen: half an hour",
+                "smoke": "Frey Face by wake-sleep, 1e5 images seen: half a minute",
+                "cpu": "six models, 1e6 images seen: half an hour",
                 "gpu": "the same to 1e8",
             },
-            aevb_weights.first_weights,
+            aevb_initialization.first_weights,
         ),
         Reproduction(
             "iwae-table1",
             "negative log-likelihood and active units of models trained with 1, 5 and 50 samples",
-            iwae.PAPER,
+            iwae_table.PAPER,
             "MNIST",
             {
                 "smoke": "k = 5, one epoch: a minute",
                 "cpu": "k = 1, 5, 50, the first 40 of the 3,280 epochs: one to two hours",
                 "gpu": "k = 1, 5, 50, all 3,280 epochs",
             },
-            iwae.table_1,
+            iwae_table.table_1,
         ),
         Reproduction(
             "vamp-mnist",
             "84.45 to 82.43 nats when the prior changes and nothing else",
-            vampprior.PAPER,
+            vamp_gain.PAPER,
             "MNIST",
             {
                 "smoke": "an epoch each: a minute",
                 "cpu": "60 epochs each: half an hour to an hour",
                 "gpu": "to the end of patience",
             },
-            partial(vampprior.compare_priors, data="mnist"),
+            partial(vamp_gain.compare_priors, data="mnist"),
         ),
         Reproduction(
             "vamp-fashion",
             "228.70 to 227.35 nats when the prior changes and nothing else",
-            vampprior.PAPER,
+            vamp_gain.PAPER,
             "Fashion-MNIST",
             {
                 "smoke": "an epoch each: a minute",
                 "cpu": "60 epochs each: half an hour to an hour",
                 "gpu": "to the end of patience",
             },
-            partial(vampprior.compare_priors, data="fashion-mnist"),
+            partial(vamp_gain.compare_priors, data="fashion-mnist"),
         ),
         Reproduction(
             "ais-gap",
             "the importance-weighted bound against annealed importance sampling: a gap of about 1 nat",
-            iwae.GAP_PAPER,
+            iwae_table.GAP_PAPER,
             "MNIST",
             {
-                "smoke": "the model of iwae-table1's smoke tier, 20 pictures: a minute",
-                "cpu": "the model of iwae-table1's cpu tier, 100 pictures, 1,000 distributions: ten minutes",
-                "gpu": "the model of iwae-table1's gpu tier, 1,000 pictures, 10,000 distributions",
+                "smoke": "the model of iwae-table1's smoke tier, 20 images: a minute",
+                "cpu": "the model of iwae-table1's cpu tier, 100 images, 1,000 distributions: ten minutes",
+                "gpu": "the model of iwae-table1's gpu tier, 1,000 images, 10,000 distributions",
             },
-            iwae.ais_gap,
+            iwae_table.ais_gap,
         ),
     )
 }

@@ -16,16 +16,16 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor, nn
 
+from vaekit.core.errors import Diverged
+from vaekit.core.units import NATS
 from vaekit.data import ImageSet, binarize, hold_out, load_images
-from vaekit.errors import Diverged
-from vaekit.evaluation.estimates import mean_over_pictures
-from vaekit.evaluation.likelihood import bound_values, elbo_of_each, elbo_terms
+from vaekit.evaluation.estimate import mean_over_images
+from vaekit.evaluation.likelihood.bounds import bound_values, elbo_of_each, elbo_terms
 from vaekit.models import VAE
-from vaekit.pictures.reproduction import Curve, Panel, panels
-from vaekit.recipe import Recipe, complete
+from vaekit.plots.paper_figures import Curve, Panel, panels
+from vaekit.reproduction.artifacts import Workshop
 from vaekit.reproduction.protocol import Outcome, Row, Tier
-from vaekit.reproduction.workshop import Workshop
-from vaekit.units import NATS
+from vaekit.runs.recipe import Recipe, complete
 
 PAPER = "Auto-Encoding Variational Bayes (Kingma & Welling, 2013), https://arxiv.org/abs/1312.6114"
 Method = Literal["aevb", "wakesleep"]
@@ -33,37 +33,37 @@ METHODS: dict[Method, tuple[str, str]] = {"aevb": ("AEVB", "elbo"), "wakesleep":
 """What each method is called, and the objective that it is here."""
 
 NUM_TRAIN = 50_000
-"""How many MNIST pictures are learned from: the paper says 50,000 of its Figure 3 and nothing of Figure 2."""
+"""How many MNIST images are learned from: the paper says 50,000 of its Figure 3 and nothing of Figure 2."""
 NUM_FREY_TEST = 200
 STEPSIZES = (0.01, 0.02, 0.1)
 TRIAL = 50_000
-"""For how many pictures each stepsize is tried before the best is taken."""
+"""For how many images each stepsize is tried before the best is taken."""
 SPREAD = 0.1
 """The standard deviation of the first weights, of N(0, 0.01)."""
 HIDDEN = {"mnist": 500, "frey": 200}
 """How wide the networks of Figures 2, 4 and 5 are."""
-PICTURE_NAMES = {"mnist": "MNIST", "frey": "Frey Face"}
+IMAGE_NAMES = {"mnist": "MNIST", "frey": "Frey Face"}
 NUM_BOUND = 10_000
-"""On how many training pictures the training bound is measured."""
+"""On how many training images the training bound is measured."""
 
 CHOICES = {
     "binary": [
-        "MNIST is binarised once, with a fixed seed; the paper does not say how its pixels were made binary, if they were.",
+        "MNIST is binarized once, with a fixed seed; the paper does not say how its pixels were made binary, if they were.",
     ],
     "mnist": [
-        "Learned from are the first 50,000 training pictures of MNIST, tested are all 10,000 test pictures.",
+        "Learned from are the first 50,000 training images of MNIST, tested are all 10,000 test images.",
     ],
     "frey": [
-        "Frey Face is split at random with a fixed seed into 1,765 training and 200 test pictures, pixels are divided by "
-        "255 and not dequantised, and the log-density is that of [0, 1]; the paper does not name its split.",
+        "Frey Face is split at random with a fixed seed into 1,765 training and 200 test images, pixels are divided by "
+        "255 and not dequantized, and the log-density is that of [0, 1]; the paper does not name its split.",
     ],
     "weights": [
         "The first weights and biases are drawn from N(0, 0.01), read as a variance, which is how the paper writes normals; "
         "`aevb-weights` shows what the other reading does.",
-        "The stepsize is the one of 0.01, 0.02 and 0.1 with the best training bound after 50,000 pictures.",
+        "The stepsize is the one of 0.01, 0.02 and 0.1 with the best training bound after 50,000 images.",
     ],
     "bounds": [
-        "The training bound is measured on the first 10,000 training pictures; both bounds with one sample of z a picture.",
+        "The training bound is measured on the first 10,000 training images; both bounds with one sample of z an image.",
     ],
 }
 
@@ -74,8 +74,8 @@ def figures() -> dict[str, Any]:
     return found
 
 
-def pictures_of(data: str) -> tuple[ImageSet, ImageSet]:
-    """Returns the training and the test pictures of ``mnist`` or ``frey``."""
+def images_of(data: str) -> tuple[ImageSet, ImageSet]:
+    """Returns the training and the test images of ``mnist`` or ``frey``."""
     if data == "frey":
         faces = load_images("freyfaces", "all", channels=1)
         return hold_out(faces, NUM_FREY_TEST / len(faces), seed=0, splits=("train", "test"))
@@ -108,12 +108,12 @@ def first_weights(model: VAE, spread: float = SPREAD) -> None:
 
 
 def epochs_at(samples: Sequence[float], num: int) -> list[int]:
-    """Returns the epochs, of ``num`` pictures each, that end nearest to numbers of pictures seen, without repeats."""
+    """Returns the epochs, of ``num`` images each, that end nearest to numbers of images seen, without repeats."""
     return sorted({max(1, round(n / num)) for n in samples})
 
 
 def grid(last: float) -> list[float]:
-    """Returns numbers of pictures seen, evenly spaced in their logarithm: ten in each power of ten from 1e5 on."""
+    """Returns numbers of images seen, evenly spaced in their logarithm: ten in each power of ten from 1e5 on."""
     return [
         *(10 ** (5 + i / 10) for i in range(round(10 * math.log10(last / 1e5)) + 1) if 5 + i / 10 < math.log10(last)),
         last,
@@ -121,7 +121,7 @@ def grid(last: float) -> list[float]:
 
 
 def bounds(model: VAE, train: ImageSet, test: ImageSet) -> dict[str, float]:
-    """Returns the test bound with its terms and standard error, and the training bound, in nats per picture."""
+    """Returns the test bound with its terms and standard error, and the training bound, in nats per image."""
     found = elbo_terms(model, test)
     numbers = {name: estimate.value for name, estimate in found.items()}
     seen = elbo_terms(model, train.first(NUM_BOUND))["elbo"]
@@ -156,7 +156,7 @@ def trained(
     test: ImageSet,
     spread: float = SPREAD,
 ) -> tuple[VAE, list[dict[str, float]]]:
-    """Trains a model of Figure 2 on so many pictures, repeats counted, and returns it with its bounds on the way."""
+    """Trains a model of Figure 2 on so many images, repeats counted, and returns it with its bounds on the way."""
     hidden = HIDDEN[data]
     stepsize = best_stepsize(shop, data, latents, method, hidden, train, spread)
     at = epochs_at(grid(samples), len(train))
@@ -167,18 +167,18 @@ def trained(
 
 
 def at_samples(curve: Sequence[Sequence[float]], samples: float) -> float | None:
-    """Reads a published curve of [log10 of pictures seen, bound] at a number of pictures; None beyond its ends."""
+    """Reads a published curve of [log10 of images seen, bound] at a number of images; None beyond its ends."""
     x, y = np.array(curve).T
     where = math.log10(samples)
     return float(np.interp(where, x, y)) if x[0] - 0.05 <= where <= x[-1] + 0.05 else None
 
 
-# Figure 2: the bound against training pictures seen.
+# Figure 2: the bound against training images seen.
 
 MNIST_TOLERANCE, FREY_TOLERANCE = 4.0, 0.1
-"""In nats, and as a share of the published bound: binarisation and split are unknown."""
+"""In nats, and as a share of the published bound: binarization and split are unknown."""
 Plan = dict[tuple[str, int, Method], float]
-"""How many pictures each model of Figure 2 sees, by data, latents and method."""
+"""How many images each model of Figure 2 sees, by data, latents and method."""
 
 
 def _plan(mnist: dict[int, float], frey: dict[int, float]) -> Plan:
@@ -200,7 +200,7 @@ FIGURE_2: dict[Tier, Plan] = {
 def figure_2(shop: Workshop, tier: Tier) -> Outcome:
     """Trains AEVB and wake-sleep with several numbers of latents and follows the bound."""
     plan, published = FIGURE_2[tier], figures()["fig2"]
-    sets = {data: pictures_of(data) for data in {data for data, _, _ in plan}}
+    sets = {data: images_of(data) for data in {data for data, _, _ in plan}}
     curves: dict[str, list[dict[str, float]]] = {}
     rows: list[Row] = []
     bounds_of_each: dict[tuple[str, int, Method], Tensor] = {}
@@ -218,25 +218,25 @@ def figure_2(shop: Workshop, tier: Tier) -> Outcome:
 def bound_row(
     data: str, latents: int, method: Method, record: dict[str, float], published: dict[str, Any], note: str = ""
 ) -> Row:
-    """Returns the test bound beside that of the paper's Figure 2 at as many pictures seen, where that has such a model."""
+    """Returns the test bound beside that of the paper's Figure 2 at as many images seen, where that has such a model."""
     curve = published.get(f"{data}_nz{latents}_{method}_test")
     theirs = None if curve is None else at_samples(curve, record["samples"])
     tolerance = MNIST_TOLERANCE if data == "mnist" else FREY_TOLERANCE * abs(theirs or 0)
-    name, called = PICTURE_NAMES[data], METHODS[method][0]
-    what = f"{name}, {latents} latents, {called}: test bound at {record['samples']:,} pictures seen"
+    name, called = IMAGE_NAMES[data], METHODS[method][0]
+    what = f"{name}, {latents} latents, {called}: test bound at {record['samples']:,} images seen"
     return Row(what, theirs, record["elbo"], record["standard_error"], tolerance, note=note)
 
 
 def _orders(plan: Plan, bounds_of_each: dict[tuple[str, int, Method], Tensor], published: dict[str, Any]) -> list[Row]:
-    """That AEVB ends above wake-sleep, over the same test pictures."""
+    """That AEVB ends above wake-sleep, over the same test images."""
     rows = []
     for (data, latents, method), samples in plan.items():
         if method == "wakesleep":
             theirs = [at_samples(published[f"{data}_nz{latents}_{one}_test"], samples) for one in METHODS]
             gap = None if None in theirs else theirs[0] - theirs[1]  # type: ignore[operator]
             ours = bounds_of_each[data, latents, "aevb"] - bounds_of_each[data, latents, "wakesleep"]
-            above = mean_over_pictures(ours, NATS)
-            what = f"{PICTURE_NAMES[data]}, {latents} latents: AEVB above wake-sleep by"
+            above = mean_over_images(ours, NATS)
+            what = f"{IMAGE_NAMES[data]}, {latents} latents: AEVB above wake-sleep by"
             rows.append(Row(what, gap, above.value, above.standard_error, least=0.0))
     return rows
 
@@ -271,10 +271,10 @@ def _figure_2_panels(curves: dict[str, list[dict[str, float]]], published: dict[
                             f"{called}, {split}", [r["samples"] for r in ours], [r[key] for r in ours], number, solid, False
                         )
                     )
-        title = f"{PICTURE_NAMES[data]}, {latents.removeprefix('nz')} latents"
+        title = f"{IMAGE_NAMES[data]}, {latents.removeprefix('nz')} latents"
         ends = [records[-1]["elbo"] for name, records in curves.items() if name.startswith(f"{data}_{latents}_")]
         limits = limits_of(data, ends)
-        found.append(Panel(title, "training pictures seen", "bound, nats per picture", drawn, limits, logarithmic=True))
+        found.append(Panel(title, "training images seen", "bound, nats per image", drawn, limits, logarithmic=True))
     return found
 
 

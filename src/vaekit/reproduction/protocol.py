@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from matplotlib.figure import Figure
 from PIL.Image import Image
 
-from vaekit.units import NATS
+from vaekit.core.units import NATS
 
 if TYPE_CHECKING:
-    from vaekit.reproduction.workshop import Workshop
+    from vaekit.reproduction.artifacts import Workshop
 
 Tier = Literal["smoke", "cpu", "gpu"]
 TIERS: tuple[Tier, ...] = ("smoke", "cpu", "gpu")
@@ -31,7 +31,7 @@ class Row:
         what: What the number is.
         published: What the paper prints, or what its figure shows.
         obtained: What was obtained; None where the row was not run.
-        standard_error: Of what was obtained, over pictures.
+        standard_error: Of what was obtained, over images.
         tolerance: How far the two may lie apart; None where they are not to be compared.
         least: What a claim of order or size asks for instead: the obtained number must be no less.
         most: And no more.
@@ -102,7 +102,7 @@ class Reproduction:
         name: What to call it.
         title: What it shows.
         paper: Authors, year and link.
-        data: Which pictures it needs.
+        data: Which images it needs.
         tiers: What each tier does and about how long it takes.
         run: Makes it.
     """

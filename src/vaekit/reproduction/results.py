@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from PIL.Image import Image
 from rich.console import Console
 
-from vaekit.errors import Interrupted, RunError
-from vaekit.experiment import write_json
-from vaekit.numbers import duration
-from vaekit.pictures.style import count
+from vaekit.core.errors import Interrupted, RunError
+from vaekit.experiment.train import write_json
+from vaekit.plots.style import count
+from vaekit.presentation.metric_text import duration
+from vaekit.reproduction.artifacts import Workshop
 from vaekit.reproduction.protocol import TIERS, Outcome, Reproduction, Tier
-from vaekit.reproduction.workshop import Workshop
 
 RESULTS, PAGE, FIGURE = "results.json", "results.md", "figure.png"
 PIECES = Path("runs") / "reproduce"

@@ -13,7 +13,7 @@ import safetensors
 import torch
 from safetensors.torch import save_file
 
-from vaekit.errors import RunError
+from vaekit.core.errors import RunError
 
 TENSOR, ITEMS = "__tensor__", "__items__"
 

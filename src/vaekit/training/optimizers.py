@@ -83,7 +83,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def after_epoch(self, elbo: float) -> None:
-        """Takes note of the validation ELBO, in nats per picture."""
+        """Takes note of the validation ELBO, in nats per image."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

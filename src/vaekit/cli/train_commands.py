@@ -1,0 +1,127 @@
+"""``vae train`` and ``vae recipes``."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from vaekit.core.errors import ConfigError
+
+
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            help="A recipe's name, or a YAML file; digits by default, images for --data. 'vae recipes' lists them."
+        ),
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Other images: a name, folder, .npy or .npz file, or hub id.")] = None,
+    size: Annotated[str | None, typer.Option(help="Fit images to a side, as 128, or height x width, as 96x128.")] = None,
+    channels: Annotated[int | None, typer.Option(help="1 for gray, 3 for color.", min=1, max=3)] = None,
+    fit: Annotated[
+        Literal["crop", "pad", "stretch"] | None, typer.Option(help="What to do where proportions differ; crop by default.")
+    ] = None,
+    background: Annotated[
+        str | None, typer.Option(help="The color behind transparent pixels and around padded images; white by default.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="How often to go through the images.")] = None,
+    latent_dim: Annotated[int | None, typer.Option(help="How many latents.")] = None,
+    beta: Annotated[float | None, typer.Option(help="The KL weight, constant; 1 is the ELBO.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="How many images a step sees.")] = None,
+    lr: Annotated[float | None, typer.Option(help="The learning rate.")] = None,
+    conditional: Annotated[bool, typer.Option("--conditional", help="Tell the model the class of an image.")] = False,
+    seed: Annotated[int | None, typer.Option(help="The seed of everything random.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE by default.", show_default=False)] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run that is there already.")] = False,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", metavar="PLACE=VALUE", help="Change the recipe.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the recipe, train nothing.")] = False,
+) -> None:
+    """Train a model and write a run folder with its images and numbers.
+
+    Without a recipe it trains on handwritten digits that come with the package, or on the images that --data names.
+
+    [bold]Examples[/bold]
+
+      vae train
+
+      vae train mnist-conv --epochs 10 --set data.binarize=none
+
+      vae train --data holiday/ --size 96
+
+      vae train --resume runs/mnist-conv
+    """
+    from rich.console import Console
+
+    from vaekit.experiment.train import prepare, run
+    from vaekit.experiment.train import resume as go_on
+    from vaekit.runs.recipe import DEFAULT, OWN, load_recipe, parse_overrides, parse_size
+
+    shorthands = {
+        "data": data,
+        "size": None if size is None else parse_size(size),
+        "channels": channels,
+        "fit": fit,
+        "background": background,
+        "epochs": epochs,
+        "latent_dim": latent_dim,
+        "beta": beta,
+        "batch_size": batch_size,
+        "lr": lr,
+        "conditional": conditional or None,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+    }
+    overrides = {key: value for key, value in shorthands.items() if value is not None} | parse_overrides(change or [])
+    console = Console()
+    if resume is not None:
+        ignored = {"the recipe": recipe, "--out": out, "--force": force or None}
+        if given := [name for name, value in ignored.items() if value is not None]:
+            raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}")
+        go_on(resume, overrides, console, dry_run=dry_run)
+        return
+    loaded = load_recipe(recipe or (DEFAULT if data is None else OWN), overrides)
+    folder = out or Path("runs") / loaded.name
+    if dry_run:
+        _print_plan(prepare(loaded), folder, console)
+        return
+    run(loaded, folder, force=force, console=console)
+
+
+def recipes() -> None:
+    """List the recipes, with what each needs and the numbers to expect.
+
+    [bold]Example[/bold]
+
+      vae recipes
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from vaekit.runs.recipe import load_recipe, recipe_names
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        expected = ", ".join(f"{key} {value:g}" for key, value in recipe.expected.items())
+        promise = f"expect on test images: {expected}\n" if expected else ""
+        facts = f"needs {recipe.needs}\n{promise}[dim]{recipe.reference}[/dim]\n"
+        table.add_row(name, f"{recipe.title}\n{facts}")
+    Console().print(table)
+
+
+def _print_plan(experiment: Any, folder: Path, console: Any) -> None:
+    """Prints what a run would do."""
+    import yaml
+
+    from vaekit.core.config import to_data
+    from vaekit.experiment.train import announce
+
+    announce(experiment, folder, console)
+    text = yaml.safe_dump(to_data(experiment.recipe), sort_keys=False, allow_unicode=True)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

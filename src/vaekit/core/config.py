@@ -1,0 +1,158 @@
+"""Configuration: parts from data and data from parts.
+
+A part of a model is written in a recipe as ``{name: mlp, hidden: [512]}``. The name stands in a table of classes, and the
+other keys are the arguments of that class's constructor: its signature is the one place where keys, types and ranges
+are declared, and :func:`build` checks a recipe against it. In return every part keeps each constructor argument in an
+attribute of the same name, so that :func:`describe` can write it down again:
+
+>>> build(table, describe(part, table), place="model.encoder")  # an equal part
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from vaekit.core.errors import ConfigError, suggest
+
+T = TypeVar("T")
+Spec = dict[str, Any]
+"""A part as data: its ``name`` in a table and the arguments of its constructor."""
+
+
+class Section(BaseModel):
+    """A part of a recipe with fixed keys: unknown ones are refused, and so are numbers that are not finite."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+def lookup(table: Mapping[str, T], name: Any, place: str) -> T:
+    """Returns ``table[name]``.
+
+    Raises:
+        ConfigError: If there is no such name, with the nearest ones.
+    """
+    if not isinstance(name, str) or name not in table:
+        raise ConfigError(f"{place}: unknown name {name!r}{suggest(str(name), table)}")
+    return table[name]
+
+
+def check(factory: Callable[..., Any], spec: Mapping[str, Any], *, place: str, inferred: tuple[str, ...] = ()) -> Spec:
+    """Checks constructor arguments given as data against a signature.
+
+    Arguments:
+        factory: The class or function whose annotated signature says what is allowed.
+        spec: The arguments, without ``name``.
+        place: Where they stand, for messages, e.g. ``model.encoder``.
+        inferred: Parameters that follow from the parts around it, which data may not set.
+
+    Returns:
+        All arguments that data may set, defaults included, converted to their types.
+
+    Raises:
+        ConfigError: If a key, type or range is wrong: the place, the reason and the nearest valid key.
+    """
+    return vars(validate(_schema(factory, inferred), dict(spec), place)).copy()
+
+
+def build(table: Mapping[str, Callable[..., T]], spec: Mapping[str, Any], *, place: str, **inferred: Any) -> T:
+    """Builds a part from data.
+
+    Arguments:
+        table: The choices by name.
+        spec: ``name`` and constructor arguments.
+        place: Where the specification stands, for messages.
+        inferred: Arguments that follow from the parts around it, such as the shape of an image.
+
+    Raises:
+        ConfigError: If the name is unknown or an argument is wrong.
+    """
+    factory = lookup(table, spec.get("name"), f"{place}.name")
+    arguments = {key: value for key, value in spec.items() if key != "name"}
+    return factory(**inferred, **check(factory, arguments, place=place, inferred=tuple(sorted(inferred))))
+
+
+def describe(part: Any, table: Mapping[str, Callable[..., Any]], *, inferred: tuple[str, ...] = ()) -> Spec:
+    """Writes a part down as data, the inverse of :func:`build`.
+
+    Raises:
+        ConfigError: If the part's class is not in the table, so that data could not name it.
+    """
+    for name, factory in table.items():
+        if type(part) is factory:
+            return {"name": name} | {key: to_data(getattr(part, key)) for key in _parameters(factory, inferred)}
+    kind = type(part)
+    raise ConfigError(
+        f"{kind.__module__}.{kind.__qualname__} stands in no table, so a saved model could not name it: "
+        f"add it first, as in TABLE['{kind.__name__.lower()}'] = {kind.__name__} (known: {', '.join(table)})"
+    )
+
+
+def to_data(value: Any) -> Any:
+    """Turns a value into what JSON and YAML can hold: pydantic models to dictionaries, tuples to lists."""
+    if isinstance(value, BaseModel):
+        return to_data(value.model_dump())
+    if isinstance(value, Mapping):
+        return {key: to_data(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_data(item) for item in value]
+    return value
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validate(schema: type[M], data: Any, place: str) -> M:
+    """Validates data against a pydantic model.
+
+    Raises:
+        ConfigError: One line with the place, the reason and the nearest valid name for the first fault, and how many more.
+    """
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise ConfigError(_explain(schema, faults[0], place) + more) from None
+
+
+def _explain(schema: type[BaseModel], fault: Any, place: str) -> str:
+    *parents, key = [str(step) for step in fault["loc"]] or [""]
+    where = ".".join(step for step in [place, *parents, key] if step)
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: unknown key{suggest(key, _keys(schema, parents))}"
+    if fault["type"] == "missing":
+        return f"{where}: missing"
+    if fault["type"] == "value_error":
+        return f"{where}: {fault['ctx']['error']}"
+    return f"{where}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+
+
+def _keys(schema: type[BaseModel], path: list[str]) -> list[str]:
+    """The valid keys at a place in a model, as far as the path leads through models."""
+    for step in path:
+        nested = schema.model_fields[step].annotation if step in schema.model_fields else None
+        if not (inspect.isclass(nested) and issubclass(nested, BaseModel)):
+            return []
+        schema = nested
+    return list(schema.model_fields)
+
+
+def _parameters(factory: Callable[..., Any], inferred: tuple[str, ...]) -> dict[str, inspect.Parameter]:
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # of a module without a constructor
+    parameters = inspect.signature(factory).parameters.items()
+    return {key: parameter for key, parameter in parameters if key not in inferred and parameter.kind not in variadic}
+
+
+@cache
+def _schema(factory: Callable[..., Any], inferred: tuple[str, ...]) -> type[BaseModel]:
+    """A pydantic model of the constructor arguments that data may set."""
+    hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
+    fields: dict[str, Any] = {
+        key: (hints[key], ... if parameter.default is inspect.Parameter.empty else parameter.default)
+        for key, parameter in _parameters(factory, inferred).items()
+    }
+    forbid = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True, validate_default=True)
+    return create_model(f"{getattr(factory, '__name__', 'part')} arguments", __config__=forbid, **fields)

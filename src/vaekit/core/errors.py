@@ -1,0 +1,64 @@
+"""The mistakes a user can mend.
+
+Every error that a user can cause derives from :class:`VaekitError` and carries one line: what is wrong, why, and what to
+do. The command line prints that line and exits with code 2; Python callers catch the class.
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class VaekitError(Exception):
+    """A mistake that the user can mend; its message is one line, whatever it quotes."""
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())
+
+
+class ConfigError(VaekitError):
+    """A recipe, option or model configuration that cannot be."""
+
+
+class DataError(VaekitError):
+    """Images that cannot be found, read or used."""
+
+
+class ModelError(VaekitError):
+    """A model folder that cannot be loaded, or a model asked for what it cannot do."""
+
+
+class RunError(VaekitError):
+    """A run that cannot start, go on or be read."""
+
+
+class Diverged(RunError):
+    """Training met a loss or gradient that is not a finite number."""
+
+
+class Interrupted(VaekitError):
+    """Training was asked to stop and did so after saving its state."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Returns `` (did you mean 'x'?)`` for the nearest known words, else the list of them, for the end of a message."""
+    known = sorted(known)
+    near = get_close_matches(word, known, n=3, cutoff=0.5)
+    if near:
+        return f" (did you mean {' or '.join(repr(w) for w in near)}?)"
+    return f" (known: {', '.join(known)})" if known else ""
+
+
+def class_index(word: str, classes: Sequence[str]) -> int:
+    """Returns the class that a name or a number means.
+
+    Raises:
+        DataError: If there is no such class; the nearest names are offered.
+    """
+    if word in classes:
+        return list(classes).index(word)
+    folded = [name.casefold() for name in classes]
+    if folded.count(word.casefold()) == 1:
+        return folded.index(word.casefold())
+    if word.isdecimal() and int(word) < len(classes):
+        return int(word)
+    raise DataError(f"{word}: no such class{suggest(word, classes)}")

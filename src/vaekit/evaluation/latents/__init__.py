@@ -1,0 +1,1 @@
+"""What the latents carry: encodings, the aggregate posterior, collapse, and downstream tasks."""

@@ -1,0 +1,1 @@
+"""How similar samples and reconstructions are to real images."""

@@ -1,0 +1,151 @@
+"""A model on disk: ``config.json``, which names its parts, and ``model.safetensors``, its weights.
+
+Nothing is executed and nothing is unpickled when a model is loaded: a configuration can only name what stands in the tables,
+and weights are plain numbers. The weights carry a hash of the configuration that they belong to.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import load_file, save_file
+
+from vaekit.core.config import Section, Spec, build, describe, validate
+from vaekit.core.errors import ConfigError, ModelError
+from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
+from vaekit.models.conditions import ClassLabel
+from vaekit.models.vae import VAE
+from vaekit.networks import DECODERS, ENCODERS
+from vaekit.networks.base import Shape
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONDITIONS = {"class-label": ClassLabel}
+INFERRED = ("shape", "latent_dim", "num_features", "num_maps", "context_dim")
+"""What follows from the parts around a part, and is therefore not written beside it."""
+
+
+class VAEConfig(Section):
+    """A VAE as data: the shape of an image, how many latents, and a specification of each part."""
+
+    shape: Shape
+    latent_dim: int
+    encoder: Spec
+    posterior: Spec
+    prior: Spec
+    decoder: Spec
+    likelihood: Spec
+    condition: Spec | None = None
+
+
+def build_vae(config: VAEConfig, place: str = "model") -> VAE:
+    """Builds a VAE from data.
+
+    Raises:
+        ConfigError: If a part has no such name or its arguments are wrong; ``place`` says where they stand.
+    """
+    if min(config.shape) < 1:
+        raise ConfigError(f"{place}.shape: sides must be at least 1, got {list(config.shape)}")
+    if config.latent_dim < 1:
+        raise ConfigError(f"{place}.latent_dim: must be at least 1, got {config.latent_dim}")
+    shape, latent_dim = config.shape, config.latent_dim
+    condition = None
+    if config.condition is not None:
+        condition = build(CONDITIONS, config.condition, place=f"{place}.condition")
+    context_dim = 0 if condition is None else condition.context_dim
+    likelihood = build(LIKELIHOODS, config.likelihood, place=f"{place}.likelihood")
+    encoder = build(ENCODERS, config.encoder, place=f"{place}.encoder", shape=shape, context_dim=context_dim)
+    posterior = build(
+        POSTERIORS, config.posterior, place=f"{place}.posterior", num_features=encoder.num_features, latent_dim=latent_dim
+    )
+    prior = build(PRIORS, config.prior, place=f"{place}.prior", latent_dim=latent_dim, context_dim=context_dim, shape=shape)
+    decoder = build(
+        DECODERS,
+        config.decoder,
+        place=f"{place}.decoder",
+        latent_dim=latent_dim,
+        shape=shape,
+        num_maps=likelihood.num_maps(shape[0]),
+        context_dim=context_dim,
+    )
+    return VAE(encoder, posterior, prior, decoder, likelihood, condition)
+
+
+def describe_vae(model: VAE) -> VAEConfig:
+    """Writes a VAE down as data, the inverse of :func:`build_vae`.
+
+    Raises:
+        ConfigError: If one of its parts stands in no table.
+    """
+    return VAEConfig(
+        shape=model.shape,
+        latent_dim=model.latent_dim,
+        encoder=describe(model.encoder, ENCODERS, inferred=INFERRED),
+        posterior=describe(model.posterior, POSTERIORS, inferred=INFERRED),
+        prior=describe(model.prior, PRIORS, inferred=INFERRED),
+        decoder=describe(model.decoder, DECODERS, inferred=INFERRED),
+        likelihood=describe(model.likelihood, LIKELIHOODS),
+        condition=None if model.condition is None else describe(model.condition, CONDITIONS),
+    )
+
+
+def save_vae(model: VAE, folder: Path) -> None:
+    """Writes a model's folder; a reader never sees a half-written file.
+
+    Raises:
+        ConfigError: If a part stands in no table.
+    """
+    config = describe_vae(model).model_dump_json(indent=2)
+    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights, folder / f".{WEIGHTS}", metadata={"format": "pt", "config": _hash(config)})
+    (folder / f".{CONFIG}").write_text(config + "\n")
+    os.replace(folder / f".{CONFIG}", folder / CONFIG)
+    os.replace(folder / f".{WEIGHTS}", folder / WEIGHTS)
+
+
+def load_vae(folder: Path) -> VAE:
+    """Loads a model from its folder, on the CPU and in evaluation mode.
+
+    Raises:
+        ModelError: If a file is missing, cut short, or the two do not belong together.
+    """
+    text, data = _read_config(folder / CONFIG)
+    try:
+        model = build_vae(validate(VAEConfig, data, str(folder / CONFIG)), str(folder / CONFIG))
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # what torch raises for sizes that no machine has
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{folder / CONFIG}: the model that it describes cannot be built ({reason})") from None
+    path = folder / WEIGHTS
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        weights = load_file(path)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: missing, so the model has no weights") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: damaged or cut short ({error}); copy it again or train anew") from None
+    if metadata.get("config", _hash(text)) != _hash(text):
+        raise ModelError(f"{path}: belongs to another {CONFIG} than the one beside it; copy both from one run")
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    if {key: tuple(value.shape) for key, value in weights.items()} != expected:
+        raise ModelError(f"{path}: its weights do not fit {CONFIG}; copy both from one run")
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _read_config(path: Path) -> tuple[str, Any]:
+    try:
+        text = path.read_text()
+        return text, json.loads(text)
+    except FileNotFoundError:
+        raise ModelError(f"{path.parent}: no {CONFIG} there, so it is no model folder") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not a configuration that can be read ({error})") from None
+
+
+def _hash(text: str) -> str:
+    """A hash of a configuration that does not depend on white space."""
+    return hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,24 @@
+"""Pure functions from tensors and records to images, figures and films."""
+
+from vaekit.plots.animation import Film
+from vaekit.plots.curves import curve, learning_curves
+from vaekit.plots.error_maps import error_chart
+from vaekit.plots.grids import grid, in_a_row, manifold, reconstruction_pairs, side_by_side, traversals
+from vaekit.plots.latent_plots import latent_map, rate_chart
+from vaekit.plots.style import to_svg
+
+__all__ = [
+    "Film",
+    "curve",
+    "error_chart",
+    "grid",
+    "in_a_row",
+    "latent_map",
+    "learning_curves",
+    "manifold",
+    "rate_chart",
+    "reconstruction_pairs",
+    "side_by_side",
+    "to_svg",
+    "traversals",
+]

@@ -1,0 +1,49 @@
+"""Where reconstructions are wrong."""
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vaekit.plots.grids import as_uint8
+from vaekit.plots.style import MAGNITUDE, count, styled
+
+
+@styled
+def error_chart(rms: Tensor, originals: Tensor, reconstructions: Tensor, num_images: int) -> Figure:
+    """Draws the error of each pixel over a set, and of a few images.
+
+    Arguments:
+        rms: The root mean squared error of each pixel over the set, in gray levels, with shape (H, W).
+        originals: A few images, with shape (N, C, H, W).
+        reconstructions: The same after the model.
+        num_images: How many images ``rms`` is over.
+    """
+    above, below = as_uint8(originals), as_uint8(reconstructions)
+    error = (above.float() - below.float()).square().mean(1).sqrt()
+    num = len(above)
+    tall = rms.shape[0] / rms.shape[1]
+    figure = Figure(figsize=(4.2, 3.2 + 4.2 / num * tall * 3), layout="constrained")
+    parts = np.asarray(figure.subfigures(2, 1, height_ratios=[3.0, 0.2 + 4.2 / num * tall * 3]))
+    upper, lower = parts
+    axes = upper.subplots()
+    drawn = axes.imshow(rms.numpy(), cmap=MAGNITUDE, vmin=0, interpolation="nearest")
+    upper.suptitle(f"root mean squared error of each pixel, {count(num_images, 'images')}", fontsize=9)
+    axes.set_xlabel("pixel column")
+    axes.set_ylabel("pixel row")
+    upper.colorbar(drawn, ax=axes, label="gray levels of 255", shrink=0.9)
+    rows = (("original", above), ("model", below), ("error", error))
+    panels = lower.subplots(3, num, squeeze=False)
+    for line, (name, images) in zip(panels, rows, strict=True):
+        for cell, image in zip(line, images, strict=True):
+            if image.dtype == torch.uint8:
+                levels = image.permute(1, 2, 0).numpy()
+                cell.imshow(np.broadcast_to(levels, (*levels.shape[:2], 3)), interpolation="nearest")
+            else:
+                cell.imshow(image.numpy(), cmap=MAGNITUDE, vmin=0, vmax=255, interpolation="nearest")
+            cell.set_xticks([])
+            cell.set_yticks([])
+            cell.spines[:].set_visible(False)
+        line[0].set_ylabel(name, fontsize=7)
+    lower.supxlabel("error: from 0 (dark) to 255 gray levels (bright)", fontsize=7)
+    return figure

@@ -1,0 +1,188 @@
+"""Figures of latents: where images lie, and how much each latent carries."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection, PathCollection
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vaekit.plots.style import ACCENT, INK, SECOND, color, count, marker, styled
+
+MAX_LEGEND = 40
+"""With more classes than this the legend would hide the map."""
+FEWEST_PLACES = 8
+"""Fewer bars than this stay as slim as if there were so many."""
+MAX_BARS = 64
+"""How many latents are drawn one by one; the others are named in the title."""
+
+
+@styled
+def latent_map(
+    points: Tensor,
+    labels: Tensor | None,
+    classes: Sequence[str],
+    *,
+    axis_names: Sequence[str],
+    title: str,
+    covariances: Tensor | None = None,
+) -> Figure:
+    """Draws images as points in the latent space, colored by class.
+
+    Arguments:
+        points: Where they lie, with shape (N, 1) or (N, 2); one coordinate is drawn as a histogram for each class.
+        labels: Their classes, with shape (N), or None.
+        classes: The names of the classes, by label.
+        axis_names: What the coordinates are.
+        title: What is shown.
+        covariances: The covariance of each posterior, with shape (N, 2, 2), drawn as ellipses of one standard deviation, or
+            None.
+    """
+    groups = _groups(labels, len(points))
+    named = labels is not None and len(groups) <= MAX_LEGEND
+    groups = groups if named else _groups(None, len(points))
+    names = {label: classes[label] if label < len(classes) else str(label) for label, _ in groups}
+    columns = 5 if max(map(len, names.values()), default=0) <= 6 else 3
+    height = 4.5 + (0.2 * -(-len(groups) // columns) if named else 0)
+    figure = Figure(figsize=(4.8, height), layout="constrained")
+    figure.suptitle(title, fontsize=9)
+    axes = figure.subplots()
+    coordinates = points.numpy()
+    if points.shape[1] == 1:
+        _histograms(axes, coordinates[:, 0], groups, names)
+        axes.set_ylabel("images")
+    else:
+        for label, rows in groups:
+            ink = color(label) if named else ACCENT
+            axes.scatter(
+                coordinates[rows, 0],
+                coordinates[rows, 1],
+                s=min(12, max(3, 8000 / len(points))),
+                color=ink,
+                marker=marker(label),
+                alpha=0.7,
+                linewidths=0,
+                label=names[label],
+                rasterized=True,
+            )
+            if covariances is not None:
+                axes.add_collection(_ellipses(axes, coordinates[rows], covariances.numpy()[rows], ink))
+        if named:
+            _name_centers(axes, coordinates, groups, names)
+        axes.set_ylabel(axis_names[1])
+    axes.set_xlabel(axis_names[0])
+    if named:
+        legend = figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+        for handle in legend.legend_handles:
+            if isinstance(handle, PathCollection):
+                handle.set_sizes([30])
+                handle.set_alpha(1)
+    return figure
+
+
+@styled
+def rate_chart(rates: Tensor, variances: Tensor, threshold: float, num_images: int) -> Figure:
+    """Draws the KL of each latent, and whether it is active.
+
+    Arguments:
+        rates: The mean KL of each latent in nats, with shape (D), or their sum alone, with shape (1).
+        variances: The variance of each latent's posterior mean, with shape (D).
+        threshold: The variance above which a latent is active.
+        num_images: How many images these are means over.
+    """
+    has_parts = len(rates) == len(variances)
+    order = (rates if has_parts else variances).argsort(descending=True, stable=True)
+    shown = order[:MAX_BARS].tolist()
+    active = variances > threshold
+    figure = Figure(figsize=(4.2, 4.4), layout="constrained")
+    rest = f", the first {MAX_BARS} shown" if len(order) > MAX_BARS else ""
+    figure.suptitle(
+        f"{int(active.sum())} of {count(len(active), 'latents')} active{rest}; {count(num_images, 'images')}",
+        fontsize=10,
+    )
+    above, below = figure.subplots(2, 1, sharex=True)
+    places = np.arange(len(shown))
+    inks = [ACCENT if active[latent] else SECOND for latent in shown]
+    if has_parts:
+        above.bar(places, rates[shown].numpy(), color=inks, hatch=["" if active[latent] else "//" for latent in shown])
+    above.set_ylabel("KL, nats")
+    above.set_title(f"rate of each latent, {float(rates.sum()):.2f} nats in all")
+    for latent, place, ink in zip(shown, places, inks, strict=True):
+        below.plot(place, max(float(variances[latent]), 1e-8), "o" if active[latent] else "x", color=ink, markersize=4)
+    below.axhline(threshold, color=INK, linestyle="--", linewidth=1)
+    below.annotate(
+        f"active above {threshold:g}",
+        (0.02, threshold),
+        xycoords=("axes fraction", "data"),
+        ha="left",
+        va="top",
+        fontsize=8,
+    )
+    below.set_yscale("log")
+    below.set_ylim(min(threshold / 30, float(variances.clamp(min=1e-6).min()) / 2), max(3.0, 2 * float(variances.max())))
+    below.set_ylabel("variance of the mean")
+    below.set_title("how far the mean moves between images")
+    below.set_xlabel("latent, from the highest KL down" if has_parts else "latent, from the highest variance down")
+    every = max(1, -(-len(shown) // 16))
+    spare = max(0, FEWEST_PLACES - len(shown)) / 2
+    below.set_xlim(-0.6 - spare, len(shown) - 0.4 + spare)
+    below.set_xticks(places[::every], [str(latent) for latent in shown[::every]])
+    for axes in (above, below):
+        axes.grid(True, axis="y")
+    return figure
+
+
+def _groups(labels: Tensor | None, num: int) -> list[tuple[int, NDArray[np.int64]]]:
+    """The rows of each class that occurs; all of them as one where there are no classes."""
+    if labels is None:
+        return [(0, np.arange(num))]
+    values = labels.numpy()
+    return [(int(label), np.flatnonzero(values == label)) for label in np.unique(values)]
+
+
+def _histograms(
+    axes: Axes, values: NDArray[np.float32], groups: list[tuple[int, NDArray[np.int64]]], names: dict[int, str]
+) -> None:
+    edges = np.linspace(values.min() - 1e-6, values.max() + 1e-6, 41).tolist()
+    for label, rows in groups:
+        axes.hist(values[rows], edges, histtype="step", linewidth=1.5, color=color(label), label=names[label])
+
+
+def _ellipses(axes: Axes, centers: NDArray[np.float32], covariances: NDArray[np.float32], ink: str) -> EllipseCollection:
+    """One standard deviation of each posterior."""
+    values, vectors = np.linalg.eigh(covariances)
+    widths = 2 * np.sqrt(values.clip(min=0))
+    angles = np.degrees(np.arctan2(vectors[:, 1, 1], vectors[:, 0, 1]))
+    return EllipseCollection(
+        widths[:, 1],
+        widths[:, 0],
+        angles,
+        units="xy",
+        offsets=centers,
+        transOffset=axes.transData,
+        facecolors="none",
+        edgecolors=ink,
+        linewidths=0.6,
+        alpha=0.5,
+    )
+
+
+def _name_centers(
+    axes: Axes, points: NDArray[np.float32], groups: list[tuple[int, NDArray[np.int64]]], names: dict[int, str]
+) -> None:
+    """Each class's name where most of it lies, so that nobody depends on colors."""
+    for label, rows in groups:
+        middle = np.median(points[rows], axis=0)
+        axes.annotate(
+            names[label],
+            tuple(middle),
+            ha="center",
+            va="center",
+            fontsize=9 if len(names[label]) <= 6 else 7,
+            fontweight="bold",
+            color="black",
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )

@@ -1,0 +1,313 @@
+"""Recipes: everything that a run depends on, as data.
+
+A recipe is a YAML file with a title, the paper it follows, what it needs, the numbers to expect, and a section for data,
+model, objective, optimizer, scheduler, training and evaluation. Sections with fixed keys are declared here; a part is a
+``name`` and the arguments of its constructor (:mod:`vaekit.core.config`). A wrong key, type or range is refused with its
+place and the nearest valid name before anything is done.
+"""
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from vaekit.core.config import Section, Spec, check, lookup, to_data, validate
+from vaekit.core.errors import ConfigError, suggest
+from vaekit.data import Augmentation, Fit
+from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
+from vaekit.models import VAE, describe_vae
+from vaekit.models.serialization import INFERRED
+from vaekit.networks import DECODERS, ENCODERS
+from vaekit.objectives import OBJECTIVES
+from vaekit.training import OPTIMIZERS, SCHEDULERS, TrainingConfig
+
+DEFAULT = "digits"
+"""The recipe that needs no download."""
+OWN = "images"
+"""The recipe for images that somebody brings without naming one."""
+
+SHORTHANDS = {
+    "data": "data.name",
+    "size": "data.size",
+    "channels": "data.channels",
+    "fit": "data.fit",
+    "background": "data.background",
+    "epochs": "training.epochs",
+    "batch_size": "training.batch_size",
+    "seed": "training.seed",
+    "device": "training.device",
+    "precision": "training.precision",
+    "lr": "optimizer.lr",
+    "beta": "objective.beta",
+    "latent_dim": "model.latent_dim",
+    "conditional": "model.conditional",
+}
+"""What the most common changes are called on the command line and in Python."""
+
+PARTS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
+    "model.encoder": (ENCODERS, INFERRED),
+    "model.posterior": (POSTERIORS, INFERRED),
+    "model.prior": (PRIORS, INFERRED),
+    "model.decoder": (DECODERS, INFERRED),
+    "model.likelihood": (LIKELIHOODS, ()),
+    "objective": (OBJECTIVES, ()),
+    "optimizer": (OPTIMIZERS, ("parameters",)),
+    "scheduler": (SCHEDULERS, ("optimizer", "epochs")),
+}
+"""The parts of a recipe: the table that lists each one's choices, and the arguments that a recipe does not set."""
+
+Side = Annotated[int, Field(ge=1)]
+
+
+class DataSection(Section):
+    """Which images, and how they are prepared.
+
+    Arguments:
+        name: A known name, a folder, an array file or a hub id.
+        size: The side, or height and width, to fit images to; None for their own.
+        channels: 1 for gray, 3 for color, None for what they need.
+        fit: What to do where proportions differ: ``crop`` the middle, ``pad`` with the background, or ``stretch``.
+        background: The color behind transparent pixels and around padded images.
+        augment: What may happen to training images each time they are seen; None for nothing.
+        binarize: ``dynamic`` draws black or white anew whenever an image is seen, ``static`` once, ``none`` keeps gray
+            levels. Validation and test images are drawn once, with fixed seeds, in either case.
+        validation: The share of training images held out to choose the model by.
+    """
+
+    name: str
+    size: Side | tuple[Side, Side] | None = None
+    channels: Literal[1, 3] | None = None
+    fit: Fit = "crop"
+    background: str = "white"
+    augment: Augmentation | None = None
+    binarize: Literal["none", "dynamic", "static"] = "none"
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
+class ModelSection(Section):
+    """The parts of a VAE; its shape follows from the images.
+
+    Arguments:
+        latent_dim: D, how many latents.
+        conditional: Whether the model is told the class of an image.
+    """
+
+    latent_dim: PositiveInt
+    encoder: Spec
+    decoder: Spec
+    likelihood: Spec
+    posterior: Spec = {"name": "diagonal-gaussian"}
+    prior: Spec = {"name": "standard-normal"}
+    conditional: bool = False
+
+
+class EvaluationSection(Section):
+    """How much evaluation a run ends with.
+
+    Arguments:
+        num_samples: K of the importance-weighted estimate of log p(x); 0 leaves it out.
+        max_images: How many test images, from the first on, that estimate is made for; None for all.
+    """
+
+    num_samples: NonNegativeInt = 100
+    max_images: PositiveInt | None = 1000
+
+
+class Recipe(Section):
+    """A run as data.
+
+    Arguments:
+        name: What to call it; a run's folder is named after it.
+        title: What it is, in a line.
+        reference: Where it comes from.
+        needs: What it takes: data, time.
+        expected: The numbers to expect on the test split, by name.
+    """
+
+    name: str
+    title: str = ""
+    reference: str = ""
+    needs: str = ""
+    expected: dict[str, float] = {}
+    data: DataSection
+    model: ModelSection
+    objective: Spec = {"name": "elbo"}
+    optimizer: Spec = {"name": "adam"}
+    scheduler: Spec = {"name": "constant"}
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationSection = EvaluationSection()
+
+
+def recipe_names() -> list[str]:
+    """The names of the recipes that come with the package."""
+    return sorted(
+        file.name.removesuffix(".yaml") for file in files("vaekit.runs.recipes").iterdir() if file.name.endswith(".yaml")
+    )
+
+
+def load_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Loads a recipe.
+
+    Arguments:
+        name: The name of a recipe of the package, or a YAML file.
+        overrides: Changes, by dotted place (``training.epochs``) or shorthand (``epochs``).
+
+    Returns:
+        The recipe with every default written out.
+
+    Raises:
+        ConfigError: If there is no such recipe, or something in it is wrong.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        text, stem = _read(path), path.stem
+    elif str(name) in recipe_names():
+        text, stem = files("vaekit.runs.recipes").joinpath(f"{name}.yaml").read_text(), str(name)
+    else:
+        raise ConfigError(f"{name}: no such recipe{suggest(str(name), recipe_names())}; vae recipes lists them")
+    return read_recipe(text, str(name), {"name": stem}, overrides or {})
+
+
+def read_recipe(text: str, place: str, defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
+    """Reads a recipe from YAML; ``place`` says in messages where it stands.
+
+    Raises:
+        ConfigError: If it is no YAML, or something in it is wrong.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{place}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{place}: a recipe is a mapping with the keys {', '.join(Recipe.model_fields)}")
+    try:
+        json.dumps(data, default=str, skipkeys=True)
+    except ValueError:
+        raise ConfigError(f"{place}: holds itself (an alias inside its own anchor)") from None
+    return complete(_disown({**defaults, **data}, overrides), overrides)
+
+
+def recipe_of(model: VAE, name: str, overrides: Mapping[str, Any], objective: Spec | None = None) -> Recipe:
+    """Writes down the recipe of training a model that was put together by hand.
+
+    Raises:
+        ConfigError: If a part of the model stands in no table, or an override is wrong.
+    """
+    parts = describe_vae(model).model_dump(exclude={"shape", "condition"})
+    data: dict[str, Any] = {
+        "name": name,
+        "title": f"{type(model).__name__} put together by hand",
+        "data": {"name": name},
+        "model": parts | {"conditional": model.condition is not None},
+    }
+    return complete(data | ({} if objective is None else {"objective": objective}), overrides)
+
+
+def complete(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
+    """Applies overrides, checks every section and part, and writes defaults out.
+
+    Raises:
+        ConfigError: If anything is wrong.
+    """
+    changed = to_data(data)
+    for place in PARTS:
+        *parents, key = place.split(".")
+        default = Recipe.model_fields[key].default if not parents else ModelSection.model_fields[key].default
+        section = changed if not parents else changed.get(parents[0])
+        if isinstance(section, dict) and isinstance(default, dict):
+            section.setdefault(key, dict(default))
+    places = {SHORTHANDS.get(key, key): value for key, value in overrides.items()}
+    for place, value in sorted(places.items(), key=lambda item: not item[0].endswith("name")):  # a name resets its part
+        _override(changed, place, value)
+    whole = to_data(validate(Recipe, changed, ""))
+    for place, (table, inferred) in PARTS.items():
+        *parents, key = place.split(".")
+        section = whole[parents[0]] if parents else whole
+        spec = section[key]
+        factory = lookup(table, spec.get("name"), f"{place}.name")
+        arguments = {name: value for name, value in spec.items() if name != "name"}
+        section[key] = {"name": spec["name"]} | to_data(check(factory, arguments, place=place, inferred=inferred))
+    return validate(Recipe, whole, "")
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Writes a recipe as YAML, ready to be run again."""
+    path.write_text(yaml.safe_dump(to_data(recipe), sort_keys=False, default_flow_style=None, allow_unicode=True))
+
+
+def parse_size(text: str) -> int | list[int]:
+    """Reads ``128`` as a side, and ``96x128`` as height and width.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    sides = text.lower().split("x")
+    if not 1 <= len(sides) <= 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise ConfigError(f"--size {text}: give a side, as 128, or height x width, as 96x128")
+    return int(text) if len(sides) == 1 else [int(side) for side in sides]
+
+
+def parse_overrides(assignments: list[str]) -> dict[str, Any]:
+    """Reads ``a.b=c`` assignments, whose values are YAML.
+
+    Raises:
+        ConfigError: If one has no ``=``, or its value is no YAML.
+    """
+    overrides = {}
+    for assignment in assignments:
+        place, equals, value = assignment.partition("=")
+        if not equals or not place:
+            raise ConfigError(f"--set {assignment}: write it as place=value, as in --set data.binarize=none")
+        try:
+            overrides[place.strip()] = _number(yaml.safe_load(value))
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {assignment}: the value is not YAML") from None
+    return overrides
+
+
+def _disown(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Takes from a changed recipe the numbers that only the unchanged one promises, and names the other images."""
+    if not overrides:
+        return data
+    data = {key: value for key, value in data.items() if key != "expected"}
+    name = overrides.get("data", overrides.get("data.name"))
+    section = data.get("data")
+    if name is not None and isinstance(section, dict) and name != section.get("name"):
+        called = Path(name).resolve().name if Path(str(name)).exists() else name
+        data["title"] = f"{data.get('title', data.get('name'))}, on {called}"
+        data.pop("needs", None)
+    return data
+
+
+def _number(value: Any) -> Any:
+    """Reads 1e-3 as the number that everyone but YAML 1.1 takes it for."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _override(data: dict[str, Any], place: str, value: Any) -> None:
+    """Sets a dotted place; a new name for a part drops the arguments of the old one."""
+    *parents, key = place.split(".")
+    section: Any = data
+    for parent in parents:
+        section = section.setdefault(parent, {}) if isinstance(section, dict) else None
+    if not isinstance(section, dict):
+        raise ConfigError(f"{place}: {'.'.join(parents)} is a single value, not a section")
+    if key == "name" and ".".join(parents) in PARTS and section.get("name") != value:
+        section.clear()
+    section[key] = value
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from None

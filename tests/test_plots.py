@@ -1,0 +1,290 @@
+"""Images: what stands where, by number; charts: what they plot, say and look like on any page."""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vaekit.plots import (
+    curve,
+    error_chart,
+    grid,
+    latent_map,
+    learning_curves,
+    rate_chart,
+    reconstruction_pairs,
+    to_svg,
+)
+from vaekit.plots.curves import QUANTITIES, SPLIT
+from vaekit.plots.grids import PAPER, layout, number_for
+from vaekit.plots.style import ACCENT, COLORS, INK, SECOND, count, font, wrap
+
+
+def tile(image: Image.Image, row: int, column: int, shape: tuple[int, int, int], columns: int) -> np.ndarray:
+    """The image at a place of a grid, shrunk back to its own pixels."""
+    _, height, width = shape
+    factor, gap = layout(width, columns)
+    top, left = gap + row * (height * factor + gap), gap + column * (width * factor + gap)
+    return np.asarray(image)[top : top + height * factor : factor, left : left + width * factor : factor]
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 7), (1, 28, 20), (3, 300, 200)])
+@pytest.mark.parametrize(("num", "columns"), [(1, None), (7, 3), (12, 4), (10, 10)])
+def test_grid_shows_every_image_at_its_place(shape: tuple[int, int, int], num: int, columns: int | None) -> None:
+    images = torch.randint(0, 256, (num, *shape), dtype=torch.uint8)
+    image = grid(images, columns)
+    columns = min(columns or 1, num)
+    for index in range(num):
+        shown = tile(image, index // columns, index % columns, shape, columns)
+        expected = images[index].permute(1, 2, 0).squeeze(-1).numpy()
+        np.testing.assert_array_equal(shown, expected)
+    factor, gap = layout(shape[2], columns)
+    rows = -(-num // columns)
+    assert image.size == (columns * (shape[2] * factor + gap) + gap, rows * (shape[1] * factor + gap) + gap)
+    assert (np.asarray(image)[:gap] == PAPER).all()
+
+
+def test_grid_takes_the_unit_interval_and_clips_it() -> None:
+    images = torch.tensor([-1.0, 0.0, 0.5, 1.0, 2.0]).reshape(5, 1, 1, 1)
+    image = grid(images, 5)
+    assert [int(tile(image, 0, c, (1, 1, 1), 5)[0, 0]) for c in range(5)] == [0, 0, 128, 255, 255]
+
+
+def test_enlarged_images_stay_sharp() -> None:
+    checkers = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).reshape(1, 1, 2, 2)
+    assert set(np.unique(np.asarray(grid(checkers))).tolist()) == {0, 255}
+
+
+@pytest.mark.parametrize(("num", "columns"), [(3, 10), (10, 10), (12, 5)])
+def test_reconstructions_stand_below_their_originals(num: int, columns: int) -> None:
+    originals = torch.arange(num, dtype=torch.uint8).reshape(num, 1, 1, 1).expand(num, 1, 4, 4)
+    image = reconstruction_pairs(originals, originals + 100, columns)
+    columns = min(columns, num)
+    for index in range(num):
+        row, column = 2 * (index // columns), index % columns
+        assert tile(image, row, column, (1, 4, 4), columns)[0, 0] == index
+        assert tile(image, row + 1, column, (1, 4, 4), columns)[0, 0] == index + 100
+
+
+def test_curves_draw_what_was_recorded() -> None:
+    records = [
+        {
+            "epoch": epoch,
+            "train": {"elbo": -100 + epoch, "rate": 20.0, "distortion": 80.0 - epoch, "beta": epoch / 10},
+            "valid": {"elbo": -101 + epoch, "rate": 21.0, "distortion": 80.0 - epoch},
+            "lr": 1e-3 / epoch,
+            "grad_norm": 3.0,
+        }
+        for epoch in range(1, 11)
+    ]
+    figure = learning_curves(records, "a run")
+    elbo, distortion, rate, weight, lr, norm = figure.axes
+    assert elbo.lines[0].get_ydata().tolist() == [r["train"]["elbo"] for r in records]
+    assert elbo.lines[1].get_ydata().tolist() == [r["valid"]["elbo"] for r in records]
+    assert distortion.lines[1].get_ydata().tolist() == [r["valid"]["distortion"] for r in records]
+    assert weight.lines[0].get_ydata().tolist() == [r["train"]["beta"] for r in records]
+    assert lr.lines[0].get_ydata().tolist() == [r["lr"] for r in records]
+    assert (elbo.get_ylabel(), norm.get_xlabel()) == ("nats per image", "epoch")
+    assert rate.lines[0].get_color() != rate.lines[1].get_color()
+
+
+def test_curves_of_one_epoch_and_without_a_weight() -> None:
+    record = {"epoch": 1, "train": {"elbo": -3.0}, "valid": {"elbo": -4.0}, "lr": 0.1, "grad_norm": 1.0}
+    figure = learning_curves([record], "one")
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [1]
+    assert figure.axes[3].lines[0].get_xdata().tolist() == []
+
+
+def history(epochs: int = 10, better: float = 0.0) -> list[dict[str, Any]]:
+    """The epochs of a run whose numbers all differ."""
+    return [
+        {
+            "epoch": epoch,
+            "train": {"elbo": better - 100 / epoch, "rate": 20.0 + epoch, "distortion": 80.0 - epoch, "beta": epoch / 10},
+            "valid": {"elbo": better - 101 / epoch, "rate": 21.0 + epoch, "distortion": 81.0 - epoch},
+            "lr": 1e-3 / epoch,
+            "grad_norm": 3.0 + better + epoch,
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+def value(record: dict[str, Any], quantity: str, split: str) -> float:
+    """A quantity of an epoch."""
+    return record[split][quantity] if quantity in SPLIT else record.get(quantity, record["train"].get(quantity))
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_curve_of_one_run_draws_both_splits(quantity: str) -> None:
+    records = history()
+    [axes] = curve({"one": records}, quantity).axes
+    splits = ["train", "valid"] if quantity in SPLIT else ["train"]
+    for line, split in zip(axes.lines, splits, strict=True):
+        assert line.get_xdata().tolist() == list(range(1, 11))
+        assert line.get_ydata().tolist() == [value(record, quantity, split) for record in records]
+    assert (axes.get_title(), axes.get_ylabel(), axes.get_xlabel()) == (*QUANTITIES[quantity], "epoch")
+    assert axes.get_yscale() == ("log" if quantity == "lr" else "linear")
+    if quantity in SPLIT:
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "validation"]
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_curve_of_several_runs_draws_the_validation_of_each(quantity: str) -> None:
+    runs = {"short": history(3), "long": history(12, 5.0), "new": []}
+    figure = curve(runs, quantity)
+    [axes] = figure.axes
+    for line, records in zip(axes.lines, runs.values(), strict=True):
+        assert line.get_xdata().tolist() == [record["epoch"] for record in records]
+        assert line.get_ydata().tolist() == [value(record, quantity, "valid") for record in records]
+    assert len({line.get_color() for line in axes.lines}) == 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(runs)
+    title, unit = QUANTITIES[quantity]
+    assert (axes.get_title(), axes.get_ylabel()) == (f"{title}, validation" if quantity in SPLIT else title, unit)
+
+
+def test_first_epochs_do_not_flatten_the_elbo() -> None:
+    [axes] = curve({"one": history(40)}, "elbo").axes
+    low, high = axes.get_ylim()
+    assert -101 < low < -100 / 20
+    assert -100 / 40 < high < 0
+    [axes] = curve({"one": history(2)}, "elbo").axes
+    assert axes.get_ylim()[0] < -101
+
+
+def test_curve_of_a_learning_rate_of_zero_is_drawn() -> None:
+    records = [record | {"lr": 0.0} for record in history(3)]
+    [axes] = curve({"one": records}, "lr").axes
+    assert axes.get_yscale() == "linear"
+    assert axes.lines[0].get_ydata().tolist() == [0, 0, 0]
+
+
+# Words on images
+
+
+@pytest.mark.parametrize("width", [40.0, 200.0, 1000.0])
+def test_words_are_wrapped_to_a_width(width: float) -> None:
+    text = "from the 1st to the 99th percentile of the aggregate posterior, extraordinarily"
+    lines = wrap(text, 14, width)
+    assert " ".join(lines) == text
+    for line, following in pairwise(lines):
+        assert font(14).getlength(line) <= width or " " not in line
+        assert font(14).getlength(f"{line} {following.split()[0]}") > width
+    assert wrap("", 14, width) == []
+
+
+def test_numbers_are_counted_in_words() -> None:
+    assert [count(num, "images") for num in (0, 1, 2, 10_000)] == [
+        "0 images",
+        "1 image",
+        "2 images",
+        "10,000 images",
+    ]
+
+
+# Latent maps
+
+
+def test_map_names_classes_that_have_no_name_by_number() -> None:
+    points, labels = torch.randn(40, 2), torch.tensor([0, 1, 5, 7]).repeat(10)
+    figure = latent_map(points, labels, ["cat", "dog"], axis_names=["a", "b"], title="t")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "dog", "5", "7"]
+    found = [part.get_offsets() for part in figure.axes[0].collections]
+    for label, offsets in zip((0, 1, 5, 7), found, strict=True):
+        np.testing.assert_allclose(offsets, points[labels == label])
+    assert [to_hex(part.get_facecolor()[0]) for part in figure.axes[0].collections] == [COLORS[k] for k in (0, 1, 5, 7)]
+
+
+@pytest.mark.parametrize("shift", [0.0, 300.0])
+@pytest.mark.parametrize("num", [1, 2, 500])
+def test_histogram_counts_all_wherever_they_lie(num: int, shift: float) -> None:
+    points = shift + torch.randn(num, 1)
+    figure = latent_map(points, None, [], axis_names=["z0"], title="t")
+    [patch] = figure.axes[0].patches
+    across, upward = patch.get_xy().T
+    assert upward[1:-1:2].sum() == num
+    assert across.min() <= points.min() <= points.max() <= across.max()
+
+
+# Figures on any page
+
+SPREAD = torch.tensor([[2.0, 0.5], [0.5, 1.0]])
+CHARTS: dict[str, tuple[Callable[[], Figure], set[str]]] = {
+    "learning curves": (lambda: learning_curves(history(), "a run"), {ACCENT, SECOND}),
+    "curve": (lambda: curve({"a": history(), "b": history(4)}, "elbo"), set(COLORS[:2])),
+    "rates": (lambda: rate_chart(torch.tensor([3.0, 0.001]), torch.tensor([1.0, 0.001]), 0.01, 50), {ACCENT, SECOND}),
+    "map": (
+        lambda: latent_map(
+            torch.arange(12.0).view(6, 2),
+            torch.arange(6) % 3,
+            ["a", "b", "c"],
+            axis_names=["x", "y"],
+            title="t",
+            covariances=SPREAD.expand(6, 2, 2),
+        ),
+        set(COLORS[:3]),
+    ),
+    "histogram": (
+        lambda: latent_map(torch.arange(6.0)[:, None], None, [], axis_names=["x"], title="t"),
+        {COLORS[0]},
+    ),
+    "errors": (
+        lambda: error_chart(torch.arange(20.0).view(4, 5), *torch.linspace(0, 1, 80).view(2, 2, 1, 4, 5), 7),
+        set(),
+    ),
+}
+
+
+@cache
+def page(name: str) -> str:
+    """A chart as it stands in a page."""
+    return to_svg(CHARTS[name][0]())
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_ink_of_a_chart_is_its_pages(name: str) -> None:
+    text, own = page(name), CHARTS[name][1]
+    head, body = text.split("</style>", 1)
+    assert INK in head  # on a light page, and only there
+    assert INK not in body.lower()
+    root = ElementTree.fromstring(text)
+    assert root.tag.endswith("svg")
+    groups = [group for group in root.iter() if re.fullmatch(r"text_\d+", group.get("id", ""))]
+    assert len(groups) > 4
+    for group in groups:  # the names of classes on a map are black on white, and hatches black on a color, on any page
+        styles = [part.get("style", "") for part in group.iter()]
+        assert any("currentColor" in style for style in styles) or any("#ffffff" in style for style in styles)
+    used = set(re.findall(r"(?:fill|stroke): ?([^;\"]+)", body))
+    assert {"currentColor"} | {ink.lower() for ink in own} <= used
+    fixed = {ink.lower() for ink in own} | {"#ffffff", "none", "currentColor"}
+    assert {ink for ink in used if not ink.startswith("url(#")} <= fixed | (
+        {"#000000"} if name in ("map", "rates") else set()
+    )
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_chart_needs_nothing_from_elsewhere_and_is_the_same_every_time(name: str) -> None:
+    text = page(name)
+    assert text.startswith("<svg")
+    assert text == to_svg(CHARTS[name][0]())
+    links = re.findall(r"(?:href|src)=\"([^\"]*)\"", text) + re.findall(r"url\(([^)]*)\)", text)
+    assert links
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
+    assert not re.search(r"<script|@import|<!DOCTYPE|<!ENTITY", text)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "num"), [(28, 28, 40), (128, 128, 40), (96, 400, 20), (512, 512, 6), (1024, 1024, 4)]
+)
+def test_fewer_of_large_images_are_shown(height: int, width: int, num: int) -> None:
+    assert number_for(height, width) == num
+    sheet = reconstruction_pairs(*torch.zeros(2, num, 1, height, width, dtype=torch.uint8))
+    assert max(sheet.size) <= 4200
