@@ -25,7 +25,7 @@ from torch.distributions import Distribution
 from vaekit.core.errors import ModelError
 from vaekit.core.terms import LatentTerms, Terms
 from vaekit.core.units import to_unit_interval
-from vaekit.distributions import Likelihood, Posterior, Prior, sampled
+from vaekit.distributions import Likelihood, Posterior, Prior, sample_from_noise
 from vaekit.models.conditions import Condition
 from vaekit.models.interpolation import along
 from vaekit.networks import Decoder, Encoder, Shape
@@ -405,7 +405,7 @@ class VAE(nn.Module):
 
 def _sampled(qz: Distribution, num_samples: int, draw: Draw | None) -> Tensor:
     """Samples of q(z|x), with shape (K, B, D)."""
-    return qz.rsample(torch.Size([num_samples])) if draw is None else sampled(qz, draw(num_samples))
+    return qz.rsample(torch.Size([num_samples])) if draw is None else sample_from_noise(qz, draw(num_samples))
 
 
 def _rows(context: Tensor | None, start: int, num: int) -> Tensor | None:
