@@ -24,7 +24,7 @@ from torch.distributions import Categorical, Distribution, Independent, MixtureS
 
 import vaekit
 from tests.oracles import Flatten, LinearDecoder, LinearNormal
-from tests.street import near
+from tests.commands import near
 from vaekit.core.errors import DataError, ModelError
 from vaekit.core.units import to_gray_levels
 from vaekit.data import ImageSet

@@ -25,7 +25,7 @@ from torch import Tensor
 from vaekit.core.config import build, describe, to_data
 from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, ModelError, RunError
 from vaekit.core.rng import fixed_seed
-from vaekit.data import Batches, ImageSet, Transform, augmenter, binarize, draw_binary, hold_out, in_turn, load_images
+from vaekit.data import Batches, ImageSet, Transform, augmenter, binarize, compose, hold_out, load_images, sample_binary
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.models import VAE, VAEConfig, build_vae, load_vae, save_vae
 from vaekit.objectives import OBJECTIVES, Objective
@@ -141,8 +141,8 @@ def load_splits(data: DataSection, seed: int, images: ImageSet | None = None, te
             raise ConfigError("data.augment: changed images would not be binary; set data.binarize to dynamic or none")
         train = binarize(train, seed=TRAIN_SEED)
     if data.binarize == "dynamic":
-        steps.append(draw_binary)
-    return Splits(train, valid, test, in_turn(steps))
+        steps.append(sample_binary)
+    return Splits(train, valid, test, compose(steps))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaekit.core.errors import ConfigError, ModelError, RunError
 from vaekit.data import Fitting, ImageSet, binarize, load_images
-from vaekit.data.sources.resolve import download, said
+from vaekit.data.sources.hub import describe_error, download
 from vaekit.models import VAE, load_vae
 from vaekit.models.serialization import CONFIG, WEIGHTS
 from vaekit.runs.recipe import Recipe, read_recipe
@@ -157,7 +157,7 @@ def model_folder(path: str | Path, revision: str | None = None) -> Path:
         return download(str(path), "model", revision, [CONFIG, WEIGHTS, RECIPE])
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise ModelError(
-            f"{path}: no such folder, and no model on the Hugging Face Hub that can be had ({said(error)})"
+            f"{path}: no such folder, and no model on the Hugging Face Hub that can be had ({describe_error(error)})"
         ) from None
 
 
