@@ -16,7 +16,7 @@ from vaekit.experiment.train import load_splits, resume, run, train
 from vaekit.models import build_vae, describe_vae, load_vae
 from vaekit.objectives import ELBO
 from vaekit.runs.recipe import load_recipe
-from vaekit.runs.run_folder import STATE, Run
+from vaekit.runs.run_folder import STATE, RunFolder
 from vaekit.training import Hooks, Step, Trainer, TrainingConfig, make_accelerator, read_state, write_state
 from vaekit.training.optimizers import adam, constant, plateau, sgd
 
@@ -307,7 +307,7 @@ def test_a_run_of_other_images_is_not_resumed(tmp_path: Path) -> None:
 
 
 def test_a_run_is_read_back(trained: Path) -> None:
-    finished = Run(trained)
+    finished = RunFolder(trained)
     assert len(finished.history) == 3
     assert finished.metrics["elbo"]["num_images"] == len(finished.images()) == 359
     best = max(finished.history, key=lambda record: record["valid"]["elbo"])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vaekit.models import VAE
     from vaekit.objectives import ELBO, IWAE
     from vaekit.presentation.gallery import Gallery
-    from vaekit.runs.run_folder import Run, load
+    from vaekit.runs.run_folder import RunFolder, load
 
 __version__ = "0.1.0"
 
@@ -30,7 +30,7 @@ _HOMES = {
     "IWAE": "vaekit.objectives",
     "Gallery": "vaekit.presentation.gallery",
     "ImageSet": "vaekit.data",
-    "Run": "vaekit.runs.run_folder",
+    "RunFolder": "vaekit.runs.run_folder",
     "VAE": "vaekit.models",
     "VaekitError": "vaekit.core.errors",
     "binarize": "vaekit.data",
@@ -47,7 +47,7 @@ __all__ = [
     "EvaluationConfig",
     "Gallery",
     "ImageSet",
-    "Run",
+    "RunFolder",
     "VaekitError",
     "binarize",
     "evaluate",

@@ -1,24 +1,19 @@
-"""Probability: likelihoods, posteriors and priors, each a module that returns a ``torch.distributions.Distribution``.
+"""Likelihoods, posteriors and priors: modules that return a ``torch.distributions.Distribution``.
 
-The tables list every choice by the name that a recipe gives it; a class of your own goes into its table.
+The registries map the name in a recipe to a class. A new class is added to its registry, for example
+``PRIORS["mine"] = Mine``.
 """
 
 from collections.abc import Callable
 
 from vaekit.distributions.flows import FlowPosterior, FlowPrior
 from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians, VampPrior
-from vaekit.distributions.latents import (
-    DiagonalGaussian,
-    Encode,
-    Posterior,
-    Prior,
-    StandardNormal,
-    is_diagonal_gaussian,
-    reparameterize,
-    sampled,
-)
+from vaekit.distributions.layered import LayeredDistribution
 from vaekit.distributions.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
 from vaekit.distributions.logistic_mixture import LogisticMixture
+from vaekit.distributions.posteriors import DiagonalGaussian, Posterior
+from vaekit.distributions.priors import Encode, Prior, StandardNormal
+from vaekit.distributions.reparameterization import is_diagonal_gaussian, reparameterize, sample_from_noise
 
 LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "bernoulli": Bernoulli,
@@ -46,6 +41,7 @@ __all__ = [
     "FlowPrior",
     "Gaussian",
     "GaussianMixture",
+    "LayeredDistribution",
     "Likelihood",
     "LogisticMixture",
     "MixtureOfGaussians",
@@ -55,5 +51,5 @@ __all__ = [
     "VampPrior",
     "is_diagonal_gaussian",
     "reparameterize",
-    "sampled",
+    "sample_from_noise",
 ]

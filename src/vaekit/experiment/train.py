@@ -24,14 +24,16 @@ from torch import Tensor
 
 from vaekit.core.config import build, describe, to_data
 from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, ModelError, RunError
+from vaekit.core.files import atomic_path, write_json
 from vaekit.core.rng import fixed_seed
 from vaekit.data import Batches, ImageSet, Transform, augmenter, binarize, compose, hold_out, load_images, sample_binary
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.models import VAE, VAEConfig, build_vae, load_vae, save_vae
+from vaekit.models.serialization import FORMAT
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.presentation.metric_text import print_metrics
 from vaekit.runs.recipe import DataSection, Recipe, complete, load_recipe, recipe_of, write_recipe
-from vaekit.runs.run_folder import ENVIRONMENT, HISTORY, METRICS, RECIPE, REPORT, STATE, TEST_SEED, Run
+from vaekit.runs.run_folder import ENVIRONMENT, HISTORY, METRICS, RECIPE, REPORT, STATE, TEST_SEED, RunFolder
 from vaekit.training import (
     OPTIMIZERS,
     SCHEDULERS,
@@ -77,7 +79,7 @@ def train(
     force: bool = False,
     console: Console | None = None,
     **overrides: Any,
-) -> Run:
+) -> RunFolder:
     """Trains a recipe, or a model put together by hand.
 
     Arguments:
@@ -216,7 +218,7 @@ def run(
     images: ImageSet | None = None,
     test: ImageSet | None = None,
     console: Console | None = None,
-) -> Run:
+) -> RunFolder:
     """Runs a recipe from its first step to its last number.
 
     Arguments:
@@ -242,14 +244,18 @@ def run(
         return _carry_out(experiment, folder, console)
 
 
-def resume(folder: Path, overrides: Mapping[str, Any], console: Console | None = None, *, dry_run: bool = False) -> Run:
+def resume(
+    folder: Path, overrides: Mapping[str, Any], console: Console | None = None, *, dry_run: bool = False
+) -> RunFolder:
     """Goes on with a run where it stopped; on the CPU the result is that of a run that never did, bit for bit.
 
     Raises:
         VaekitError: If there is nothing to resume, or an override would make it another run.
     """
     console = console or Console()
-    before = to_data(Run(folder).recipe)
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such run folder, so there is nothing to resume")
+    before = to_data(RunFolder(folder).recipe)
     recipe = complete(before, overrides)
     changed = _differences(before, to_data(recipe))
     if forbidden := [place for place in changed if place not in MAY_CHANGE]:
@@ -265,7 +271,7 @@ def resume(folder: Path, overrides: Mapping[str, Any], console: Console | None =
             raise RunError(f"{folder}: finished after {progress.epoch} epochs; give more with --epochs to go on")
         if dry_run:
             announce(experiment, folder, console)
-            return Run(folder)
+            return RunFolder(folder)
         (folder / METRICS).unlink(missing_ok=True)
         write_recipe(recipe, folder / RECIPE)
         history = folder / HISTORY
@@ -281,6 +287,7 @@ def environment(experiment: Experiment) -> dict[str, Any]:
     packages = ("vaekit", "torch", "accelerate", "datasets", "numpy", "safetensors", "torchmetrics")
     device, splits = experiment.trainer.accelerator.device, experiment.splits
     return {
+        "format": FORMAT,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),
         "python": platform.python_version(),
@@ -306,7 +313,7 @@ def example_labels(model: VAE, num: int) -> Tensor | None:
     return None if model.condition is None else torch.arange(num) % len(model.condition.classes)
 
 
-def _carry_out(experiment: Experiment, folder: Path, console: Console) -> Run:
+def _carry_out(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
     """Trains, evaluates and draws."""
     trainer, splits = experiment.trainer, experiment.splits
     shown = _shown(splits.valid)
@@ -355,7 +362,7 @@ def _carry_out(experiment: Experiment, folder: Path, console: Console) -> Run:
         raise Interrupted(f"stopped after the last epoch; for its numbers: vae train --resume {folder}") from None
 
 
-def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
+def _finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
     """The final numbers, images and page, of the best model on the test split."""
     from vaekit.evaluation.model_evaluation import brief, evaluate
     from vaekit.presentation.gallery import Gallery
@@ -376,13 +383,12 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> Run:
     draw_curves(folder)
     write_json(folder / METRICS, metrics)
     print_metrics(metrics, console)
-    partial = folder / f".{REPORT}"
-    write_report(Run(folder), Gallery(model, test), partial)
-    os.replace(partial, folder / REPORT)
+    with atomic_path(folder / REPORT) as partial:
+        write_report(RunFolder(folder), Gallery(model, test), partial)
     console.print(f"page      {folder / REPORT}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"images  {folder / 'images'}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"numbers   {folder / METRICS}", highlight=False, markup=False, soft_wrap=True)
-    return Run(folder)
+    return RunFolder(folder)
 
 
 def draw(model: VAE, images: ImageSet, folder: Path) -> None:
@@ -410,7 +416,7 @@ def _shown(images: ImageSet) -> ImageSet:
 
 def draw_curves(folder: Path) -> None:
     """Writes ``curves.png`` into the run's ``images``."""
-    Run(folder).curves().savefig(folder / "images" / "curves.png", dpi=120)
+    RunFolder(folder).curves().savefig(folder / "images" / "curves.png", dpi=120)
 
 
 def announce(experiment: Experiment, folder: Path, console: Console) -> None:
@@ -466,10 +472,3 @@ def _differences(before: Any, after: Any, place: str = "") -> list[str]:
         keys = sorted({*before, *after})
         return [d for key in keys for d in _differences(before.get(key), after.get(key), f"{place}.{key}".lstrip("."))]
     return [] if before == after else [place]
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Writes JSON whole or not at all."""
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(data, indent=2) + "\n")
-    os.replace(partial, path)

@@ -1,6 +1,7 @@
-"""Neural networks for images of any C x H x W: encoders to features, decoders to a likelihood's parameters.
+"""Encoders, from data to features, and decoders, from latents to the parameters of a likelihood.
 
-The tables list every choice by the name that a recipe gives it; a class of your own goes into its table.
+The registries map the name in a recipe to a class. A new class is added to its registry, for example
+``ENCODERS["mine"] = Mine``.
 """
 
 from collections.abc import Callable
