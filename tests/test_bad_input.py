@@ -25,7 +25,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import vaekit
-from tests.street import QUICK, Outcome, Refuse, one_line, vae
+from tests.commands import QUICK, Outcome, Refuse, one_line, vae
 from vaekit.core.config import to_data
 from vaekit.core.errors import ConfigError, VaekitError
 from vaekit.core.terms import Loss, Terms

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import vaekit
-from tests.street import QUICK, SHAPE, done, near, start, tiles, vae
+from tests.commands import QUICK, SHAPE, done, near, start, tiles, vae
 from vaekit.cli import app
 from vaekit.core.config import to_data
 from vaekit.core.rng import fixed_seed

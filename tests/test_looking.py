@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import vaekit
-from tests.street import SHAPE, Refuse, contents, done, near, one_line, tiles, vae
+from tests.commands import SHAPE, Refuse, contents, done, near, one_line, tiles, vae
 from vaekit.core.units import to_gray_levels
 from vaekit.models import load_vae, save_vae
 from vaekit.plots import Film

@@ -16,7 +16,7 @@ import yaml
 from PIL import Image, ImageSequence
 
 import vaekit
-from tests.street import done, one_line, vae
+from tests.commands import done, one_line, vae
 from vaekit.plots import grid
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import MEANINGS, duration, is_open, unit_of, value_of

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from tests.test_contracts import make_vae
 from vaekit.core.errors import Diverged, Interrupted, RunError
-from vaekit.data import Batches, ImageSet, draw_binary
+from vaekit.data import Batches, ImageSet, sample_binary
 from vaekit.evaluation.likelihood.bounds import elbo_terms
 from vaekit.experiment.train import load_splits, resume, run, train
 from vaekit.models import build_vae, describe_vae, load_vae
@@ -129,7 +129,7 @@ def make_trainer(optimizer: str = "adam", lr: float = 1e-2, **settings: Any) -> 
     images = ImageSet((torch.arange(50) % 2 * 255).byte().reshape(50, 1, 1, 1).expand(50, 1, 4, 4).contiguous())
     config = TrainingConfig(**({"batch_size": 16, "device": "cpu"} | settings))
     moved = (adam if optimizer == "adam" else sgd)(list(model.parameters()), lr)
-    batches = Batches(images, config.batch_size, seed=0, transform=draw_binary)
+    batches = Batches(images, config.batch_size, seed=0, transform=sample_binary)
     return Trainer(
         model, ELBO(), batches, moved, constant(moved, config.epochs), config, make_accelerator("cpu", config.precision)
     )

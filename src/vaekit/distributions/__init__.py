@@ -23,9 +23,7 @@ LIKELIHOODS: Registry[Likelihood] = Registry(
         "logistic-mixture": LogisticMixture,
     },
 )
-POSTERIORS: Registry[Posterior] = Registry(
-    "POSTERIORS", {"diagonal-gaussian": DiagonalGaussian, "flow": FlowPosterior}
-)
+POSTERIORS: Registry[Posterior] = Registry("POSTERIORS", {"diagonal-gaussian": DiagonalGaussian, "flow": FlowPosterior})
 PRIORS: Registry[Prior] = Registry(
     "PRIORS",
     {

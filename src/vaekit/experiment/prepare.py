@@ -8,7 +8,18 @@ from accelerate import Accelerator
 
 from vaekit.core.config import build
 from vaekit.core.errors import ConfigError, DataError, ModelError
-from vaekit.data import Batches, Dataset, ImageSet, Transform, augmenter, binarize, draw_binary, hold_out, in_turn, load_images
+from vaekit.data import (
+    Batches,
+    Dataset,
+    ImageSet,
+    Transform,
+    augmenter,
+    binarize,
+    compose,
+    hold_out,
+    load_images,
+    sample_binary,
+)
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.models import Model, VAEConfig, build_vae
 from vaekit.objectives import OBJECTIVES, Objective
@@ -118,8 +129,8 @@ def _prepare_images(data: DataSection, train: ImageSet, valid: ImageSet, test: I
             raise ConfigError("data.augment: changed images would not be binary; set data.binarize to dynamic or none")
         train = binarize(train, seed=TRAIN_SEED)
     if data.binarize == "dynamic":
-        steps.append(draw_binary)
-    return Splits(train, valid, test, in_turn(steps))
+        steps.append(sample_binary)
+    return Splits(train, valid, test, compose(steps))
 
 
 def build_model(recipe: Recipe, images: Dataset) -> Model:

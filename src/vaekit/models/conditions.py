@@ -45,8 +45,8 @@ class Condition(nn.Module, ABC):
 class ClassLabel(Condition):
     """A class, as a one-hot vector scaled by the root of E.
 
-    Its mean square is 1, like that of latents under the prior. With a plain one-hot vector, which is shorter, a decoder reads
-    the class from the latents for many epochs before it uses the label.
+    Its mean square is 1, like that of latents under the prior. With a plain one-hot vector, which is shorter, a decoder
+    reads the class from the latents for many epochs before it uses the label.
 
     Arguments:
         classes: The names of the classes, by label.

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from vaekit.core.errors import ConfigError, DataError, ModelError, RunError
 from vaekit.data import Fitting, ImageSet, binarize, load_images
-from vaekit.data.sources.resolve import download, said
+from vaekit.data.sources.hub import describe_error, download
 from vaekit.models import VAE, load_vae
 from vaekit.models.serialization import CONFIG, WEIGHTS, check_format
 from vaekit.plots import learning_curves
@@ -192,5 +192,5 @@ def _find_folder(path: str | Path, revision: str | None) -> Path:
         return download(str(path), "model", revision, [CONFIG, WEIGHTS, RECIPE])
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise ModelError(
-            f"{path}: no such folder, and no model on the Hugging Face Hub that can be had ({said(error)})"
+            f"{path}: no such folder, and no model on the Hugging Face Hub that can be had ({describe_error(error)})"
         ) from None
