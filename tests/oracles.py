@@ -93,10 +93,10 @@ def linear_gaussian(num: int = 64, latent_dim: int = 3, scale: float = 0.4, off:
     """Makes a linear-Gaussian model with its exact posterior, or one that is off by a factor.
 
     Arguments:
-        num: How many images of the model to draw.
-        latent_dim: D, how many latents.
+        num: The number of images that are sampled from the model.
+        latent_dim: D, the number of latents.
         scale: The standard deviation of a pixel.
-        off: How far the posterior's mean and log-variance are off; 0 is exact.
+        off: The error of the mean and log-variance of the posterior; 0 is exact.
     """
     shape = (1, 3, 4)
     generator = torch.Generator().manual_seed(1)
