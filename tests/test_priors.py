@@ -222,7 +222,7 @@ def test_temperature_scales_the_distance_from_the_mean_of_the_prior(prior: str) 
     for parameter in model.prior.parameters():
         nn.init.normal_(parameter, std=0.3)
     with torch.no_grad():
-        pz = model._prior(4, None)
+        pz = model.pz(4)
         torch.manual_seed(5)
         z = pz.sample()
         expected = model.decode(pz.mean + 0.5 * (z - pz.mean)).mean
