@@ -14,11 +14,16 @@ References:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from doctest import DocTestParser, DocTestRunner
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions import Distribution, Independent, Laplace, MultivariateNormal, Normal
 
+from vaekit import distributions
+from vaekit.core.config import Registry
 from vaekit.distributions import DiagonalGaussian, LayeredDistribution, Likelihood, StandardNormal
 from vaekit.models import VAE
 from vaekit.networks import Decoder, Encoder, Shape
@@ -150,3 +155,15 @@ def integral_of_density(density: Distribution, dim: int, reach: float = 12.0, st
     with torch.no_grad():
         log_densities = torch.cat([density.log_prob(chunk)[:, 0] for chunk in grid.split(100_000)])
     return float(log_densities.double().exp().sum() * (2 * reach / (steps - 1)) ** dim)
+
+
+def documented_class(module: ModuleType, name: str) -> Any:
+    """A class that the docstring of a module defines as an example; its registration is undone."""
+    namespace = (
+        vars(distributions) | vars(torch) | {"Independent": Independent, "Laplace": Laplace, "Distribution": Distribution}
+    )
+    namespace |= {registry: Registry(registry, {}) for registry in ("LIKELIHOODS", "PRIORS")}
+    example = DocTestParser().get_doctest(module.__doc__ or "", namespace, name, None, None)
+    results = DocTestRunner().run(example, clear_globs=False)
+    assert results == (0, 1)
+    return example.globs[name]

@@ -1,5 +1,7 @@
 """Laws of posteriors and priors: rates are KL divergences, analytic or by Monte Carlo; samples fit densities."""
 
+import math
+
 import pytest
 import torch
 from torch.distributions import (
@@ -13,8 +15,9 @@ from torch.distributions import (
     kl_divergence,
 )
 
+from tests.oracles import documented_class
 from vaekit.core.terms import LatentTerms
-from vaekit.distributions import POSTERIORS, PRIORS, DiagonalGaussian, StandardNormal
+from vaekit.distributions import POSTERIORS, PRIORS, DiagonalGaussian, StandardNormal, priors
 
 
 def test_rate_is_the_closed_form() -> None:
@@ -129,3 +132,10 @@ def test_samples_of_every_posterior_fit_its_density(name: str, latents: int, fea
     posterior = POSTERIORS[name](num_features=features[0] if len(features) == 1 else features, latent_dim=latents)
     perturb(posterior)
     check_samples_fit(posterior(torch.randn(2, *features)), 2, latents)
+
+
+def test_the_documented_prior_is_a_laplace_distribution() -> None:
+    pz = documented_class(priors, "LaplacePrior")(latent_dim=3, scale=2.0)(4)
+    assert (pz.batch_shape, pz.event_shape) == ((4,), (3,))
+    z = torch.randn(5, 4, 3)
+    torch.testing.assert_close(pz.log_prob(z), -z.abs().sum(-1) / 2 - 3 * math.log(4))

@@ -5,11 +5,12 @@ import json
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Laplace
+from torch.distributions import Laplace
 
+from tests.oracles import documented_class
 from tests.test_contracts import make_vae, pixels
 from vaekit.core.errors import ConfigError
-from vaekit.distributions import DiagonalGaussian, Gaussian, Likelihood, StandardNormal
+from vaekit.distributions import DiagonalGaussian, Gaussian, StandardNormal, likelihoods
 from vaekit.models import VAE, describe_vae
 from vaekit.networks import DECODERS, ENCODERS, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from vaekit.networks.conv import level_sizes
@@ -209,29 +210,12 @@ def test_convolutional_networks_need_images(shape: tuple[int, ...]) -> None:
         DECODERS["conv"](2, shape)
 
 
-class LaplaceVector(Likelihood):
-    """A likelihood for vectors of real numbers."""
-
-    measure = "density"
-    support = "real line"
-    event_dim = 1
-
-    def num_maps(self, channels: int) -> int:
-        return 2 * channels
-
-    def target(self, x: Tensor) -> Tensor:
-        return x
-
-    def encoder_input(self, x: Tensor) -> Tensor:
-        return x
-
-    def forward(self, parameters: Tensor) -> Distribution:
-        loc, log_scale = parameters.chunk(2, -1)
-        return Independent(Laplace(loc, log_scale.exp(), validate_args=False), 1, validate_args=False)
-
-
 def test_a_model_of_vectors_learns_their_scale() -> None:
-    """Uncorrelated Laplace noise: the best expected log-likelihood is the negative entropy, -D (1 + log 2b)."""
+    """Independent Laplace noise: the best expected log-likelihood is the negative entropy, -D (1 + log 2b).
+
+    The likelihood is the example in the documentation.
+    """
+    likelihood = documented_class(likelihoods, "LaplaceVector")
     torch.manual_seed(0)
     dim, scale = 20, 3.0
     model = VAE(
@@ -239,7 +223,7 @@ def test_a_model_of_vectors_learns_their_scale() -> None:
         DiagonalGaussian(8, 2),
         StandardNormal(2),
         MLPDecoder(2, (dim,), num_maps=2 * dim, hidden=[8]),
-        LaplaceVector(),
+        likelihood(),
     )
     optimizer = torch.optim.Adam(model.parameters(), 0.02)
     noise = Laplace(torch.full((dim,), 10.0), scale)
