@@ -21,6 +21,7 @@ from vaekit.data import (
     inspect,
     list_cache,
     load_images,
+    sample_binary,
 )
 from vaekit.data.cache import cache_folder
 

@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
 import vaekit
-from tests.oracles import Flatten, LinearDecoder, LinearNormal
 from tests.commands import near
+from tests.oracles import Flatten, LinearDecoder, LinearNormal
 from vaekit.core.errors import DataError, ModelError
 from vaekit.core.units import to_gray_levels
 from vaekit.data import ImageSet

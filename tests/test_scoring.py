@@ -16,8 +16,8 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from tests.oracles import LinearGaussian, linear_gaussian
 from tests.commands import SHAPE, Refuse, contents, done, one_line, vae
+from tests.oracles import LinearGaussian, linear_gaussian
 from tests.test_contracts import make_vae
 from vaekit.core.errors import ConfigError
 from vaekit.data import ImageSet, load_images

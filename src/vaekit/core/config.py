@@ -1,6 +1,6 @@
 """Configuration: parts from data and data from parts.
 
-A part of a model is written in a recipe as ``{name: mlp, hidden: [512]}``. The name is registered in a :class:`Registry`, and
+A part of a model is written in a recipe as ``{name: mlp, hidden: [512]}``. The name is registered in a :class:`Registry`;
 the other keys are the arguments of its constructor: the signature is the one place where keys, types and ranges are
 declared, and :func:`build` checks a recipe against it. Every part keeps each constructor argument in an attribute of the
 same name, so that :func:`describe` can write it down again:
@@ -49,7 +49,9 @@ class Registry(dict[str, Callable[..., T]]):
         def add(factory: Factory) -> Factory:
             known = self.get(name)
             if known is not None and _qualified(known) != _qualified(factory):
-                raise ConfigError(f"{self.title}: {name!r} is registered already, for {_qualified(known)}; choose another name")
+                raise ConfigError(
+                    f"{self.title}: {name!r} is registered already, for {_qualified(known)}; choose another name"
+                )
             self[name] = factory
             return factory
 
@@ -179,7 +181,10 @@ def _keys(schema: type[BaseModel], path: list[str]) -> list[str]:
 
 
 def _parameters(factory: Callable[..., Any], inferred: tuple[str, ...]) -> dict[str, inspect.Parameter]:
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # of a module without a constructor of its own
+    variadic = (
+        inspect.Parameter.VAR_POSITIONAL,
+        inspect.Parameter.VAR_KEYWORD,
+    )  # of a module without a constructor of its own
     parameters = inspect.signature(factory).parameters.items()
     return {key: parameter for key, parameter in parameters if key not in inferred and parameter.kind not in variadic}
 

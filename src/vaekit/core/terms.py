@@ -68,8 +68,8 @@ class Terms:
         px: The distribution p(x|z), with batch shape (K, B) and the event shape of x.
         x: The values at which p(x|z) is evaluated, with shape (B, C, H, W) for images.
         penalties: What parts of the model add to the loss, by name, each with shape (B); the objective weights them.
-        sleep_terms: Samples z ~ p(z) and x ~ p(x|z) without gradients, one for each image of the batch, and returns the layers
-            with q(z|x); the gradient of q reaches the encoder. Only wake-sleep needs it.
+        sleep_terms: Samples z ~ p(z) and x ~ p(x|z) without gradients, one for each image of the batch, and returns the
+            layers with q(z|x); the gradient of q reaches the encoder. Only wake-sleep needs it.
     """
 
     log_px: Tensor
@@ -108,7 +108,7 @@ class Terms:
         return reduce(add, (rate.sum(-1) for rate in self.rates()))
 
     def logs(self) -> dict[str, Tensor]:
-        """Returns the detached batch means of ``elbo``, ``rate``, ``distortion`` and each penalty: what every objective logs."""
+        """Returns the detached batch means of ``elbo``, ``rate``, ``distortion`` and each penalty."""
         with torch.no_grad():
             distortion, rate = self.distortion().mean(), self.rate().mean()
             penalties = {name: value.detach().mean() for name, value in self.penalties.items()}

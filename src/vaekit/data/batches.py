@@ -42,10 +42,12 @@ class Batch:
     Arguments:
         x: The values, with shape (B, *event) and the type that the data set stores: uint8 of shape (B, C, H, W) for images.
         y: The labels as int64, with shape (B), or None.
+        rows: The position of each value in the data set, with shape (B).
     """
 
     x: Tensor
     y: Tensor | None
+    rows: Tensor
 
     def __len__(self) -> int:
         """B, the number of values."""
@@ -117,7 +119,7 @@ class Batches:
         labels = self.data.labels
         x = x.to(self.device, non_blocking=True)
         y = None if labels is None else labels[positions].to(self.device, non_blocking=True)
-        return Batch(x if self.transform is None else self.transform(x, self._noise), y)
+        return Batch(x if self.transform is None else self.transform(x, self._noise), y, positions)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the position in the epoch and the states of both generators."""

@@ -1,11 +1,10 @@
 """Likelihoods, posteriors and priors: modules that return a ``torch.distributions.Distribution``.
 
-The registries map the name in a recipe to a class. A new class is added to its registry, for example
-``PRIORS["mine"] = Mine``.
+The registries map the name in a recipe to a class. A class of your own is registered by a decorator:
+``@PRIORS.register("mine")``.
 """
 
-from collections.abc import Callable
-
+from vaekit.core.config import Registry
 from vaekit.distributions.flows import FlowPosterior, FlowPrior
 from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians, VampPrior
 from vaekit.distributions.layered import LayeredDistribution
@@ -15,19 +14,25 @@ from vaekit.distributions.posteriors import DiagonalGaussian, Posterior
 from vaekit.distributions.priors import Encode, Prior, StandardNormal
 from vaekit.distributions.reparameterization import is_diagonal_gaussian, reparameterize, sample_from_noise
 
-LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
-    "bernoulli": Bernoulli,
-    "continuous-bernoulli": ContinuousBernoulli,
-    "gaussian": Gaussian,
-    "logistic-mixture": LogisticMixture,
-}
-POSTERIORS: dict[str, Callable[..., Posterior]] = {"diagonal-gaussian": DiagonalGaussian, "flow": FlowPosterior}
-PRIORS: dict[str, Callable[..., Prior]] = {
-    "standard-normal": StandardNormal,
-    "mixture-of-gaussians": MixtureOfGaussians,
-    "vamp": VampPrior,
-    "flow": FlowPrior,
-}
+LIKELIHOODS: Registry[Likelihood] = Registry(
+    "LIKELIHOODS",
+    {
+        "bernoulli": Bernoulli,
+        "continuous-bernoulli": ContinuousBernoulli,
+        "gaussian": Gaussian,
+        "logistic-mixture": LogisticMixture,
+    },
+)
+POSTERIORS: Registry[Posterior] = Registry("POSTERIORS", {"diagonal-gaussian": DiagonalGaussian, "flow": FlowPosterior})
+PRIORS: Registry[Prior] = Registry(
+    "PRIORS",
+    {
+        "standard-normal": StandardNormal,
+        "mixture-of-gaussians": MixtureOfGaussians,
+        "vamp": VampPrior,
+        "flow": FlowPrior,
+    },
+)
 
 __all__ = [
     "LIKELIHOODS",

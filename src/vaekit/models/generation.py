@@ -145,7 +145,7 @@ class LatentVariableModel(nn.Module, ABC):
             a: The first image, with shape (C, H, W).
             b: The last image, with shape (C, H, W).
             steps: The number of images, both ends included.
-            labels: The classes of the two, with shape (2), if the model is conditional; the context is interpolated linearly.
+            labels: The classes of the two, with shape (2), if the model is conditional; the context moves on a line.
             path: ``linear``, or ``spherical`` for the arc that keeps the length of latents.
 
         Returns:
@@ -162,7 +162,7 @@ class LatentVariableModel(nn.Module, ABC):
             z: T latents, with shape (T, D).
             positions: Positions on the path, with shape (F): ``i + w`` lies between latents ``i`` and ``i + 1`` at weight
                 ``w``; the first latent follows the last.
-            labels: The classes of the T, with shape (T), if the model is conditional; the context is interpolated linearly.
+            labels: The classes of the T, with shape (T), if the model is conditional; the context moves on a line.
             path: ``linear``, or ``spherical`` for the arc that keeps the length of latents.
 
         Returns:

@@ -54,7 +54,7 @@ class Model(LatentVariableModel):
     def latent_terms(
         self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1, noise: Noise | None = None
     ) -> LatentTerms:
-        """Returns the terms of the latents of all layers as one vector, without decoding; arguments as of :meth:`forward`."""
+        """Returns the terms of the latents of all layers as one vector, without decoding; arguments of :meth:`forward`."""
         context = self.context(labels, len(x))
         qz, pz = self.qz(x, context), self.pz(len(x), context)
         return JointLatentTerms(_samples(qz, num_samples, noise), qz, pz)

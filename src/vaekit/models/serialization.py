@@ -1,7 +1,7 @@
 """A model on disk: ``config.json``, which names its parts, and ``model.safetensors``, its weights.
 
-Nothing is executed and nothing is unpickled when a model is loaded: a configuration can only name what stands in the tables,
-and weights are plain numbers. The weights carry a hash of the configuration that they belong to.
+Nothing is executed and nothing is unpickled when a model is loaded: a configuration can only name registered classes,
+and weights are plain numbers. The weights carry a hash of their configuration.
 """
 
 import hashlib
@@ -12,11 +12,12 @@ from typing import Any
 import safetensors
 from safetensors.torch import load_file, save_file
 
-from vaekit.core.config import Section, Spec, build, describe, validate
+from vaekit.core.config import Registry, Section, Spec, build, describe, validate
 from vaekit.core.errors import ConfigError, ModelError, RunError
 from vaekit.core.files import atomic_path, write_text
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
-from vaekit.models.conditions import ClassLabel
+from vaekit.models.conditions import ClassLabel, Condition
+from vaekit.models.model import Model
 from vaekit.models.vae import VAE
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.networks.base import Shape
@@ -24,9 +25,9 @@ from vaekit.networks.base import Shape
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = 2
 """The version of what is written to model and run folders; a folder of another version is refused."""
-CONDITIONS = {"class-label": ClassLabel}
+CONDITIONS: Registry[Condition] = Registry("CONDITIONS", {"class-label": ClassLabel})
 INFERRED = ("shape", "latent_dim", "num_features", "num_maps", "context_dim")
-"""What follows from the parts around a part, and is therefore not written beside it."""
+"""Constructor arguments of a part that follow from other parts, and are therefore not written."""
 
 
 class VAEConfig(Section):
@@ -76,12 +77,15 @@ def build_vae(config: VAEConfig, place: str = "model") -> VAE:
     return VAE(encoder, posterior, prior, decoder, likelihood, condition)
 
 
-def describe_vae(model: VAE) -> VAEConfig:
-    """Writes a VAE down as data, the inverse of :func:`build_vae`.
+def describe_vae(model: Model) -> VAEConfig:
+    """Describes a VAE as data, the inverse of :func:`build_vae`.
 
     Raises:
-        ConfigError: If one of its parts stands in no table.
+        ConfigError: If the model is no composition of parts, or a part is not registered.
     """
+    if not isinstance(model, VAE):
+        kind = type(model).__name__
+        raise ConfigError(f"model: {kind} is no VAE, and only a composition of registered parts can be written to a folder")
     return VAEConfig(
         shape=model.shape,
         latent_dim=model.latent_dim,
@@ -94,11 +98,11 @@ def describe_vae(model: VAE) -> VAEConfig:
     )
 
 
-def save_vae(model: VAE, folder: Path) -> None:
+def save_vae(model: Model, folder: Path) -> None:
     """Writes a model's folder; a reader never sees a half-written file.
 
     Raises:
-        ConfigError: If a part stands in no table.
+        ConfigError: If a part is not registered.
     """
     config = describe_vae(model).model_dump_json(indent=2)
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}

@@ -77,7 +77,9 @@ class VAE(Model):
         self.likelihood = likelihood
         self.condition = condition
         if tuple(encoder.shape) != tuple(decoder.shape):
-            raise ModelError(f"the encoder reads {encoder.shape} and the decoder returns {decoder.shape}; give both one shape")
+            raise ModelError(
+                f"the encoder reads {encoder.shape} and the decoder returns {decoder.shape}; give both one shape"
+            )
         num_maps = likelihood.num_maps(encoder.shape[0])
         if decoder.num_maps != num_maps:
             raise ModelError(

@@ -7,8 +7,8 @@ r"""The evidence lower bound and its weighted forms.
 
 The penalty is the rate itself. With **free bits** :math:`\lambda`, latents whose rate, averaged over the batch, lies below
 :math:`\lambda` cost :math:`\lambda` each and get no gradient from it. With a **capacity** :math:`C(t)` the penalty is
-:math:`|\mathrm{rate} - C(t)|`. With a **perceptual** term the loss is no bound. ``elbo``, ``rate`` and ``distortion`` are logged
-unweighted and without additions.
+:math:`|\mathrm{rate} - C(t)|`. With a **perceptual** term the loss is no bound. ``elbo``, ``rate`` and ``distortion`` are
+logged unweighted and without additions.
 """
 
 from functools import reduce
@@ -35,8 +35,8 @@ class ELBO(Objective):
 
     Arguments:
         beta: :math:`\beta`, the KL weight, as a number or a schedule; with 1 the loss is the bound itself.
-        free_bits: :math:`\lambda`, the rate of each latent that costs nothing more, in nats; where there is only a joint rate of
-            all latents, as under a VampPrior, :math:`\lambda` is for all of them together.
+        free_bits: :math:`\lambda`, the rate of each latent below which nothing is gained, in nats; where there is only a joint
+            rate of all latents, as under a VampPrior, :math:`\lambda` is for all of them together.
         capacity: :math:`C`, the target rate in nats per image, as a number or a schedule; None for no target.
         perceptual: The weight, in nats, of the structural dissimilarity between images and reconstructions; see
             :func:`vaekit.objectives.perceptual.dissimilarity`. With it the loss is the negative of no likelihood.

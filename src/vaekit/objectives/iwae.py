@@ -13,10 +13,10 @@ q_\phi(z_k|x)` in a pathwise term and a score term,
 .. math::
     \text{reparameterized} \quad & \sum_k \tilde w_k \Big(\frac{\partial \log w_k}{\partial z_k} \frac{\partial
     z_k}{\partial \phi}
-        - \frac{\partial}{\partial \phi} \log q_\phi(z_k|x)\Big) & \text{unbiased; its signal-to-noise ratio falls as K grows} \\
+        - \frac{\partial}{\partial \phi} \log q_\phi(z_k|x)\Big) & \text{unbiased; signal-to-noise falls with K} \\
     \text{doubly reparameterized} \quad & \sum_k \tilde w_k^2 \, \frac{\partial \log w_k}{\partial z_k} \frac{\partial
     z_k}{\partial \phi}
-        & \text{unbiased; its signal-to-noise ratio rises with K} \\
+        & \text{unbiased; signal-to-noise rises with K} \\
     \text{sticking the landing} \quad & \sum_k \tilde w_k \, \frac{\partial \log w_k}{\partial z_k} \frac{\partial
     z_k}{\partial \phi}
         & \text{biased for K > 1; lowest variance at the optimum}

@@ -14,8 +14,8 @@ class Objective(nn.Module, ABC):
 
     Arguments:
         num_samples: K, the number of samples of z that the model takes for each image.
-        penalties: The weight of each penalty that parts of the model add (:attr:`vaekit.core.terms.Terms.penalties`), a number
-            or a schedule; 1 for those that are not named.
+        penalties: The weight of each penalty of the model's parts (:attr:`vaekit.core.terms.Terms.penalties`), a number or a
+            schedule; 1 for those that are not named.
     """
 
     def __init__(self, num_samples: int = 1, penalties: Mapping[str, AnySchedule] | None = None) -> None:

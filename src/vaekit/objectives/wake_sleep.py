@@ -55,5 +55,5 @@ class WakeSleep(Objective):
 
 
 def _log_qz(latents: tuple[LatentTerms, ...]) -> Tensor:
-    """log q(z|x) over all layers, with shape (K, B)."""
+    """Log q(z|x) over all layers, with shape (K, B)."""
     return reduce(add, (latent.qz.log_prob(latent.z) for latent in latents))

@@ -84,7 +84,7 @@ class Timed(Scheduler):
 
 
 class Stages(Timed):
-    r"""Stages of :math:`3^i` epochs at :math:`10^{-i/7}` of the learning rate, for i = 0, 1, ..., 7; the last one does not end.
+    r"""Stages of :math:`3^i` epochs at :math:`10^{-i/7}` of the learning rate, i = 0, 1, ..., 7; the last does not end.
 
     Eight stages are 3,280 epochs, as published; fewer epochs are the first of these.
 

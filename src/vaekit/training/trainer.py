@@ -1,8 +1,8 @@
 r"""The training loop: epochs, validation, the average of the weights, checkpoints and callbacks.
 
-An update of the weights is the business of a :class:`vaekit.training.step.Step`. Everything that a later update depends on is
-in :meth:`Trainer.state_dict`: the step's modules and optimizers, the average, the scheduler, counters, the position in the
-data and every random generator. A run that is stopped anywhere and resumed is, on the CPU, the same run bit for bit.
+A :class:`vaekit.training.step.Step` updates the weights. Everything that a later update depends on is in
+:meth:`Trainer.state_dict`: the step's modules and optimizers, the average, the scheduler, counters, the position in the data
+and every random generator. A run that is stopped anywhere and resumed is, on the CPU, the same run bit for bit.
 """
 
 import math
@@ -26,7 +26,7 @@ from vaekit.training.step import Step
 from vaekit.training.training_config import TrainingConfig
 
 Validate = Callable[[Model], dict[str, float]]
-"""The validation ``elbo``, ``rate`` and ``distortion`` of a model, in nats per image, and whatever else is to be recorded."""
+"""Returns ``elbo``, ``rate`` and ``distortion`` of a model, in nats per image, and whatever else is to be recorded."""
 
 
 @dataclass
@@ -160,7 +160,7 @@ class Trainer:
         return logs
 
     def _sum_logs(self, logs: dict[str, Tensor], num: int) -> None:
-        """Adds a step's scalars, weighted by its number of images, to the sums of the epoch, without waiting for the device."""
+        """Adds a step's scalars, weighted by its number of images, to the epoch's sums, without waiting for the device."""
         values = torch.stack(list(logs.values()))
         self.log_names = list(logs)
         self.log_sums = values * num if self.log_sums is None else self.log_sums.add_(values, alpha=num)
@@ -168,7 +168,7 @@ class Trainer:
     def _mean_logs(self) -> dict[str, float]:
         """The means over the epoch, which begin anew."""
         assert self.log_sums is not None  # an epoch has at least one batch
-        means = (self.log_sums / len(self.batches.data)).tolist()
+        means = (self.log_sums / len(self.batches.images)).tolist()
         self.log_sums = None
         return dict(zip(self.log_names, means, strict=True))
 

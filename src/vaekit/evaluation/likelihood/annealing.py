@@ -189,7 +189,7 @@ def _most(model: VAE, how: Annealing) -> int:
 
 
 def _path(model: VAE, x: Tensor, labels: Tensor | None, how: Annealing) -> Path:
-    qz, joint = model.encode(x, labels), model.joint(x, labels)
+    qz, joint = model.encode(x, labels), model.log_joint(x, labels)
     start = qz if how.start == "posterior" else model.prior_of(len(x), labels)
 
     def log_densities(z: Tensor) -> tuple[Tensor, Tensor]:
