@@ -7,7 +7,7 @@ from torch import Tensor
 from vaekit.core.errors import ConfigError, DataError
 from vaekit.core.rng import generator
 from vaekit.data import Augmentation, augmenter, compose, sample_binary
-from vaekit.experiment.train import load_splits
+from vaekit.experiment.prepare import load_splits
 from vaekit.runs.recipe import load_recipe
 
 SHAPES = [(1, 9, 9), (3, 12, 8)]
