@@ -137,6 +137,8 @@ def test_an_epoch_has_every_value_once(make: Callable[[int], Dataset], num: int)
     if num > 7:
         assert first.tolist() != second.tolist()
     assert torch.equal(epoch_of(Batches(dataset, 8, seed=3))[1], first)
+    for batch in Batches(dataset, 8, seed=4):
+        assert torch.equal(batch.x, dataset.gather(batch.rows))
 
 
 def test_random_numbers_of_a_seed_never_change() -> None:
