@@ -31,7 +31,7 @@ def main() -> None:
         flat = x.flatten(1)
         linear = torch.from_numpy(pca.inverse_transform(pca.transform(flat.numpy())))
         values = [told(train.mean(0).expand_as(flat).reshape(x.shape), x), told(linear.reshape(x.shape), x)]
-        quality = reconstruction_quality(model, images)["psnr"]
+        quality = reconstruction_quality(model, images).psnr
         values.append(f"{quality.value:.2f} ± {quality.standard_error or 0:.2f}")
         print(f"{f'{len(images):,} {images.split} images':<24}{values[0]:>14}{values[1]:>14}{values[2]:>16}")
 

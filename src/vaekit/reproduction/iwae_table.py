@@ -128,7 +128,7 @@ def table_1(shop: Workshop, tier: Tier) -> Outcome:
 
         def evaluate(folder: Any, model: VAE = model) -> dict[str, Any]:
             values = log_likelihood_of_each(model, test.first(num_images), num_samples=num_samples)
-            return {"log_px": values.tolist(), "active": active_units(model, test)["value"]}
+            return {"log_px": values.tolist(), "active": active_units(model, test).value}
 
         settings = made_of(k, tier, train, test) | {"num_samples": num_samples, "num_images": num_images}
         found = shop.piece(f"k-{k}-weighed", settings, evaluate)
