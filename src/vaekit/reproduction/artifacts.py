@@ -15,9 +15,10 @@ from typing import Any
 from rich.console import Console
 
 from vaekit.core.config import to_data
+from vaekit.core.files import write_json
 from vaekit.core.rng import fixed_seed
 from vaekit.data import ImageSet, Transform
-from vaekit.experiment.train import build_model, make_trainer, write_json
+from vaekit.experiment.train import build_model, make_trainer
 from vaekit.models import VAE, load_vae, save_vae
 from vaekit.reproduction.artifact_progress import PieceView
 from vaekit.runs.recipe import Recipe

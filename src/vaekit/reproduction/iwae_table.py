@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from vaekit.core.units import NATS
-from vaekit.data import ImageSet, binarize, draw_binary, hold_out, load_images
+from vaekit.data import ImageSet, binarize, hold_out, load_images, sample_binary
 from vaekit.evaluation.estimate import mean_over_images
 from vaekit.evaluation.latents.encodings import active_units
 from vaekit.evaluation.likelihood.annealing import Annealing, annealed_of_each, bracket
@@ -110,7 +110,7 @@ def trained(shop: Workshop, k: int, tier: Tier, train: ImageSet, test: ImageSet)
 
     at = sorted({max(1, round(epochs * i / 20)) for i in range(1, 21)})
     prepare = partial(first_weights, train=train)
-    return shop.learn(f"k-{k}", recipe_for(k, epochs), train, measure, at=at, transform=draw_binary, prepare=prepare)
+    return shop.learn(f"k-{k}", recipe_for(k, epochs), train, measure, at=at, transform=sample_binary, prepare=prepare)
 
 
 def made_of(k: int, tier: Tier, train: ImageSet, test: ImageSet) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from PIL.Image import Image
 from rich.console import Console
 
 from vaekit.core.errors import Interrupted, RunError
-from vaekit.experiment.train import write_json
+from vaekit.core.files import write_json
 from vaekit.plots.style import count
 from vaekit.presentation.metric_text import duration
 from vaekit.reproduction.artifacts import Workshop

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from vaekit.core.units import NATS
-from vaekit.data import ImageSet, binarize, draw_binary, hold_out, load_images
+from vaekit.data import ImageSet, binarize, hold_out, load_images, sample_binary
 from vaekit.evaluation.estimate import mean_over_images
 from vaekit.evaluation.likelihood.bounds import bound_values, log_likelihood_of_each
 from vaekit.models import VAE
@@ -96,7 +96,7 @@ def compare_priors(shop: Workshop, tier: Tier, data: str) -> Outcome:
             return bound_values(model, valid)
 
         model, curves[PRIORS[prior]] = shop.learn(
-            prior, recipe, train, measure, at=range(1, epochs + 1), transform=draw_binary
+            prior, recipe, train, measure, at=range(1, epochs + 1), transform=sample_binary
         )
 
         def evaluate(folder: Any, model: VAE = model) -> list[float]:

@@ -12,7 +12,7 @@ import safetensors
 from safetensors.torch import load_file
 
 from vaekit.core.errors import DataError
-from vaekit.data.sources.resolve import download, said
+from vaekit.data.sources.hub import describe_error, download
 from vaekit.evaluation.samples.inception_network import InceptionV3
 
 REPOSITORY, FILE = "nikhilr01/sen-bridge-weights", "fid_inception.safetensors"
@@ -69,6 +69,6 @@ def _download() -> Path:
         return path
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise DataError(
-            f"{REPOSITORY}: the weights of Inception cannot be downloaded from the Hugging Face Hub ({said(error)}); "
+            f"{REPOSITORY}: the weights of Inception cannot be downloaded from the Hugging Face Hub ({describe_error(error)}); "
             f"connect once, put them into $VAEKIT_DATA/{REPOSITORY}/{FILE}, or leave out --features inception"
         ) from None
