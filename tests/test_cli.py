@@ -636,7 +636,7 @@ def test_an_fid_needs_training_images_and_weights(trained: Path, tmp_path: Path,
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     offline = vae("evaluate", trained, *options)
     assert offline.code == 2
-    assert "the weights of Inception cannot be had" in offline.err
+    assert "the weights of Inception cannot be downloaded" in offline.err
     assert not (tmp_path / "x.json").exists()
 
 

@@ -173,7 +173,7 @@ def _sample_terms(model: VAE, images: ImageSet, seed: int) -> tuple[Tensor, Tens
     with model.inference():
         for x, labels, noise in with_noise(model, images, seed, f"distortion of {len(images):,} images"):
             terms = model(x, labels, 1, noise.normal)
-            z.append(terms.latents[0].z[0])
+            z.append(torch.cat([layer.z[0] for layer in terms.latents], -1))
             distortions.append(terms.distortion())
             rates.append(terms.rate())
     return torch.cat(z), torch.cat(distortions).cpu().double(), torch.cat(rates).cpu().double()
