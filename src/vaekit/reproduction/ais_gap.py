@@ -98,8 +98,8 @@ def list_choices(tier: Tier) -> list[str]:
     acceptance = PLAN[tier][0].acceptance
     return [
         f"The model is that of iwae-table1 with k = {K[tier]}, of the same tier.",
-        "The test images are the first of MNIST's test set, binarized once. The published numbers are for 1,000 other images "
-        "and for a model with longer training, so only their difference is compared.",
-        "Chains start at the encoder's posterior, and move in units of its standard deviations. Step sizes are adapted to an "
-        f"acceptance rate of {acceptance} on the first images, and are then fixed.",
+        "The test images are the first of MNIST's test set, binarized once. The published numbers are for 1,000 other "
+        "images and for a model with longer training, so only their difference is compared.",
+        "Chains start at the encoder's posterior, and move in units of its standard deviations. Step sizes are adapted to "
+        f"an acceptance rate of {acceptance} on the first images, and are then fixed.",
     ]

@@ -49,8 +49,8 @@ CHOICES = [
     "Training uses 50,000 images. The other 10,000, held out at random, choose the model. Validation and test images are "
     "binarized once, with fixed seeds.",
     "Pseudo-inputs are initialized with a mean of 0.05 and a standard deviation of 0.01, clipped to [0, 1].",
-    "Both priors use the same seed, order of images, schedule and importance samples. The gain is a mean of differences over "
-    "the same test images, so it is known more precisely than the two likelihoods.",
+    "Both priors use the same seed, order of images, schedule and importance samples. The gain is a mean of differences "
+    "over the same test images, so it is known more precisely than the two likelihoods.",
 ]
 
 
