@@ -121,9 +121,9 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             ais_gap.PAPER,
             "MNIST",
             {
-                "smoke": "the model of iwae-table1's smoke tier, 20 images, 50 distributions: a minute",
-                "cpu": "the model of iwae-table1's cpu tier, 100 images, 1,000 distributions: ten minutes, after iwae-table1",
-                "gpu": "the model of iwae-table1's gpu tier, 1,000 images, 10,000 distributions",
+                "smoke": "model of iwae-table1, smoke tier; 20 images, 50 distributions: a minute",
+                "cpu": "model of iwae-table1, cpu tier; 100 images, 1,000 distributions: ten minutes, after iwae-table1",
+                "gpu": "model of iwae-table1, gpu tier; 1,000 images, 10,000 distributions",
             },
             ais_gap.ais_gap,
         ),
