@@ -151,4 +151,4 @@ def bound_panel(curves: dict[str, list[dict[str, Any]]]) -> Panel:
         Curve(name, [r["epoch"] for r in records], [r["elbo"] for r in records], number)
         for number, (name, records) in enumerate(curves.items())
     ]
-    return Panel("test ELBO (k = 1) during training with k samples", "epoch", "nats per image", lines)
+    return Panel("test ELBO during training with k samples", "epoch", "nats per image", lines)
