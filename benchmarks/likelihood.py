@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vaekit.evaluation.likelihood.bounds import log_likelihood
-from vaekit.runs.run_folder import Run
+from vaekit.runs.run_folder import RunFolder
 
 ROWS, HIDDEN, PIXELS = 2000, 512, 784
 PLAIN_SECONDS = 4.0
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--num-samples", type=int, default=5000, help="samples an image (%(default)s)")
     parser.add_argument("--parts", type=int, default=5, help="in how many parts (%(default)s)")
     options = parser.parse_args()
-    run = Run(options.run)
+    run = RunFolder(options.run)
     images, k = run.images(), options.num_samples
     with FlopCounterMode(display=False) as counter:
         log_likelihood(run.model, images.first(1), num_samples=k)

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from vaekit.core.units import to_unit_interval
 from vaekit.evaluation.samples.reconstruction import psnr, reconstruction_quality
-from vaekit.experiment.train import load_splits
-from vaekit.runs.run_folder import Run
+from vaekit.experiment.prepare import load_splits
+from vaekit.runs.run_folder import RunFolder
 
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.linear", description=__doc__.partition("\n")[0])
     parser.add_argument("run", help="a run folder")
-    run = Run(parser.parse_args().run)
+    run = RunFolder(parser.parse_args().run)
     recipe, model = run.recipe, run.model
     splits = load_splits(recipe.data, recipe.training.seed)
     train = to_unit_interval(splits.train.pixels).flatten(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.street import Refuse, contents, one_line, vae
+from tests.commands import Refuse, contents, one_line, vae
 from vaekit.experiment.train import run as train
 from vaekit.runs.recipe import load_recipe
 

@@ -25,7 +25,7 @@ from vaekit.plots.style import font
 from vaekit.presentation import gallery as gallery_module
 from vaekit.presentation.gallery import DIGIT_HOLD, FRAME, HOLD, LAST, Gallery, digits_of_pi, film_of_training
 from vaekit.runs.recipe import load_recipe
-from vaekit.runs.run_folder import Run
+from vaekit.runs.run_folder import RunFolder
 
 PI = "31415926535897932384626433832795028841971693993751"
 DARK = 100
@@ -313,7 +313,7 @@ def test_so_many_digits_of_pi_cannot_be(num: int) -> None:
 
 
 def test_film_of_pi_walks_through_the_classes_of_its_digits(trained: Path) -> None:
-    gallery = Run(trained).gallery
+    gallery = RunFolder(trained).gallery
     film = gallery.film_of_pi(5, moves=2, size=80, path="spherical")
     same = gallery.film(
         list("31415"), moves=2, hold=DIGIT_HOLD, size=80, path="spherical", captions=["3.", "1", "4", "1", "5"]
@@ -350,7 +350,7 @@ def judge() -> KNeighborsClassifier:
 
 
 def test_film_from_one_to_nine_starts_with_a_one_and_holds_a_nine(learned: Path, judge: KNeighborsClassifier) -> None:
-    film = Run(learned).gallery.film(["1", "9"], moves=10)
+    film = RunFolder(learned).gallery.film(["1", "9"], moves=10)
     assert film.durations == ([HOLD] + [FRAME] * 10) * 2
     shown = torch.stack([shrunk(frame, (1, 8, 8), 35) for frame in film.frames])
     named = judge.predict(shown.flatten(1)).tolist()
@@ -358,7 +358,7 @@ def test_film_from_one_to_nine_starts_with_a_one_and_holds_a_nine(learned: Path,
 
 
 def test_class_is_where_its_stop_is(learned: Path, judge: KNeighborsClassifier) -> None:
-    gallery = Run(learned).gallery
+    gallery = RunFolder(learned).gallery
     stops = gallery.stops([str(digit) for digit in range(10) for _ in range(3)])
     images = to_gray_levels(gallery.model.decode_mean(stops.z))
     named = judge.predict(images.flatten(1))
@@ -366,7 +366,7 @@ def test_class_is_where_its_stop_is(learned: Path, judge: KNeighborsClassifier) 
 
 
 def test_file_of_a_nine_leads_to_a_nine(learned: Path, judge: KNeighborsClassifier, tmp_path: Path) -> None:
-    gallery = Run(learned).gallery
+    gallery = RunFolder(learned).gallery
     [nine, *_] = gallery.encodings.means.eq(gallery.stops(["9"]).z[0]).all(1).nonzero().flatten().tolist()
     enlarge(gallery.images.pixels[nine][None], 8)[0].save(tmp_path / "nine.png")
     film = gallery.film(["1", str(tmp_path / "nine.png")], moves=4, size=8)

@@ -13,7 +13,7 @@ from tests.oracles import LinearGaussian, linear_gaussian
 from vaekit.core.errors import ConfigError
 from vaekit.core.rng import fixed_seed
 from vaekit.data import ImageSet
-from vaekit.distributions import sampled
+from vaekit.distributions import sample_from_noise
 from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians
 from vaekit.evaluation.latents.encodings import encode_images
 from vaekit.evaluation.likelihood import annealing
@@ -374,10 +374,12 @@ def test_draws_of_a_mixture_by_noise_are_draws_of_it() -> None:
     means, stddevs = torch.tensor([[-3.0, 0.0], [2.0, 1.0]]), torch.tensor([[0.5, 1.0], [1.0, 0.2]])
     mixture = GaussianMixture(4, means, stddevs, torch.tensor([0.3, 0.7]).log())
     noise = Noise(0, range(4), 2, CPU).normal(5000)
-    z = sampled(mixture, noise)
+    z = sample_from_noise(mixture, noise)
     assert z.shape == (5000, 4, 2)
     share = (z[..., 0] < -1).float().mean().item()
     assert abs(share - 0.3) < 5 * math.sqrt(0.21 / 20_000) + 0.002
     assert (z.mean((0, 1)) - mixture.mean[0]).abs().max() < 5 * 2.5 / math.sqrt(20_000)
     assert (z.flatten(0, 1).var(0) - mixture.variance[0]).abs().max() < 0.2
-    assert torch.equal(sampled(GaussianMixture(1, means, stddevs, mixture.log_weights), noise[7:9, 2:3]), z[7:9, 2:3])
+    assert torch.equal(
+        sample_from_noise(GaussianMixture(1, means, stddevs, mixture.log_weights), noise[7:9, 2:3]), z[7:9, 2:3]
+    )

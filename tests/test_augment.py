@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vaekit.core.errors import ConfigError, DataError
 from vaekit.core.rng import generator
-from vaekit.data import Augmentation, augmenter, draw_binary, in_turn
+from vaekit.data import Augmentation, augmenter, compose, sample_binary
 from vaekit.experiment.train import load_splits
 from vaekit.runs.recipe import load_recipe
 
@@ -127,11 +127,11 @@ def test_validation_and_test_images_are_never_changed() -> None:
 def test_transforms_follow_one_another() -> None:
     x = noise(3, 1, 4, 4)
     flip = augmenter(Augmentation(flip=1.0), (1, 4, 4))
-    assert in_turn([]) is None
-    assert in_turn([flip]) is flip
-    both = in_turn([flip, flip])
+    assert compose([]) is None
+    assert compose([flip]) is flip
+    both = compose([flip, flip])
     assert both is not None
     assert torch.equal(both(x, generator(0)), x)
-    drawn = in_turn([flip, draw_binary])
+    drawn = compose([flip, sample_binary])
     assert drawn is not None
     assert set(drawn(x, generator(0)).unique().tolist()) <= {0, 255}

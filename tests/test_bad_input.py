@@ -25,7 +25,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import vaekit
-from tests.street import QUICK, Outcome, Refuse, one_line, vae
+from tests.commands import QUICK, Outcome, Refuse, one_line, vae
 from vaekit.core.config import to_data
 from vaekit.core.errors import ConfigError, VaekitError
 from vaekit.core.terms import Loss, Terms
@@ -34,7 +34,7 @@ from vaekit.models import ClassLabel, describe_vae, load_vae, save_vae
 from vaekit.networks import MLPDecoder, MLPEncoder
 from vaekit.objectives import ELBO, OBJECTIVES
 from vaekit.runs.recipe import complete, load_recipe, parse_overrides
-from vaekit.runs.run_folder import STATE, Run
+from vaekit.runs.run_folder import STATE, RunFolder
 from vaekit.training import write_state
 
 Make = Callable[[Path], object]
@@ -919,7 +919,7 @@ def test_training_that_diverges_later_keeps_the_last_good_epoch(tmp_path: Path, 
     run = tmp_path / "run"
     outcome = vae("train", "--set", "objective.name=bomb", "--set", "evaluation.num_samples=0", "--out", run)
     one_line(outcome, "step 22 (epoch 2)", f"{run} keeps the last good epoch, 1")
-    assert [record["epoch"] for record in Run(run).history] == [1]
+    assert [record["epoch"] for record in RunFolder(run).history] == [1]
     assert all(bool(value.isfinite().all()) for value in load_vae(run).state_dict().values())
     assert not (run / "metrics.json").exists()
     assert not list(run.rglob(".*"))

@@ -55,7 +55,7 @@ def test_all_methods_train_the_same_network_with_the_same_settings(
     assert list(methods) == ["vaekit", *TESTED]
     check_parameters(methods)
     for name, method in methods.items():
-        optimizer = method.trainer.optimizer if name == "vaekit" else method.optimizer
+        optimizer = method.trainer.step.optimizers["model"] if name == "vaekit" else method.optimizer
         assert type(optimizer) is torch.optim.Adam, name
         assert {group["lr"] for group in optimizer.param_groups} == {LEARNING_RATE}, name
     assert methods["vaekit"].trainer.batches.batch_size == methods["dataloader-0"].loader.batch_size == BATCH_SIZE

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import vaekit
-from tests.street import QUICK, SHAPE, done, near, start, tiles, vae
+from tests.commands import QUICK, SHAPE, done, near, start, tiles, vae
 from vaekit.cli import app
 from vaekit.core.config import to_data
 from vaekit.core.rng import fixed_seed
@@ -36,7 +36,7 @@ from vaekit.evaluation.model_evaluation import brief
 from vaekit.networks import MLPDecoder, MLPEncoder
 from vaekit.plots.grids import layout
 from vaekit.runs.recipe import load_recipe, recipe_names
-from vaekit.runs.run_folder import STATE, Run
+from vaekit.runs.run_folder import STATE, RunFolder
 from vaekit.training import read_state
 
 COMMANDS = (
@@ -113,14 +113,14 @@ def digits() -> vaekit.ImageSet:
 
 def test_recipe_is_the_one_that_was_asked_for(run_folder: Path) -> None:
     overrides = {"epochs": 2, "seed": 3, "evaluation.num_samples": 20, "training.images_every": 1}
-    assert Run(run_folder).recipe == load_recipe("digits", overrides)
+    assert RunFolder(run_folder).recipe == load_recipe("digits", overrides)
     assert yaml.safe_load((run_folder / "recipe.yaml").read_text())["training"]["batch_size"] == 64
 
 
 def test_weights_are_as_many_as_the_recipe_says(run_folder: Path) -> None:
     weights = load_file(run_folder / "model.safetensors")
     assert sum(value.numel() for value in weights.values()) == NUM_PARAMETERS + NUM_OBSERVED
-    assert Run(run_folder).metrics["parameters"] == NUM_PARAMETERS
+    assert RunFolder(run_folder).metrics["parameters"] == NUM_PARAMETERS
     config = json.loads((run_folder / "config.json").read_text())
     assert (config["shape"], config["latent_dim"], config["encoder"]["hidden"]) == ([1, 8, 8], 8, [256, 128])
 
@@ -143,7 +143,7 @@ def test_history_has_a_line_an_epoch_that_adds_up(run_folder: Path) -> None:
     assert history[1]["train"]["elbo"] > history[0]["train"]["elbo"]
     best = max(history, key=lambda record: record["valid"]["elbo"])
     assert best["best"]
-    assert Run(run_folder).metrics["best_epoch"] == best["epoch"]
+    assert RunFolder(run_folder).metrics["best_epoch"] == best["epoch"]
 
 
 def test_final_numbers_are_the_models_on_the_test_split(run_folder: Path, digits: vaekit.ImageSet) -> None:
@@ -195,7 +195,7 @@ def test_images_have_their_size_and_something_on_them(run_folder: Path, digits: 
 def test_checkpoint_is_of_the_last_epoch(run_folder: Path) -> None:
     state = read_state(run_folder / STATE)
     assert (state["progress"]["epoch"], state["progress"]["images_seen"]) == (2, 2 * NUM_TRAIN)
-    assert state["progress"]["best_elbo"] == max(record["valid"]["elbo"] for record in Run(run_folder).history)
+    assert state["progress"]["best_elbo"] == max(record["valid"]["elbo"] for record in RunFolder(run_folder).history)
     assert sum(value.numel() for value in state["model"].values()) == NUM_PARAMETERS + NUM_OBSERVED
 
 
@@ -203,8 +203,8 @@ def test_running_the_recipe_again_gives_the_same_run(run_folder: Path, tmp_path:
     again = tmp_path / "again"
     done("train", run_folder / "recipe.yaml", "--out", again)
     assert weights_equal(run_folder, again)
-    assert [without_time(r) for r in Run(again).history] == [without_time(r) for r in Run(run_folder).history]
-    assert without_time(Run(again).metrics) == without_time(Run(run_folder).metrics)
+    assert [without_time(r) for r in RunFolder(again).history] == [without_time(r) for r in RunFolder(run_folder).history]
+    assert without_time(RunFolder(again).metrics) == without_time(RunFolder(run_folder).metrics)
     assert (again / "recipe.yaml").read_text() == (run_folder / "recipe.yaml").read_text()
 
 
@@ -218,7 +218,7 @@ def test_force_replaces_a_run_and_nothing_else_does(tmp_path: Path) -> None:
     assert "--force" in refused.err
     assert (out / "model.safetensors").read_bytes() == before
     done("train", *QUICK, "--seed", 1, "--out", out, "--force")
-    assert Run(out).recipe.training.seed == 1
+    assert RunFolder(out).recipe.training.seed == 1
     assert (out / "model.safetensors").read_bytes() != before
     assert not (out / "images" / "old.png").exists()
 
@@ -231,7 +231,7 @@ def test_command_and_python_train_the_same_model(tmp_path: Path) -> None:
         out=tmp_path / "b",
     )
     assert weights_equal(tmp_path / "a", tmp_path / "b")
-    assert run.recipe == Run(tmp_path / "a").recipe
+    assert run.recipe == RunFolder(tmp_path / "a").recipe
     assert run.model.latent_dim == 3
     assert "log_likelihood" not in run.metrics
     train = run.history[0]["train"]
@@ -254,8 +254,8 @@ def test_dry_run_prints_the_recipe_and_writes_nothing(tmp_path: Path, monkeypatc
 def test_dry_run_of_a_resume_trains_nothing(run_folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run_folder, tmp_path / "copy")
     vae("train", "--resume", copy, "--epochs", 3, "--dry-run")
-    assert len(Run(copy).history) == 2
-    assert Run(copy).recipe.training.epochs == 2
+    assert len(RunFolder(copy).history) == 2
+    assert RunFolder(copy).recipe.training.epochs == 2
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_empty_folder_can_become_a_run(place: str, tmp_path: Path, monkeypatch: 
     (tmp_path / "link").symlink_to(folder)
     monkeypatch.chdir(folder if place == "." else tmp_path)
     done("train", *QUICK, "--out", place)
-    assert Run(folder).metrics["epochs"] == 1
+    assert RunFolder(folder).metrics["epochs"] == 1
 
 
 def test_interrupted_training_says_how_to_go_on_and_does(tmp_path: Path) -> None:
@@ -322,15 +322,17 @@ def test_interrupted_training_says_how_to_go_on_and_does(tmp_path: Path) -> None
     assert stopped is not None
     epoch, step = map(int, stopped.groups())
     assert read_state(folder / STATE)["progress"]["step"] == step
-    assert len(Run(folder).history) == epoch - 1 < 8
+    assert len(RunFolder(folder).history) == epoch - 1 < 8
     assert not (folder / "metrics.json").exists()
 
     out = done("train", "--resume", folder)
     assert f"going on after {epoch - 1} epochs, step {step:,}" in out
     done("train", *options, "--out", tmp_path / "whole")
     assert weights_equal(folder, tmp_path / "whole")
-    assert [without_time(r) for r in Run(folder).history] == [without_time(r) for r in Run(tmp_path / "whole").history]
-    assert without_time(Run(folder).metrics) == without_time(Run(tmp_path / "whole").metrics)
+    assert [without_time(r) for r in RunFolder(folder).history] == [
+        without_time(r) for r in RunFolder(tmp_path / "whole").history
+    ]
+    assert without_time(RunFolder(folder).metrics) == without_time(RunFolder(tmp_path / "whole").metrics)
 
 
 def test_interrupted_evaluation_says_how_to_go_on_and_does(tmp_path: Path) -> None:
@@ -340,7 +342,7 @@ def test_interrupted_evaluation_says_how_to_go_on_and_does(tmp_path: Path) -> No
     assert outcome.code == 130
     assert f"vae train --resume {folder}" in outcome.err
     done("train", "--resume", folder)
-    assert Run(folder).metrics["epochs"] == len(Run(folder).history) == 1
+    assert RunFolder(folder).metrics["epochs"] == len(RunFolder(folder).history) == 1
 
 
 # vae recipes, --version, --help
@@ -585,7 +587,9 @@ def test_evaluation_writes_the_numbers_of_the_package(trained: Path, digits: vae
     out = done("evaluate", trained, "--quick", *weighed, *annealed, "--seed", 4, "-o", tmp_path / "x.json")
     how = replace(QUICK_EFFORT.annealing, chains=3, distributions=7)
     effort = replace(QUICK_EFFORT, num_samples=20, max_images=50, annealed=6, annealing=how)
-    expected = vaekit.evaluate(vaekit.load(trained), digits, train=Run(trained).images(split="train"), effort=effort, seed=4)
+    expected = vaekit.evaluate(
+        vaekit.load(trained), digits, train=RunFolder(trained).images(split="train"), effort=effort, seed=4
+    )
     written = strict_json(tmp_path / "x.json")
     assert written == expected
     assert (written["log_likelihood"]["num_images"], written["elbo"]["num_images"]) == (50, NUM_TEST)

@@ -145,7 +145,14 @@ def test_any_shape_and_a_batch_of_one(encoder: str, decoder: str, shape: tuple[i
 @pytest.mark.parametrize("hidden", [16, None])
 def test_depth_follows_the_size_and_latents_may_keep_their_place(side: tuple[int, int], hidden: int | None) -> None:
     shape = (3, *side)
-    arguments = {"channels": [4, 6], "blocks": [0, 1], "hidden": hidden, "min_resolution": 8, "attention": 8, "checkpoint": True}
+    arguments = {
+        "channels": [4, 6],
+        "blocks": [0, 1],
+        "hidden": hidden,
+        "min_resolution": 8,
+        "attention": 8,
+        "checkpoint": True,
+    }
     encoder = ConvEncoder(shape, **arguments)
     height, width = pyramid(shape, len(encoder.levels.ends))[-1]
     assert max(height, width) <= 8 < max(2 * height, 2 * width) + 8 * (max(side) <= 8)

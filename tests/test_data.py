@@ -22,11 +22,11 @@ from vaekit.data import (
     binarize,
     cached,
     clear_cache,
-    draw_binary,
     fit,
     hold_out,
     inspect,
     load_images,
+    sample_binary,
 )
 from vaekit.data.cache import cache_folder
 
@@ -379,9 +379,9 @@ def test_batches_go_on_where_they_were(stop: int) -> None:
     def draw(batches: Batches, epochs: int) -> list[torch.Tensor]:
         return [batch.x for _ in range(epochs) for batch in batches]
 
-    whole = Batches(images, 8, seed=1, transform=draw_binary)
+    whole = Batches(images, 8, seed=1, transform=sample_binary)
     expected = draw(whole, 3)
-    first = Batches(images, 8, seed=1, transform=draw_binary)
+    first = Batches(images, 8, seed=1, transform=sample_binary)
     seen = draw(first, 1)
     for count, batch in enumerate(first):
         if count == stop:
@@ -389,10 +389,10 @@ def test_batches_go_on_where_they_were(stop: int) -> None:
         seen.append(batch.x)
         state = first.state_dict()
     if stop == 0:
-        first = Batches(images, 8, seed=1, transform=draw_binary)
+        first = Batches(images, 8, seed=1, transform=sample_binary)
         seen = draw(first, 1)
         state = first.state_dict()
-    second = Batches(images, 8, seed=77, transform=draw_binary)
+    second = Batches(images, 8, seed=77, transform=sample_binary)
     second.load_state_dict(state)
     seen += draw(second, 2)
     assert len(seen) == len(expected)
@@ -401,7 +401,7 @@ def test_batches_go_on_where_they_were(stop: int) -> None:
 
 def test_binarization_draws_with_the_gray_level_as_probability() -> None:
     levels = torch.tensor([0, 1, 64, 128, 254, 255], dtype=torch.uint8)
-    drawn = draw_binary(levels.expand(200_000, 6).contiguous(), generator(0))
+    drawn = sample_binary(levels.expand(200_000, 6).contiguous(), generator(0))
     assert set(drawn.unique().tolist()) == {0, 255}
     rate = (drawn == 255).double().mean(0)
     probability = levels.double() / 255

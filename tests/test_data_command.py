@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.street import Refuse, done, tiles, vae
+from tests.commands import Refuse, done, tiles, vae
 from vaekit.core.rng import generator
 from vaekit.data import Augmentation, augmenter, inspect, load_images
 from vaekit.runs.recipe import load_recipe, write_recipe

@@ -29,7 +29,7 @@ from vaekit.evaluation.likelihood.bounds import (
 from vaekit.evaluation.model_evaluation import EvaluationConfig, brief, evaluate
 from vaekit.evaluation.samples.reconstruction import ms_ssim, psnr, reconstruction_quality, ssim
 from vaekit.models import VAE
-from vaekit.runs.run_folder import Run
+from vaekit.runs.run_folder import RunFolder
 
 
 def image_set(num: int = 60, shape: tuple[int, int, int] = (2, 6, 5)) -> ImageSet:
@@ -261,7 +261,7 @@ def test_more_images_may_be_annealed_than_weighed() -> None:
 
 
 def test_everything_is_measured_in_one_call(trained: Path) -> None:
-    run = Run(trained)
+    run = RunFolder(trained)
     model, test, train = run.model, run.images(), run.images(split="train")
     numbers = evaluate(model, test, train=train, effort=TINY, seed=3)
     assert "left_out" not in numbers

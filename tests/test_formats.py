@@ -13,7 +13,7 @@ import pytest
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 from PIL.PngImagePlugin import Blend, Disposal
 
-from tests.street import done
+from tests.commands import done
 from vaekit.data import Fitting, load_images
 from vaekit.data.decode import OVERSAMPLING, fit, header_of, open_encoded
 

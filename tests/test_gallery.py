@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
 import vaekit
+from tests.commands import near
 from tests.oracles import Flatten, LinearDecoder, LinearNormal
-from tests.street import near
 from vaekit.core.errors import DataError, ModelError
 from vaekit.core.units import to_gray_levels
 from vaekit.data import ImageSet
@@ -36,7 +36,7 @@ from vaekit.networks import MLPDecoder, MLPEncoder, Shape
 from vaekit.plots import grid
 from vaekit.plots.style import ACCENT
 from vaekit.presentation.gallery import NEAREST, Gallery
-from vaekit.runs.run_folder import Run
+from vaekit.runs.run_folder import RunFolder
 
 CLASSES = ("sock", "boot", "shirt")
 GRAY: Shape = (1, 6, 5)
@@ -758,7 +758,7 @@ def test_errors_of_a_conditional_model_are_told_the_classes() -> None:
 
 
 def test_gallery_of_a_run_is_of_its_model_and_test_images(trained: Path) -> None:
-    gallery = Run(trained).gallery
+    gallery = RunFolder(trained).gallery
     digits = vaekit.load_images("digits", "test")
     assert torch.equal(gallery.images.pixels, digits.pixels)
     with gallery.model.inference():

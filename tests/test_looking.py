@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import vaekit
-from tests.street import SHAPE, Refuse, contents, done, near, one_line, tiles, vae
+from tests.commands import SHAPE, Refuse, contents, done, near, one_line, tiles, vae
 from vaekit.core.units import to_gray_levels
 from vaekit.models import load_vae, save_vae
 from vaekit.plots import Film
 from vaekit.presentation.gallery import FRAME, LAST, Gallery
-from vaekit.runs.run_folder import Run
+from vaekit.runs.run_folder import RunFolder
 
 STOP = 10**20
 """More than any machine can count to."""
@@ -35,7 +35,7 @@ def copy(trained: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def gallery(trained: Path) -> Gallery:
     """The gallery of the run."""
-    return Run(trained).gallery
+    return RunFolder(trained).gallery
 
 
 def pixels(image: Path | Image.Image | Figure, dpi: int = 200) -> np.ndarray:
@@ -170,7 +170,7 @@ def test_manifold_is_the_galleries(plane: Any, trained: Path, gallery: Gallery, 
 
 
 def test_manifold_of_a_conditional_model_is_of_a_class(trained_conditional: Path, tmp_path: Path) -> None:
-    gallery = Run(trained_conditional).gallery
+    gallery = RunFolder(trained_conditional).gallery
     shown = {}
     for label in ("3", "8"):
         done("manifold", trained_conditional, "--steps", 3, "--label", label, "-o", tmp_path / f"{label}.png")
@@ -207,11 +207,11 @@ def test_charts_are_the_galleries(name: str, trained: Path, gallery: Gallery, tm
 
 def test_curves_are_those_of_the_run(trained: Path, tmp_path: Path) -> None:
     done("curves", trained, "-o", tmp_path / "x.png")
-    np.testing.assert_array_equal(pixels(tmp_path / "x.png"), pixels(Run(trained).curves(), 120))
-    title = Run(trained).curves().get_suptitle()
+    np.testing.assert_array_equal(pixels(tmp_path / "x.png"), pixels(RunFolder(trained).curves(), 120))
+    title = RunFolder(trained).curves().get_suptitle()
     assert title == "digits, means over 1,294 training and 144 validation images"
-    assert Run(trained).curves().axes[0].lines[1].get_ydata().tolist() == [
-        record["valid"]["elbo"] for record in Run(trained).history
+    assert RunFolder(trained).curves().axes[0].lines[1].get_ydata().tolist() == [
+        record["valid"]["elbo"] for record in RunFolder(trained).history
     ]
 
 
@@ -268,7 +268,7 @@ def test_animation_of_training_is_of_the_epochs(copy: Path) -> None:
 
 
 def test_files_and_labels_lead_a_conditional_animation(trained_conditional: Path, tmp_path: Path) -> None:
-    gallery = Run(trained_conditional).gallery
+    gallery = RunFolder(trained_conditional).gallery
     for index in (3, 7):
         Image.fromarray(gallery.images.pixels[index, 0].numpy()).save(tmp_path / f"{index}.png")
     names = [str(tmp_path / "3.png"), "5", str(tmp_path / "7.png")]

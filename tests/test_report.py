@@ -16,12 +16,12 @@ import yaml
 from PIL import Image, ImageSequence
 
 import vaekit
-from tests.street import done, one_line, vae
+from tests.commands import done, one_line, vae
 from vaekit.plots import grid
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import MEANINGS, duration, is_open, unit_of, value_of
 from vaekit.reports.run_report import write_comparison, write_report
-from vaekit.runs.run_folder import METRICS, RECIPE, REPORT, Run
+from vaekit.runs.run_folder import METRICS, RECIPE, REPORT, RunFolder
 
 
 class Page(HTMLParser):
@@ -67,7 +67,7 @@ class Page(HTMLParser):
         return Image.open(io.BytesIO(base64.b64decode(found["src"].split(",", 1)[1])))
 
 
-def report(run: Run, path: Path) -> Page:
+def report(run: RunFolder, path: Path) -> Page:
     write_report(run, run.gallery, path)
     return Page(path.read_text())
 
@@ -105,7 +105,7 @@ def test_links_lead_somewhere_and_names_are_given_once(page: Page) -> None:
 
 
 def test_numbers_are_the_runs_with_their_meaning(page: Page, trained: Path) -> None:
-    metrics = Run(trained).metrics
+    metrics = RunFolder(trained).metrics
     rows = [" ".join(row.split()) for row in page.words["tr"][1:]]
     keys = [key for key in MEANINGS if key in metrics]
     assert len(rows) == len(keys) == 8
@@ -126,7 +126,7 @@ def test_recipe_on_the_page_is_the_runs(page: Page, trained: Path) -> None:
 
 
 def test_images_on_the_page_are_the_models(page: Page, trained: Path) -> None:
-    gallery = Run(trained).gallery
+    gallery = RunFolder(trained).gallery
     for start, expected in (
         ("40 test images", gallery.reconstructions()),
         ("60 images drawn", gallery.samples(60, columns=10)),
@@ -162,7 +162,7 @@ def copy(trained: Path, tmp_path: Path) -> Path:
 
 def test_run_that_has_not_ended_has_a_page_that_says_so(copy: Path, tmp_path: Path) -> None:
     (copy / METRICS).unlink()
-    page = report(Run(copy), tmp_path / "x.html")
+    page = report(RunFolder(copy), tmp_path / "x.html")
     assert "table" not in page.tags
     assert any("not come to its end" in text for text in page.words["p"])
     assert len(page.images) == 21
@@ -171,7 +171,7 @@ def test_run_that_has_not_ended_has_a_page_that_says_so(copy: Path, tmp_path: Pa
 def test_words_of_strangers_are_words_on_the_page(copy: Path, tmp_path: Path) -> None:
     recipe = yaml.safe_load((copy / RECIPE).read_text())
     (copy / RECIPE).write_text(yaml.safe_dump(recipe | {"title": "<script>alert(1)</script> & more"}))
-    page = report(Run(copy), tmp_path / "x.html")
+    page = report(RunFolder(copy), tmp_path / "x.html")
     assert "script" not in page.tags
     assert "<script>alert(1)</script> & more" in page.words["p"]
 
@@ -205,16 +205,16 @@ def test_report_goes_into_the_run_or_elsewhere(copy: Path, tmp_path: Path, monke
     assert (tmp_path / "x.html").read_text() == (copy / REPORT).read_text()
 
 
-def change(folder: Path, **numbers: Any) -> Run:
+def change(folder: Path, **numbers: Any) -> RunFolder:
     """Changes the final numbers of a run: by key, or what they are of by ``data``."""
     metrics = json.loads((folder / METRICS).read_text())
     for key, value in numbers.items():
         metrics[key] = {**metrics[key], **value} if isinstance(value, dict) else value
     (folder / METRICS).write_text(json.dumps(metrics))
-    return Run(folder)
+    return RunFolder(folder)
 
 
-def compare(runs: list[Run], path: Path) -> Page:
+def compare(runs: list[RunFolder], path: Path) -> Page:
     write_comparison(runs, path)
     return Page(path.read_text())
 
@@ -258,25 +258,25 @@ def split_rows(path: Path) -> list[str]:
 )
 def test_numbers_of_other_images_are_not_compared(other: dict[str, Any], trained: Path, tmp_path: Path) -> None:
     first, second, _ = three(trained, tmp_path)
-    page = compare([Run(first), change(second, **other)], tmp_path / "x.html")
+    page = compare([RunFolder(first), change(second, **other)], tmp_path / "x.html")
     assert page.best == []
 
 
 def test_numbers_of_another_meaning_or_sampling_are_not_compared(trained: Path, tmp_path: Path) -> None:
     first, second, third = three(trained, tmp_path)
     change(second, meaning="cross-entropy, not a likelihood", elbo={"value": 1e9})
-    page = compare([Run(first), Run(second)], tmp_path / "x.html")
+    page = compare([RunFolder(first), RunFolder(second)], tmp_path / "x.html")
     assert page.best == ["PSNR", "SSIM"] * 2
     assert len([text for text in page.words["p"] if "cross-entropy, not a likelihood" in text]) == 1
     change(third, log_likelihood={"num_samples": 5000, "value": 1e9})
-    page = compare([Run(first), Run(third)], tmp_path / "y.html")
+    page = compare([RunFolder(first), RunFolder(third)], tmp_path / "y.html")
     assert page.best == ["ELBO", "PSNR", "SSIM"] * 2
 
 
 def test_comparison_shows_the_same_images_through_each_model(
     trained: Path, trained_conditional: Path, tmp_path: Path
 ) -> None:
-    page = compare([Run(trained), Run(trained_conditional)], tmp_path / "x.html")
+    page = compare([RunFolder(trained), RunFolder(trained_conditional)], tmp_path / "x.html")
     images = vaekit.load_images("digits", "test").first(10)
     strips = {
         "10 test images.": images.pixels,
@@ -291,7 +291,7 @@ def test_comparison_shows_the_same_images_through_each_model(
 
 def test_runs_of_one_name_are_called_by_their_paths(trained: Path, tmp_path: Path) -> None:
     a, b = (shutil.copytree(trained, tmp_path / place / "run") for place in ("a", "b"))
-    page = compare([Run(a), Run(b)], tmp_path / "x.html")
+    page = compare([RunFolder(a), RunFolder(b)], tmp_path / "x.html")
     assert page.words["h1"] == [f"Comparison of {a}, {b}"]
 
 

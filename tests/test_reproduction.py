@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
-from tests.street import done, vae
+from tests.commands import done, vae
 from vaekit.core.errors import Interrupted, RunError
 from vaekit.data import load_images
 from vaekit.evaluation.likelihood.bounds import elbo_terms

@@ -16,8 +16,8 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from tests.commands import SHAPE, Refuse, contents, done, one_line, vae
 from tests.oracles import LinearGaussian, linear_gaussian
-from tests.street import SHAPE, Refuse, contents, done, one_line, vae
 from tests.test_contracts import make_vae
 from vaekit.core.errors import ConfigError
 from vaekit.data import ImageSet, load_images
@@ -26,7 +26,7 @@ from vaekit.evaluation.likelihood.bounds import log_likelihood_of_each
 from vaekit.evaluation.likelihood.scores import Scores, auroc, code_lengths, scores, weigh
 from vaekit.export.tables import Scored, in_order, oddest, scores_as_columns
 from vaekit.models import VAE, load_vae, save_vae
-from vaekit.runs.run_folder import Run
+from vaekit.runs.run_folder import RunFolder
 
 NUMBERS = ("log_px", "standard_error", "elbo", "variance", "complexity", "ratio", "waic", "typicality")
 
@@ -208,18 +208,18 @@ def test_score_writes_the_oddest_first(run: Path) -> None:
     assert list(found) == ["rank", "name", "data", "row", "label", "class", *NUMBERS]
     assert found["rank"] == [str(rank) for rank in range(1, 360)]
     assert floats(found["log_px"]).equal(floats(found["log_px"]).sort().values)
-    images = Run(run).images()
+    images = RunFolder(run).images()
     assert images.labels is not None
     rows = torch.tensor([int(row) for row in found["row"]])
     assert rows.sort().values.equal(torch.arange(359))
     assert found["name"] == [f"image {row}" for row in rows.tolist()]
     assert found["label"] == found["class"] == [str(label) for label in images.labels[rows].tolist()]
-    expected = scores(Run(run).model, images, num_samples=5)
+    expected = scores(RunFolder(run).model, images, num_samples=5)
     for name in NUMBERS[:-1]:
         assert floats(found[name]).equal(getattr(expected, name)[rows]), name
-    train = Run(run).images(split="train")
+    train = RunFolder(run).images(split="train")
     chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:500].sort().values
-    center = float(scores(Run(run).model, train.take(chosen), num_samples=5).log_px.mean())
+    center = float(scores(RunFolder(run).model, train.take(chosen), num_samples=5).log_px.mean())
     torch.testing.assert_close(floats(found["typicality"]), -(floats(found["log_px"]) - center).abs())
     with Image.open(run / "scores.png") as sheet:
         pixels = np.asarray(sheet)
@@ -234,7 +234,7 @@ def test_score_orders_by_what_is_asked_for(run: Path, tmp_path: Path) -> None:
     assert found["ratio"] == sorted(found["ratio"]) != found["log_px"]
     assert sorted(found["log_px"]) != found["log_px"]
     assert len(set(found["row"])) == 50
-    images = Run(run).images()
+    images = RunFolder(run).images()
     assert images.labels is not None
     assert found["label"] == images.labels[torch.tensor(found["row"])].tolist()
 
@@ -283,7 +283,7 @@ def test_files_are_called_by_their_names(run: Path, tmp_path: Path) -> None:
     done("embed", run, folder, "-o", tmp_path / "x.csv")
     codes = table(tmp_path / "x.csv")
     assert codes["name"] == sorted(names)
-    model = Run(run).model
+    model = RunFolder(run).model
     for name, cell in zip(codes["name"], codes["mean_0"], strict=True):
         with Image.open(folder / name) as image, model.inference():
             mean = model.encode(torch.from_numpy(np.asarray(image).copy())[None, None]).mean
@@ -310,7 +310,7 @@ def test_names_stay_with_their_images(tmp_path: Path) -> None:
 
 def test_embed_writes_the_posteriors(run: Path, tmp_path: Path) -> None:
     assert done("embed", run) == f"{run / 'latents.csv'}\n"
-    images, codes = Run(run).images(), encode_images(Run(run).model, Run(run).images())
+    images, codes = RunFolder(run).images(), encode_images(RunFolder(run).model, RunFolder(run).images())
     assert images.labels is not None
     for suffix in ("parquet", "npz"):
         assert done("embed", run, "-o", tmp_path / f"x.{suffix}") == f"{tmp_path / f'x.{suffix}'}\n"

@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 )
 from PIL import Image
 
-from tests.street import Refuse, done, tiles, vae
+from tests.commands import Refuse, done, tiles, vae
 from vaekit.core.errors import DataError
 from vaekit.data import ImageSet, cached, inspect, load_images
 from vaekit.data.sources.folders import Folder
@@ -753,7 +753,7 @@ def test_list_in_which_some_names_are_wrong(tmp_path: Path, capsys: pytest.Captu
 ASKING = """
 import json, sys
 from dataclasses import asdict
-from tests.street import vae
+from tests.commands import vae
 for command in json.loads(sys.argv[1]):
     print(json.dumps(asdict(vae(*command))))
 """

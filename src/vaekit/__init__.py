@@ -14,23 +14,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vaekit.core.errors import VaekitError
-    from vaekit.data import ImageSet, binarize, load_images
+    from vaekit.data import Dataset, ImageSet, TensorSet, binarize, load_images
     from vaekit.evaluation.model_evaluation import EvaluationConfig, evaluate
     from vaekit.experiment.train import train
-    from vaekit.models import VAE
+    from vaekit.models import VAE, Model
     from vaekit.objectives import ELBO, IWAE
     from vaekit.presentation.gallery import Gallery
-    from vaekit.runs.run_folder import Run, load
+    from vaekit.runs.run_folder import RunFolder, load
+    from vaekit.training import Callback
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_HOME_OF = {
+    "Callback": "vaekit.training",
+    "Dataset": "vaekit.data",
     "ELBO": "vaekit.objectives",
     "EvaluationConfig": "vaekit.evaluation.model_evaluation",
     "IWAE": "vaekit.objectives",
     "Gallery": "vaekit.presentation.gallery",
     "ImageSet": "vaekit.data",
-    "Run": "vaekit.runs.run_folder",
+    "Model": "vaekit.models",
+    "RunFolder": "vaekit.runs.run_folder",
+    "TensorSet": "vaekit.data",
     "VAE": "vaekit.models",
     "VaekitError": "vaekit.core.errors",
     "binarize": "vaekit.data",
@@ -44,10 +49,14 @@ __all__ = [
     "ELBO",
     "IWAE",
     "VAE",
+    "Callback",
+    "Dataset",
     "EvaluationConfig",
     "Gallery",
     "ImageSet",
-    "Run",
+    "Model",
+    "RunFolder",
+    "TensorSet",
     "VaekitError",
     "binarize",
     "evaluate",
@@ -59,9 +68,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used."""
-    if name not in _HOMES:
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'vaekit' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOME_OF[name]), name)
 
 
 def __dir__() -> list[str]:

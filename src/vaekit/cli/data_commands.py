@@ -1,4 +1,4 @@
-"""``vae data``: what a source holds, and what is in the cache."""
+"""``vae data``: a summary of a source of images, and the cache of decoded images."""
 
 import time
 from pathlib import Path
@@ -12,21 +12,25 @@ from vaekit.core.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-COMMON = 8
-"""How many sizes and classes are listed; the rest is counted."""
+MAX_LISTED = 8
+"""The largest number of sizes, modes or classes that are listed; the rest is counted."""
 
 
 def data(
     source: Annotated[
         str | None, typer.Argument(help="A name, folder, archive, array, parquet file, list of files, or hub id.")
     ] = None,
-    augment: Annotated[str | None, typer.Option(metavar="RECIPE", help="Show how a recipe changes training images.")] = None,
-    background: Annotated[str, typer.Option(help="The color behind transparent pixels and around images.")] = "white",
-    cache: Annotated[bool, typer.Option("--cache", help="List the decoded images that are kept.")] = False,
-    clear: Annotated[bool, typer.Option("--clear", help="Remove them.")] = False,
+    augment: Annotated[
+        str | None, typer.Option(metavar="RECIPE", help="Show the images with the augmentation of a recipe.")
+    ] = None,
+    background: Annotated[
+        str, typer.Option(help="The color behind transparent pixels and around images on the contact sheet.")
+    ] = "white",
+    cache: Annotated[bool, typer.Option("--cache", help="List the cache of decoded images.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Clear the cache of decoded images.")] = False,
     output: Output = None,
 ) -> None:
-    """Look at images before training on them: counts, sizes, classes, what cannot be read, and a contact sheet.
+    """Inspect a source of images before training: number, sizes, classes, unreadable files, and a contact sheet.
 
     [bold]Examples[/bold]
 
@@ -42,37 +46,35 @@ def data(
     """
     if cache or clear:
         if source is not None:
-            raise ConfigError("--cache and --clear are of the whole cache, so they take no source")
-        _tell_cache(clear)
+            raise ConfigError("--cache and --clear apply to the whole cache; leave out the source")
+        _print_cache(clear)
         return
     if source is None:
-        raise ConfigError("say which images: vae data FOLDER, a name or a hub id; or --cache")
+        raise ConfigError("no source of images; add a folder, a name or a hub id, as in vae data FOLDER, or use --cache")
     from vaekit.data import inspect
     from vaekit.plots import grid
 
-    called = Path(source.partition("@")[0]).name.split(".")[0].replace(":", "-")
-    where = place(output, ".", f"{called or 'images'}-sheet.png", ".")
-    begun = time.monotonic()
-    found = inspect(source, background)
-    seconds = time.monotonic() - begun
-    for one in found:
-        print(f"{one.split}: {one.num:,} images, {'gray' if one.channels == 1 else 'color'}")
-        print(f"  sizes    {_common({f'{h}x{w}': num for (h, w), num in one.sizes.most_common()})}")
-        print(f"  modes    {_common(dict(one.modes.most_common()))}")
-        print(f"  classes  {_common(one.classes) if one.classes else 'none'}")
-        print(f"  damaged  {len(one.skipped):,}" + "".join(f"\n    {bad.name}: {bad.reason}" for bad in one.skipped))
-    print(f"looked at {sum(one.num for one in found):,} images in {seconds:.1f} s")
-    sheet, title = found[0].sheet, f"{found[0].num:,} {found[0].split} images of {source}"
+    stem = Path(source.partition("@")[0]).name.split(".")[0].replace(":", "-")
+    path = place(output, ".", f"{stem or 'images'}-sheet.png", ".")
+    start = time.monotonic()
+    summaries = inspect(source, background)
+    seconds = time.monotonic() - start
+    for split in summaries:
+        print(f"{split.split}: {split.num:,} images, {'gray' if split.channels == 1 else 'color'}")
+        print(f"  sizes       {_list_counts({f'{h}x{w}': num for (h, w), num in split.sizes.most_common()})}")
+        print(f"  modes       {_list_counts(dict(split.modes.most_common()))}")
+        print(f"  classes     {_list_counts(split.classes) if split.classes else 'none'}")
+        print(f"  unreadable  {len(split.skipped):,}" + "".join(f"\n    {bad.name}: {bad.reason}" for bad in split.skipped))
+    print(f"opened {sum(split.num for split in summaries):,} images in {seconds:.1f} s")
+    sheet, title = summaries[0].sheet, f"{summaries[0].num:,} {summaries[0].split} images of {source}"
     if augment is not None:
-        sheet, title = (
-            _augmented(sheet, augment),
-            f"images of {source} as {augment} changes them; the first row as they are",
-        )
-    write(grid(sheet, 10, title=title).save, where)
+        sheet = _augment(sheet, augment)
+        title = f"images of {source} with the augmentation of {augment}; the first row is unchanged"
+    write(grid(sheet, 10, title=title).save, path)
 
 
-def _augmented(sheet: "Tensor", name: str) -> "Tensor":
-    """The first images, and five draws of what a recipe makes of them."""
+def _augment(sheet: "Tensor", name: str) -> "Tensor":
+    """The first ten images, and five augmented versions of them."""
     import torch
 
     from vaekit.core.rng import generator
@@ -81,23 +83,24 @@ def _augmented(sheet: "Tensor", name: str) -> "Tensor":
 
     data = load_recipe(name).data
     if data.augment is None:
-        raise ConfigError(f"{name}: the recipe changes no images; give it data.augment, as in {{flip: 0.5}}")
-    shown, draw = sheet[:10], generator(0)
-    change = augmenter(data.augment, (3, *shown.shape[2:]), data.background)
-    return torch.cat([shown, *(change(shown, draw) for _ in range(5))])
+        raise ConfigError(f"{name}: the recipe has no augmentation; add data.augment, as in {{flip: 0.5}}")
+    images, noise = sheet[:10], generator(0)
+    transform = augmenter(data.augment, (3, *images.shape[2:]), data.background)
+    return torch.cat([images, *(transform(images, noise) for _ in range(5))])
 
 
-def _common(counts: dict[str, int]) -> str:
-    shown = ", ".join(f"{name} ({num:,})" for name, num in list(counts.items())[:COMMON])
-    return shown + (f", and {len(counts) - COMMON:,} more" if len(counts) > COMMON else "")
+def _list_counts(counts: dict[str, int]) -> str:
+    listed = ", ".join(f"{name} ({num:,})" for name, num in list(counts.items())[:MAX_LISTED])
+    return listed + (f", and {len(counts) - MAX_LISTED:,} more" if len(counts) > MAX_LISTED else "")
 
 
-def _tell_cache(clear: bool) -> None:
-    from vaekit.data import cached, clear_cache
+def _print_cache(clear: bool) -> None:
+    """Prints the entries of the cache, or removes them and prints the removed ones."""
+    from vaekit.data import clear_cache, list_cache
 
-    entries = clear_cache() if clear else cached()
+    entries = clear_cache() if clear else list_cache()
     for entry in entries:
         shape = "x".join(map(str, entry.shape)) or entry.state
         print(f"{entry.num_bytes / 2**20:9.1f} MB  {entry.num:>9,} {shape:<12} {entry.name}  {entry.folder}")
     total = sum(entry.num_bytes for entry in entries) / 2**20
-    print(f"{total:9.1f} MB  {'removed' if clear else 'in all'}")
+    print(f"{total:9.1f} MB  {'removed' if clear else 'in total'}")

@@ -9,12 +9,9 @@ from vaekit.cli.options import (
     Data,
     Device,
     Output,
-    RunFolder,
+    RunPath,
     Seed,
-    load_on,
     place,
-    test_images,
-    training_images,
     write_json,
 )
 from vaekit.core.errors import DataError
@@ -26,7 +23,7 @@ LONG = 60.0
 
 
 def evaluate(
-    run: RunFolder,
+    run: RunPath,
     num_samples: Annotated[
         int | None,
         typer.Option(help="K of the importance-weighted estimate of log p(x), 5,000 by default; 0: none.", min=0),
@@ -77,11 +74,17 @@ def evaluate(
     from vaekit.evaluation.samples.inception import inception_features
     from vaekit.export.tables import check_place
     from vaekit.presentation.metric_text import duration, print_metrics
+    from vaekit.runs.run_folder import RunFolder
+    from vaekit.training import find_device
 
     path = place(output, run, "evaluation.json", "")
     check_place(path)
-    model, images = load_on(device, run), test_images(run, data)
-    train, gray = training_images(run, data)
+    folder = RunFolder(run)
+    model, images = folder.model.to(find_device(device)), folder.images(data)
+    train, gray = None, None
+    if data is None and folder.has_recipe:
+        train = folder.images(split="train")
+        gray = folder.images(binarized=False), folder.images(split="train", binarized=False)
     if features == "inception" and train is None:
         raise DataError("an FID is a distance from training images, and there are none: name a run folder, and no --data")
     extractor = inception_features(model.device) if features == "inception" else None

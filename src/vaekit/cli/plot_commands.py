@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Data, Label, Labels, Output, RunFolder, Seed, gallery, place, show, write
+from vaekit.cli.options import Data, Label, Labels, Output, RunPath, Seed, gallery, place, show, write
 from vaekit.core.errors import ConfigError
 
 Way = Annotated[Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps latents' length.")]
@@ -13,7 +13,7 @@ Start = Annotated[str, typer.Option("--from", help="Where the other latents stay
 
 
 def sample(
-    run: RunFolder,
+    run: RunPath,
     num: Annotated[int, typer.Option("--num", "-n", help="How many images.", min=1)] = 100,
     label: Labels = None,
     temperature: Annotated[float, typer.Option(help="Below 1: safer images, nearer the mean.", min=0.0)] = 1.0,
@@ -30,16 +30,16 @@ def sample(
     """
     from vaekit.plots.grids import columns_for
     from vaekit.presentation.gallery import Gallery
-    from vaekit.runs.run_folder import load
+    from vaekit.runs.run_folder import RunFolder
 
-    model = load(run)
+    model = RunFolder(run).model
     columns = columns_for(model.shape[-1])
     image = Gallery(model).samples(num, label or (), temperature, seed, columns if num > columns else None)
     write(image.save, place(output, run, "samples.png"))
 
 
 def reconstruct(
-    run: RunFolder,
+    run: RunPath,
     images: Annotated[list[Path] | None, typer.Argument(help="Image files; by default test images.")] = None,
     num: Annotated[int | None, typer.Option("--num", "-n", help="How many test images.", min=1)] = None,
     label: Labels = None,
@@ -57,9 +57,10 @@ def reconstruct(
       vae reconstruct runs/mnist-mlp three.png seven.png -o both.png
     """
     from vaekit.presentation.gallery import Gallery
-    from vaekit.runs.run_folder import fitting_of, load
+    from vaekit.runs.run_folder import RunFolder
 
-    shown = Gallery(load(run), None, fitting_of(run)) if images else gallery(run, data)
+    folder = RunFolder(run)
+    shown = Gallery(folder.model, None, folder.fitting) if images else gallery(run, data)
     image = shown.reconstructions(num, files=images or (), labels=label or ())
     write(image.save, place(output, run, "reconstructions.png"))
     if images:
@@ -67,7 +68,7 @@ def reconstruct(
 
 
 def traverse(
-    run: RunFolder,
+    run: RunPath,
     num: Annotated[int, typer.Option("--num", "-n", help="How many latents, from the highest mean KL down.", min=1)] = 16,
     steps: Annotated[int, typer.Option(help="How many images in a row.", min=2, max=1_000)] = 11,
     start: Start = "@0",
@@ -87,7 +88,7 @@ def traverse(
 
 
 def manifold(
-    run: RunFolder,
+    run: RunPath,
     steps: Annotated[int, typer.Option(help="How many images along each side.", min=1, max=500)] = 20,
     plane: Annotated[
         Literal["active", "principal"],
@@ -110,7 +111,7 @@ def manifold(
 
 
 def interpolate(
-    run: RunFolder,
+    run: RunPath,
     a: Annotated[str, typer.Argument(help="Where to start: a class, @N for test image N, or an image file.")],
     b: Annotated[str, typer.Argument(help="Where to end.")],
     steps: Annotated[int, typer.Option(help="How many images, both ends included.", min=2, max=1_000)] = 10,
@@ -134,7 +135,7 @@ def interpolate(
 
 
 def map_(
-    run: RunFolder,
+    run: RunPath,
     method: Annotated[
         Literal["pca", "tsne", "umap"], typer.Option(help="How more than two latents are brought to a plane.")
     ] = "pca",
@@ -155,7 +156,7 @@ def map_(
     write(lambda path: figure.savefig(path, dpi=200), place(output, run, "latent-map.png"))
 
 
-def rates(run: RunFolder, data: Data = None, output: Output = None) -> None:
+def rates(run: RunPath, data: Data = None, output: Output = None) -> None:
     """Draw the KL of each latent, and which latents are active.
 
     [bold]Example[/bold]
@@ -167,7 +168,7 @@ def rates(run: RunFolder, data: Data = None, output: Output = None) -> None:
 
 
 def errors(
-    run: RunFolder,
+    run: RunPath,
     num: Annotated[int, typer.Option("--num", "-n", help="How many images to show beside the mean.", min=1)] = 6,
     data: Data = None,
     output: Output = None,
@@ -182,21 +183,21 @@ def errors(
     write(lambda path: figure.savefig(path, dpi=200), place(output, run, "errors.png"))
 
 
-def curves(run: RunFolder, output: Output = None) -> None:
+def curves(run: RunPath, output: Output = None) -> None:
     """Draw the ELBO, its two terms, the KL weight, the learning rate and the gradient norm against epochs.
 
     [bold]Example[/bold]
 
       vae curves runs/mnist-conv -o curves.pdf
     """
-    from vaekit.runs.run_folder import Run
+    from vaekit.runs.run_folder import RunFolder
 
-    figure = Run(run).curves()
+    figure = RunFolder(run).curves()
     write(lambda path: figure.savefig(path, dpi=120), place(output, run, "curves.png"))
 
 
 def animate(
-    run: RunFolder,
+    run: RunPath,
     through: Annotated[
         str | None,
         typer.Option(help="Where to pass: pi, or stops with commas between: classes, @N for test image N, image files."),
@@ -230,7 +231,7 @@ def animate(
     """
     from vaekit.plots.animation import check_suffix
     from vaekit.presentation.gallery import DIGIT_HOLD, HOLD, MOVES, SWING, film_of_training
-    from vaekit.runs.run_folder import Run
+    from vaekit.runs.run_folder import RunFolder
 
     if sum((through is not None, training, traverse)) != 1:
         raise ConfigError("say what to animate: one of --through 1,9, --through pi, --training, --traverse")
@@ -240,7 +241,7 @@ def animate(
     where = place(output, run, f"{name}.gif")
     check_suffix(where)
     if training:
-        film = film_of_training(Run(run).folder)
+        film = film_of_training(RunFolder(run).folder)
     elif traverse:
         film = gallery(run, data).film_of_traversals(num, steps or SWING, size, start)
     elif through == "pi":
@@ -253,7 +254,7 @@ def animate(
     write(film.save, where)
 
 
-def report(run: RunFolder, data: Data = None, output: Output = None) -> None:
+def report(run: RunPath, data: Data = None, output: Output = None) -> None:
     """Write a page about a run that opens anywhere: one HTML file with its numbers, images, charts and recipe.
 
     [bold]Example[/bold]
@@ -261,9 +262,9 @@ def report(run: RunFolder, data: Data = None, output: Output = None) -> None:
       vae report runs/mnist-conv
     """
     from vaekit.reports.run_report import write_report
-    from vaekit.runs.run_folder import REPORT, Run
+    from vaekit.runs.run_folder import REPORT, RunFolder
 
-    found, shown = Run(run), gallery(run, data)
+    found, shown = RunFolder(run), gallery(run, data)
     write(lambda path: write_report(found, shown, path), place(output, run, REPORT, "."))
 
 
@@ -278,7 +279,7 @@ def compare(
       vae compare runs/mnist-mlp runs/mnist-conv -o compare.html
     """
     from vaekit.reports.run_report import write_comparison
-    from vaekit.runs.run_folder import Run
+    from vaekit.runs.run_folder import RunFolder
 
-    found = [Run(run) for run in runs]
+    found = [RunFolder(run) for run in runs]
     write(lambda path: write_comparison(found, path), place(output, ".", "compare.html", "."))

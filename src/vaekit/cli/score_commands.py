@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Device, Output, RunFolder, Seed, load_on, place, write
+from vaekit.cli.options import Device, Output, RunPath, Seed, place, write
 from vaekit.core.errors import DataError
 
 if TYPE_CHECKING:
     from vaekit.data import ImageSet
     from vaekit.export.tables import Scored
     from vaekit.models import VAE
+    from vaekit.runs.run_folder import RunFolder
 
 Source = Annotated[
     str | None,
@@ -33,7 +34,7 @@ CENTER_IMAGES = 500
 
 
 def score(
-    run: RunFolder,
+    run: RunPath,
     data: Source = None,
     against: Annotated[
         str | None, typer.Option(help="Other images: say how well each score tells DATA from them.", show_default=False)
@@ -67,20 +68,23 @@ def score(
     from vaekit.evaluation.likelihood.scores import auroc
     from vaekit.export.tables import TABLES, check_place, check_suffix, in_order, oddest, scores_as_columns, write_table
     from vaekit.plots.contact_sheet import contact_sheet
+    from vaekit.runs.run_folder import RunFolder
+    from vaekit.training import find_device
 
     path = place(output, run, "scores.csv", "")
     check_suffix(path, TABLES)
     sheet = path.with_suffix(".png")
     check_place(path)
     check_place(sheet)
-    sets = [_images(run, data, split)]
+    folder = RunFolder(run)
+    sets = [_images(folder, data, split)]
     if against is not None:
-        sets.append(_images(run, against, None))
+        sets.append(_images(folder, against, None))
         alone = [images.name for images in sets if min(len(images), max_images or len(images)) < 2]
         if alone:
             raise DataError(f"{alone[0]}: --against compares two sets, and takes two images of each at least")
-    model = load_on(device, run)
-    center = _center(run, model, num_samples, seed)
+    model = folder.model.to(find_device(device))
+    center = _center(folder, model, num_samples, seed)
     if by == "typicality" and center is None:
         raise DataError("typicality is a distance from training images, and there are none; choose another --by")
     scored = [_scored(model, images, max_images, num_samples, seed, center) for images in sets]
@@ -104,7 +108,7 @@ def score(
     write(contact_sheet(pixels, captions, title).save, sheet)
 
 
-def embed(run: RunFolder, data: Source = None, split: Split = None, device: Device = "cpu", output: Output = None) -> None:
+def embed(run: RunPath, data: Source = None, split: Split = None, device: Device = "cpu", output: Output = None) -> None:
     """Write the codes of images: means and standard deviations of q(z|x), labels and file names.
 
     The suffix of -o chooses the format: .csv, .parquet, or .npz with arrays means, stddevs, labels, names and classes.
@@ -117,27 +121,21 @@ def embed(run: RunFolder, data: Source = None, split: Split = None, device: Devi
     """
     from vaekit.evaluation.latents.encodings import encode_images
     from vaekit.export.tables import ARRAYS, TABLES, check_place, check_suffix, write_encodings
+    from vaekit.runs.run_folder import RunFolder
+    from vaekit.training import find_device
 
     path = place(output, run, "latents.csv", "")
     check_suffix(path, (*TABLES, ARRAYS))
     check_place(path)
-    images = _images(run, data, split)
-    codes = encode_images(load_on(device, run), images)
+    folder = RunFolder(run)
+    images = _images(folder, data, split)
+    codes = encode_images(folder.model.to(find_device(device)), images)
     write(lambda file: write_encodings(codes, images, file), path)
 
 
-def _images(run: str, source: str | None, split: str | None) -> "ImageSet":
+def _images(run: "RunFolder", source: str | None, split: str | None) -> "ImageSet":
     """Images as the model saw its own: test images of these, and of others all that are not split."""
-    from vaekit.runs.run_folder import RECIPE, Run, load, load_for, model_folder
-
-    folder = model_folder(run)
-    found = Run(folder) if (folder / RECIPE).is_file() else None
-    if found is not None:
-        own = source is None or source == found.recipe.data.name
-        return found.images(source, split or ("test" if own else "any"))
-    if source is None:
-        raise DataError(f"{run}: a model folder does not say which images it is of; name them behind it")
-    return load_for(load(run), source, split or "any")
+    return run.images(source, split or ("test" if run.is_own(source) else "any"))
 
 
 def _scored(
@@ -155,7 +153,7 @@ def _scored(
     return Scored(part, rows, scores(model, part, num_samples=num_samples, seed=seed), center)
 
 
-def _center(run: str, model: "VAE", num_samples: int, seed: int) -> float | None:
+def _center(run: "RunFolder", model: "VAE", num_samples: int, seed: int) -> float | None:
     """The mean of log p(x) over training images of the run, if they can still be had."""
     from vaekit.core.progress import notify
 

@@ -55,8 +55,9 @@ def train(
     """
     from rich.console import Console
 
-    from vaekit.experiment.train import prepare, run
+    from vaekit.experiment.prepare import prepare
     from vaekit.experiment.train import resume as go_on
+    from vaekit.experiment.train import run
     from vaekit.runs.recipe import DEFAULT, OWN, load_recipe, parse_overrides, parse_size
 
     shorthands = {

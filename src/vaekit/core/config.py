@@ -1,11 +1,11 @@
 """Configuration: parts from data and data from parts.
 
-A part of a model is written in a recipe as ``{name: mlp, hidden: [512]}``. The name stands in a table of classes, and the
-other keys are the arguments of that class's constructor: its signature is the one place where keys, types and ranges
-are declared, and :func:`build` checks a recipe against it. In return every part keeps each constructor argument in an
-attribute of the same name, so that :func:`describe` can write it down again:
+A part of a model is written in a recipe as ``{name: mlp, hidden: [512]}``. The name is registered in a :class:`Registry`;
+the other keys are the arguments of its constructor: the signature is the one place where keys, types and ranges are
+declared, and :func:`build` checks a recipe against it. Every part keeps each constructor argument in an attribute of the
+same name, so that :func:`describe` can write it down again:
 
->>> build(table, describe(part, table), place="model.encoder")  # an equal part
+>>> build(registry, describe(part, registry), place="model.encoder")  # an equal part
 """
 
 import inspect
@@ -18,8 +18,48 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from vaekit.core.errors import ConfigError, suggest
 
 T = TypeVar("T")
+Factory = TypeVar("Factory", bound=Callable[..., Any])
 Spec = dict[str, Any]
-"""A part as data: its ``name`` in a table and the arguments of its constructor."""
+"""A part as data: its registered ``name`` and the arguments of its constructor."""
+
+
+class Registry(dict[str, Callable[..., T]]):
+    """Classes or functions of one kind by the name that a recipe gives them.
+
+    Arguments:
+        title: The name of the registry, for messages.
+        entries: The entries that vaekit itself registers.
+
+    Example:
+        >>> @LIKELIHOODS.register("laplace")
+        ... class Laplace(Likelihood): ...
+    """
+
+    def __init__(self, title: str, entries: Mapping[str, Callable[..., T]]) -> None:
+        super().__init__(entries)
+        self.title = title
+
+    def register(self, name: str) -> Callable[[Factory], Factory]:
+        """Returns the decorator that registers a class under a name.
+
+        Raises:
+            ConfigError: If the name is taken by another class.
+        """
+
+        def add(factory: Factory) -> Factory:
+            known = self.get(name)
+            if known is not None and _qualified(known) != _qualified(factory):
+                raise ConfigError(
+                    f"{self.title}: {name!r} is registered already, for {_qualified(known)}; choose another name"
+                )
+            self[name] = factory
+            return factory
+
+        return add
+
+
+def _qualified(factory: Any) -> str:
+    return f"{factory.__module__}.{factory.__qualname__}"
 
 
 class Section(BaseModel):
@@ -43,10 +83,10 @@ def check(factory: Callable[..., Any], spec: Mapping[str, Any], *, place: str, i
     """Checks constructor arguments given as data against a signature.
 
     Arguments:
-        factory: The class or function whose annotated signature says what is allowed.
+        factory: The class or function whose annotated signature declares what is allowed.
         spec: The arguments, without ``name``.
-        place: Where they stand, for messages, e.g. ``model.encoder``.
-        inferred: Parameters that follow from the parts around it, which data may not set.
+        place: The place in the recipe, for messages, e.g. ``model.encoder``.
+        inferred: Parameters that follow from other parts, which data may not set.
 
     Returns:
         All arguments that data may set, defaults included, converted to their types.
@@ -61,10 +101,10 @@ def build(table: Mapping[str, Callable[..., T]], spec: Mapping[str, Any], *, pla
     """Builds a part from data.
 
     Arguments:
-        table: The choices by name.
+        table: The registry.
         spec: ``name`` and constructor arguments.
-        place: Where the specification stands, for messages.
-        inferred: Arguments that follow from the parts around it, such as the shape of an image.
+        place: The place in the recipe, for messages.
+        inferred: Arguments that follow from other parts, such as the shape of an image.
 
     Raises:
         ConfigError: If the name is unknown or an argument is wrong.
@@ -75,23 +115,23 @@ def build(table: Mapping[str, Callable[..., T]], spec: Mapping[str, Any], *, pla
 
 
 def describe(part: Any, table: Mapping[str, Callable[..., Any]], *, inferred: tuple[str, ...] = ()) -> Spec:
-    """Writes a part down as data, the inverse of :func:`build`.
+    """Describes a part as data, the inverse of :func:`build`.
 
     Raises:
-        ConfigError: If the part's class is not in the table, so that data could not name it.
+        ConfigError: If the part's class is not registered, so that data could not name it.
     """
     for name, factory in table.items():
         if type(part) is factory:
             return {"name": name} | {key: to_data(getattr(part, key)) for key in _parameters(factory, inferred)}
     kind = type(part)
     raise ConfigError(
-        f"{kind.__module__}.{kind.__qualname__} stands in no table, so a saved model could not name it: "
-        f"add it first, as in TABLE['{kind.__name__.lower()}'] = {kind.__name__} (known: {', '.join(table)})"
+        f"{_qualified(kind)} is not registered, so a saved model could not name it: decorate it with "
+        f'@{getattr(table, "title", "REGISTRY")}.register("{kind.__name__.lower()}") (known: {", ".join(table)})'
     )
 
 
 def to_data(value: Any) -> Any:
-    """Turns a value into what JSON and YAML can hold: pydantic models to dictionaries, tuples to lists."""
+    """Converts a value to what JSON and YAML can hold: pydantic models to dictionaries, tuples to lists."""
     if isinstance(value, BaseModel):
         return to_data(value.model_dump())
     if isinstance(value, Mapping):
@@ -141,7 +181,10 @@ def _keys(schema: type[BaseModel], path: list[str]) -> list[str]:
 
 
 def _parameters(factory: Callable[..., Any], inferred: tuple[str, ...]) -> dict[str, inspect.Parameter]:
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # of a module without a constructor
+    variadic = (
+        inspect.Parameter.VAR_POSITIONAL,
+        inspect.Parameter.VAR_KEYWORD,
+    )  # of a module without a constructor of its own
     parameters = inspect.signature(factory).parameters.items()
     return {key: parameter for key, parameter in parameters if key not in inferred and parameter.kind not in variadic}
 

@@ -1,19 +1,20 @@
-r"""The contracts between a model, an objective and a training loop.
+r"""The contracts between a model, an objective and a training step.
 
-A model says of a batch what every objective and estimator is made of (:class:`Terms`):
+For a batch a model computes :class:`Terms`, from which every objective and estimator is made:
 
-.. math:: \log p(x|z), \qquad z \sim q(z|x), \qquad q(z|x), \qquad p(z),
+.. math:: \log p(x|z), \qquad z \sim q(z|x), \qquad q(z|x), \qquad p(z).
 
-an objective makes of it one number to descend and a few to log (:class:`Loss`). Shape letters: ``K`` samples of ``z`` per
-image, ``B`` batch, ``D`` latents. Everything is in nats per image; ``log_*`` and ``elbo`` are better when higher,
-``rate``, ``distortion`` and ``value`` when lower.
+An objective reduces them to a loss and values to log (:class:`Loss`). Shape letters: ``K`` samples of ``z`` per image, ``B``
+batch, ``D`` latents of a layer. Everything is in nats per image. ``log_*`` and ``elbo`` are better when higher; ``rate``,
+``distortion`` and losses when lower.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 from torch.distributions.kl import kl_divergence
@@ -24,9 +25,9 @@ class LatentTerms:
     """One stochastic layer; a hierarchical model has several.
 
     Arguments:
-        z: Samples of the posterior, with shape (K, B, *latent).
-        qz: The posterior q(z|x), with batch shape (B) or (K, B) and the latent's shape as its event.
-        pz: The prior, or this layer's prior given the layers above, with batch shape (B) or (K, B).
+        z: Samples of the posterior, with shape (K, B, *event).
+        qz: The posterior q(z|x), or q(z|x, layers above), with batch shape (B) or (K, B) and the event shape of z.
+        pz: The prior p(z), or p(z|layers above), with batch shape (B) or (K, B) and the event shape of z.
     """
 
     z: Tensor
@@ -34,19 +35,20 @@ class LatentTerms:
     pz: Distribution
 
     def rate(self) -> Tensor:
-        r"""Returns KL(q(z|x) || p(z)) for each latent, in nats, with shape (B, D).
+        r"""Returns KL(q(z|x) || p(z)) of each latent, in nats, with shape (B, D).
 
-        Analytic where torch registers the pair, else the Monte Carlo estimate
-        :math:`\frac1K \sum_k \log q(z_k|x) - \log p(z_k)`. Where one of the two does not factorize over latents there is
-        no such thing as a rate for each of them: the joint rate is returned, with D = 1.
+        It is analytic where torch registers the pair of distributions, else the Monte Carlo estimate
+        :math:`\frac1K \sum_k \log q(z_k|x) - \log p(z_k)`. It is averaged over the K samples of the layers above, if either
+        distribution depends on them. If one of the two does not factorize over latents, there is no rate of each latent:
+        the joint rate is returned, with D = 1.
         """
         q, p = self.qz, self.pz
         if isinstance(q, Independent) and isinstance(p, Independent):
             q, p = q.base_dist, p.base_dist
         try:
             rate = kl_divergence(q, p)
-            has_sample_axis = len(self.qz.batch_shape) == 2
-            rate = rate.mean(0) if has_sample_axis else rate
+            depends_on_samples = max(len(self.qz.batch_shape), len(self.pz.batch_shape)) == 2
+            rate = rate.mean(0) if depends_on_samples else rate
         except NotImplementedError:
             rate = (q.log_prob(self.z) - p.log_prob(self.z)).mean(0)
         return rate.flatten(1) if rate.dim() > 1 else rate.unsqueeze(-1)
@@ -58,31 +60,37 @@ class LatentTerms:
 
 @dataclass(frozen=True)
 class Terms:
-    """What a model says of a batch.
+    """The distributions and samples of a batch.
 
     Arguments:
         log_px: log p(x|z) of each sample, in nats, with shape (K, B).
         latents: The stochastic layers, from the top down.
-        px: The distribution p(x|z), with batch shape (K, B) and the image's shape as its event.
-        x: What it was asked about, the images as the likelihood sees them, with shape (B, C, H, W).
-        sleep_terms: Samples z ~ p(z) and x ~ p(x|z) from the model, one for each image of the batch, without gradients, and
-            returns z with q(z|x); the gradient of q reaches the encoder.
+        px: The distribution p(x|z), with batch shape (K, B) and the event shape of x.
+        x: The values at which p(x|z) is evaluated, with shape (B, C, H, W) for images.
+        penalties: What parts of the model add to the loss, by name, each with shape (B); the objective weights them.
+        sleep_terms: Samples z ~ p(z) and x ~ p(x|z) without gradients, one for each image of the batch, and returns the
+            layers with q(z|x); the gradient of q reaches the encoder. Only wake-sleep needs it.
     """
 
     log_px: Tensor
     latents: tuple[LatentTerms, ...]
     px: Distribution
     x: Tensor
-    sleep_terms: Callable[[], LatentTerms]
+    penalties: dict[str, Tensor] = field(default_factory=dict)
+    sleep_terms: Callable[[], tuple[LatentTerms, ...]] | None = None
+
+    def elbo(self) -> Tensor:
+        """Returns the evidence lower bound, -(distortion + rate), in nats, with shape (B)."""
+        return -(self.distortion() + self.rate())
 
     def log_weights(self) -> Tensor:
         """Returns log p(x, z) - log q(z|x) of each sample, in nats, with shape (K, B)."""
         return reduce(add, (latent.log_ratio() for latent in self.latents), self.log_px)
 
     def score(self) -> Tensor:
-        r"""Returns zeros of shape (K, B) whose gradient is the score, :math:`\partial_\phi \log q_\phi(z|x)` at z as it is.
+        r"""Returns zeros of shape (K, B) whose gradient is the score, :math:`\partial_\phi \log q_\phi(z|x)` at fixed z.
 
-        Added to :meth:`log_weights` it takes from their gradient all that does not pass through z.
+        Added to :meth:`log_weights` it removes the score term from their gradient and leaves the pathwise gradient.
         """
         scores = (latent.qz.log_prob(latent.z.detach()) for latent in self.latents)
         return reduce(add, (score - score.detach() for score in scores))
@@ -99,14 +107,21 @@ class Terms:
         """Returns KL(q(z|x) || p(z)) over all latents of all layers, in nats, with shape (B)."""
         return reduce(add, (rate.sum(-1) for rate in self.rates()))
 
+    def logs(self) -> dict[str, Tensor]:
+        """Returns the detached batch means of ``elbo``, ``rate``, ``distortion`` and each penalty."""
+        with torch.no_grad():
+            distortion, rate = self.distortion().mean(), self.rate().mean()
+            penalties = {name: value.detach().mean() for name, value in self.penalties.items()}
+        return {"elbo": -(distortion + rate), "rate": rate, "distortion": distortion} | penalties
+
 
 @dataclass(frozen=True)
 class Loss:
     """What an objective makes of :class:`Terms`.
 
     Arguments:
-        value: The number to descend, a scalar in nats per image; lower is better.
-        logs: Detached scalars to log: ``elbo``, ``rate``, ``distortion`` and whatever the objective adds, ``beta`` say.
+        value: The loss, a scalar in nats per image; lower is better.
+        logs: Detached scalars to log: ``elbo``, ``rate``, ``distortion`` and those of the objective, for example ``beta``.
     """
 
     value: Tensor

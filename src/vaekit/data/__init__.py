@@ -1,32 +1,36 @@
-"""Images: where they come from, the cache that holds them decoded, and the batches that training takes."""
+"""Data sets: their sources, the cache of decoded images, and the batches for training."""
 
 from vaekit.data.augment import Augmentation, augmenter
-from vaekit.data.batches import Batch, Batches, Transform, in_turn
-from vaekit.data.binarize import binarize, draw_binary
-from vaekit.data.cache import cached, clear_cache
-from vaekit.data.decode import Fit, Fitting, fit, open_image
-from vaekit.data.images import ImageSet, hold_out
-from vaekit.data.inspection import Findings, inspect
+from vaekit.data.batches import Batch, Batches, Transform, compose
+from vaekit.data.binarize import binarize, sample_binary
+from vaekit.data.cache import clear_cache, list_cache
+from vaekit.data.dataset import Dataset, TensorSet, hold_out
+from vaekit.data.fitting import Fit, Fitting, fit
+from vaekit.data.image_files import open_image
+from vaekit.data.images import ImageSet
+from vaekit.data.inspection import SplitSummary, inspect
 from vaekit.data.loading import load_images
 
 __all__ = [
     "Augmentation",
     "Batch",
     "Batches",
-    "Findings",
+    "Dataset",
     "Fit",
     "Fitting",
     "ImageSet",
+    "SplitSummary",
+    "TensorSet",
     "Transform",
     "augmenter",
     "binarize",
-    "cached",
     "clear_cache",
-    "draw_binary",
+    "compose",
     "fit",
     "hold_out",
-    "in_turn",
     "inspect",
+    "list_cache",
     "load_images",
     "open_image",
+    "sample_binary",
 ]

@@ -1,7 +1,7 @@
-"""Augmentation: training images as they might also have been, drawn anew each time they are seen.
+"""Data augmentation: random changes of training images, sampled anew each time an image is used.
 
-Whole batches are changed where they lie, by ``kornia``. What is uncovered at the borders gets the background's color.
-Validation and test images are never changed.
+``kornia`` changes whole batches on their device. Uncovered pixels at the borders get the background's color. Validation and
+test images are never changed.
 """
 
 from typing import Annotated, Any
@@ -17,61 +17,61 @@ from vaekit.core.rng import fixed_seed
 from vaekit.core.units import GRAY_LEVELS, to_gray_levels, to_unit_interval
 from vaekit.data.batches import Transform
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Part = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Augmentation(Section):
-    """What may happen to a training image; nothing by default.
+    """The augmentation of training images; none by default.
 
     Arguments:
-        flip: How probably left and right change places.
-        vertical_flip: How probably top and bottom do.
-        rotate: By how many degrees it turns at most, either way.
-        shift: By which share of its sides it moves at most.
-        zoom: By which share it grows or shrinks at most.
-        crop: Which share of its area is cut away at most, before what is left is scaled back.
-        jitter: By which share brightness and contrast, and of colored images saturation, change at most.
-        hue: By which share of the color circle colors turn at most.
+        flip: The probability of a horizontal flip.
+        vertical_flip: The probability of a vertical flip.
+        rotate: The largest angle of a rotation in degrees, in either direction.
+        shift: The largest translation, as a share of the height and width.
+        zoom: The largest change of scale, as a share of 1.
+        crop: The largest share of the area that is cropped before the rest is resized to the original size.
+        jitter: The largest relative change of brightness and contrast, and of the saturation of color images.
+        hue: The largest rotation of the hue, as a share of the color circle.
     """
 
-    flip: Share = 0.0
-    vertical_flip: Share = 0.0
+    flip: Probability = 0.0
+    vertical_flip: Probability = 0.0
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
-    shift: Part = 0.0
-    zoom: Part = 0.0
-    crop: Part = 0.0
-    jitter: Part = 0.0
+    shift: Share = 0.0
+    zoom: Share = 0.0
+    crop: Share = 0.0
+    jitter: Share = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
 
 
 def augmenter(augmentation: Augmentation, shape: tuple[int, int, int], background: str = "white") -> Transform:
-    """Returns what changes a batch of images.
+    """Returns the transform that augments a batch of images, each independently.
 
     Arguments:
-        augmentation: What may happen to each of them, independently.
-        shape: Their shape (C, H, W).
-        background: The color of what is uncovered.
+        augmentation: The augmentation.
+        shape: The shape (C, H, W) of the images.
+        background: The color of uncovered pixels.
 
     Raises:
-        DataError: If colors of gray images are to change.
+        DataError: If the hue of gray images is to change.
     """
-    from kornia.augmentation import AugmentationSequential  # heavy, and only needed where images are augmented
+    from kornia.augmentation import AugmentationSequential  # heavy, and only needed if images are augmented
 
     if shape[0] == 1 and augmentation.hue:
-        raise DataError("data.augment.hue: gray images have no hue; set it to 0, or --channels 3")
+        raise DataError("data.augment.hue: gray images have no hue; set it to 0, or use --channels 3")
     pipeline = AugmentationSequential(*_steps(augmentation, shape, background), data_keys=["input"])
 
     def augment(x: Tensor, generator: Generator) -> Tensor:
         seed = torch.randint(2**62, (), generator=generator, device=generator.device)
-        with fixed_seed(int(seed)):  # kornia draws from the global generators
+        with fixed_seed(int(seed)):  # kornia uses the global generators
             return to_gray_levels(pipeline(to_unit_interval(x)))
 
     return augment
 
 
 def _steps(augmentation: Augmentation, shape: tuple[int, int, int], background: str) -> list[Any]:
-    """The parts of the pipeline that do something."""
+    """The steps of the pipeline that are switched on."""
     import kornia.augmentation as kornia
 
     channels, height, width = shape

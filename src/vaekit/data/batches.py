@@ -1,12 +1,11 @@
-"""Batches for training: an epoch in a new order, gathered where the model lives, from a state that can be saved.
+"""Batches for training: each epoch in a new random order, gathered on the model's device, with a state that can be saved.
 
-There is no Python work per image: a batch is one gather of uint8 rows and one transform of all of them. Images lie on
-the accelerator if there is room for them; if they are too many for memory, a thread reads a few batches ahead. Everything
-random comes from two generators of its own, one for the order and one for the transform, so that
-:meth:`Batches.state_dict` pins down the place in the data to the batch.
+There is no Python work per value: a batch is one gather of rows and one transform of the whole batch. The data are moved to
+the accelerator if they fit; data that are too large for memory are read from disk a few batches ahead by a thread. All
+randomness comes from two generators, one for the order and one for the transform, so :meth:`Batches.state_dict` determines
+the position in the data to the batch.
 """
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,58 +17,64 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.core.rng import generator
-from vaekit.data.images import ImageSet
-from vaekit.data.row_files import Rows
+from vaekit.data.dataset import Dataset
 
-AHEAD = 4
-"""How many batches are read ahead of training where images lie on disk."""
-HELD_SHARE = 0.3
-"""The share of an accelerator's free memory that images may take; the rest is the model's."""
+NUM_PREFETCHED = 4
+"""The number of batches that are read ahead of training if the data are on disk."""
+MAX_MEMORY_SHARE = 0.3
+"""The share of an accelerator's free memory that the data may take; the rest is for the model."""
 
 Transform = Callable[[Tensor, Generator], Tensor]
-"""uint8 images of shape (B, C, H, W) and a generator in, uint8 images of the same shape out."""
+"""Maps a batch of shape (B, *event) and a random number generator to a batch of the same shape and type."""
 
 
-def in_turn(steps: Sequence[Transform]) -> Transform | None:
-    """Returns the transform that takes one step after the other; None for no step."""
-    if len(steps) < 2:
-        return steps[0] if steps else None
-    return lambda x, generator: reduce(lambda pixels, step: step(pixels, generator), steps, x)
+def compose(transforms: Sequence[Transform]) -> Transform | None:
+    """Returns the transform that applies these in order; None if there are none."""
+    if len(transforms) < 2:
+        return transforms[0] if transforms else None
+    return lambda x, generator: reduce(lambda value, transform: transform(value, generator), transforms, x)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some images: ``x`` as uint8 with shape (B, C, H, W), and labels ``y`` with shape (B) where there are any."""
+    """A batch of values.
+
+    Arguments:
+        x: The values, with shape (B, *event) and the type that the data set stores: uint8 of shape (B, C, H, W) for images.
+        y: The labels as int64, with shape (B), or None.
+        rows: The position of each value in the data set, with shape (B).
+    """
 
     x: Tensor
     y: Tensor | None
+    rows: Tensor
 
     def __len__(self) -> int:
-        """B, the number of images."""
+        """B, the number of values."""
         return len(self.x)
 
 
 class Batches:
-    """The images of a set in a new order each time it is gone through; the last batch may be smaller.
+    """The batches of a data set, in a new random order in each epoch; the last batch of an epoch may be smaller.
 
     Arguments:
-        images: The images.
-        batch_size: B, how many images a batch holds.
-        seed: The seed of the order and of the transform.
-        device: Where the batches are wanted.
-        transform: What is done to a batch there.
+        images: The data set; of any event shape and type.
+        batch_size: B, the number of values in a batch.
+        seed: The seed of the order; the transform uses the next one.
+        device: The device of the batches.
+        transform: Applied to each batch on that device.
     """
 
     def __init__(
         self,
-        images: ImageSet,
+        images: Dataset,
         batch_size: int,
         *,
         seed: int,
         device: str | torch.device = "cpu",
         transform: Transform | None = None,
     ) -> None:
-        self.images = hold(images, torch.device(device))
+        self.images = move_if_it_fits(images, torch.device(device))
         self.batch_size = batch_size
         self.device = torch.device(device)
         self.transform = transform
@@ -79,23 +84,23 @@ class Batches:
         self._noise = generator(seed + 1, self.device)
 
     def __len__(self) -> int:
-        """How many batches an epoch has."""
+        """The number of batches in an epoch."""
         return -(-len(self.images) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yields the batches of an epoch, or those that are left of one that was begun before a saved state."""
+        """Yields the batches of an epoch, or the remaining ones of an epoch that was restored from a saved state."""
         self._order_at_epoch = self._order.get_state()
         order = torch.randperm(len(self.images), generator=self._order)
         parts = order.split(self.batch_size)[self.position :]
-        for position, x in enumerate(self._images(parts), self.position):
+        for position, x in enumerate(self._gather(parts), self.position):
             self.position = position + 1
             yield self._batch(x, parts[position - len(self)])
         self.position = 0
         self._order_at_epoch = self._order.get_state()
 
-    def _images(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        """The images at each part of the order, read ahead by a thread where reading takes time."""
-        if not isinstance(self.images.store, Rows):
+    def _gather(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The values at each part of the order; read ahead by a thread if they are on disk."""
+        if not self.images.on_disk:
             yield from map(self.images.gather, parts)
             return
         waiting: deque[Future[Tensor]] = deque()
@@ -103,7 +108,7 @@ class Batches:
         try:
             for part in parts:
                 waiting.append(pool.submit(self.images.gather, part))
-                if len(waiting) > AHEAD:
+                if len(waiting) > NUM_PREFETCHED:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -114,23 +119,23 @@ class Batches:
         labels = self.images.labels
         x = x.to(self.device, non_blocking=True)
         y = None if labels is None else labels[positions].to(self.device, non_blocking=True)
-        return Batch(x if self.transform is None else self.transform(x, self._noise), y)
+        return Batch(x if self.transform is None else self.transform(x, self._noise), y, positions)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the place in the data: the batch, and both generators."""
+        """Returns the position in the epoch and the states of both generators."""
         return {"position": self.position, "order": self._order_at_epoch, "noise": self._noise.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes back to a place in the data."""
+        """Restores a state; the next iteration continues from its position."""
         self.position = state["position"]
         self._order.set_state(state["order"])
         self._order_at_epoch = state["order"]
         self._noise.set_state(state["noise"])
 
 
-def hold(images: ImageSet, device: torch.device) -> ImageSet:
-    """Returns the set on the accelerator if there is room for it, else where it is."""
+def move_if_it_fits(dataset: Dataset, device: torch.device) -> Dataset:
+    """Returns the set on a CUDA device if it fits in :data:`MAX_MEMORY_SHARE` of its free memory, else unchanged."""
     if device.type != "cuda":
-        return images
+        return dataset
     free, _ = torch.cuda.mem_get_info(device)
-    return images.to(device) if len(images) * math.prod(images.shape) < HELD_SHARE * free else images
+    return dataset.to(device) if dataset.num_bytes < MAX_MEMORY_SHARE * free else dataset

@@ -1,9 +1,9 @@
-r"""Binarization: a gray level read as the probability of white.
+r"""Binarization: a gray level is read as the probability of a white pixel.
 
 .. math:: x \sim \mathrm{Bernoulli}(g / 255)
 
-**Dynamic** binarization draws anew each time an image is seen and is the field's standard for training on MNIST; a test set
-is drawn once, with a seed, so that its number can be compared. Both give pixels of 0 and 255.
+**Dynamic** binarization samples anew each time an image is used and is the standard for training on MNIST. A test set is
+binarized once, with a seed, so that its results can be compared. Both give pixels of 0 and 255.
 
 References:
     | On the Quantitative Analysis of Deep Belief Networks (Salakhutdinov & Murray, 2008),
@@ -18,13 +18,16 @@ from torch import Generator, Tensor
 from vaekit.core.rng import generator
 from vaekit.data.images import ImageSet
 
+CHUNK_SIZE = 4096
+"""The number of images that are binarized at a time; a seed's result depends on it."""
 
-def draw_binary(pixels: Tensor, noise: Generator) -> Tensor:
-    """Draws binary images.
+
+def sample_binary(pixels: Tensor, noise: Generator) -> Tensor:
+    """Samples binary images, each pixel independently.
 
     Arguments:
         pixels: Gray levels as uint8, of any shape.
-        noise: The generator to draw with, on the same device.
+        noise: The random number generator, on the same device.
 
     Returns:
         0 and 255 as uint8, with the same shape; 255 with probability ``pixels / 255``, exactly.
@@ -34,7 +37,7 @@ def draw_binary(pixels: Tensor, noise: Generator) -> Tensor:
 
 
 def binarize(images: ImageSet, *, seed: int) -> ImageSet:
-    """Draws each image of a set once, with a seed of its own, in the order of the set."""
+    """Returns the set with each image binarized once, in the order of the set, with a generator of this seed."""
     noise = generator(seed)
-    chunks = [draw_binary(images.gather(positions), noise) for positions in torch.arange(len(images)).split(4096)]
+    chunks = [sample_binary(images.gather(positions), noise) for positions in torch.arange(len(images)).split(CHUNK_SIZE)]
     return replace(images, store=torch.cat(chunks), rows=None, binary=f"binarized once with seed {seed}")

@@ -1,8 +1,8 @@
-"""The cache of decoded images: a folder for each source, version and options, bounded in size.
+"""The cache of decoded images: a folder for each source, version and options, limited in size.
 
-It lies in ``$VAEKIT_CACHE``, or ``~/.cache/vaekit``. An entry is one ``.npy`` file of uint8 images for each split, their
-labels, and ``meta.json``; it appears under its name only when it is whole. What is being filled is called ``.filling-NAME``,
-and a file in ``.locks`` keeps two processes from filling one entry.
+The cache is in ``$VAEKIT_CACHE``, or ``~/.cache/vaekit``. An entry holds a ``.npy`` file of uint8 images for each split,
+their labels, and ``meta.json``. It is filled as ``.filling-NAME`` and renamed to its name when it is complete; a file in
+``.locks`` prevents two processes from filling the same entry.
 """
 
 import json
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,29 +23,32 @@ from vaekit.data.images import ImageSet
 from vaekit.data.row_files import Rows
 
 CACHE_FORMAT = 4
-"""The version of what is described above; entries of another are never read."""
+"""The version of the format; entries of other versions are not read."""
 CACHE_GB = 50.0
-"""How many gigabytes the cache holds where ``$VAEKIT_CACHE_GB`` says nothing; what was not used for longest goes first."""
+"""The size limit of the cache in gigabytes if ``$VAEKIT_CACHE_GB`` is not set; the least recently used entry goes first."""
 META = "meta.json"
-"""What a cache entry says of itself."""
-FILLING, LOCKS = ".filling-", ".locks"
+"""The file that describes an entry; it is written last."""
+FILLING = ".filling-"
+"""The prefix of the folder of an incomplete entry."""
+LOCKS = ".locks"
+"""The folder of lock files."""
 MAPPED_BYTES = 2**30
-"""Splits up to this size, 1 GB, are mapped and soon lie in memory; larger ones are read from disk row by row."""
+"""Splits up to this size, 1 GB, are memory-mapped; larger ones are read from disk row by row."""
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError)
-"""What reading an entry raises that somebody has changed."""
+"""What reading a damaged entry raises."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Images in the cache.
+    """An entry of the cache.
 
     Arguments:
-        folder: Where they lie.
-        name: What they are called.
-        shape: Their shape (C, H, W); nothing for what is half-written, damaged or of another version.
-        num: How many there are, of all splits.
-        num_bytes: How much room they take.
-        state: ``whole``, ``unfinished`` or ``unreadable``.
+        folder: Its folder.
+        name: The name of its images.
+        shape: The shape (C, H, W) of its images; empty unless the entry is complete.
+        num: The number of images in all splits; 0 unless the entry is complete.
+        num_bytes: The size of its files.
+        state: ``complete``, ``incomplete``, or ``unreadable`` if it is damaged or of another version.
     """
 
     folder: Path
@@ -58,15 +60,15 @@ class Entry:
 
 
 def cache_folder() -> Path:
-    """The folder of decoded images: ``$VAEKIT_CACHE``, or ``~/.cache/vaekit``."""
+    """Returns the folder of the cache: ``$VAEKIT_CACHE``, or ``~/.cache/vaekit``."""
     return Path(os.environ.get("VAEKIT_CACHE") or Path.home() / ".cache" / "vaekit")
 
 
 def cache_limit() -> float:
-    """How many gigabytes the cache may hold: ``$VAEKIT_CACHE_GB``, or 50.
+    """Returns the size limit of the cache in gigabytes: ``$VAEKIT_CACHE_GB``, or 50.
 
     Raises:
-        DataError: If the variable is no number above 0.
+        DataError: If the variable is not a number above 0.
     """
     text = os.environ.get("VAEKIT_CACHE_GB") or str(CACHE_GB)
     try:
@@ -74,12 +76,12 @@ def cache_limit() -> float:
     except ValueError:
         limit = 0.0
     if not limit > 0:
-        raise DataError(f"VAEKIT_CACHE_GB={text}: give a number of gigabytes above 0")
+        raise DataError(f"VAEKIT_CACHE_GB={text}: not a number of gigabytes above 0; use 50, for example")
     return limit
 
 
-def cached() -> list[Entry]:
-    """Lists what is in the cache, unfinished entries included."""
+def list_cache() -> list[Entry]:
+    """Returns the entries of the cache, including incomplete and unreadable ones."""
     folder = cache_folder()
     if not folder.is_dir():
         return []
@@ -87,51 +89,54 @@ def cached() -> list[Entry]:
 
 
 def clear_cache() -> list[Entry]:
-    """Removes what is in the cache, but for what another process is filling, and returns what that was."""
-    entries = [entry for entry in cached() if not _is_being_filled(entry)]
+    """Removes all entries, except those that another process is filling, and returns the removed ones."""
+    entries = [entry for entry in list_cache() if not _is_being_filled(entry)]
     for entry in entries:
         shutil.rmtree(entry.folder, ignore_errors=True)
-    if not cached():
+    if not list_cache():
         shutil.rmtree(cache_folder() / LOCKS, ignore_errors=True)
     return entries
 
 
-def bound_cache(newest: Path) -> None:
-    """Removes what was not used for longest until the cache is within its bound; the newest entry stays.
+def evict_entries(newest: Path) -> None:
+    """Removes entries until the cache is within its size limit: unreadable ones first, then the least recently used.
 
-    What cannot be read goes first. Training that has an entry open keeps it until it ends.
+    A process that has mapped a removed entry can use it until it ends.
+
+    Arguments:
+        newest: An entry that stays in any case.
     """
-    limit, entries = cache_limit() * 1e9, cached()
+    limit, entries = cache_limit() * 1e9, list_cache()
     total = sum(entry.num_bytes for entry in entries)
     others = [entry for entry in entries if entry.folder != newest and not _is_being_filled(entry)]
-    for entry in sorted(others, key=lambda entry: (entry.state == "whole", _last_used(entry.folder))):
+    for entry in sorted(others, key=lambda entry: (entry.state == "complete", _last_used(entry.folder))):
         if total <= limit:
             return
         shutil.rmtree(entry.folder, ignore_errors=True)
         total -= entry.num_bytes
 
 
-def is_whole(entry: Path) -> bool:
-    """Whether an entry is there and was finished."""
+def is_complete(entry: Path) -> bool:
+    """Returns whether an entry exists and is complete."""
     return (entry / META).exists()
 
 
 def read_entry(entry: Path) -> dict[str, ImageSet]:
-    """Opens the splits of an entry, by name, and takes note that they were used.
+    """Opens the splits of an entry and returns them by name.
 
     Raises:
-        Exception: One of :data:`DAMAGED` if it is not as it was written.
+        Exception: One of :data:`DAMAGED`, if it is not as it was written.
     """
-    meta = json.loads((entry / META).read_text())
+    meta = json.loads((entry / META).read_text(encoding="utf-8"))
     if meta["format"] != CACHE_FORMAT:
-        raise ValueError(f"written by another version, format {meta['format']} where this one writes {CACHE_FORMAT}")
+        raise ValueError(f"written by another version: format {meta['format']}, not {CACHE_FORMAT}")
     splits = {}
     for split, facts in meta["splits"].items():
-        store, rows, names = _store(entry / f"{split}.npy"), None, facts["names"]
+        store, rows, names = _open_store(entry / f"{split}.npy"), None, facts["names"]
         labels_file = entry / f"{split}-labels.npy"
         labels = torch.from_numpy(np.load(labels_file, allow_pickle=False)) if labels_file.exists() else None
         if facts["skipped"]:
-            rows = torch.from_numpy(np.setdiff1d(np.arange(len(store)), [one["index"] for one in facts["skipped"]]))
+            rows = torch.from_numpy(np.setdiff1d(np.arange(len(store)), [image["index"] for image in facts["skipped"]]))
             labels = None if labels is None else labels[rows]
             names = names and [names[row] for row in rows.tolist()]
         classes, fingerprint = tuple(facts["classes"]), facts["fingerprint"]
@@ -142,12 +147,14 @@ def read_entry(entry: Path) -> dict[str, ImageSet]:
 
 
 @contextmanager
-def filling_alone(entry: Path, waiting: str) -> Iterator[Path]:
-    """Gives the folder to fill an entry in, when no other process does; what one that was stopped left is still there.
+def locked_filling_folder(entry: Path, waiting: str) -> Iterator[Path]:
+    """Yields the folder in which to fill an entry, while no other process can fill it.
+
+    The folder may hold what an interrupted process has decoded.
 
     Arguments:
         entry: The entry's folder.
-        waiting: What to say if another process has to be waited for.
+        waiting: The line to print if another process holds the lock.
     """
     lock = _lock(entry.parent, entry.name)
     try:
@@ -161,29 +168,29 @@ def filling_alone(entry: Path, waiting: str) -> Iterator[Path]:
         lock.release()
 
 
-def _store(path: Path) -> Any:
-    """Images on disk, as a tensor where they may as well lie in memory."""
+def _open_store(path: Path) -> torch.Tensor | Rows:
+    """The images of a split: a memory-mapped tensor, or rows on disk if they are too large for that."""
     rows = Rows(path)
     if rows.num_bytes > MAPPED_BYTES:
         return rows
     rows.close()
-    # Copy-on-write, so that the map counts as writable for torch and stays untouched on disk.
+    # Copy-on-write: torch requires a writable array, and the file must not change.
     return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
 
 
 def _entry(folder: Path) -> Entry:
     num_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if folder.name.startswith(FILLING):
-        return Entry(folder, folder.name.removeprefix(FILLING), (), 0, num_bytes, "unfinished")
+        return Entry(folder, folder.name.removeprefix(FILLING), (), 0, num_bytes, "incomplete")
     try:
         splits = list(read_entry(folder).values())
-        return Entry(folder, splits[0].name, splits[0].shape, sum(map(len, splits)), num_bytes, "whole")
+        return Entry(folder, splits[0].name, splits[0].shape, sum(map(len, splits)), num_bytes, "complete")
     except (*DAMAGED, DataError):
         return Entry(folder, folder.name, (), 0, num_bytes, "unreadable")
 
 
 def _is_being_filled(entry: Entry) -> bool:
-    if entry.state != "unfinished":
+    if entry.state != "incomplete":
         return False
     lock = _lock(entry.folder.parent, entry.name)
     try:

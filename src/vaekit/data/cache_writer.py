@@ -1,12 +1,11 @@
 """Filling the cache: a source is decoded once, in parallel, into rows on disk.
 
-Every few seconds what has been decoded is made safe and a journal says how far it goes, so that a run that is interrupted,
-or a machine that loses power, goes on from there.
+Every few seconds the decoded rows are flushed to the disk and a journal records how many there are, so that decoding
+resumes there after an interruption or a loss of power.
 """
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,55 +17,57 @@ from typing import Any
 import numpy as np
 
 from vaekit.core.errors import DataError
+from vaekit.core.files import write_text
 from vaekit.core.progress import notify, track
-from vaekit.data.cache import CACHE_FORMAT, DAMAGED, META, filling_alone, is_whole
-from vaekit.data.decode import NOTHING, Fitting, Skipped, decode, survey
+from vaekit.data.cache import CACHE_FORMAT, DAMAGED, META, is_complete, locked_filling_folder
+from vaekit.data.decode import NO_SIZE, Skipped, decode, scan_headers
+from vaekit.data.fitting import Fitting
 from vaekit.data.row_files import Rows
-from vaekit.data.sources.source import NO_ROOM, RawSplit, Source
+from vaekit.data.sources.source import DISK_FULL, RawSplit, Source
 
-MAX_DAMAGED = 0.05
-"""The share of images that may be unreadable; more of them mean that something is wrong with the source."""
-NAMED = 10
-"""How many unreadable images a message names."""
+MAX_UNREADABLE = 0.05
+"""The largest share of unreadable images that is accepted."""
+MAX_NAMED = 10
+"""The largest number of unreadable images that a message names."""
 JOURNAL = "journal.json"
-"""How far each split has been decoded."""
-SYNC_SECONDS = 2.0
-"""How often that is written down."""
+"""The file that records how much of each split has been decoded."""
+JOURNAL_SECONDS = 2.0
+"""The time between two writes of the journal."""
 
 Size = tuple[int, int] | None
+"""A height and width (H, W), or None for the common size of the images."""
 
 
 def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting: Fitting) -> None:
-    """Decodes a source into a new cache entry, or goes on where an earlier try was interrupted.
+    """Decodes a source into a new cache entry, or resumes after an interruption.
 
     Arguments:
-        entry: The entry's folder, which appears when it is whole.
+        entry: The entry's folder, which appears when it is complete.
         source: The images.
-        size: The height and width (H, W) to fit them to; None for the size that they share.
-        channels: 1 or 3; None for what they need.
+        size: The height and width (H, W) to fit them to; None for their common size.
+        channels: 1 or 3; None for the smallest number that keeps their colors.
         fitting: How they are fitted.
 
     Raises:
-        DataError: If they cannot be had in that size, too many cannot be read, or there is no room for them.
+        DataError: If the size does not apply, too many images cannot be read, or the cache cannot be written.
     """
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         waiting = f"{source.name}: another process is decoding these images; waiting for it"
-        with filling_alone(entry, waiting) as filling:
-            if is_whole(entry):
+        with locked_filling_folder(entry, waiting) as filling:
+            if is_complete(entry):
                 return
             try:
                 _fill(filling, source, size, channels, fitting)
-            except (DataError, OSError):  # which another try would meet again; an interruption leaves what there is
+            except (DataError, OSError):  # another attempt would fail in the same way; an interruption keeps the rows
                 shutil.rmtree(filling, ignore_errors=True)
                 raise
             filling.rename(entry)
     except OSError as error:
-        full = error.errno in NO_ROOM
-        advice = "make room with vae data --clear, or set VAEKIT_CACHE to a folder that has some"
+        free_space = "free space with vae data --clear, or " if error.errno in DISK_FULL else ""
         raise DataError(
             f"{entry.parent}: the cache cannot be written ({error.strerror or error}); "
-            f"{advice if full else 'set VAEKIT_CACHE to a folder that can'}"
+            f"{free_space}set VAEKIT_CACHE to another folder"
         ) from None
 
 
@@ -77,36 +78,36 @@ def _fill(filling: Path, source: Source, size: Size, channels: int | None, fitti
         journal = _Journal(filling / JOURNAL)
         meta: dict[str, Any] = {"format": CACHE_FORMAT, "name": source.name, "splits": {}}
         for split, raw in splits.items():
-            with closing(_rows(filling / f"{split}.npy", (len(raw.images), *shape), journal, split)) as rows:
-                for done, skipped in _blocks(source, split, raw, rows, fitting, journal.done(split)):
-                    named = [replace(one, name=source.inside(one.name, scratch)) for one in skipped]
-                    journal.note(split, rows, done, named)
+            with closing(_open_rows(filling / f"{split}.npy", (len(raw.images), *shape), journal, split)) as rows:
+                for num_done, skipped in _write_blocks(source, split, raw, rows, fitting, journal.num_done(split)):
+                    named = [replace(image, name=source.relative_name(image.name, scratch)) for image in skipped]
+                    journal.add(split, rows, num_done, named)
                 journal.write(rows)
                 fingerprint = _fingerprint(rows)
-            _tell_skipped(source.name, journal.skipped(split), len(raw.images))
+            _report_skipped(source.name, journal.skipped(split), len(raw.images))
             if raw.labels is not None:
                 np.save(filling / f"{split}-labels.npy", raw.labels)
             meta["splits"][split] = {
                 "classes": raw.classes,
                 "fingerprint": fingerprint,
-                "names": _names(source, raw, scratch),
-                "skipped": [asdict(one) for one in journal.skipped(split)],
+                "names": _file_names(source, raw, scratch),
+                "skipped": [asdict(image) for image in journal.skipped(split)],
             }
-    (filling / META).write_text(json.dumps(meta))
+    write_text(filling / META, json.dumps(meta))
     (filling / JOURNAL).unlink()
 
 
-def _names(source: Source, raw: RawSplit, scratch: Path) -> list[str]:
-    """The files that the images of a split lie in, as the source calls them; nothing unless each has one."""
+def _file_names(source: Source, raw: RawSplit, scratch: Path) -> list[str]:
+    """The file name of each image of a split, relative to the source; empty unless every image has one."""
     files = getattr(raw.images, "paths", raw.images)
     if not isinstance(files, list) or not all(isinstance(file, Path) for file in files):
         return []
-    return [source.inside(str(file), scratch) for file in files]
+    return [source.relative_name(str(file), scratch) for file in files]
 
 
 @contextmanager
 def _scratch(filling: Path) -> Iterator[Path]:
-    """A folder for what reading a source leaves behind."""
+    """A temporary folder for reading a source."""
     scratch = filling / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -117,20 +118,20 @@ def _scratch(filling: Path) -> Iterator[Path]:
 
 
 class _Journal:
-    """How far each split has been decoded, and what of it could not be; on disk every few seconds."""
+    """The number of decoded images and the unreadable images of each split, written to disk every few seconds."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.written = time.monotonic()
         try:
             self.splits = {
-                split: (int(facts["done"]), [Skipped(**one) for one in facts["skipped"]])
-                for split, facts in json.loads(path.read_text()).items()
+                split: (int(facts["done"]), [Skipped(**image) for image in facts["skipped"]])
+                for split, facts in json.loads(path.read_text(encoding="utf-8")).items()
             }
-        except DAMAGED:  # there is none yet, or it is no use
+        except DAMAGED:  # missing or damaged: decoding starts again
             self.splits = {}
 
-    def done(self, split: str) -> int:
+    def num_done(self, split: str) -> int:
         return self.splits.get(split, (0, []))[0]
 
     def skipped(self, split: str) -> list[Skipped]:
@@ -139,27 +140,25 @@ class _Journal:
     def begin(self, split: str) -> None:
         self.splits[split] = (0, [])
 
-    def note(self, split: str, rows: Rows, done: int, skipped: list[Skipped]) -> None:
-        self.splits[split] = (done, self.skipped(split) + skipped)
-        if time.monotonic() - self.written > SYNC_SECONDS:
+    def add(self, split: str, rows: Rows, num_done: int, skipped: list[Skipped]) -> None:
+        self.splits[split] = (num_done, self.skipped(split) + skipped)
+        if time.monotonic() - self.written > JOURNAL_SECONDS:
             self.write(rows)
 
     def write(self, rows: Rows) -> None:
-        """Writes the journal, after the rows that it speaks of are safe."""
+        """Writes the journal, after the rows that it refers to are on the disk."""
         rows.sync()
-        partial = self.path.with_name(f".{self.path.name}")
         facts = {
-            split: {"done": done, "skipped": [asdict(one) for one in skipped]}
-            for split, (done, skipped) in self.splits.items()
+            split: {"done": num_done, "skipped": [asdict(image) for image in skipped]}
+            for split, (num_done, skipped) in self.splits.items()
         }
-        partial.write_text(json.dumps(facts))
-        os.replace(partial, self.path)
+        write_text(self.path, json.dumps(facts))
         self.written = time.monotonic()
 
 
-def _rows(path: Path, shape: tuple[int, ...], journal: _Journal, split: str) -> Rows:
-    """The rows of a split: those that an interrupted try left, or new ones."""
-    if journal.done(split):
+def _open_rows(path: Path, shape: tuple[int, ...], journal: _Journal, split: str) -> Rows:
+    """The rows of a split: those of an interrupted attempt, or new ones."""
+    if journal.num_done(split):
         try:
             rows = Rows(path, writable=True)
             if tuple(rows.shape) == shape:
@@ -171,18 +170,18 @@ def _rows(path: Path, shape: tuple[int, ...], journal: _Journal, split: str) -> 
     return Rows.create(path, shape)
 
 
-def _blocks(
+def _write_blocks(
     source: Source, split: str, raw: RawSplit, rows: Rows, fitting: Fitting, start: int
 ) -> Iterator[tuple[int, list[Skipped]]]:
-    """Fills the rows from ``start`` on, block by block: how many are done, and which of the block cannot be read."""
+    """Writes the rows from ``start`` on; yields the number of rows done and the unreadable images of each block."""
     if start:
-        notify(f"{source.name} {split}: going on after {start:,} of {len(rows):,} images")
+        notify(f"{source.name} {split}: resuming after {start:,} of {len(rows):,} images")
     if source.fitted:
         yield from decode(raw.images, rows, f"{source.name} {split}", fitting, start)
         return
-    begins = range(start, len(rows), rows.block)
+    begins = range(start, len(rows), rows.block_size)
     for begin in track(begins, f"copying {source.name} {split}", len(begins)):
-        end = min(begin + rows.block, len(rows))
+        end = min(begin + rows.block_size, len(rows))
         rows.write(begin, np.asarray(raw.images[begin:end]))
         yield end, []
 
@@ -190,59 +189,59 @@ def _blocks(
 def _fingerprint(rows: Rows) -> str:
     """A hash of all images."""
     digest = hashlib.sha256()
-    for start in range(0, len(rows), rows.block):
-        digest.update(rows.read(start, min(start + rows.block, len(rows))).data)
+    for start in range(0, len(rows), rows.block_size):
+        digest.update(rows.read(start, min(start + rows.block_size, len(rows))).data)
     return digest.hexdigest()[:16]
 
 
-def _tell_skipped(name: str, skipped: list[Skipped], num: int) -> None:
-    """Names images that cannot be read.
+def _report_skipped(name: str, skipped: list[Skipped], num: int) -> None:
+    """Prints the names of images that cannot be read.
 
     Raises:
         DataError: If there are too many of them.
     """
     if not skipped:
         return
-    rest = len(skipped) - NAMED
-    named = "; ".join(f"{one.name}: {one.reason}" for one in skipped[:NAMED]) + (f"; and {rest:,} more" if rest > 0 else "")
-    if len(skipped) > MAX_DAMAGED * num:
+    rest = len(skipped) - MAX_NAMED
+    named = "; ".join(f"{image.name}: {image.reason}" for image in skipped[:MAX_NAMED])
+    named += f"; and {rest:,} more" if rest > 0 else ""
+    if len(skipped) > MAX_UNREADABLE * num:
         raise DataError(
-            f"{name}: {len(skipped):,} of {num:,} images cannot be read, more than {MAX_DAMAGED:.0%}; "
-            f"mend or remove them: {named}"
+            f"{name}: {len(skipped):,} of {num:,} images cannot be read, more than {MAX_UNREADABLE:.0%}; "
+            f"repair or remove them: {named}"
         )
     notify(f"{name}: {len(skipped):,} of {num:,} images left out; {named}")
 
 
 def _common_shape(source: Source, splits: dict[str, RawSplit], size: Size, channels: int | None) -> tuple[int, int, int]:
-    """The shape (C, H, W) that all images of a source get."""
+    """The shape (C, H, W) that all images of a source are brought to."""
     if not any(len(raw.images) for raw in splits.values()):
         raise DataError(f"{source.name}: holds no images")
     if not source.fitted:
         shapes = {np.asarray(raw.images[0]).shape for raw in splits.values()}
         if len(shapes) > 1:
-            raise DataError(f"{source.name}: its splits have different shapes, {shapes}")
+            raise DataError(f"{source.name}: its splits have different shapes, {shapes}; give all splits one shape")
         depth, height, width = shapes.pop()
-        found = (depth, height, width)
-        refuse_other_shape(found, size, channels, source.name)
-        return found
+        check_shape((depth, height, width), size, channels, source.name)
+        return depth, height, width
     if size is not None and channels is not None:
         return channels, *size
-    surveys = [survey(raw.images, f"{source.name} {split}") for split, raw in splits.items()]
-    sizes = {shared for shared, _ in surveys if shared != NOTHING}
+    headers = [scan_headers(raw.images, f"{source.name} {split}") for split, raw in splits.items()]
+    sizes = {common for common, _ in headers if common != NO_SIZE}
     if not sizes:
-        return channels or 1, *(size or (1, 1))  # nothing can be read, and decoding will say why
-    shared = sizes.pop() if len(sizes) == 1 else None
-    if size is None and shared is None:
-        raise DataError(f"{source.name}: images of several sizes need one to be fitted to; add --size 64, say")
-    return channels or max(needed for _, needed in surveys), *(size or shared or ())
+        return channels or 1, *(size or (1, 1))  # no image can be read; decoding reports the reasons
+    common = sizes.pop() if len(sizes) == 1 else None
+    if size is None and common is None:
+        raise DataError(f"{source.name}: the images have several sizes; choose one to fit them to, e.g. --size 64")
+    return channels or max(needed for _, needed in headers), *(size or common or ())
 
 
-def refuse_other_shape(shape: tuple[int, int, int], size: Size, channels: int | None, name: str) -> None:
-    """Raises DataError if an array's images, of shape (C, H, W), are not as they are wanted."""
-    wanted = (channels or shape[0], *(size or shape[1:]))
-    if shape != wanted:
+def check_shape(shape: tuple[int, int, int], size: Size, channels: int | None, name: str) -> None:
+    """Raises DataError if the shape (C, H, W) of an array's images is not the requested one."""
+    requested = (channels or shape[0], *(size or shape[1:]))
+    if shape != requested:
         raise DataError(
-            f"{name}: an array is taken as it is, and its images are {_times(shape)} where {_times(wanted)} is wanted; "
+            f"{name}: arrays are not resized, and these images are {_times(shape)}, not {_times(requested)}; "
             f"add --size {shape[1]}x{shape[2]} --channels {shape[0]}, or resize the array"
         )
 

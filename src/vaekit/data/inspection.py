@@ -1,4 +1,4 @@
-"""Looking at a source before training on it: what is there, what would be left out, and why."""
+"""Inspection of a source before training: its images, and those that would be left out, with the reasons."""
 
 import os
 import tempfile
@@ -14,38 +14,30 @@ from torch import Tensor
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import track
-from vaekit.data.decode import (
-    GRAY_MODES,
-    UNREADABLE,
-    Encoded,
-    Fitting,
-    Skipped,
-    header_of,
-    name_of,
-    pixels_of,
-    reason_of,
-)
+from vaekit.data.decode import Skipped, decode_image, image_name
+from vaekit.data.fitting import Fitting, Pixels
+from vaekit.data.image_files import GRAY_MODES, READ_ERRORS, Encoded, failure_reason, read_header
 from vaekit.data.sources.resolve import resolve
 from vaekit.data.sources.source import RawSplit, Source
 
-CHUNK = 64
-"""How many images a worker looks at in one go."""
-SHEET, SIDE = 60, 96
-"""How many images a contact sheet shows of each split, and how large."""
+CHUNK_SIZE = 64
+"""The number of images that a worker thread opens at a time."""
+SHEET_IMAGES, SHEET_SIDE = 60, 96
+"""The largest number of images of a split on the contact sheet, and their height and width."""
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What a split holds.
+class SplitSummary:
+    """A summary of a split.
 
     Arguments:
         split: Its name.
-        num: How many images there are, those that cannot be read included.
-        sizes: How many have each size (H, W).
-        modes: How many have each of Pillow's modes, e.g. ``L`` or ``RGB``.
-        classes: How many are of each class; empty where there are no labels.
-        skipped: Those that cannot be read.
-        sheet: The first of them, whole, as uint8 of shape (N, 3, 96, 96).
+        num: The number of images, including those that cannot be read.
+        sizes: The number of images of each size (H, W).
+        modes: The number of images of each of Pillow's modes, e.g. ``L`` or ``RGB``.
+        classes: The number of images of each class; empty if there are no labels.
+        skipped: The images that cannot be read.
+        sheet: The first images, padded to a square, as uint8 of shape (N, 3, 96, 96).
     """
 
     split: str
@@ -62,15 +54,15 @@ class Findings:
         return 1 if set(self.modes) <= set(GRAY_MODES) else 3
 
 
-def inspect(name: str | Path, background: str = "white") -> list[Findings]:
-    """Opens every image of a source and says what was found, split by split; nothing is kept.
+def inspect(name: str | Path, background: str = "white") -> list[SplitSummary]:
+    """Opens every image of a source and returns a summary of each split; nothing is cached.
 
     Arguments:
-        name: A source, as :func:`vaekit.load_images` takes it.
+        name: A source, as in :func:`vaekit.load_images`.
         background: The color behind transparent pixels and around images on the contact sheets.
 
     Raises:
-        DataError: If there is no such source, or it holds no images, or the background is no color.
+        DataError: If the source does not exist or holds no images, or the background is not a color.
     """
     source, fitting = resolve(name), Fitting("pad", background)
     try:
@@ -78,41 +70,43 @@ def inspect(name: str | Path, background: str = "white") -> list[Findings]:
             splits = source.read(Path(scratch))
             return [_inspect(split, raw, source, Path(scratch), fitting) for split, raw in splits.items()]
     except OSError as error:
-        where = f"{tempfile.gettempdir()}: the folder for what is only needed for now"
-        raise DataError(f"{where} cannot be written ({error.strerror or error}); make room, or set TMPDIR") from None
+        raise DataError(
+            f"{tempfile.gettempdir()}: the folder of temporary files cannot be written ({error.strerror or error}); "
+            "free space, or set TMPDIR to another folder"
+        ) from None
 
 
-def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: Fitting) -> Findings:
+def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: Fitting) -> SplitSummary:
     num = len(raw.images)
     sizes, modes, skipped = Counter[tuple[int, int]](), Counter[str](), list[Skipped]()
-    sheet = np.full((min(num, SHEET), 3, SIDE, SIDE), 255, np.uint8)
+    sheet = np.full((min(num, SHEET_IMAGES), 3, SHEET_SIDE, SHEET_SIDE), 255, np.uint8)
 
-    def look(indices: Iterable[int]) -> list[tuple[int, tuple[int, int], str] | Skipped]:
-        return [_look(raw.images[index], index, name_of(raw.images, index), sheet, fitting) for index in indices]
+    def open_chunk(indices: Iterable[int]) -> list[tuple[tuple[int, int], str] | Skipped]:
+        return [_open(raw.images[index], index, image_name(raw.images, index), sheet, fitting) for index in indices]
 
-    parts = [range(start, min(start + CHUNK, num)) for start in range(0, num, CHUNK)]
+    chunks = [range(start, min(start + CHUNK_SIZE, num)) for start in range(0, num, CHUNK_SIZE)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in track(pool.map(look, parts), f"looking at {source.name} {split}", len(parts)):
-            for one in found:
-                if isinstance(one, Skipped):
-                    skipped.append(replace(one, name=source.inside(one.name, scratch)))
+        for results in track(pool.map(open_chunk, chunks), f"opening {source.name} {split}", len(chunks)):
+            for result in results:
+                if isinstance(result, Skipped):
+                    skipped.append(replace(result, name=source.relative_name(result.name, scratch)))
                 else:
-                    sizes[one[1]] += 1
-                    modes[one[2]] += 1
+                    size, mode = result
+                    sizes[size] += 1
+                    modes[mode] += 1
     labels = [] if raw.labels is None else raw.labels.tolist()
     names = [raw.classes[label] if label < len(raw.classes) else str(label) for label in labels]
-    return Findings(split, num, sizes, modes, dict(sorted(Counter(names).items())), skipped, torch.from_numpy(sheet))
+    classes = dict(sorted(Counter(names).items()))
+    return SplitSummary(split, num, sizes, modes, classes, skipped, torch.from_numpy(sheet))
 
 
-def _look(
-    encoded: Encoded, index: int, name: str, sheet: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", fitting: Fitting
-) -> tuple[int, tuple[int, int], str] | Skipped:
-    """The size and mode of an image, which is decoded to its end as it would be for the cache."""
+def _open(encoded: Encoded, index: int, name: str, sheet: Pixels, fitting: Fitting) -> tuple[tuple[int, int], str] | Skipped:
+    """The size and mode of an image. All of it is decoded, as for the cache, so that damage is detected."""
     try:
-        size, mode = header_of(encoded)
-        pixels = pixels_of(encoded, (SIDE, SIDE), 3, fitting)
+        size, mode = read_header(encoded)
+        pixels = decode_image(encoded, (SHEET_SIDE, SHEET_SIDE), 3, fitting)
         if index < len(sheet):
             sheet[index] = pixels
-    except UNREADABLE as error:
-        return Skipped(index, name, reason_of(error))
-    return index, size, mode
+    except READ_ERRORS as error:
+        return Skipped(index, name, failure_reason(error))
+    return size, mode

@@ -1,7 +1,7 @@
-"""From a name to images, through the cache.
+"""Loading images by name, through the cache.
 
-Images are decoded once, fitted to the size and channels asked for, and kept in the cache (:mod:`vaekit.data.cache`) under
-a key of source, version and options; later starts open them from there.
+Images are decoded once, fitted to the requested size and channels, and stored in the cache (:mod:`vaekit.data.cache`) under
+a hash of the source, its version and the options. Later calls open them from there.
 """
 
 import hashlib
@@ -19,15 +19,17 @@ from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
-from vaekit.data.cache import CACHE_FORMAT, DAMAGED, META, bound_cache, cache_folder, is_whole, read_entry
-from vaekit.data.cache_writer import Size, fill, refuse_other_shape
-from vaekit.data.decode import Fit, Fitting
-from vaekit.data.images import ImageSet, hold_out
-from vaekit.data.sources.resolve import as_pixels, resolve
+from vaekit.data.cache import CACHE_FORMAT, DAMAGED, META, cache_folder, evict_entries, is_complete, read_entry
+from vaekit.data.cache_writer import Size, check_shape, fill
+from vaekit.data.dataset import hold_out
+from vaekit.data.fitting import Fit, Fitting
+from vaekit.data.images import ImageSet
+from vaekit.data.sources.arrays import as_pixels
+from vaekit.data.sources.resolve import resolve
 from vaekit.data.sources.source import Source
 
 TEST_SHARE, TEST_MAX, TEST_SEED = 0.2, 10_000, 0
-"""A source without a test split gives up a fifth of its images for one, 10,000 at most, drawn with this seed."""
+"""A source without a test split is split at random with this seed: a fifth is the test split, at most 10,000 images."""
 
 
 def load_images(
@@ -39,39 +41,38 @@ def load_images(
     fit: Fit = "crop",
     background: str = "white",
 ) -> ImageSet:
-    """Loads images, decoding them into the cache when they are loaded for the first time.
+    """Loads images, and decodes them into the cache when they are loaded for the first time.
 
-    An image that cannot be read is left out and named on the error stream, and kept in mind by the cache.
+    Images that cannot be read are left out and listed on stderr when they are decoded.
 
     Arguments:
-        source: A known name (``digits``, ``mnist``, ``fashion-mnist``, ...), a folder, a ``.npy`` or ``.npz`` file, the id
-            of a data set on the Hugging Face Hub, or an array of shape (N, H, W), (N, C, H, W) or (N, H, W, C).
-        split: ``train``, ``test`` or ``all``. A source without a test split gives up a fifth of its images for one.
-            ``any`` is all of a source without splits, and the test images of one that has them.
-        size: The side, or height and width (H, W), to fit images to; by default the size that they share.
-        channels: 1 for gray or 3 for color; by default what the images need.
-        fit: What to do where proportions differ: ``crop``, ``pad`` or ``stretch``.
+        source: A known name (``digits``, ``mnist``, ``fashion-mnist``, ...), a folder, an archive, a ``.npy`` or ``.npz``
+            file, a parquet file, a list of files, the id of a data set on the Hugging Face Hub, or an array of shape
+            (N, H, W), (N, C, H, W) or (N, H, W, C).
+        split: ``train``, ``test``, ``all``, or ``any``: all images if the source has one split, else its test images. If a
+            source has no test split, a fifth of its images is used as one.
+        size: The side, or height and width (H, W), to fit images to; by default their common size.
+        channels: 1 for gray or 3 for color; by default 1 if all images are gray, else 3.
+        fit: What to do if the aspect ratio differs: ``crop``, ``pad`` or ``stretch``.
         background: The color behind transparent pixels and around padded images.
 
     Returns:
-        The images as uint8 of shape (N, C, H, W), with labels where the source has any.
+        The images as uint8 of shape (N, C, H, W), with labels if the source has any.
 
     Raises:
-        DataError: If there are no such images, they cannot be had in that size, or too many of them cannot be read.
+        DataError: If the source does not exist, too many of its images cannot be read, or the size does not apply.
     """
     fitting = Fitting(fit, background)
     size = (size, size) if isinstance(size, int) else size
     if not isinstance(source, str | Path):
         whole = ImageSet(torch.from_numpy(np.ascontiguousarray(as_pixels(np.asarray(source), "array"))), split="all")
-        refuse_other_shape(whole.shape, size, channels, "array")
+        check_shape(whole.shape, size, channels, "array")
         return whole if split in ("all", "any") else _select({"train": whole}, split)
-    found = resolve(source)
-    entry = cache_folder() / f"{_slug(found.name)}-{_key(found, size, channels, fitting)}"
-    return _select(_cached(entry, found, size, channels, fitting), split)
+    return _select(_load_splits(resolve(source), size, channels, fitting), split)
 
 
 def _select(splits: dict[str, ImageSet], split: str) -> ImageSet:
-    """One split of a source, held out of its training images if the source has no test split."""
+    """One split of a source; the test split is held out of the training images if the source has none."""
     if split in ("all", "any") and len(splits) == 1:
         return replace(next(iter(splits.values())), split="all")
     split = "test" if split == "any" else split
@@ -86,20 +87,26 @@ def _select(splits: dict[str, ImageSet], split: str) -> ImageSet:
     return train if split == "train" else test
 
 
-def _cached(entry: Path, source: Source, size: Size, channels: int | None, fitting: Fitting) -> dict[str, ImageSet]:
-    """The splits of a source from the cache, where they are put if they are not there or were damaged."""
-    if is_whole(entry):
+def _load_splits(source: Source, size: Size, channels: int | None, fitting: Fitting) -> dict[str, ImageSet]:
+    """The splits of a source from its cache entry, which is filled if it is missing or damaged."""
+    entry = entry_folder(source, size, channels, fitting)
+    if is_complete(entry):
         try:
             splits = read_entry(entry)
-            with suppress(OSError):  # a cache that others keep may be read all the same
-                os.utime(entry / META)  # which is how the cache knows what was used last
+            with suppress(OSError):  # a read-only cache is usable
+                os.utime(entry / META)  # marks the entry as recently used
             return splits
         except DAMAGED as error:
             notify(f"{entry}: a damaged cache entry ({error}); decoding the images again")
             shutil.rmtree(entry, ignore_errors=True)
     fill(entry, source, size, channels, fitting)
-    bound_cache(entry)
+    evict_entries(entry)
     return read_entry(entry)
+
+
+def entry_folder(source: Source, size: Size, channels: int | None, fitting: Fitting) -> Path:
+    """Returns the folder of the cache entry of a source with these options."""
+    return cache_folder() / f"{_slug(source.name)}-{_key(source, size, channels, fitting)}"
 
 
 def _key(source: Source, size: Size, channels: int | None, fitting: Fitting) -> str:

@@ -1,8 +1,8 @@
-"""Images on disk, as rows of one ``.npy`` file that are written and read one at a time.
+"""Images on disk, as the rows of a ``.npy`` file that are written and read separately.
 
-Nothing is mapped: a mapped file that is gone through counts, page after page, as memory of the process, and writing to one
-on a full disk kills it without a word. Rows are read where they are wanted, so that a set larger than memory costs no more
-of it than a batch.
+The file is not memory-mapped: the pages of a mapped file count as memory of the process once they are read, and writing to
+a mapped file on a full disk kills the process. Rows are read when they are needed, so a data set larger than memory takes
+no more memory than a batch.
 """
 
 import os
@@ -19,18 +19,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 BLOCK_BYTES = 2**24
-"""About how much is read, written or decoded at a time: 16 MB."""
+"""The approximate number of bytes, 16 MB, that are read, written or decoded at a time."""
+MAX_BLOCK_ROWS = 256
+"""The largest number of rows in a block."""
 
 
 class Rows:
-    """The rows of a ``.npy`` file of uint8 images; a stand-in for a tensor of shape (M, C, H, W).
+    """The rows of a ``.npy`` file of uint8 images, used like a tensor of shape (M, C, H, W).
 
     Arguments:
         path: The file.
         writable: Whether rows may be written.
 
     Raises:
-        ValueError: If it is no array of uint8 images, or cut short.
+        ValueError: If it is not an array of uint8 images, or is truncated.
         OSError: If it cannot be opened.
     """
 
@@ -42,14 +44,14 @@ class Rows:
         self._lock = threading.Lock()
         self._file: BinaryIO = path.open("r+b" if writable else "rb", buffering=0)
         try:
-            shape, fortran, dtype = _header(self._file)
+            shape, fortran, dtype = _read_npy_header(self._file)
             self._start = self._file.tell()
             if dtype != np.uint8 or fortran or len(shape) != 4:
                 raise ValueError(f"{path.name} holds {dtype} of shape {shape}, not uint8 images")
             num, channels, height, width = shape
             self.shape = torch.Size((num, channels, height, width))
             if path.stat().st_size != self._start + self.num_bytes:
-                raise ValueError(f"{path.name} is cut short")
+                raise ValueError(f"{path.name} is truncated")
         except BaseException:
             self._file.close()
             raise
@@ -57,10 +59,10 @@ class Rows:
 
     @classmethod
     def create(cls, path: Path, shape: Sequence[int]) -> "Rows":
-        """Makes a file for images of shape (M, C, H, W), black until they are written, with all its room taken at once.
+        """Creates a file for images of shape (M, C, H, W), which are black until they are written; allocates all of it.
 
         Raises:
-            OSError: If there is not as much room.
+            OSError: If the disk is full.
         """
         with path.open("wb") as file:
             npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)})
@@ -75,42 +77,42 @@ class Rows:
         return self.shape[0]
 
     def dim(self) -> int:
-        """How many axes there are."""
+        """The number of dimensions, 4."""
         return len(self.shape)
 
     @property
     def row_bytes(self) -> int:
-        """How many bytes a row has."""
+        """The size of a row in bytes."""
         return int(np.prod(self.shape[1:]))
 
     @property
     def num_bytes(self) -> int:
-        """How many bytes all rows have."""
+        """The size of all rows in bytes."""
         return len(self) * self.row_bytes
 
     @property
-    def block(self) -> int:
-        """How many rows to go through at a time."""
-        return block_of(self.row_bytes)
+    def block_size(self) -> int:
+        """The number of rows to process at a time."""
+        return rows_per_block(self.row_bytes)
 
     def index_select(self, dim: int, rows: Tensor) -> Tensor:
-        """Reads rows of numbers (B), as uint8 of shape (B, C, H, W); ``dim`` is 0, as a tensor would be asked."""
+        """Reads the rows with numbers of shape (B), as uint8 of shape (B, C, H, W); ``dim`` is 0, as for a tensor."""
         out = np.empty((len(rows), *self.shape[1:]), np.uint8)
-        for place, row in sorted(enumerate(rows.tolist()), key=lambda pair: pair[1]):  # the way that the disk turns
-            self._read(row, out[place : place + 1])
+        for position, row in sorted(enumerate(rows.tolist()), key=lambda pair: pair[1]):  # in the order of the file
+            self._read(row, out[position : position + 1])
         return torch.from_numpy(out)
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Reads rows from ``start`` to before ``stop``."""
+        """Reads the rows from ``start`` up to, but not including, ``stop``."""
         out = np.empty((stop - start, *self.shape[1:]), np.uint8)
         self._read(start, out)
         return out
 
     def write(self, start: int, pixels: NDArray[np.uint8]) -> None:
-        """Writes rows from ``start`` on, of shape (B, C, H, W).
+        """Writes pixels of shape (B, C, H, W) to the rows from ``start`` on.
 
         Raises:
-            OSError: If there is no room.
+            OSError: If the disk is full.
         """
         view = np.ascontiguousarray(pixels).data.cast("B")
         with self._lock:
@@ -119,7 +121,7 @@ class Rows:
                 view = view[self._file.write(view) :]
 
     def sync(self) -> None:
-        """Returns when all that was written is safe from a loss of power."""
+        """Waits until everything written is on the disk, so that it survives a loss of power."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -133,17 +135,17 @@ class Rows:
             while view:
                 num = self._file.readinto(view)  # type: ignore[attr-defined]
                 if not num:
-                    raise OSError(f"{self.path.name} was cut short while it was read")
+                    raise OSError(f"{self.path.name} was truncated while it was read")
                 view = view[num:]
 
 
-def block_of(row_bytes: int) -> int:
-    """How many rows of so many bytes to go through at a time: at most 256, and at least one."""
-    return max(1, min(256, BLOCK_BYTES // max(row_bytes, 1)))
+def rows_per_block(row_bytes: int) -> int:
+    """Returns the number of rows of this size to process at a time: at most 256, and at least one."""
+    return max(1, min(MAX_BLOCK_ROWS, BLOCK_BYTES // max(row_bytes, 1)))
 
 
-def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    """The shape, order and type that a ``.npy`` file states."""
+def _read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """The shape, whether it is in Fortran order, and the type that a ``.npy`` file declares."""
     if npy.read_magic(file) != (1, 0):
-        raise ValueError("not a file that was written here")
+        raise ValueError("not a .npy file of version 1.0")
     return npy.read_array_header_1_0(file)

@@ -1,38 +1,38 @@
-"""Probability: likelihoods, posteriors and priors, each a module that returns a ``torch.distributions.Distribution``.
+"""Likelihoods, posteriors and priors: modules that return a ``torch.distributions.Distribution``.
 
-The tables list every choice by the name that a recipe gives it; a class of your own goes into its table.
+The registries map the name in a recipe to a class. A class of your own is registered by a decorator:
+``@PRIORS.register("mine")``.
 """
 
-from collections.abc import Callable
-
+from vaekit.core.config import Registry
 from vaekit.distributions.flows import FlowPosterior, FlowPrior
 from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians, VampPrior
-from vaekit.distributions.latents import (
-    DiagonalGaussian,
-    Encode,
-    Posterior,
-    Prior,
-    StandardNormal,
-    is_diagonal_gaussian,
-    reparameterize,
-    sampled,
-)
+from vaekit.distributions.layered import LayeredDistribution
 from vaekit.distributions.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
 from vaekit.distributions.logistic_mixture import LogisticMixture
+from vaekit.distributions.posteriors import DiagonalGaussian, Posterior
+from vaekit.distributions.priors import Encode, Prior, StandardNormal
+from vaekit.distributions.reparameterization import is_diagonal_gaussian, reparameterize, sample_from_noise
 
-LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
-    "bernoulli": Bernoulli,
-    "continuous-bernoulli": ContinuousBernoulli,
-    "gaussian": Gaussian,
-    "logistic-mixture": LogisticMixture,
-}
-POSTERIORS: dict[str, Callable[..., Posterior]] = {"diagonal-gaussian": DiagonalGaussian, "flow": FlowPosterior}
-PRIORS: dict[str, Callable[..., Prior]] = {
-    "standard-normal": StandardNormal,
-    "mixture-of-gaussians": MixtureOfGaussians,
-    "vamp": VampPrior,
-    "flow": FlowPrior,
-}
+LIKELIHOODS: Registry[Likelihood] = Registry(
+    "LIKELIHOODS",
+    {
+        "bernoulli": Bernoulli,
+        "continuous-bernoulli": ContinuousBernoulli,
+        "gaussian": Gaussian,
+        "logistic-mixture": LogisticMixture,
+    },
+)
+POSTERIORS: Registry[Posterior] = Registry("POSTERIORS", {"diagonal-gaussian": DiagonalGaussian, "flow": FlowPosterior})
+PRIORS: Registry[Prior] = Registry(
+    "PRIORS",
+    {
+        "standard-normal": StandardNormal,
+        "mixture-of-gaussians": MixtureOfGaussians,
+        "vamp": VampPrior,
+        "flow": FlowPrior,
+    },
+)
 
 __all__ = [
     "LIKELIHOODS",
@@ -46,6 +46,7 @@ __all__ = [
     "FlowPrior",
     "Gaussian",
     "GaussianMixture",
+    "LayeredDistribution",
     "Likelihood",
     "LogisticMixture",
     "MixtureOfGaussians",
@@ -55,5 +56,5 @@ __all__ = [
     "VampPrior",
     "is_diagonal_gaussian",
     "reparameterize",
-    "sampled",
+    "sample_from_noise",
 ]

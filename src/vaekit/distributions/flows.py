@@ -1,23 +1,24 @@
-r"""Normalizing flows: a prior and a posterior of any form that can be sampled and has a density.
+r"""Normalizing flows: a prior and a posterior with a flexible density that can be sampled.
 
-Standard normal noise is bent by an invertible function :math:`f^{-1}`, and then shifted and scaled:
+An invertible function :math:`f^{-1}` transforms standard normal noise, and the result is shifted and scaled:
 
 .. math::
     z = \mu + \sigma \odot f^{-1}(\epsilon; c), \qquad \epsilon \sim \mathcal{N}(0, I), \qquad
     \log p(z) = \log \mathcal{N}(f(t; c); 0, I) + \log |\det \nabla_t f(t; c)| - \sum_d \log \sigma_d, \qquad
     t = \frac{z - \mu}{\sigma}.
 
-:math:`f` is a chain of couplings. Each leaves every other latent as it is and moves the rest by monotonic rational-quadratic
-splines on :math:`[-5, 5]`, whose knots a network reads off the latents left alone and the context :math:`c`; so both
-directions cost the same. All splines begin as straight lines, so that a flow begins as a Gaussian.
+:math:`f` is a composition of coupling layers. Each leaves every other latent unchanged and transforms the rest by monotonic
+rational-quadratic splines on :math:`[-5, 5]`. A network computes the parameters of the splines from the unchanged latents
+and the context :math:`c`, so both directions have the same cost. All splines are initialized to the identity, so that a
+flow is a Gaussian at initialization.
 
-There are no formulas for the mean and the standard deviation. They are estimated from fixed draws, the same at every call
-and for every image: in pairs :math:`\pm\epsilon`, with unit variance, and spread evenly over the quantiles of each
-coordinate (a Latin hypercube). For a flow that is still a Gaussian they are exact.
+The mean and the standard deviation have no closed form. They are estimated from fixed noise, the same for every call and
+every image. It consists of antithetic pairs :math:`\pm\epsilon` with unit variance, whose coordinates are evenly spaced in
+quantiles (a Latin hypercube). While the flow is a Gaussian the estimates are exact.
 
 References:
     | Variational Inference with Normalizing Flows (Rezende & Mohamed, 2015), https://arxiv.org/abs/1505.05770
-    | Density Estimation using Real NVP (Dinh et al., 2016) for couplings, https://arxiv.org/abs/1605.08803
+    | Density Estimation using Real NVP (Dinh et al., 2016) for coupling layers, https://arxiv.org/abs/1605.08803
     | Neural Spline Flows (Durkan et al., 2019), https://arxiv.org/abs/1906.04032
     | Variational Lossy Autoencoder (Chen et al., 2016) for flows as priors, https://arxiv.org/abs/1611.02731
 """
@@ -36,33 +37,35 @@ from zuko.nn import MLP
 from zuko.transforms import MonotonicRQSTransform
 
 from vaekit.core.rng import generator
-from vaekit.distributions.latents import DiagonalGaussian, Encode, Posterior, Prior
+from vaekit.distributions.posteriors import DiagonalGaussian, Posterior
+from vaekit.distributions.priors import Encode, Prior
 
 Widths = Annotated[list[PositiveInt], Field(min_length=1)]
-"""The widths of hidden layers, from the input on."""
+"""The widths of the hidden layers, from the input to the output."""
 
-Bins = Annotated[int, Field(ge=2)]
-"""How many pieces a spline has."""
+NumBins = Annotated[int, Field(ge=2)]
+"""The number of bins of a spline."""
 
-PRIOR_DRAWS, POSTERIOR_DRAWS = 1024, 64
-"""From how many draws mean and standard deviation are estimated; a posterior's are asked for each image of a set."""
+PRIOR_SAMPLES, POSTERIOR_SAMPLES = 1024, 64
+"""The number of samples for the estimates of mean and standard deviation. A posterior needs them for each image."""
 
-CHUNK = 2**14
-"""How many draws are bent at a time for these estimates: with 40 latents and 8 bins, 30 MB for each coupling."""
+CHUNK_SIZE = 2**14
+"""The number of samples transformed at a time for these estimates: 30 MB per coupling layer for 40 latents and 8 bins."""
 
 
 class FlowDistribution(Distribution):
-    """Noise bent by a flow, shifted and scaled; the mathematics is at the top of the module.
+    r"""Noise that is transformed by a flow, then shifted and scaled. The module docstring has the equations.
 
-    Everything is float32, under autocast as well.
+    All computations are in float32, under autocast as well.
 
     Arguments:
-        num: The batch shape, (num).
-        loc: Where it is centered, with shape (num, D), or (D) for all alike.
-        scale: How far it spreads, with the same shape.
-        flow: Makes the transform f, from ``(z - loc) / scale`` to noise, of a context.
-        context: With shape (num, E), or None where the flow has none; then it is one distribution for all of the batch.
-        num_draws: How many draws ``mean``, ``variance`` and ``stddev`` are estimated from; an even number.
+        batch_size: B. The batch shape is (B).
+        loc: The shift :math:`\mu`, with shape (B, D), or (D) for the whole batch.
+        scale: The scale :math:`\sigma`, with the same shape.
+        flow: The function from a context to the transform f, which maps ``(z - loc) / scale`` to noise.
+        context: The context c, with shape (B, E), or None for a flow without a context: then all distributions of the batch
+            are equal.
+        num_samples: The number of fixed samples for the estimates of ``mean``, ``variance`` and ``stddev``. It must be even.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
@@ -73,37 +76,43 @@ class FlowDistribution(Distribution):
     has_rsample = True
 
     def __init__(
-        self, num: int, loc: Tensor, scale: Tensor, flow: LazyComposedTransform, context: Tensor | None, num_draws: int
+        self,
+        batch_size: int,
+        loc: Tensor,
+        scale: Tensor,
+        flow: LazyComposedTransform,
+        context: Tensor | None,
+        num_samples: int,
     ) -> None:
         self.loc = loc
         self.scale = scale
         self.flow = flow
         self.context = context
-        self.num_draws = num_draws
-        super().__init__(torch.Size([num]), loc.shape[-1:], validate_args=False)
+        self.num_samples = num_samples
+        super().__init__(torch.Size([batch_size]), loc.shape[-1:], validate_args=False)
 
     @property
     def mean(self) -> Tensor:
-        """The mean, estimated from fixed draws, with shape (num, D)."""
-        return (self.loc + self.scale * self._bent_moments()[0]).expand(self._extended_shape())
+        """The mean, estimated from fixed noise, with shape (B, D)."""
+        return (self.loc + self.scale * self._transformed_moments()[0]).expand(self._extended_shape())
 
     @property
     def variance(self) -> Tensor:
-        """The variance of each latent, estimated from fixed draws, with shape (num, D)."""
-        first, second = self._bent_moments()
+        """The variance of each latent, estimated from fixed noise, with shape (B, D)."""
+        first, second = self._transformed_moments()
         return (self.scale**2 * (second - first**2)).expand(self._extended_shape())
 
     def from_noise(self, noise: Tensor) -> Tensor:
-        """Turns standard normal noise of shape (*, num, D) into samples of the same shape, through which gradients flow."""
-        return self.loc + self.scale * self._bend(noise)
+        """Turns standard normal noise of shape (*, B, D) into samples of the same shape, with a pathwise gradient."""
+        return self.loc + self.scale * self._transform(noise)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draws latents of shape (*sample_shape, num, D), through which gradients flow."""
+        """Samples latents of shape (*sample_shape, B, D), with a pathwise gradient."""
         shape = self._extended_shape(torch.Size(sample_shape))
         return self.from_noise(torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Returns the log-density in nats of latents of shape (*, num, D), with shape (*, num)."""
+        """Returns the log-density in nats of latents of shape (*, B, D), with shape (*, B)."""
         standardized = (value - self.loc) / self.scale
         with torch.autocast(value.device.type, enabled=False):
             noise, log_det = self.flow(self.context).call_and_ladj(standardized)
@@ -111,42 +120,42 @@ class FlowDistribution(Distribution):
         log_density: Tensor = log_normal + log_det - self.scale.log().sum(-1)
         return log_density
 
-    def _bend(self, noise: Tensor) -> Tensor:
-        with torch.autocast(noise.device.type, enabled=False):  # bfloat16 would bend otherwise there and back
-            bent: Tensor = self.flow(self.context).inv(noise)
-        return bent
+    def _transform(self, noise: Tensor) -> Tensor:
+        with torch.autocast(noise.device.type, enabled=False):  # in bfloat16 the two directions would not be inverses
+            transformed: Tensor = self.flow(self.context).inv(noise)
+        return transformed
 
-    def _bent_moments(self) -> tuple[Tensor, Tensor]:
-        """The first two moments of bent noise, before it is shifted and scaled: each with shape (num, D), or (1, D)."""
+    def _transformed_moments(self) -> tuple[Tensor, Tensor]:
+        """The first two moments of transformed noise, before shift and scale; each has shape (B, D), or (1, D)."""
         num = 1 if self.context is None else self.batch_shape[0]
-        noise = _fixed_noise(self.num_draws, self.event_shape[0]).to(self.loc.device).unsqueeze(1).expand(-1, num, -1)
+        noise = _fixed_noise(self.num_samples, self.event_shape[0]).to(self.loc.device).unsqueeze(1).expand(-1, num, -1)
         first = second = torch.zeros_like(noise[0])
-        for part in noise.split(max(1, CHUNK // num)):
-            bent = self._bend(part)
-            first, second = first + bent.sum(0), second + (bent**2).sum(0)
-        return first / self.num_draws, second / self.num_draws
+        for chunk in noise.split(max(1, CHUNK_SIZE // num)):
+            transformed = self._transform(chunk)
+            first, second = first + transformed.sum(0), second + (transformed**2).sum(0)
+        return first / self.num_samples, second / self.num_samples
 
 
 class FlowPrior(Prior):
-    """A learned flow, of the context where the model has one; it begins as the standard normal.
+    """A learned flow, given the context if the model is conditional. At initialization it is the standard normal.
 
     Arguments:
-        latent_dim: D, how many latents.
-        context_dim: E, how many numbers the context has.
-        shape: An image's shape (C, H, W); it ignores that.
-        num_transforms: How many couplings; two move every latent once.
-        hidden: The widths of the hidden layers of each coupling's network.
-        num_bins: How many pieces a spline has.
+        latent_dim: D, the number of latents.
+        context_dim: E, the size of the context.
+        shape: The shape of an image (C, H, W). Not used.
+        num_transforms: The number of coupling layers. Two transform every latent once.
+        hidden: The widths of the hidden layers of the network of each coupling layer.
+        num_bins: The number of bins of a spline.
     """
 
     def __init__(
         self,
         latent_dim: int,
         context_dim: int = 0,
-        shape: tuple[int, int, int] | None = None,
+        shape: tuple[int, ...] | None = None,
         num_transforms: PositiveInt = 4,
         hidden: Widths = [64, 64],
-        num_bins: Bins = 8,
+        num_bins: NumBins = 8,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
@@ -159,63 +168,64 @@ class FlowPrior(Prior):
         self.log_scale = nn.Parameter(torch.zeros(latent_dim))
         self.flow = spline_flow(latent_dim, context_dim, num_transforms, hidden, num_bins)
 
-    def forward(self, num: int, context: Tensor | None = None, encode: Encode | None = None) -> FlowDistribution:
-        """Returns the flow with batch shape (num) and event shape (D)."""
+    def forward(self, batch_size: int, context: Tensor | None = None, encode: Encode | None = None) -> FlowDistribution:
+        """Returns the flow with batch shape (B) and event shape (D)."""
         context = None if context is None else context.float()
-        return FlowDistribution(num, self.loc, self.log_scale.exp(), self.flow, context, PRIOR_DRAWS)
+        return FlowDistribution(batch_size, self.loc, self.log_scale.exp(), self.flow, context, PRIOR_SAMPLES)
 
 
 class FlowPosterior(Posterior):
-    """A Gaussian with the heads of :class:`DiagonalGaussian`, whose noise is bent by a flow of the features.
+    """A flow whose noise is shifted and scaled by the mean and standard deviation of a :class:`DiagonalGaussian`.
 
-    It can be skewed, curved and of several modes, and begins as the Gaussian.
+    The coupling layers depend on a linear function of the features. The density may be skewed, curved and multimodal. At
+    initialization it is the Gaussian.
 
     Arguments:
-        num_features: F, how many features the encoder gives, or (F, h, w) of maps of them, as of :class:`DiagonalGaussian`.
-        latent_dim: D, how many latents.
-        summary: How many numbers of the features, each linear in all of them, the couplings are told.
-        num_transforms: How many couplings; two move every latent once.
-        hidden: The widths of the hidden layers of each coupling's network.
-        num_bins: How many pieces a spline has.
+        num_features: F, the number of features, or (F, h, w) for feature maps; see :class:`DiagonalGaussian`.
+        latent_dim: D, the number of latents.
+        flow_context_dim: The size of the context of the coupling layers, a linear function of all features.
+        num_transforms: The number of coupling layers. Two transform every latent once.
+        hidden: The widths of the hidden layers of the network of each coupling layer.
+        num_bins: The number of bins of a spline.
 
     Raises:
-        ConfigError: If there is not a whole number of latents for each point of the maps.
+        ConfigError: If the features are maps and ``latent_dim`` is not a multiple of :math:`hw`.
     """
 
     def __init__(
         self,
         num_features: int | tuple[int, int, int],
         latent_dim: int,
-        summary: PositiveInt = 64,
+        flow_context_dim: PositiveInt = 64,
         num_transforms: PositiveInt = 4,
         hidden: Widths = [64, 64],
-        num_bins: Bins = 8,
+        num_bins: NumBins = 8,
     ) -> None:
         super().__init__()
         self.num_features = num_features
         self.latent_dim = latent_dim
-        self.summary = summary
+        self.flow_context_dim = flow_context_dim
         self.num_transforms = num_transforms
         self.hidden = hidden
         self.num_bins = num_bins
         self.gaussian = DiagonalGaussian(num_features, latent_dim)
         total = num_features if isinstance(num_features, int) else math.prod(num_features)
-        self.summarize = nn.Linear(total, summary)
-        self.flow = spline_flow(latent_dim, summary, num_transforms, hidden, num_bins)
+        self.flow_context = nn.Linear(total, flow_context_dim)
+        self.flow = spline_flow(latent_dim, flow_context_dim, num_transforms, hidden, num_bins)
 
     def forward(self, features: Tensor) -> FlowDistribution:
-        """Returns the flow, with batch shape (B) and event shape (D), in float32 under autocast as well."""
+        """Returns the flow with batch shape (B) and event shape (D)."""
         qz = self.gaussian(features)
-        context = self.summarize(features.flatten(1)).float()
-        return FlowDistribution(len(features), qz.mean, qz.stddev, self.flow, context, POSTERIOR_DRAWS)
+        context = self.flow_context(features.flatten(1)).float()
+        return FlowDistribution(len(features), qz.mean, qz.stddev, self.flow, context, POSTERIOR_SAMPLES)
 
 
 def spline_flow(
     latent_dim: int, context_dim: int, num_transforms: int, hidden: list[int], num_bins: int
 ) -> LazyComposedTransform:
-    """Returns a chain of couplings, from latents to noise, that begins as the identity.
+    """Returns a composition of coupling layers, from latents to noise, that is initialized to the identity.
 
-    With one latent there is nothing to couple: its spline depends on the context alone.
+    With one latent the spline depends on the context alone.
     """
     flow = LazyComposedTransform(
         *(
@@ -241,7 +251,7 @@ def spline_flow(
 
 @cache
 def _fixed_noise(num: int, latent_dim: int) -> Tensor:
-    """An even number of draws of noise, with shape (num, D): see the top of the module."""
+    """The fixed noise of the module docstring, with shape (num, D); ``num`` is even."""
     source = generator(0)
     strata = torch.rand(num // 2, latent_dim, generator=source).argsort(0)
     signs = torch.randint(0, 2, strata.shape, generator=source) * 2 - 1

@@ -1,6 +1,6 @@
-r"""Likelihoods p(x|z): modules that turn a decoder's output into a distribution over images.
+r"""Likelihoods p(x|z): modules that turn the output of a decoder into a distribution over images.
 
-A decoder draws maps of parameters, :math:`a`, and a likelihood reads them, one or more for each channel:
+A decoder computes parameter maps :math:`a`, one or more for each channel. In nats, summed over pixels:
 
 .. math::
     \text{Bernoulli} \quad & \log p(x|a) = x a - \log(1 + e^a)
@@ -11,9 +11,30 @@ A decoder draws maps of parameters, :math:`a`, and a likelihood reads them, one 
         - \log \sigma - \tfrac12 \log 2\pi
         & x \in \mathbb{R}
 
-summed over pixels, every constant included. Each knows its **measure** (a probability mass or a density) and its **support**
-(what a pixel may be), so that a report can say what its number means: a Bernoulli fed gray pixels gives a cross-entropy
-and not a likelihood.
+Every constant is included. The attributes ``measure`` (a probability mass or a density) and ``support`` (the values of a
+pixel) define what the number means. Example: the Bernoulli log-probability of gray pixels is a cross-entropy and not a
+likelihood.
+
+To add a likelihood, write a subclass of :class:`Likelihood` and register it in ``vaekit.distributions.LIKELIHOODS``. The
+data may have any shape. A Laplace likelihood for vectors of real numbers, with shape (D,):
+
+>>> class LaplaceVector(Likelihood):
+...     measure = "density"
+...     support = "real line"
+...     event_dim = 1
+...
+...     def num_maps(self, channels: int) -> int:  # a location and a log-scale for each of the D numbers
+...         return 2 * channels
+...
+...     def target(self, x: Tensor) -> Tensor:
+...         return x
+...
+...     def encoder_input(self, x: Tensor) -> Tensor:
+...         return x
+...
+...     def forward(self, parameters: Tensor) -> Distribution:
+...         loc, log_scale = parameters.chunk(2, -1)
+...         return Independent(Laplace(loc, log_scale.exp(), validate_args=False), 1, validate_args=False)
 
 References:
     | Auto-Encoding Variational Bayes (Kingma & Welling, 2013), https://arxiv.org/abs/1312.6114
@@ -30,52 +51,91 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 
+from vaekit.core.errors import ModelError
 from vaekit.core.units import GRAY_LEVELS, to_unit_interval
 
 SERIES_BELOW = 0.2
-"""Below this size of its parameter the continuous Bernoulli's formulas lose digits, and their series are as good."""
+"""The continuous Bernoulli uses a series for parameters below this magnitude, where its formulas lose digits."""
 
-PIXELS = 3
-"""How many axes an image has: channels, height and width."""
+IMAGE_DIMS = 3
+"""The number of dimensions of an image: channels, height and width."""
 
-LOGVARS = (-40.0, 20.0)
-"""Between which a pixel's log-variance is taken at its word; beyond, float32 would lose its square or its density."""
-FIRST_SCALE = 0.25
-"""The learned scale before there is anything to learn it from."""
-MEMORY = 2_000
-"""Over how many images a learned scale is averaged: few enough to follow training, enough to stand still at its end."""
+LOGVAR_RANGE = (-40.0, 20.0)
+"""The range to which the log-variance of a pixel is clamped. Beyond it the variance or the density overflows float32."""
+
+INITIAL_SCALE = 0.25
+"""The learned scale before the first batch."""
+
+NUM_AVERAGED = 2_000
+"""The number of images over which a learned scale is averaged: it follows training and does not fluctuate at its end."""
 
 
 class Likelihood(nn.Module, ABC):
-    """A distribution over images, given a decoder's output.
+    """The base class of likelihoods: a distribution over the data, given the output of a decoder.
+
+    The built-in likelihoods are for images, with event shape (C, H, W). A likelihood for other data sets ``event_dim`` and
+    overrides ``target`` and ``encoder_input``, which by default scale pixels to the unit interval.
 
     Attributes:
         measure: Whether ``log_prob`` is the log of a probability mass or of a density.
-        support: What a pixel may be for that log to be a likelihood.
+        support: The values of an element of x for which ``log_prob`` is a log-likelihood.
+        event_dim: The number of dimensions of an event: 3 for images (C, H, W), 1 for vectors (D,).
+
+    Raises:
+        ModelError: If a subclass does not define ``measure`` and ``support``.
     """
 
     measure: ClassVar[Literal["mass", "density"]]
     support: ClassVar[Literal["binary", "gray levels", "unit interval", "real line"]]
+    event_dim: ClassVar[int] = IMAGE_DIMS
+
+    def __init__(self) -> None:
+        super().__init__()
+        for attribute in ("measure", "support"):
+            if not hasattr(self, attribute):
+                raise ModelError(f"likelihood {type(self).__name__}: no class attribute {attribute}; define it")
 
     @property
     def levels(self) -> int:
-        """L, how many gray levels are told apart where the support is gray levels."""
+        """L, the number of gray levels if the support is gray levels."""
         return GRAY_LEVELS
 
     def num_maps(self, channels: int) -> int:
-        """Returns P, how many maps of parameters are read for images of so many channels: one for each by default."""
-        return channels
-
-    def target(self, pixels: Tensor) -> Tensor:
-        """Returns what the density is evaluated at: the pixels on the unit interval, with the same shape (B, C, H, W)."""
-        return to_unit_interval(pixels)
-
-    def observe(self, parameters: Tensor, target: Tensor) -> None:
-        """Estimates what has a closed form, from a batch of training; nothing by default.
+        """Returns P, the size of the first axis of the decoder's output, by default one parameter map for each channel.
 
         Arguments:
-            parameters: A decoder's output, with shape (*, B, P, H, W).
-            target: What it should have been, with shape (B, C, H, W).
+            channels: C, the size of the first axis of x: the number of channels of an image, D for a vector of shape (D,).
+        """
+        return channels
+
+    def target(self, x: Tensor) -> Tensor:
+        """Returns the values at which the density is evaluated, by default the pixels on the unit interval.
+
+        Arguments:
+            x: A batch of data, with shape (B, *event): for images (B, C, H, W), uint8 or floating point in [0, 1].
+
+        Returns:
+            A floating point tensor of the same shape.
+        """
+        return to_unit_interval(x)
+
+    def encoder_input(self, x: Tensor) -> Tensor:
+        """Returns the input of the encoder, by default the pixels on the unit interval.
+
+        Arguments:
+            x: A batch of data, with shape (B, *event): for images (B, C, H, W), uint8 or floating point in [0, 1].
+
+        Returns:
+            A floating point tensor of the same shape.
+        """
+        return to_unit_interval(x)
+
+    def observe(self, parameters: Tensor, target: Tensor) -> None:
+        """Updates parameters that have a closed-form estimate, from a batch of training. By default it does nothing.
+
+        Arguments:
+            parameters: The decoder's output, with shape (*, B, P, H, W), or (*, B, P) for vectors.
+            target: The target, with shape (B, C, H, W), or (B, D) for vectors.
         """
 
     @abstractmethod
@@ -83,30 +143,30 @@ class Likelihood(nn.Module, ABC):
         """Returns p(x|z).
 
         Arguments:
-            parameters: A decoder's output, with shape (*, P, H, W).
+            parameters: The decoder's output, with shape (*, P, H, W), or (*, P) for vectors.
 
         Returns:
-            A distribution with batch shape (*) and event shape (C, H, W).
+            A distribution with batch shape (*) and event shape (C, H, W), or (D,) for vectors.
         """
 
 
 class BernoulliPixels(Distribution):
-    r"""Independent Bernoulli pixels, written for speed: a step of training spends a tenth of its time here.
+    r"""Independent Bernoulli pixels. The implementation is optimized for speed: training spends a tenth of its time here.
 
-    Its ``log_prob`` accepts the whole unit interval, where it is the negative cross-entropy.
+    ``log_prob`` accepts values in [0, 1], for which it is the negative cross-entropy.
 
     Arguments:
-        logits: :math:`a`, with shape (*, C, H, W); the last three axes are the event.
+        logits: :math:`a`, with shape (*, C, H, W). The last three axes are the event.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
-        "logits": constraints.independent(constraints.real, PIXELS)
+        "logits": constraints.independent(constraints.real, IMAGE_DIMS)
     }
-    support = constraints.independent(constraints.unit_interval, PIXELS)
+    support = constraints.independent(constraints.unit_interval, IMAGE_DIMS)
 
     def __init__(self, logits: Tensor) -> None:
         self.logits = logits
-        super().__init__(logits.shape[:-PIXELS], logits.shape[-PIXELS:], validate_args=False)
+        super().__init__(logits.shape[:-IMAGE_DIMS], logits.shape[-IMAGE_DIMS:], validate_args=False)
 
     @property
     def mean(self) -> Tensor:
@@ -120,38 +180,38 @@ class BernoulliPixels(Distribution):
         return mean * (1 - mean)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draws images of zeros and ones, with shape (*sample_shape, *, C, H, W)."""
+        """Samples images of zeros and ones, with shape (*sample_shape, *, C, H, W)."""
         with torch.no_grad():
             return self.mean.expand(self._extended_shape(torch.Size(sample_shape))).bernoulli()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Returns the log-probability in nats, with the shape of the batch."""
-        linear = (value * self.logits).flatten(-PIXELS).sum(-1)
-        return linear - F.softplus(self.logits).flatten(-PIXELS).sum(-1)
+        """Returns the log-probability in nats of images of shape (*, C, H, W), with shape (*)."""
+        linear = (value * self.logits).flatten(-IMAGE_DIMS).sum(-1)
+        return linear - F.softplus(self.logits).flatten(-IMAGE_DIMS).sum(-1)
 
 
 class ContinuousBernoulliPixels(Distribution):
-    r"""Independent continuous Bernoulli pixels, by their natural parameter :math:`a`.
+    r"""Independent continuous Bernoulli pixels, parameterized by the natural parameter :math:`a`.
 
-    It is an exponential family with log-partition :math:`A(a) = \log((e^a - 1) / a)`; mean and variance are its derivatives.
-    Every formula is exact to rounding for any :math:`a`; torch's own class clamps probabilities and stops integrating to 1
-    beyond :math:`|a| \approx 16`.
+    It is an exponential family with log-partition function :math:`A(a) = \log((e^a - 1) / a)`, whose derivatives are mean
+    and variance. Every formula is exact to rounding for every :math:`a`. ``torch.distributions.ContinuousBernoulli`` clamps
+    probabilities and does not integrate to 1 for :math:`|a| > 16`.
 
     Arguments:
-        logits: :math:`a`, with shape (*, C, H, W); the last three axes are the event.
+        logits: :math:`a`, with shape (*, C, H, W). The last three axes are the event.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
-        "logits": constraints.independent(constraints.real, PIXELS)
+        "logits": constraints.independent(constraints.real, IMAGE_DIMS)
     }
-    support = constraints.independent(constraints.unit_interval, PIXELS)
+    support = constraints.independent(constraints.unit_interval, IMAGE_DIMS)
 
     def __init__(self, logits: Tensor) -> None:
         self.logits = logits
-        super().__init__(logits.shape[:-PIXELS], logits.shape[-PIXELS:], validate_args=False)
+        super().__init__(logits.shape[:-IMAGE_DIMS], logits.shape[-IMAGE_DIMS:], validate_args=False)
 
     def _by_size(self, small: Callable[[Tensor], Tensor], large: Callable[[Tensor], Tensor]) -> Tensor:
-        """A formula with a removable singularity at 0: its series near there and itself elsewhere, finite gradients too."""
+        """Evaluates a formula with a removable singularity at 0, by its series ``small`` near 0; gradients are finite."""
         near = self.logits.abs() < SERIES_BELOW
         zero, one = torch.zeros_like(self.logits), torch.ones_like(self.logits)
         return torch.where(near, small(torch.where(near, self.logits, zero)), large(torch.where(near, one, self.logits)))
@@ -178,31 +238,31 @@ class ContinuousBernoulliPixels(Distribution):
         )
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draws images in the unit interval by the inverse of their cumulative distribution."""
+        """Samples images in [0, 1], with shape (*sample_shape, *, C, H, W), by the inverse distribution function."""
         with torch.no_grad():
             a = self.logits.expand(self._extended_shape(torch.Size(sample_shape)))
             size, u = a.abs().clamp(min=1e-6), torch.rand_like(a)
-            below = -torch.log1p(u * torch.expm1(-size)) / size  # for a negative parameter; a positive one mirrors it
-            return torch.where(a > 0, 1 - below, below)
+            x = -torch.log1p(u * torch.expm1(-size)) / size  # for negative a; the distribution for -a is its mirror image
+            return torch.where(a > 0, 1 - x, x)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Returns the log-density in nats, with the shape of the batch."""
-        return (value * self.logits - self.log_partition).flatten(-PIXELS).sum(-1)
+        """Returns the log-density in nats of images of shape (*, C, H, W), with shape (*)."""
+        return (value * self.logits - self.log_partition).flatten(-IMAGE_DIMS).sum(-1)
 
 
 class Bernoulli(Likelihood):
-    """Binary pixels: the likelihood of binarized images, a cross-entropy for gray ones."""
+    """The Bernoulli likelihood for binary images. For gray images its log-probability is a cross-entropy."""
 
     measure = "mass"
     support = "binary"
 
     def forward(self, parameters: Tensor) -> Distribution:
-        """Returns Bernoulli pixels with the parameters, of shape (*, C, H, W), as logits."""
+        """Returns Bernoulli pixels whose logits are the parameters, with shape (*, C, H, W)."""
         return BernoulliPixels(parameters)
 
 
 class ContinuousBernoulli(Likelihood):
-    """Pixels in the unit interval: the Bernoulli cross-entropy with the normalizing constant that it lacks there.
+    """The continuous Bernoulli likelihood for pixels in [0, 1]: the Bernoulli cross-entropy, normalized to a density.
 
     References:
         | The continuous Bernoulli (Loaiza-Ganem & Cunningham, 2019), https://arxiv.org/abs/1907.06845
@@ -212,7 +272,7 @@ class ContinuousBernoulli(Likelihood):
     support = "unit interval"
 
     def forward(self, parameters: Tensor) -> Distribution:
-        """Returns continuous Bernoulli pixels with the parameters, of shape (*, C, H, W), as logits."""
+        """Returns continuous Bernoulli pixels whose natural parameters are the parameters, with shape (*, C, H, W)."""
         return ContinuousBernoulliPixels(parameters)
 
 
@@ -220,19 +280,20 @@ Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["learned", 
 
 
 class Gaussian(Likelihood):
-    r"""Normal pixels with their mean in the unit interval: squared error as what it is.
+    r"""A Gaussian likelihood with independent pixels, whose means are in the unit interval.
 
-    With a shared :math:`\sigma` the likelihood is highest where :math:`\sigma^2` is the mean squared error. A learned scale
-    is set to that, averaged over the last images of training, so that no KL weight needs to be tuned; a gradient would
-    get there a thousand steps too late. A fixed :math:`\sigma = \sqrt{1/2}` is the plain squared error, but for a constant.
+    The likelihood with one :math:`\sigma` for all pixels is maximal if :math:`\sigma^2` is the mean squared error. A
+    learned scale is set to this optimum, averaged over the last images of training, so no KL weight needs to be tuned. A
+    gradient would need about a thousand steps more. With the fixed :math:`\sigma = \sqrt{1/2}` the negative log-density is
+    the squared error plus a constant.
 
     Arguments:
-        scale: ``"learned"`` for one optimal :math:`\sigma`, ``"pixel"`` for one that the decoder gives for each pixel as its
-            log-variance, :math:`\sigma^2 = \mathrm{floor}^2 + e^{\mathrm{logvar}}`, or a number for a fixed one. Units are
-            those of the unit interval.
-        floor: The smallest :math:`\sigma` that is learned. Without one the density of a pixel that never changes is
-            unbounded; the default is one gray level, below which an 8-bit image holds nothing. With 0 the scale of a
-            pixel is that of Auto-Encoding Variational Bayes.
+        scale: ``"learned"`` for one optimal :math:`\sigma`; ``"pixel"`` for a :math:`\sigma` per pixel, computed by the
+            decoder as a log-variance, :math:`\sigma^2 = \mathrm{floor}^2 + e^{\mathrm{logvar}}`; a number for a fixed
+            :math:`\sigma`. The unit is that of pixels in [0, 1].
+        floor: The lower bound of a learned or per-pixel :math:`\sigma`. Without it the density of a constant pixel is
+            unbounded. The default is one gray level, the resolution of 8-bit images. With ``floor=0`` the per-pixel scale
+            is that of Auto-Encoding Variational Bayes.
 
     References:
         | Simple and Effective VAE Training with Calibrated Decoders (Rybkin et al., 2021), https://arxiv.org/abs/2006.13202
@@ -248,29 +309,33 @@ class Gaussian(Likelihood):
         self.scale = scale
         self.floor = floor
         if scale == "learned":
-            self.register_buffer("mse", torch.tensor(FIRST_SCALE**2))
+            self.register_buffer("mse", torch.tensor(INITIAL_SCALE**2))
             self.register_buffer("num_seen", torch.tensor(0))
 
     def num_maps(self, channels: int) -> int:
-        """Returns one map for each channel, and another where the scale is a pixel's own."""
+        """Returns one map for each channel, or two if the scale is per pixel."""
         return 2 * channels if self.scale == "pixel" else channels
 
     def observe(self, parameters: Tensor, target: Tensor) -> None:
-        """Moves a learned scale toward the batch's; the first batch sets it."""
+        """Updates the moving average of the mean squared error of a learned scale. The first batch sets it."""
         if self.scale == "learned":
             self.num_seen += len(target)
             mse = (parameters.detach().sigmoid() - target).square().mean()
-            self.mse.lerp_(mse, (len(target) / self.num_seen.clamp(max=MEMORY)).clamp(max=1))
+            self.mse.lerp_(mse, (len(target) / self.num_seen.clamp(max=NUM_AVERAGED)).clamp(max=1))
 
     def forward(self, parameters: Tensor) -> Distribution:
-        """Returns normal pixels with mean ``sigmoid(a)``; of (*, 2C, H, W) maps the second half is the scale's."""
+        """Returns normal pixels with mean ``sigmoid(a)``.
+
+        Arguments:
+            parameters: The maps a, with shape (*, C, H, W). For a per-pixel scale the log-variances follow: (*, 2C, H, W).
+        """
         if self.scale == "pixel":
-            mean, logvar = parameters.chunk(2, dim=-PIXELS)
-            stddev = (self.floor**2 + logvar.clamp(*LOGVARS).exp()).sqrt()
+            mean, logvar = parameters.chunk(2, dim=-IMAGE_DIMS)
+            stddev = (self.floor**2 + logvar.clamp(*LOGVAR_RANGE).exp()).sqrt()
         else:
             mean = parameters
             stddev = self._shared_stddev(mean).expand_as(mean)
-        return Independent(Normal(mean.sigmoid(), stddev, validate_args=False), PIXELS, validate_args=False)
+        return Independent(Normal(mean.sigmoid(), stddev, validate_args=False), IMAGE_DIMS, validate_args=False)
 
     def _shared_stddev(self, like: Tensor) -> Tensor:
         if isinstance(self.scale, float | int):

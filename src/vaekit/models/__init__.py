@@ -1,6 +1,7 @@
-"""The variational autoencoder: a composition of parts, and how it is kept on disk."""
+"""Models: the contract of every model, the VAE as a composition of parts, and models on disk."""
 
 from vaekit.models.conditions import ClassLabel, Condition
+from vaekit.models.model import Model
 from vaekit.models.serialization import CONDITIONS, VAEConfig, build_vae, describe_vae, load_vae, save_vae
 from vaekit.models.vae import VAE
 
@@ -9,6 +10,7 @@ __all__ = [
     "VAE",
     "ClassLabel",
     "Condition",
+    "Model",
     "VAEConfig",
     "build_vae",
     "describe_vae",

@@ -1,6 +1,6 @@
-"""Conditions: what a model may be told beside the image, as numbers of shape (B, E).
+"""Conditions: from labels to a context of shape (B, E).
 
-A condition turns labels into a context once, and the model hands that to encoder, prior and decoder alike:
+The model computes the context once and gives it to encoder, prior and decoder:
 q(z|x, c), p(z|c), p(x|z, c).
 
 References:
@@ -19,10 +19,10 @@ from vaekit.core.errors import ModelError, class_index
 
 
 class Condition(nn.Module, ABC):
-    """What turns labels into a context.
+    """Turns labels into a context.
 
     Attributes:
-        context_dim: E, how many numbers the context has.
+        context_dim: E, the size of the context.
         classes: The names of the classes, by label.
     """
 
@@ -43,10 +43,10 @@ class Condition(nn.Module, ABC):
 
 
 class ClassLabel(Condition):
-    """A class, as a one-hot vector of the length of a latent with as many entries.
+    """A class, as a one-hot vector scaled by the root of E.
 
-    Its mean square is 1, as a latent's is under the prior; a plain one-hot vector is so short that a decoder takes the class
-    from the latents for many epochs before it listens to the label.
+    Its mean square is 1, like that of latents under the prior. With a plain one-hot vector, which is shorter, a decoder
+    reads the class from the latents for many epochs before it uses the label.
 
     Arguments:
         classes: The names of the classes, by label.

@@ -1,35 +1,39 @@
 """A model on disk: ``config.json``, which names its parts, and ``model.safetensors``, its weights.
 
-Nothing is executed and nothing is unpickled when a model is loaded: a configuration can only name what stands in the tables,
-and weights are plain numbers. The weights carry a hash of the configuration that they belong to.
+Nothing is executed and nothing is unpickled when a model is loaded: a configuration can only name registered classes,
+and weights are plain numbers. The weights carry a hash of their configuration.
 """
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import safetensors
 from safetensors.torch import load_file, save_file
 
-from vaekit.core.config import Section, Spec, build, describe, validate
-from vaekit.core.errors import ConfigError, ModelError
+from vaekit.core.config import Registry, Section, Spec, build, describe, validate
+from vaekit.core.errors import ConfigError, ModelError, RunError
+from vaekit.core.files import atomic_path, write_text
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
-from vaekit.models.conditions import ClassLabel
+from vaekit.models.conditions import ClassLabel, Condition
+from vaekit.models.model import Model
 from vaekit.models.vae import VAE
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.networks.base import Shape
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-CONDITIONS = {"class-label": ClassLabel}
+FORMAT = 2
+"""The version of what is written to model and run folders; a folder of another version is refused."""
+CONDITIONS: Registry[Condition] = Registry("CONDITIONS", {"class-label": ClassLabel})
 INFERRED = ("shape", "latent_dim", "num_features", "num_maps", "context_dim")
-"""What follows from the parts around a part, and is therefore not written beside it."""
+"""Constructor arguments of a part that follow from other parts, and are therefore not written."""
 
 
 class VAEConfig(Section):
-    """A VAE as data: the shape of an image, how many latents, and a specification of each part."""
+    """A VAE as data: the shape of an image, the number of latents, and a specification of each part."""
 
+    format: int = FORMAT
     shape: Shape
     latent_dim: int
     encoder: Spec
@@ -46,7 +50,7 @@ def build_vae(config: VAEConfig, place: str = "model") -> VAE:
     Raises:
         ConfigError: If a part has no such name or its arguments are wrong; ``place`` says where they stand.
     """
-    if min(config.shape) < 1:
+    if min(config.shape, default=0) < 1:
         raise ConfigError(f"{place}.shape: sides must be at least 1, got {list(config.shape)}")
     if config.latent_dim < 1:
         raise ConfigError(f"{place}.latent_dim: must be at least 1, got {config.latent_dim}")
@@ -56,6 +60,10 @@ def build_vae(config: VAEConfig, place: str = "model") -> VAE:
         condition = build(CONDITIONS, config.condition, place=f"{place}.condition")
     context_dim = 0 if condition is None else condition.context_dim
     likelihood = build(LIKELIHOODS, config.likelihood, place=f"{place}.likelihood")
+    if len(shape) != likelihood.event_dim:
+        raise ConfigError(
+            f"{place}.shape: the likelihood needs {likelihood.event_dim} dimensions, got {list(shape)}; choose another"
+        )
     encoder = build(ENCODERS, config.encoder, place=f"{place}.encoder", shape=shape, context_dim=context_dim)
     posterior = build(
         POSTERIORS, config.posterior, place=f"{place}.posterior", num_features=encoder.num_features, latent_dim=latent_dim
@@ -73,12 +81,15 @@ def build_vae(config: VAEConfig, place: str = "model") -> VAE:
     return VAE(encoder, posterior, prior, decoder, likelihood, condition)
 
 
-def describe_vae(model: VAE) -> VAEConfig:
-    """Writes a VAE down as data, the inverse of :func:`build_vae`.
+def describe_vae(model: Model) -> VAEConfig:
+    """Describes a VAE as data, the inverse of :func:`build_vae`.
 
     Raises:
-        ConfigError: If one of its parts stands in no table.
+        ConfigError: If the model is no composition of parts, or a part is not registered.
     """
+    if not isinstance(model, VAE):
+        kind = type(model).__name__
+        raise ConfigError(f"model: {kind} is no VAE, and only a composition of registered parts can be written to a folder")
     return VAEConfig(
         shape=model.shape,
         latent_dim=model.latent_dim,
@@ -91,19 +102,18 @@ def describe_vae(model: VAE) -> VAEConfig:
     )
 
 
-def save_vae(model: VAE, folder: Path) -> None:
+def save_vae(model: Model, folder: Path) -> None:
     """Writes a model's folder; a reader never sees a half-written file.
 
     Raises:
-        ConfigError: If a part stands in no table.
+        ConfigError: If a part is not registered.
     """
     config = describe_vae(model).model_dump_json(indent=2)
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(weights, folder / f".{WEIGHTS}", metadata={"format": "pt", "config": _hash(config)})
-    (folder / f".{CONFIG}").write_text(config + "\n")
-    os.replace(folder / f".{CONFIG}", folder / CONFIG)
-    os.replace(folder / f".{WEIGHTS}", folder / WEIGHTS)
+    with atomic_path(folder / WEIGHTS) as partial:
+        save_file(weights, partial, metadata={"format": "pt", "config": _hash(config)})
+        write_text(folder / CONFIG, config + "\n")
 
 
 def load_vae(folder: Path) -> VAE:
@@ -113,6 +123,7 @@ def load_vae(folder: Path) -> VAE:
         ModelError: If a file is missing, cut short, or the two do not belong together.
     """
     text, data = _read_config(folder / CONFIG)
+    check_format(data, folder)
     try:
         model = build_vae(validate(VAEConfig, data, str(folder / CONFIG)), str(folder / CONFIG))
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # what torch raises for sizes that no machine has
@@ -134,6 +145,22 @@ def load_vae(folder: Path) -> VAE:
         raise ModelError(f"{path}: its weights do not fit {CONFIG}; copy both from one run")
     model.load_state_dict(weights)
     return model.eval()
+
+
+def check_format(data: Any, folder: Path) -> None:
+    """Refuses a folder that was written in another version of the format.
+
+    Arguments:
+        data: What its ``config.json`` or ``environment.json`` holds; the first version had no ``format``.
+        folder: The folder, for the message.
+
+    Raises:
+        RunError: If the version is another.
+    """
+    version = data.get("format", 1) if isinstance(data, dict) else FORMAT
+    if version != FORMAT:
+        remedy = "train it again" if version in range(FORMAT) else "update vaekit"
+        raise RunError(f"{folder}: written in version {version} of the folder format, this is version {FORMAT}; {remedy}")
 
 
 def _read_config(path: Path) -> tuple[str, Any]:

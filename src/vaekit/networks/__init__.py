@@ -1,16 +1,16 @@
-"""Neural networks for images of any C x H x W: encoders to features, decoders to a likelihood's parameters.
+"""Encoders, from data to features, and decoders, from latents to the parameters of a likelihood.
 
-The tables list every choice by the name that a recipe gives it; a class of your own goes into its table.
+The registries map the name in a recipe to a class. A class of your own is registered by a decorator:
+``@ENCODERS.register("mine")``.
 """
 
-from collections.abc import Callable
-
+from vaekit.core.config import Registry
 from vaekit.networks.base import Decoder, Encoder, Shape
 from vaekit.networks.conv import ConvDecoder, ConvEncoder
 from vaekit.networks.mlp import MLPDecoder, MLPEncoder
 
-ENCODERS: dict[str, Callable[..., Encoder]] = {"mlp": MLPEncoder, "conv": ConvEncoder}
-DECODERS: dict[str, Callable[..., Decoder]] = {"mlp": MLPDecoder, "conv": ConvDecoder}
+ENCODERS: Registry[Encoder] = Registry("ENCODERS", {"mlp": MLPEncoder, "conv": ConvEncoder})
+DECODERS: Registry[Decoder] = Registry("DECODERS", {"mlp": MLPDecoder, "conv": ConvDecoder})
 
 __all__ = [
     "DECODERS",

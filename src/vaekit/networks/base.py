@@ -1,15 +1,20 @@
-"""What every encoder and decoder is: a shape, a context, features on one side and a likelihood's parameters on the other."""
+"""The base classes of encoders and decoders.
+
+The data x have shape (B, *event), where the event is an image (C, H, W) or has any other shape, such as a vector (D,). The
+output of a decoder has shape (B, P, ...). Its first axis are P parameter maps, as many as the likelihood needs
+(``likelihood.num_maps``), in place of the first axis of the event: (B, P, H, W) for images, (B, P) for vectors.
+"""
 
 from abc import ABC, abstractmethod
 from typing import Literal
 
 from torch import Tensor, nn
 
-Shape = tuple[int, int, int]
-"""An image's shape (C, H, W)."""
+Shape = tuple[int, ...]
+"""The shape of one element of the data: (C, H, W) for an image."""
 
 Activation = Literal["relu", "silu", "elu", "gelu", "tanh"]
-"""A nonlinearity by name."""
+"""The name of an activation function."""
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -21,36 +26,36 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Encoder(nn.Module, ABC):
-    """A network from images to features.
+    """The base class of encoders: a network from data to features.
 
     Attributes:
-        shape: The image's shape (C, H, W).
-        context_dim: E, how many numbers the context has; 0 without one.
-        num_features: F, how many features it gives, or (F, h, w) of features that keep their place in the image.
+        shape: The shape of one element of the data: (C, H, W) for an image.
+        context_dim: E, the size of the context; 0 without a context.
+        num_features: F, the number of features, or (F, h, w) for feature maps.
     """
 
     shape: Shape
     context_dim: int
-    num_features: int | Shape
+    num_features: int | tuple[int, int, int]
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Returns features of shape (B, F), or (B, F, h, w).
 
         Arguments:
-            x: Images on the unit interval, with shape (B, C, H, W).
-            context: What the model is conditioned on, with shape (B, E), or None.
+            x: The output of ``likelihood.encoder_input``, with shape (B, *event): for images (B, C, H, W) in [0, 1].
+            context: The context of a conditional model, with shape (B, E), or None.
         """
 
 
 class Decoder(nn.Module, ABC):
-    """A network from latents to the parameters of a likelihood.
+    """The base class of decoders: a network from latents to the parameters of a likelihood.
 
     Attributes:
-        latent_dim: D, how many latents.
-        shape: The image's shape (C, H, W).
-        num_maps: P, how many maps of parameters it draws, which are as many as the likelihood reads.
-        context_dim: E, how many numbers the context has; 0 without one.
+        latent_dim: D, the number of latents.
+        shape: The shape of one element of the data: (C, H, W) for an image.
+        num_maps: P, the number of parameter maps.
+        context_dim: E, the size of the context; 0 without a context.
     """
 
     latent_dim: int
@@ -60,9 +65,9 @@ class Decoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns parameters of shape (B, P, H, W).
+        """Returns parameters of shape (B, P, ...): for images (B, P, H, W), for vectors (B, P).
 
         Arguments:
             z: Latents, with shape (B, D).
-            context: What the model is conditioned on, with shape (B, E), or None.
+            context: The context of a conditional model, with shape (B, E), or None.
         """

@@ -1,66 +1,59 @@
 r"""Convolutional networks, for images of any C x H x W.
 
-A pyramid of levels: the first has the image's size and each further one half of it, rounded up, so that every size has
-one (28 -> 14 -> 7, 200 -> 100 -> 50, 5 -> 3 -> 2). The encoder goes down it by strided convolutions, and a hidden layer
-collects the whole image; the decoder mirrors every size on the way up, by repeating pixels to exactly the mirrored size
-and smoothing them with a convolution, which leaves none of the checkerboard of transposed convolutions.
+The networks have several levels of resolution. The first level has the size of the image, and each further level half the
+size of the previous one, rounded up (28 -> 14 -> 7, 200 -> 100 -> 50, 5 -> 3 -> 2). The encoder goes to lower resolutions
+by strided convolutions, and a fully connected layer maps the last level to features. The decoder has the same sizes in
+reverse order. It goes to higher resolutions by nearest-neighbor interpolation followed by a convolution, which avoids the
+checkerboard artifacts of transposed convolutions.
 
-Without a hidden layer latents keep their place: the encoder ends in maps, each latent is read off one point of them, and the
-decoder begins with maps of latents. There are then a whole number of latents for each point of the smallest level.
+With ``hidden=None`` there is no fully connected layer and the latents are spatial: the encoder ends in feature maps, each
+latent is a function of one point of them, and the decoder starts from maps of latents. The number of latents must then be a
+multiple of the number of points of the smallest level.
 
 References:
     | Deep Residual Learning for Image Recognition (He et al., 2015), https://arxiv.org/abs/1512.03385
-    | Group Normalization (Wu & He, 2018), https://arxiv.org/abs/1803.08494
-    | Attention Is All You Need (Vaswani et al., 2017), https://arxiv.org/abs/1706.03762
-    | Training Deep Nets with Sublinear Memory Cost (Chen et al., 2016), https://arxiv.org/abs/1604.06174
+    | Training Deep Nets with Sublinear Memory Cost (Chen et al., 2016) for gradient checkpointing,
+      https://arxiv.org/abs/1604.06174
     | Deconvolution and Checkerboard Artifacts (Odena, Dumoulin & Olah, 2016), https://distill.pub/2016/deconv-checkerboard
 """
 
-from functools import partial, reduce
-from itertools import accumulate, chain, pairwise
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as compute_again
 
 from vaekit.core.errors import ConfigError
 from vaekit.networks.base import ACTIVATIONS, Activation, Decoder, Encoder, Shape
+from vaekit.networks.conv_layers import Attention, Levels, Norm, ResidualBlock, Resize, normalization
 
 Channels = Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]
-"""The channels of each level, from the image's size on."""
+"""The number of channels of each level, from the highest resolution to the lowest."""
 
 Blocks = list[Annotated[int, Field(ge=0)]]
-"""How many residual blocks each level has."""
-
-Norm = Literal["group", "none"]
-"""What keeps maps in bounds; never batch normalization, with which images depend on the others of their batch."""
-
-CHANNELS_PER_GROUP = 16
-CHANNELS_PER_HEAD = 64
+"""The number of residual blocks of each level."""
 
 
 class ConvEncoder(Encoder):
-    """A convolutional pyramid and a hidden layer, from an image to features.
+    """A convolutional encoder.
 
     Arguments:
-        shape: The image's shape (C, H, W).
-        context_dim: E, how many numbers the context has; they join at the hidden layer.
-        channels: The channels of each level; the first has the image's size, each further one half of it.
-        blocks: How many residual blocks each level has.
-        hidden: The width of the hidden layer, which is the number of features; None for features that keep their place.
-        activation: The nonlinearity.
-        min_resolution: Add levels like the last until no side is longer than this, so that the depth follows the image's
-            size; None takes the levels as they are.
-        norm: ``group`` normalization, or ``none``.
-        attention: Levels with no side longer than this end in self-attention; None for no attention.
-        checkpoint: Whether maps inside a level are computed again for the gradient instead of being kept: about a third
-            more time for a fraction of the memory.
+        shape: The shape of an image (C, H, W).
+        context_dim: E, the size of the context, which is appended to the input of the last layer.
+        channels: The number of channels of each level, from the highest resolution to the lowest.
+        blocks: The number of residual blocks of each level.
+        hidden: The width of the fully connected layer, which is the number of features; None for spatial latents.
+        activation: The activation function.
+        min_resolution: Repeat the last level until no side is longer than this, so that the depth depends on the size of the
+            image; None for the given levels only.
+        norm: ``group`` for group normalization, or ``none``.
+        attention: The longest side of levels that end with self-attention; None for no attention.
+        checkpoint: Whether to use gradient checkpointing: activations inside a level are computed again in the backward
+            pass. It takes about a third more time and less memory.
 
     Raises:
-        ConfigError: If there are not as many blocks as channels.
+        ConfigError: If ``channels`` and ``blocks`` have different lengths, or ``shape`` is not that of an image.
     """
 
     def __init__(
@@ -87,55 +80,57 @@ class ConvEncoder(Encoder):
         self.norm = norm
         self.attention = attention
         self.checkpoint = checkpoint
-        channels, blocks = _levels(shape, channels, blocks, min_resolution)
-        sizes = pyramid(shape, len(channels))
+        channels, blocks = _all_levels(shape, channels, blocks, min_resolution)
+        sizes = level_sizes(shape, len(channels))
         levels: list[list[nn.Module]] = [[nn.Conv2d(shape[0], channels[0], 3, padding=1)]]
         for fan_in, fan_out in pairwise(channels):
             levels.append([ACTIVATIONS[activation](), nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1)])
-        for level, width, num, size in zip(levels, channels, blocks, sizes, strict=True):
-            level += [ResidualBlock(width, activation, norm) for _ in range(num)]
-            level += [Attention(width, norm)] if attention and max(size) <= attention else []
+        for level, num_channels, num_blocks, size in zip(levels, channels, blocks, sizes, strict=True):
+            level += [ResidualBlock(num_channels, activation, norm) for _ in range(num_blocks)]
+            level += [Attention(num_channels, norm)] if attention and max(size) <= attention else []
         levels[-1] += [normalization(norm, channels[-1]), ACTIVATIONS[activation]()]
         self.levels = Levels(levels, checkpoint)
-        width, height, breadth = channels[-1], *sizes[-1]
-        self.num_features: int | Shape
-        self.collect: nn.Module
+        num_channels, (height, width) = channels[-1], sizes[-1]
+        self.num_features: int | tuple[int, int, int]
+        self.output: nn.Module
         if hidden is None:
-            self.num_features = (width, height, breadth)
-            self.collect = nn.Conv2d(width + context_dim, width, 1)
+            self.num_features = (num_channels, height, width)
+            self.output = nn.Conv2d(num_channels + context_dim, num_channels, 1)
         else:
             self.num_features = hidden
-            self.collect = nn.Linear(width * height * breadth + context_dim, hidden)
-        self.nonlinearity = ACTIVATIONS[activation]()
+            self.output = nn.Linear(num_channels * height * width + context_dim, hidden)
+        self.output_activation = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns features of shape (B, F), or (B, F, h, w), of images of shape (B, C, H, W) on the unit interval."""
-        maps = self.levels(2 * x - 1)  # centered
-        features: Tensor = self.nonlinearity(self.collect(_join(maps if self.hidden is None else maps.flatten(1), context)))
+        """Returns features of shape (B, F), or (B, F, h, w), given images of shape (B, C, H, W) in [0, 1]."""
+        maps = self.levels(2 * x - 1)
+        last = maps if self.hidden is None else maps.flatten(1)
+        features: Tensor = self.output_activation(self.output(_append_context(last, context)))
         return features
 
 
 class ConvDecoder(Decoder):
-    """A hidden layer and a convolutional pyramid, from a latent to the parameters of a likelihood.
+    """A convolutional decoder.
 
     Arguments:
-        latent_dim: D, how many latents.
-        shape: The image's shape (C, H, W).
-        num_maps: P, how many maps of parameters the likelihood reads; one for each channel by default.
-        context_dim: E, how many numbers the context has; they join the latent.
-        channels: The channels of each level, from the image's size on as in the encoder.
-        blocks: How many residual blocks each level has.
-        hidden: The width of the hidden layer; None for latents that keep their place.
-        activation: The nonlinearity.
-        min_resolution: Add levels like the last until no side is longer than this, so that the depth follows the image's
-            size; None takes the levels as they are.
-        norm: ``group`` normalization, or ``none``.
-        attention: Levels with no side longer than this begin with self-attention; None for no attention.
-        checkpoint: Whether maps inside a level are computed again for the gradient instead of being kept: about a third
-            more time for a fraction of the memory.
+        latent_dim: D, the number of latents.
+        shape: The shape of an image (C, H, W).
+        num_maps: P, the number of parameter maps; by default one for each channel.
+        context_dim: E, the size of the context, which is appended to the latents.
+        channels: The number of channels of each level, from the highest resolution to the lowest, as for the encoder.
+        blocks: The number of residual blocks of each level.
+        hidden: The width of the fully connected layer; None for spatial latents.
+        activation: The activation function.
+        min_resolution: Repeat the last level until no side is longer than this, so that the depth depends on the size of the
+            image; None for the given levels only.
+        norm: ``group`` for group normalization, or ``none``.
+        attention: The longest side of levels that start with self-attention; None for no attention.
+        checkpoint: Whether to use gradient checkpointing: activations inside a level are computed again in the backward
+            pass. It takes about a third more time and less memory.
 
     Raises:
-        ConfigError: If there are not as many blocks as channels, or latents cannot be laid out as maps.
+        ConfigError: If ``channels`` and ``blocks`` have different lengths, ``shape`` is not that of an image, or the
+            latents are spatial and ``latent_dim`` is not a multiple of the number of points of the smallest level.
     """
 
     def __init__(
@@ -166,31 +161,31 @@ class ConvDecoder(Decoder):
         self.norm = norm
         self.attention = attention
         self.checkpoint = checkpoint
-        channels, blocks = _levels(shape, channels, blocks, min_resolution)
-        sizes = pyramid(shape, len(channels))
-        width, height, breadth = channels[-1], *sizes[-1]
-        self.spread: nn.Module
+        channels, blocks = _all_levels(shape, channels, blocks, min_resolution)
+        sizes = level_sizes(shape, len(channels))
+        num_channels, (height, width) = channels[-1], sizes[-1]
+        self.input: nn.Module
         if hidden is None:
-            depth, left = divmod(latent_dim, height * breadth)
-            if left:
+            latents_per_point, remainder = divmod(latent_dim, height * width)
+            if remainder:
                 raise ConfigError(
-                    f"latent_dim {latent_dim}: latents that keep their place (hidden: null) lie on maps of "
-                    f"{height}x{breadth}, so it must be a multiple of {height * breadth}"
+                    f"latent_dim {latent_dim}: the decoder starts from maps of {height}x{width} (hidden: null); "
+                    f"choose a multiple of {height * width}"
                 )
-            self.first = (depth, height, breadth)
-            self.spread = nn.Conv2d(depth + context_dim, width, 3, padding=1)
+            self.input_shape = (latents_per_point, height, width)
+            self.input = nn.Conv2d(latents_per_point + context_dim, num_channels, 3, padding=1)
         else:
-            self.first = (width, height, breadth)
-            self.spread = nn.Sequential(
+            self.input_shape = (num_channels, height, width)
+            self.input = nn.Sequential(
                 nn.Linear(latent_dim + context_dim, hidden),
                 ACTIVATIONS[activation](),
-                nn.Linear(hidden, width * height * breadth),
+                nn.Linear(hidden, num_channels * height * width),
             )
         levels: list[list[nn.Module]] = []
-        for wide, num, size in reversed(list(zip(channels, blocks, sizes, strict=True))):
-            levels.append([Attention(wide, norm)] if attention and max(size) <= attention else [])
-            levels[-1] += [ResidualBlock(wide, activation, norm) for _ in range(num)]
-            levels[-1] += [normalization(norm, wide), ACTIVATIONS[activation]()]
+        for num_channels, num_blocks, size in reversed(list(zip(channels, blocks, sizes, strict=True))):
+            levels.append([Attention(num_channels, norm)] if attention and max(size) <= attention else [])
+            levels[-1] += [ResidualBlock(num_channels, activation, norm) for _ in range(num_blocks)]
+            levels[-1] += [normalization(norm, num_channels), ACTIVATIONS[activation]()]
         for level, size, (fan_out, fan_in) in zip(
             levels[:-1], reversed(sizes[:-1]), reversed(list(pairwise(channels))), strict=True
         ):
@@ -199,138 +194,46 @@ class ConvDecoder(Decoder):
         self.output = nn.Conv2d(channels[0], self.num_maps, 3, padding=1)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns parameters of shape (B, P, H, W) of latents of shape (B, D)."""
+        """Returns parameters of shape (B, P, H, W), given latents of shape (B, D)."""
         if self.hidden is None:
-            maps = self.spread(_join(z.unflatten(-1, self.first), context))
+            maps = self.input(_append_context(z.unflatten(-1, self.input_shape), context))
         else:
-            maps = self.spread(_join(z, context)).unflatten(-1, self.first)
+            maps = self.input(_append_context(z, context)).unflatten(-1, self.input_shape)
         parameters: Tensor = self.output(self.levels(maps))
         return parameters
 
 
-class Levels(nn.Sequential):
-    """Layers one after the other, level by level.
-
-    Arguments:
-        levels: The layers of each level.
-        checkpoint: Whether only what leaves a level is kept for the gradient.
-    """
-
-    def __init__(self, levels: list[list[nn.Module]], checkpoint: bool) -> None:
-        super().__init__(*chain(*levels))
-        self.ends = list(accumulate(map(len, levels)))
-        self.checkpoint = checkpoint
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the last level's maps."""
-        layers = list(self)
-        for begin, end in pairwise([0, *self.ends]):
-            level = partial(_in_turn, layers[begin:end])
-            if self.checkpoint and torch.is_grad_enabled():
-                x = compute_again(level, x, use_reentrant=False, preserve_rng_state=False)
-            else:
-                x = level(x)
-        return x
-
-
-def _in_turn(layers: list[nn.Module], x: Tensor) -> Tensor:
-    return reduce(lambda maps, layer: layer(maps), layers, x)
-
-
-class ResidualBlock(nn.Module):
-    r"""Two convolutions beside the identity, :math:`x + W_2 \phi(W_1 \phi(\mathrm{norm}(x)))`, which begin as nothing.
-
-    Arguments:
-        channels: The channels of the maps.
-        activation: The nonlinearity.
-        norm: The normalization.
-    """
-
-    def __init__(self, channels: int, activation: Activation, norm: Norm = "group") -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            normalization(norm, channels),
-            ACTIVATIONS[activation](),
-            nn.Conv2d(channels, channels, 3, padding=1),
-            ACTIVATIONS[activation](),
-        )
-        self.correction = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.correction.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the sum of the input, of shape (B, C, H, W), and its correction."""
-        out: Tensor = x + self.correction(self.layers(x))
-        return out
-
-
-class Attention(nn.Module):
-    """Self-attention between all points of the maps, beside the identity, which begins as nothing.
-
-    Arguments:
-        channels: The channels of the maps.
-        norm: The normalization.
-    """
-
-    def __init__(self, channels: int, norm: Norm = "group") -> None:
-        super().__init__()
-        self.num_heads = max(1, channels // CHANNELS_PER_HEAD) if channels % CHANNELS_PER_HEAD == 0 else 1
-        self.normalized = normalization(norm, channels)
-        self.ask = nn.Conv2d(channels, 3 * channels, 1)
-        self.correction = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.correction.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the sum of the input, of shape (B, C, H, W), and what its points learn of each other."""
-        asked = self.ask(self.normalized(x)).flatten(2).unflatten(1, (3, self.num_heads, -1))
-        query, key, value = asked.transpose(-1, -2).unbind(1)  # (B, heads, H * W, C / heads)
-        answer = F.scaled_dot_product_attention(query, key, value).transpose(-1, -2).reshape(x.shape)
-        out: Tensor = x + self.correction(answer)
-        return out
-
-
-class Resize(nn.Module):
-    """Repeats pixels up to exactly the given size."""
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns maps of shape (B, C, *size)."""
-        return F.interpolate(x, self.size, mode="nearest")
-
-
-def normalization(norm: Norm, channels: int) -> nn.Module:
-    """Group normalization over groups of 16 channels, or over all where that does not divide them; or none."""
-    if norm == "none":
-        return nn.Identity()
-    groups = channels // CHANNELS_PER_GROUP if channels % CHANNELS_PER_GROUP == 0 else 1
-    return nn.GroupNorm(groups, channels)
-
-
-def pyramid(shape: Shape, num_levels: int) -> list[tuple[int, int]]:
-    """Returns the size (H, W) of each level: the image's, and each further one half of the one above, rounded up."""
-    sizes = [shape[1:]]
+def level_sizes(shape: Shape, num_levels: int) -> list[tuple[int, int]]:
+    """Returns the size (H, W) of each level: that of the image, then half of the previous level, rounded up."""
+    _, height, width = shape
+    sizes = [(height, width)]
     for _ in range(num_levels - 1):
         height, width = sizes[-1]
         sizes.append(((height + 1) // 2, (width + 1) // 2))
     return sizes
 
 
-def _join(features: Tensor, context: Tensor | None) -> Tensor:
-    """Features of shape (B, F, ...) and the context of shape (B, E) beside them, at every point."""
+def _all_levels(
+    shape: Shape, channels: list[int], blocks: list[int], min_resolution: int | None
+) -> tuple[list[int], list[int]]:
+    """The channels and blocks of all levels, the last one repeated until no side is longer than ``min_resolution``."""
+    if len(shape) != 3:
+        raise ConfigError(f"shape {tuple(shape)}: convolutions need images (C, H, W); choose the network mlp")
+    if len(channels) != len(blocks):
+        raise ConfigError(
+            f"channels {channels} and blocks {blocks}: they have {len(channels)} and {len(blocks)} levels; "
+            "give both the same length"
+        )
+    num_levels = len(channels)
+    while min_resolution is not None and max(level_sizes(shape, num_levels)[-1]) > min_resolution:
+        num_levels += 1
+    num_repeats = num_levels - len(channels)
+    return channels + channels[-1:] * num_repeats, blocks + blocks[-1:] * num_repeats
+
+
+def _append_context(features: Tensor, context: Tensor | None) -> Tensor:
+    """Appends the context, of shape (B, E), to the axis F of features of shape (B, F, ...), at every point."""
     if context is None:
         return features
-    everywhere = context.reshape(*context.shape, *[1] * (features.dim() - 2)).expand(-1, -1, *features.shape[2:])
-    return torch.cat([features, everywhere], 1)
-
-
-def _levels(shape: Shape, channels: list[int], blocks: list[int], min_resolution: int | None) -> tuple[list[int], list[int]]:
-    """The channels and blocks of each level, the last repeated until the image has become small enough."""
-    if len(channels) != len(blocks):
-        raise ConfigError(f"channels {channels} and blocks {blocks} speak of {len(channels)} and {len(blocks)} levels")
-    num = len(channels)
-    while min_resolution is not None and max(pyramid(shape, num)[-1]) > min_resolution:
-        num += 1
-    more = num - len(channels)
-    return channels + channels[-1:] * more, blocks + blocks[-1:] * more
+    maps = context.reshape(*context.shape, *[1] * (features.dim() - 2)).expand(-1, -1, *features.shape[2:])
+    return torch.cat([features, maps], 1)

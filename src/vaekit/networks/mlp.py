@@ -1,14 +1,15 @@
-r"""Fully connected networks, for images of any C x H x W.
+r"""Fully connected networks, for data of any shape.
 
 .. math:: h_0 = [x, c], \qquad h_{i+1} = \phi(W_i h_i + b_i)
 
-with a context :math:`c` (a class label, say) appended to what goes in. An encoder ends at its last hidden layer, where a
-posterior takes over; a decoder ends with the parameters of a likelihood. A layer may be gated instead:
+where the input :math:`x` is flattened and the context :math:`c`, such as a class label, is appended to it. The output of an
+encoder is its last hidden layer; the output of a decoder is a linear layer that gives the parameters of the likelihood. With
+``activation="gated"`` a layer is a gated linear unit:
 
 .. math:: h_{i+1} = (W_i h_i + b_i) \odot \mathrm{sigmoid}(V_i h_i + c_i)
 
 References:
-    | Language Modeling with Gated Convolutional Networks (Dauphin et al., 2017) for gates,
+    | Language Modeling with Gated Convolutional Networks (Dauphin et al., 2017) for gated linear units,
       https://arxiv.org/abs/1612.08083
 """
 
@@ -23,20 +24,20 @@ from torch import Tensor, nn
 from vaekit.networks.base import ACTIVATIONS, Activation, Decoder, Encoder, Shape
 
 Widths = Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]
-"""The widths of hidden layers, from the input on."""
+"""The widths of the hidden layers, from the input to the output."""
 
 LayerActivation = Activation | Literal["gated"]
-"""What makes a fully connected layer nonlinear, by name."""
+"""The name of the activation function of a fully connected layer."""
 
 
 class MLPEncoder(Encoder):
-    """Hidden layers from an image to features.
+    """A fully connected encoder.
 
     Arguments:
-        shape: The image's shape (C, H, W).
-        context_dim: E, how many numbers the context has.
-        hidden: The widths of the hidden layers; the last one is the number of features.
-        activation: The nonlinearity after each layer, or ``gated`` for gated layers.
+        shape: The shape of one element of the data: (C, H, W) for an image. Any shape is possible.
+        context_dim: E, the size of the context.
+        hidden: The widths of the hidden layers. The last width is the number of features.
+        activation: The activation function of each layer, or ``gated`` for gated linear units.
     """
 
     def __init__(
@@ -51,22 +52,22 @@ class MLPEncoder(Encoder):
         self.layers = mlp([math.prod(shape) + context_dim, *hidden], activation)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns features of shape (B, F) of images of shape (B, C, H, W) on the unit interval."""
+        """Returns features of shape (B, F), given x of shape (B, *event)."""
         flat = x.flatten(1)
         features: Tensor = self.layers(flat if context is None else torch.cat([flat, context], -1))
         return features
 
 
 class MLPDecoder(Decoder):
-    """Hidden layers from a latent to the parameters of a likelihood.
+    """A fully connected decoder.
 
     Arguments:
-        latent_dim: D, how many latents.
-        shape: The image's shape (C, H, W).
-        num_maps: P, how many maps of parameters the likelihood reads; one for each channel by default.
-        context_dim: E, how many numbers the context has.
-        hidden: The widths of the hidden layers, from the latent on.
-        activation: The nonlinearity after each hidden layer, or ``gated`` for gated layers.
+        latent_dim: D, the number of latents.
+        shape: The shape of one element of the data: (C, H, W) for an image. Any shape is possible.
+        num_maps: P, the number of parameter maps; by default one for each channel, the size of the first axis of ``shape``.
+        context_dim: E, the size of the context.
+        hidden: The widths of the hidden layers.
+        activation: The activation function of each hidden layer, or ``gated`` for gated linear units.
     """
 
     def __init__(
@@ -89,14 +90,14 @@ class MLPDecoder(Decoder):
         self.output = nn.Linear(hidden[-1], self.num_maps * math.prod(shape[1:]))
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns parameters of shape (B, P, H, W) of latents of shape (B, D)."""
+        """Returns parameters of shape (B, P, ...), given latents of shape (B, D): for images (B, P, H, W)."""
         hidden = self.layers(z if context is None else torch.cat([z, context], -1))
         parameters: Tensor = self.output(hidden).unflatten(-1, (self.num_maps, *self.shape[1:]))
         return parameters
 
 
 def mlp(widths: list[int], activation: LayerActivation) -> nn.Sequential:
-    """Linear layers of the given widths, the input's first, each followed by an activation."""
+    """Returns linear layers with the given widths, the width of the input first. An activation follows each layer."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(widths):
         if activation == "gated":

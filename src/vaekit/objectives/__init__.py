@@ -1,15 +1,14 @@
-"""What is asked of a model: objectives, which see it only through :class:`vaekit.core.terms.Terms`.
+"""Objectives: losses made of a model's :class:`vaekit.core.terms.Terms`.
 
-The table lists every choice by the name that a recipe gives it; a class of your own goes into it.
+A new objective is a subclass of :class:`Objective`, registered by ``@OBJECTIVES.register("name")``.
 """
 
-from collections.abc import Callable
-
+from vaekit.core.config import Registry
 from vaekit.objectives.elbo import ELBO
 from vaekit.objectives.iwae import IWAE
 from vaekit.objectives.objective import Objective
 from vaekit.objectives.wake_sleep import WakeSleep
 
-OBJECTIVES: dict[str, Callable[..., Objective]] = {"elbo": ELBO, "iwae": IWAE, "wake-sleep": WakeSleep}
+OBJECTIVES: Registry[Objective] = Registry("OBJECTIVES", {"elbo": ELBO, "iwae": IWAE, "wake-sleep": WakeSleep})
 
 __all__ = ["ELBO", "IWAE", "OBJECTIVES", "Objective", "WakeSleep"]

@@ -5,10 +5,10 @@ r"""The evidence lower bound and its weighted forms.
                       = -(\mathrm{distortion} + \mathrm{rate}) \\
     \mathrm{loss}(x) &= \mathrm{distortion} + \beta(t) \, \mathrm{penalty}(\mathrm{rate})
 
-The penalty is the rate itself; with **free bits** :math:`\lambda`, latents whose rate over the batch lies below
-:math:`\lambda` cost :math:`\lambda` each and feel no pull; with a **capacity** :math:`C(t)` it is
-:math:`|\mathrm{rate} - C(t)|`. A **perceptual** term may be added, which makes the loss the bound of nothing. ``elbo``,
-``rate`` and ``distortion`` are logged as they are, unweighted and without additions.
+The penalty is the rate itself. With **free bits** :math:`\lambda`, latents whose rate, averaged over the batch, lies below
+:math:`\lambda` cost :math:`\lambda` each and get no gradient from it. With a **capacity** :math:`C(t)` the penalty is
+:math:`|\mathrm{rate} - C(t)|`. With a **perceptual** term the loss is no bound. ``elbo``, ``rate`` and ``distortion`` are
+logged unweighted and without additions.
 """
 
 from functools import reduce
@@ -34,16 +34,17 @@ class ELBO(Objective):
         | Understanding disentangling in beta-VAE (Burgess et al., 2018) for capacity, https://arxiv.org/abs/1804.03599
 
     Arguments:
-        beta: :math:`\beta`, the KL weight, as a number or a schedule; 1 is the bound itself.
-        free_bits: :math:`\lambda`, the rate that each latent has for nothing, in nats; where the rate is one number for all
-            latents, as under a VampPrior, that all of them have.
-        capacity: :math:`C`, the rate in nats per image that is aimed at, as a number or a schedule; None for no aim.
-        perceptual: What a structural dissimilarity of one between images and reconstructions costs, in nats; see
+        beta: :math:`\beta`, the KL weight, as a number or a schedule; with 1 the loss is the bound itself.
+        free_bits: :math:`\lambda`, the rate of each latent below which nothing is gained, in nats; where there is only a
+            joint rate of all latents, as under a VampPrior, :math:`\lambda` is for all of them together.
+        capacity: :math:`C`, the target rate in nats per image, as a number or a schedule; None for no target.
+        perceptual: The weight, in nats, of the structural dissimilarity between images and reconstructions; see
             :func:`vaekit.objectives.perceptual.dissimilarity`. With it the loss is the negative of no likelihood.
-        num_samples: K, how many samples of z the distortion is averaged over.
+        num_samples: K, the number of samples of z over which the distortion is averaged.
+        penalties: The weight of each penalty of the model's parts; 1 for those that are not named.
 
     Raises:
-        ConfigError: If there are both free bits and a capacity.
+        ConfigError: If both free bits and a capacity are given.
     """
 
     def __init__(
@@ -53,16 +54,17 @@ class ELBO(Objective):
         capacity: AnySchedule | None = None,
         perceptual: NonNegativeFloat = 0.0,
         num_samples: PositiveInt = 1,
+        penalties: dict[str, AnySchedule] | None = None,
     ) -> None:
+        super().__init__(num_samples, penalties)
         if free_bits and capacity is not None:
-            raise ConfigError("objective: free_bits and capacity both bend the rate's penalty; choose one of them")
+            raise ConfigError("objective: free_bits and capacity both change the penalty of the rate; choose one of them")
         self.beta = as_schedule(beta)
         self.free_bits = free_bits
         self.capacity = None if capacity is None else as_schedule(capacity)
         self.perceptual = perceptual
-        self.num_samples = num_samples
 
-    def __call__(self, terms: Terms, epoch: float) -> Loss:
+    def forward(self, terms: Terms, epoch: float) -> Loss:
         """Returns the loss of a batch, in nats per image."""
         rates = terms.rates()  # each (B, D)
         rate = reduce(add, (r.sum(-1) for r in rates)).mean()
@@ -75,7 +77,8 @@ class ELBO(Objective):
             penalty = rate
         beta = self.beta(epoch)
         logs = {"elbo": -(distortion + rate), "rate": rate, "distortion": distortion, "beta": rate.new_tensor(beta)}
-        loss = distortion + beta * penalty
+        loss = distortion + beta * penalty + self.penalty(terms, epoch)
+        logs |= {name: value.mean() for name, value in terms.penalties.items()}
         if self.perceptual:
             logs["dissimilarity"] = dissimilarity(terms.px.mean, terms.x).mean()
             loss = loss + self.perceptual * logs["dissimilarity"]

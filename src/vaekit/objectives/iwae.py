@@ -8,18 +8,18 @@ r"""The importance-weighted bound and three estimates of its gradient.
 With K = 1 it is the evidence lower bound with a Monte Carlo rate; it rises with K toward log p(x). The decoder's gradient
 is :math:`\sum_k \tilde w_k \nabla_\theta \log w_k` throughout. The encoder's is, with :math:`\nabla_\phi \log w_k =
 \tfrac{\partial \log w_k}{\partial z_k} \tfrac{\partial z_k}{\partial \phi} - \tfrac{\partial}{\partial \phi} \log
-q_\phi(z_k|x)` of a path and a score,
+q_\phi(z_k|x)` in a pathwise term and a score term,
 
 .. math::
     \text{reparameterized} \quad & \sum_k \tilde w_k \Big(\frac{\partial \log w_k}{\partial z_k} \frac{\partial
     z_k}{\partial \phi}
-        - \frac{\partial}{\partial \phi} \log q_\phi(z_k|x)\Big) & \text{unbiased; lost in noise as K grows} \\
+        - \frac{\partial}{\partial \phi} \log q_\phi(z_k|x)\Big) & \text{unbiased; signal-to-noise falls with K} \\
     \text{doubly reparameterized} \quad & \sum_k \tilde w_k^2 \, \frac{\partial \log w_k}{\partial z_k} \frac{\partial
     z_k}{\partial \phi}
-        & \text{unbiased; better as K grows} \\
+        & \text{unbiased; signal-to-noise rises with K} \\
     \text{sticking the landing} \quad & \sum_k \tilde w_k \, \frac{\partial \log w_k}{\partial z_k} \frac{\partial
     z_k}{\partial \phi}
-        & \text{biased for K > 1; none is quieter at the optimum}
+        & \text{biased for K > 1; lowest variance at the optimum}
 
 References:
     | Importance Weighted Autoencoders (Burda et al., 2015), https://arxiv.org/abs/1509.00519
@@ -29,12 +29,12 @@ References:
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
-import torch
-from pydantic import Field
+from pydantic import PositiveInt
 
 from vaekit.core.errors import ModelError
+from vaekit.core.schedules import AnySchedule
 from vaekit.core.terms import Loss, Terms
 from vaekit.objectives.objective import Objective, scale_pathwise_gradient
 
@@ -44,32 +44,35 @@ Gradient = Literal["reparameterized", "doubly-reparameterized", "sticking-the-la
 class IWAE(Objective):
     r"""The importance-weighted bound with K samples.
 
-    ``elbo``, ``rate`` and ``distortion`` are logged beside ``iw_elbo``, the bound that is climbed.
+    ``elbo``, ``rate`` and ``distortion`` are logged beside ``iw_elbo``, the bound that is maximized.
 
     Arguments:
-        num_samples: K, how many samples of z for each image.
-        gradient: How the encoder's gradient is estimated; the loss is the same.
-
-    Raises:
-        ModelError: If the doubly reparameterized gradient is asked of a model of several stochastic layers.
+        num_samples: K, the number of samples of z for each image.
+        gradient: The estimator of the encoder's gradient; the loss is the same for all.
+        penalties: The weight of each penalty of the model's parts; 1 for those that are not named.
     """
 
-    def __init__(self, num_samples: Annotated[int, Field(gt=0)] = 50, gradient: Gradient = "reparameterized") -> None:
-        self.num_samples = num_samples
+    def __init__(
+        self,
+        num_samples: PositiveInt = 50,
+        gradient: Gradient = "reparameterized",
+        penalties: dict[str, AnySchedule] | None = None,
+    ) -> None:
+        super().__init__(num_samples, penalties)
         self.gradient = gradient
 
-    def __call__(self, terms: Terms, epoch: float) -> Loss:
-        """Returns the loss of a batch, in nats per image."""
+    def forward(self, terms: Terms, epoch: float) -> Loss:
+        """Returns the loss of a batch, in nats per image.
+
+        Raises:
+            ModelError: If the gradient is doubly reparameterized and the model has several stochastic layers.
+        """
         log_weights = terms.log_weights()  # (K, B)
         if self.gradient != "reparameterized":
             log_weights = log_weights + terms.score()
         if self.gradient == "doubly-reparameterized":
             if len(terms.latents) > 1:
-                raise ModelError("the doubly reparameterized gradient is written for one stochastic layer; choose another")
+                raise ModelError("gradient: doubly-reparameterized is for one stochastic layer; choose reparameterized")
             scale_pathwise_gradient(terms, log_weights.softmax(0))
         bound = (log_weights.logsumexp(0) - math.log(len(log_weights))).mean()
-        with torch.no_grad():
-            distortion = terms.distortion().mean()
-            rate = terms.rate().mean()
-        logs = {"elbo": -(distortion + rate), "rate": rate, "distortion": distortion, "iw_elbo": bound.detach()}
-        return Loss(-bound, logs)
+        return Loss(-bound + self.penalty(terms, epoch), terms.logs() | {"iw_elbo": bound.detach()})

@@ -1,37 +1,49 @@
-"""What every objective is: a number to descend, made of a model's terms and the time."""
+"""The contract of every objective: a loss, made of a model's terms and the time."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from vaekit.core.schedules import AnySchedule, as_schedule
 from vaekit.core.terms import Loss, Terms
 
 
-class Objective(ABC):
-    """A function of a model's terms and of time.
+class Objective(nn.Module, ABC):
+    """A function of a model's terms and of time. Its parameters, if it has any, are trained and saved with the model's.
 
-    Attributes:
-        num_samples: K, how many samples of z the model draws for each image.
+    Arguments:
+        num_samples: K, the number of samples of z that the model takes for each image.
+        penalties: The weight of each penalty of the model's parts (:attr:`vaekit.core.terms.Terms.penalties`), a number or a
+            schedule; 1 for those that are not named.
     """
 
-    num_samples: int
+    def __init__(self, num_samples: int = 1, penalties: Mapping[str, AnySchedule] | None = None) -> None:
+        super().__init__()
+        self.num_samples = num_samples
+        self.penalties = {name: as_schedule(weight) for name, weight in (penalties or {}).items()}
 
     @abstractmethod
-    def __call__(self, terms: Terms, epoch: float) -> Loss:
+    def forward(self, terms: Terms, epoch: float) -> Loss:
         """Returns the loss, in nats per image.
 
         Arguments:
-            terms: What the model says of a batch.
+            terms: The terms of a batch.
             epoch: The time in epochs, fractional: 0 at the first step.
         """
 
+    def penalty(self, terms: Terms, epoch: float) -> Tensor | float:
+        """Returns the weighted sum of the penalties of the model's parts, a scalar in nats per image; 0 without any."""
+        one = as_schedule(1.0)
+        return sum(self.penalties.get(name, one)(epoch) * value.mean() for name, value in terms.penalties.items())
+
 
 def scale_pathwise_gradient(terms: Terms, weights: Tensor | float) -> None:
-    """Multiplies the gradient that a loss sends through the samples z, back to the posterior, and leaves the loss as it is.
+    """Multiplies the gradient that a loss sends through the samples z to the posterior; the loss itself stays the same.
 
     Arguments:
         terms: The terms that the loss is made of.
-        weights: What to multiply with: 0 lets nothing through; or one weight for each sample, with shape (K, B).
+        weights: The factor, 0 to stop the gradient; or one factor for each sample, with shape (K, B).
     """
     for latent in terms.latents:
         if latent.z.requires_grad:

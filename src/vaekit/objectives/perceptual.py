@@ -1,10 +1,10 @@
-r"""How unlike two images look: structural dissimilarity over scales, by ``kornia``.
+r"""Structural dissimilarity of two images over several scales, by ``kornia``.
 
 .. math:: d(x, y) = \frac1S \sum_{s=1}^{S} \bigl(1 - \mathrm{SSIM}(x_s, y_s)\bigr)
 
-where :math:`x_s` is the image at half the size of :math:`x_{s-1}`, as long as SSIM's window fits into it. It is 0 for
-equal images, about 1 for images that have nothing in common, and at most 2. Squared error prefers a blurred edge to one
-that is a pixel off; this does so less. It is no log-probability of anything.
+where :math:`x_s` has half the size of :math:`x_{s-1}`, as long as SSIM's window fits into it. It is 0 for equal images,
+about 1 for unrelated images, and at most 2. Squared error prefers a blurred edge to one that is a pixel off; this measure
+does so less. It is not a log-probability.
 
 References:
     | Image Quality Assessment: From Error Visibility to Structural Similarity (Wang et al., 2004),
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 WINDOW = 11
-"""The side of SSIM's Gaussian window in pixels, as published; smaller images get the largest odd one that fits."""
+"""The side of SSIM's Gaussian window in pixels, as published; smaller images get the largest odd side that fits."""
 MAX_SCALES = 5
 
 
@@ -28,7 +28,7 @@ def dissimilarity(y: Tensor, x: Tensor) -> Tensor:
         y: Reconstructions on the unit interval, with shape (K, B, C, H, W).
         x: Images on the unit interval, with shape (B, C, H, W).
     """
-    from kornia.metrics import ssim  # heavy, and only needed where it is asked for
+    from kornia.metrics import ssim  # heavy, and rarely needed
 
     num = y.shape[:2]
     x, y = x.expand_as(y).flatten(0, 1), y.flatten(0, 1)

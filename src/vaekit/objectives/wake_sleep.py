@@ -4,9 +4,9 @@ r"""Wake-sleep: two objectives instead of one bound.
     \text{wake} \quad & \max_\theta \; \mathbb{E}_{x \sim \mathrm{data}, \, z \sim q_\phi(z|x)} \log p_\theta(x, z) \\
     \text{sleep} \quad & \max_\phi \; \mathbb{E}_{z \sim p_\theta(z), \, x \sim p_\theta(x|z)} \log q_\phi(z|x)
 
-Awake, the decoder learns to draw what is seen from the latents that the encoder gives it; asleep, the encoder learns to find
-the latents of what the model dreams. No gradient passes through a sample, so that z may be of any kind; but the two do not
-climb the same hill: sleep minimizes the other Kullback-Leibler divergence, and of dreams instead of images.
+In the wake phase the decoder learns log p(x, z) from data and latents of the encoder; in the sleep phase the encoder learns
+log q(z|x) from samples of the model. No gradient passes through a sample, so that z may be discrete. The two phases do not
+optimize one objective: sleep minimizes KL(p(z|x) || q(z|x)), and over samples of the model instead of data.
 
 References:
     | The "wake-sleep" algorithm for unsupervised neural networks (Hinton et al., 1995),
@@ -14,32 +14,46 @@ References:
     | Auto-Encoding Variational Bayes (Kingma & Welling, 2013), which compares with it, https://arxiv.org/abs/1312.6114
 """
 
-import torch
-from pydantic import PositiveInt
+from functools import reduce
+from operator import add
 
-from vaekit.core.terms import Loss, Terms
+from pydantic import PositiveInt
+from torch import Tensor
+
+from vaekit.core.errors import ModelError
+from vaekit.core.schedules import AnySchedule
+from vaekit.core.terms import LatentTerms, Loss, Terms
 from vaekit.objectives.objective import Objective, scale_pathwise_gradient
 
 
 class WakeSleep(Objective):
-    """Both phases in one step: their gradients reach different weights, but where the prior is made of the encoder.
+    """Both phases in one step. Their gradients reach different weights, unless the prior is made of the encoder.
 
-    ``elbo``, ``rate`` and ``distortion`` are logged beside ``wake`` = -log p(x, z) and ``sleep`` = -log q(z|x) of dreams.
+    ``elbo``, ``rate`` and ``distortion`` are logged beside ``wake`` = -log p(x, z) and ``sleep`` = -log q(z|x) of samples.
 
     Arguments:
-        num_samples: K, how many samples of z the wake phase draws for each image.
+        num_samples: K, the number of samples of z for each image in the wake phase.
+        penalties: The weight of each penalty of the model's parts; 1 for those that are not named.
     """
 
-    def __init__(self, num_samples: PositiveInt = 1) -> None:
-        self.num_samples = num_samples
+    def __init__(self, num_samples: PositiveInt = 1, penalties: dict[str, AnySchedule] | None = None) -> None:
+        super().__init__(num_samples, penalties)
 
-    def __call__(self, terms: Terms, epoch: float) -> Loss:
-        """Returns the sum of both phases' losses of a batch, in nats per image."""
+    def forward(self, terms: Terms, epoch: float) -> Loss:
+        """Returns the sum of both phases' losses of a batch, in nats per image.
+
+        Raises:
+            ModelError: If the model cannot be sampled for the sleep phase.
+        """
+        if terms.sleep_terms is None:
+            raise ModelError("objective: wake-sleep needs a model whose Terms have sleep_terms")
         scale_pathwise_gradient(terms, 0.0)
-        joint = terms.log_px + sum(latent.pz.log_prob(latent.z) for latent in terms.latents)
-        dream = terms.sleep_terms()
-        wake, sleep = -joint.mean(), -dream.qz.log_prob(dream.z).mean()
-        with torch.no_grad():
-            distortion, rate = terms.distortion().mean(), terms.rate().mean()
-        logs = {"elbo": -(distortion + rate), "rate": rate, "distortion": distortion}
-        return Loss(wake + sleep, logs | {"wake": wake.detach(), "sleep": sleep.detach()})
+        wake = -reduce(add, (latent.pz.log_prob(latent.z) for latent in terms.latents), terms.log_px).mean()
+        sleep = -_log_qz(terms.sleep_terms()).mean()
+        loss = wake + sleep + self.penalty(terms, epoch)
+        return Loss(loss, terms.logs() | {"wake": wake.detach(), "sleep": sleep.detach()})
+
+
+def _log_qz(latents: tuple[LatentTerms, ...]) -> Tensor:
+    """Log q(z|x) over all layers, with shape (K, B)."""
+    return reduce(add, (latent.qz.log_prob(latent.z) for latent in latents))

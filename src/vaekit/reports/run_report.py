@@ -25,7 +25,7 @@ from vaekit.plots.curves import QUANTITIES, SPLIT
 from vaekit.plots.grids import columns_for
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import HIGHER_IS_BETTER, MEANINGS, duration, unit_of, value_of
-from vaekit.runs.run_folder import METRICS, RECIPE, SPLITS, Run
+from vaekit.runs.run_folder import METRICS, RECIPE, SPLITS, RunFolder
 
 WIDEST = 1_800
 """Wider images are scaled down for a page."""
@@ -97,7 +97,7 @@ class Row:
     cells: Mapping[str, Cell] = field(default_factory=dict)
 
 
-def write_report(run: Run, gallery: Gallery, path: Path) -> None:
+def write_report(run: RunFolder, gallery: Gallery, path: Path) -> None:
     """Writes a page about a run.
 
     Arguments:
@@ -129,7 +129,7 @@ def write_report(run: Run, gallery: Gallery, path: Path) -> None:
     path.write_text(page)
 
 
-def write_comparison(runs: Sequence[Run], path: Path) -> None:
+def write_comparison(runs: Sequence[RunFolder], path: Path) -> None:
     """Writes a page about several runs.
 
     Raises:
@@ -167,7 +167,7 @@ def _render(template: str, **values: Any) -> str:
 # What a page says.
 
 
-def _facts(run: Run, gallery: Gallery) -> list[tuple[str, str]]:
+def _facts(run: RunFolder, gallery: Gallery) -> list[tuple[str, str]]:
     """What was trained on what, and for how long."""
     environment, history, recipe = run.environment, run.history, run.recipe
     shape = "×".join(str(side) for side in gallery.model.shape)
@@ -226,7 +226,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return whole
 
 
-def _rows(names: Sequence[str], runs: Sequence[Run], metrics: Sequence[Mapping[str, Any]]) -> list[Row]:
+def _rows(names: Sequence[str], runs: Sequence[RunFolder], metrics: Sequence[Mapping[str, Any]]) -> list[Row]:
     """A line for each run; the best of each number is marked among those that can be compared."""
     rows = []
     for name, run, numbers in zip(names, runs, metrics, strict=True):
@@ -363,7 +363,7 @@ def _errors(gallery: Gallery) -> Section:
     return Section("Errors", "Where in an image reconstructions are wrong.", [chart], "charts")
 
 
-def _same_images(runs: Mapping[str, Run]) -> list[Section]:
+def _same_images(runs: Mapping[str, RunFolder]) -> list[Section]:
     """The same test images through each model; runs that saw other images stand in a section of their own."""
     groups: dict[tuple[Any, ...], list[tuple[str, Gallery]]] = {}
     for name, run in track(runs.items(), "reconstructing", len(runs)):

@@ -20,7 +20,7 @@ from torch import nn
 from vaekit.core.errors import Diverged
 from vaekit.data import ImageSet, binarize, hold_out, load_images
 from vaekit.evaluation.likelihood.bounds import bound_values, elbo_terms
-from vaekit.models import VAE
+from vaekit.models import VAE, Model
 from vaekit.reproduction.artifacts import ArtifactCache
 from vaekit.reproduction.measured_training import MeasuredTraining
 from vaekit.runs.recipe import Recipe, complete
@@ -107,8 +107,14 @@ def load_train_test(data: str) -> tuple[ImageSet, ImageSet]:
     return binarize(train, seed=2), binarize(load_images("mnist", "test", size=28, channels=1), seed=0)
 
 
-def make_recipe(data: str, latent_dim: int, method: Method, *, hidden: int, epochs: int, step_size: float) -> Recipe:
-    """Returns the paper's model and training."""
+def make_recipe(
+    data: str, latent_dim: int, method: Method, *, hidden: int, epochs: int, step_size: float, num_train: int
+) -> Recipe:
+    """Returns the paper's model and training.
+
+    The prior N(0, I) of the weights adds -log p(weights) / N to the loss per image, which is a weight decay of 1 / N for N
+    training images.
+    """
     network = {"name": "mlp", "hidden": [hidden], "activation": "tanh"}
     likelihood = {"name": "gaussian", "scale": "pixel", "floor": 0.0} if data == "frey" else {"name": "bernoulli"}
     return complete(
@@ -118,14 +124,14 @@ def make_recipe(data: str, latent_dim: int, method: Method, *, hidden: int, epoc
             "data": {"name": {"frey": "freyfaces"}.get(data, data)},
             "model": {"latent_dim": latent_dim, "encoder": network, "decoder": network, "likelihood": likelihood},
             "objective": {"name": OBJECTIVES[method]},
-            "optimizer": {"name": "adagrad", "lr": step_size},
-            "training": {"epochs": epochs, "batch_size": 100, "weight_prior": 1.0},
+            "optimizer": {"name": "adagrad", "lr": step_size, "weight_decay": 1 / num_train},
+            "training": {"epochs": epochs, "batch_size": 100},
         },
         {},
     )
 
 
-def initialize_normal(model: VAE, stddev: float = INIT_STDDEV) -> None:
+def initialize_normal(model: Model, stddev: float = INIT_STDDEV) -> None:
     """Initializes all weights and biases from N(0, stddev²)."""
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=stddev)
@@ -149,7 +155,7 @@ def nearest_epochs(images_seen: Sequence[float], num_images: int) -> list[int]:
     return sorted({max(1, round(n / num_images)) for n in images_seen})
 
 
-def measure_bounds(model: VAE, train: ImageSet, test: ImageSet) -> dict[str, float]:
+def measure_bounds(model: Model, train: ImageSet, test: ImageSet) -> dict[str, float]:
     """Returns the test bound with its terms and standard error, and the training bound, in nats per image."""
     terms = elbo_terms(model, test)
     numbers = {name: estimate.value for name, estimate in terms.items()}
@@ -171,7 +177,7 @@ def best_step_size(
     bounds = {}
     for step_size in STEP_SIZES:
         training = MeasuredTraining(
-            make_recipe(data, latent_dim, method, hidden=hidden, epochs=epochs, step_size=step_size),
+            make_recipe(data, latent_dim, method, hidden=hidden, epochs=epochs, step_size=step_size, num_train=len(train)),
             train,
             partial(bound_values, images=train.first(NUM_BOUND_IMAGES)),
             epochs=[epochs],
@@ -195,7 +201,7 @@ def train_model(
     step_size = best_step_size(cache, data, latent_dim, method, hidden, train, init_stddev)
     epochs = nearest_epochs(log_spaced(experiment.images_seen), len(train))
     training = MeasuredTraining(
-        make_recipe(data, latent_dim, method, hidden=hidden, epochs=epochs[-1], step_size=step_size),
+        make_recipe(data, latent_dim, method, hidden=hidden, epochs=epochs[-1], step_size=step_size, num_train=len(train)),
         train,
         partial(measure_bounds, train=train, test=test),
         epochs=epochs,

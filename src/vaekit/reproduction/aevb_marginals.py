@@ -5,38 +5,31 @@ sampling, which checks that estimate.
 """
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
-from vaekit.core.config import build, to_data
-from vaekit.core.errors import Interrupted
-from vaekit.core.rng import fixed_seed
+from vaekit.core.config import to_data
 from vaekit.data import ImageSet
 from vaekit.evaluation.likelihood.annealing import Annealing, annealed_log_likelihood
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.evaluation.likelihood.posterior_sampling import posterior_log_likelihood
-from vaekit.experiment.train import build_model
-from vaekit.models import VAE
+from vaekit.models import Model
 from vaekit.plots.paper_figures import Curve, Panel, panels
 from vaekit.reproduction.aevb import (
     CHOICES,
     INIT_STDDEV,
-    Method,
     best_step_size,
     initialize_normal,
     load_train_test,
     make_recipe,
     published_curves,
 )
-from vaekit.reproduction.artifact_progress import ArtifactView
 from vaekit.reproduction.artifacts import ArtifactCache
-from vaekit.reproduction.measured_training import CHECKPOINT, CHECKPOINT_SECONDS, MeasuredTraining
+from vaekit.reproduction.measured_training import Measure, MeasuredTraining
 from vaekit.reproduction.protocol import Outcome, Row, Tier
-from vaekit.training import OPTIMIZERS, MonteCarloEM, asked_to_stop, make_accelerator, read_state, write_state
+from vaekit.runs.recipe import Recipe, complete
 
 LATENT_DIM, HIDDEN = 3, 100
 TOLERANCE = 4.0
@@ -54,6 +47,8 @@ Learner = Literal["aevb", "wakesleep", "mcem"]
 LEARNER_NAMES: dict[Learner, str] = {"aevb": "AEVB", "wakesleep": "wake-sleep", "mcem": "Monte Carlo EM"}
 LEARNERS: dict[Tier, tuple[Learner, ...]] = {"smoke": ("mcem",), "cpu": tuple(LEARNER_NAMES), "gpu": tuple(LEARNER_NAMES)}
 MCEM_STEP_SIZE = 0.02
+MCEM_UPDATES = 5
+"""The number of updates of the weights per step, as published."""
 
 METHOD_CHOICES = [
     "The models have 3 latents and 100 hidden units, as published. Training uses the first N training images of MNIST.",
@@ -80,9 +75,8 @@ def figure_3(cache: ArtifactCache, tier: Tier) -> Outcome:
     for num_train, images_seen in plan.items():
         train = all_train.first(num_train)
         for learner in LEARNERS[tier]:
-            run = partial(_train_by_mcem, cache) if learner == "mcem" else partial(_train_by_bound, cache, learner)
             name = f"ntrain{num_train}_{learner}"
-            curves[name] = run(train, test, images_seen, num_images)
+            curves[name] = _train(cache, learner, train, test, images_seen, num_images)
             rows += _likelihood_rows(f"N = {num_train:,}, {LEARNER_NAMES[learner]}", curves[name][-1], published, name)
         rows += _gain_rows(num_train, curves, published) if f"ntrain{num_train}_wakesleep" in curves else []
     figure = panels(figure_3_panels([*plan], curves, published))
@@ -97,7 +91,7 @@ def list_figure_3_choices(num_images: int) -> list[str]:
     return [*CHOICES["binarize"], *CHOICES["initialization"], *METHOD_CHOICES, scope]
 
 
-def _estimates(model: VAE, train: ImageSet, test: ImageSet, num_images: int) -> dict[str, Any]:
+def _estimates(model: Model, train: ImageSet, test: ImageSet, num_images: int) -> dict[str, Any]:
     """Returns both estimates of log p(x), for the first training and test images."""
     numbers: dict[str, Any] = {}
     for split, images in (("train", train.first(num_images)), ("test", test.first(num_images))):
@@ -106,89 +100,60 @@ def _estimates(model: VAE, train: ImageSet, test: ImageSet, num_images: int) -> 
     return numbers
 
 
-def _settings(num_images: int) -> dict[str, Any]:
-    """Returns what a record depends on, apart from the recipe and the images."""
-    return {
-        "init_stddev": INIT_STDDEV,
-        "num_estimated": num_images,
-        "annealing": asdict(ANNEALING),
-        "num_posterior_samples": NUM_POSTERIOR_SAMPLES,
-    }
-
-
-def _train_by_bound(
+def _train(
     cache: ArtifactCache,
-    method: Method,
+    learner: Learner,
     train: ImageSet,
     test: ImageSet,
     images_seen: tuple[float, ...],
     num_images: int,
 ) -> list[dict[str, Any]]:
-    """Trains an encoder and a decoder, and estimates after each number of images seen."""
-    step_size = best_step_size(cache, "mnist", LATENT_DIM, method, HIDDEN, train)
+    """Trains a model, and estimates after each number of images seen."""
+    if learner == "mcem":
+        return _train_by_mcem(cache, train, test, images_seen, num_images)
     epochs = [round(n / len(train)) for n in images_seen]
-    recipe = make_recipe("mnist", LATENT_DIM, method, hidden=HIDDEN, epochs=epochs[-1], step_size=step_size)
+    step_size = best_step_size(cache, "mnist", LATENT_DIM, learner, HIDDEN, train)
+    recipe = make_recipe(
+        "mnist", LATENT_DIM, learner, hidden=HIDDEN, epochs=epochs[-1], step_size=step_size, num_train=len(train)
+    )
 
-    def measure(model: VAE) -> dict[str, Any]:
+    def measure(model: Model) -> dict[str, Any]:
         return {**bound_values(model, test.first(num_images)), **_estimates(model, train, test, num_images)}
 
-    training = MeasuredTraining(
-        recipe, train, measure, epochs, initialize=initialize_normal, extra_settings=_settings(num_images)
-    )
-    return cache.train(f"{method}-{len(train)}", training)[1]
+    return _run(cache, f"{learner}-{len(train)}", recipe, train, measure, epochs, num_images)
 
 
 def _train_by_mcem(
     cache: ArtifactCache, train: ImageSet, test: ImageSet, images_seen: tuple[float, ...], num_images: int
 ) -> list[dict[str, Any]]:
-    """Trains a decoder by Monte Carlo EM, and estimates after each number of images seen."""
-    name = f"mcem-{len(train)}"
-    recipe = make_recipe("mnist", LATENT_DIM, "aevb", hidden=HIDDEN, epochs=1, step_size=MCEM_STEP_SIZE)
-
-    def create(folder: Path) -> list[dict[str, Any]]:
-        with fixed_seed(recipe.training.seed):
-            model = build_model(recipe, train)
-            initialize_normal(model)
-        model.to(make_accelerator(recipe.training.device, recipe.training.precision).device)
-        optimizer = build(OPTIMIZERS, recipe.optimizer, place="optimizer", parameters=list(model.parameters()))
-        run = MonteCarloEM(model, train, optimizer, weight_prior=recipe.training.weight_prior)
-        estimate = partial(_estimates, train=train, test=test, num_images=num_images)
-        view = ArtifactView(cache.console, name, round(images_seen[-1]))
-        return _run_or_resume(run, folder, view, [*map(round, images_seen)], estimate)
-
-    settings = {"recipe": to_data(recipe), "images": train.fingerprint, "num_images": len(train), "images_seen": images_seen}
-    records: list[dict[str, Any]] = cache.get_or_create(name, settings | _settings(num_images), create)
-    return records
+    """Trains a decoder by Monte Carlo EM; an image counts as seen at each of the updates of a step."""
+    epochs = [round(n / (MCEM_UPDATES * len(train))) for n in images_seen]
+    recipe = make_recipe(
+        "mnist", LATENT_DIM, "aevb", hidden=HIDDEN, epochs=epochs[-1], step_size=MCEM_STEP_SIZE, num_train=len(train)
+    )
+    recipe = complete(to_data(recipe), {"step": {"name": "monte-carlo-em", "updates": MCEM_UPDATES}})
+    measure = partial(_estimates, train=train, test=test, num_images=num_images)
+    records = _run(cache, f"mcem-{len(train)}", recipe, train, measure, epochs, num_images)
+    return [record | {"images_seen": MCEM_UPDATES * record["images_seen"]} for record in records]
 
 
-def _run_or_resume(
-    run: MonteCarloEM, folder: Path, view: ArtifactView, images_seen: list[int], estimate: Any
+def _run(
+    cache: ArtifactCache,
+    name: str,
+    recipe: Recipe,
+    train: ImageSet,
+    measure: Measure,
+    epochs: list[int],
+    num_images: int,
 ) -> list[dict[str, Any]]:
-    """Runs Monte Carlo EM up to the last number of images seen, from its checkpoint if there is one."""
-    records: list[dict[str, Any]] = []
-    if (folder / CHECKPOINT).exists():
-        state = read_state(folder / CHECKPOINT)
-        run.load_state_dict(state["run"])
-        records = state["records"]
-    saved = time.monotonic()
-    view.begin(0, 0, 0)
-    try:
-        with asked_to_stop() as stop:
-            while len(records) < len(images_seen):
-                run.epoch()
-                view.step(0, run.samples, {}, 0.0)
-                if run.samples >= images_seen[len(records)]:
-                    records.append({"images_seen": run.samples, **estimate(run.model)})
-                    view.show_measurement(run.samples, "log p(x) of test images", records[-1]["test_ais"]["value"])
-                if stop() or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    write_state(folder / CHECKPOINT, {"run": run.state_dict(), "records": records})
-                    saved = time.monotonic()
-                if stop():
-                    raise Interrupted(f"interrupted after {run.samples:,} images seen")
-    finally:
-        view.end()
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    return records
+    settings = {
+        "init_stddev": INIT_STDDEV,
+        "num_estimated": num_images,
+        "annealing": asdict(ANNEALING),
+        "num_posterior_samples": NUM_POSTERIOR_SAMPLES,
+    }
+    training = MeasuredTraining(recipe, train, measure, epochs, initialize=initialize_normal, extra_settings=settings)
+    return cache.train(name, training)[1]
 
 
 def read_nearest(curve: Sequence[Sequence[float]], images_seen: float) -> float | None:

@@ -1,17 +1,19 @@
 """Progress of a training in a reproduction: a bar on a terminal, otherwise a line for each measurement."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
-from vaekit.training import View
+from vaekit.training import Callback, Trainer
 
 REFRESH_SECONDS = 0.5
 
 
-class ArtifactView(View):
+class ArtifactView(Callback):
     """Shows how many of the training images were used.
 
     Arguments:
@@ -21,7 +23,6 @@ class ArtifactView(View):
     """
 
     def __init__(self, console: Console, name: str, num_images_seen: int) -> None:
-        self.console = console
         self.name = name
         self.bar = Progress(
             TextColumn("[bold]{task.description}"),
@@ -35,23 +36,21 @@ class ArtifactView(View):
         self.task = self.bar.add_task(name, total=num_images_seen)
         self.updated = 0.0
 
-    def begin(self, step: int, num_steps: int, steps_per_epoch: int) -> None:
+    def on_train_begin(self, trainer: Trainer) -> None:
         """Shows the bar."""
         self.bar.start()
 
-    def step(self, step: int, images_seen: int, logs: dict[str, Any], lr: float) -> None:
+    def on_step(self, trainer: Trainer, logs: dict[str, Tensor]) -> None:
         """Updates the bar, twice per second."""
         if time.monotonic() - self.updated > REFRESH_SECONDS:
             self.updated = time.monotonic()
-            self.bar.update(self.task, completed=images_seen)
+            self.bar.update(self.task, completed=trainer.progress.images_seen)
 
-    def show_measurement(self, images_seen: float, name: str, value: float) -> None:
-        """Prints a measured number, in nats per image."""
-        self.bar.console.print(f"{self.name}: {images_seen:,.0f} images seen, {name} {value:.2f}", highlight=False)
+    def show_measurement(self, images_seen: int, numbers: Mapping[str, Any]) -> None:
+        """Prints that the model was measured, and the ELBO in nats per image if it is among the numbers."""
+        value = f"ELBO {numbers['elbo']:.2f}" if "elbo" in numbers else "measured"
+        self.bar.console.print(f"{self.name}: {images_seen:,} images seen, {value}", highlight=False)
 
-    def epoch(self, record: dict[str, Any], epochs: int) -> None:
-        """Does nothing, because an epoch of a small data set takes a fraction of a second."""
-
-    def end(self) -> None:
+    def on_train_end(self, trainer: Trainer) -> None:
         """Removes the bar."""
         self.bar.stop()

@@ -19,7 +19,7 @@ from vaekit.core.files import write_json
 from vaekit.models import VAE, load_vae
 from vaekit.reproduction.artifact_progress import ArtifactView
 from vaekit.reproduction.measured_training import MeasuredTraining
-from vaekit.training import make_accelerator
+from vaekit.training import find_device
 
 ARTIFACT, ELAPSED = "artifact.json", "elapsed.json"
 
@@ -77,9 +77,7 @@ class ArtifactCache:
         """
         view = ArtifactView(self.console, name, training.num_images_seen)
         records = self.get_or_create(name, training.settings, lambda folder: training.run(folder, view))
-        config = training.recipe.training
-        device = make_accelerator(config.device, config.precision).device
-        return load_vae(self.folder / name).to(device), records
+        return load_vae(self.folder / name).to(find_device(training.recipe.training.device)), records
 
 
 def _create(folder: Path, settings: Any, create: Callable[[Path], Any]) -> dict[str, Any]:

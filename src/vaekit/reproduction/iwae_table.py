@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from vaekit.core.units import NATS
-from vaekit.data import ImageSet, binarize, draw_binary, hold_out, load_images
+from vaekit.data import ImageSet, binarize, hold_out, load_images, sample_binary
 from vaekit.evaluation.estimate import mean_over_images
 from vaekit.evaluation.latents.encodings import active_units
 from vaekit.evaluation.likelihood.bounds import bound_values, log_likelihood_of_each
-from vaekit.models import VAE
+from vaekit.models import VAE, Model
 from vaekit.networks import MLPDecoder
 from vaekit.plots.paper_figures import Curve, Panel, panels
 from vaekit.reproduction.artifacts import ArtifactCache
@@ -83,7 +83,7 @@ def make_recipe(k: int, epochs: int) -> Recipe:
     )
 
 
-def initialize(model: VAE, train: ImageSet) -> None:
+def initialize(model: Model, train: ImageSet) -> None:
     """Initializes weights by Glorot's uniform distribution, biases to zero, and the decoder's output to the mean image."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -91,6 +91,7 @@ def initialize(model: VAE, train: ImageSet) -> None:
             nn.init.zeros_(module.bias)
     chunks = torch.arange(len(train)).split(10_000)
     mean = torch.stack([train.gather(chunk).float().sum(0) for chunk in chunks]).sum(0) / (255 * len(train))
+    assert isinstance(model, VAE)
     assert isinstance(model.decoder, MLPDecoder)
     with torch.no_grad():
         model.decoder.output.bias.copy_(mean.clamp(MIN_MEAN, 1 - MIN_MEAN).logit().flatten())
@@ -106,7 +107,7 @@ def train_model(
         train,
         partial(bound_values, images=test),
         epochs=sorted({max(1, round(epochs * i / 20)) for i in range(1, 21)}),
-        transform=draw_binary,
+        transform=sample_binary,
         initialize=partial(initialize, train=train),
     )
     return cache.train(f"k-{k}", training)

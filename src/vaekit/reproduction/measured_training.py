@@ -10,18 +10,19 @@ from typing import Any
 from vaekit.core.config import to_data
 from vaekit.core.rng import fixed_seed
 from vaekit.data import ImageSet, Transform
-from vaekit.experiment.train import build_model, make_trainer
-from vaekit.models import VAE, save_vae
+from vaekit.experiment.prepare import build_model, make_trainer
+from vaekit.models import Model, save_vae
 from vaekit.reproduction.artifact_progress import ArtifactView
 from vaekit.runs.recipe import Recipe
-from vaekit.training import Hooks, Trainer, read_state, write_state
+from vaekit.training import Callback, Trainer, read_state, write_state
 
 CHECKPOINT = "state.safetensors"
 CHECKPOINT_SECONDS = 60
 """The minimum time between two checkpoints. An epoch of a small data set takes a fraction of a second."""
+NOT_MEASURED = {"elbo": -math.inf, "distortion": math.inf, "rate": 0.0}
 
-Measure = Callable[[VAE], dict[str, Any]]
-"""Measures a model during training; the keys ``elbo``, ``distortion`` and ``rate`` are required."""
+Measure = Callable[[Model], dict[str, Any]]
+"""Measures a model during training; ``elbo`` is required if the recipe has a patience."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class MeasuredTraining:
     measure: Measure
     epochs: Sequence[int]
     transform: Transform | None = None
-    initialize: Callable[[VAE], None] | None = None
+    initialize: Callable[[Model], None] | None = None
     extra_settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -70,55 +71,58 @@ class MeasuredTraining:
         Returns:
             A record for each of ``epochs``: ``epoch``, ``images_seen`` and the measured numbers.
         """
-        has_patience = self.recipe.training.patience is not None
-        records: list[dict[str, Any]] = []
+        recorder = _Recorder(self, folder, view)
         with fixed_seed(self.recipe.training.seed):
-            trainer = self._trainer()
-            if (folder / CHECKPOINT).exists():
-                state = read_state(folder / CHECKPOINT)
-                records = state["records"]
-                trainer.load_state_dict(state["trainer"])
-
-            def keep_best(model: VAE) -> None:
-                if has_patience:
-                    save_vae(model, folder)
-
-            validate, save = self._validator(trainer, records, view), _checkpointer(trainer, records, folder)
-            trainer.fit(Hooks(validate, keep_best, lambda record, model: None, save), view)
-            if not has_patience:
-                save_vae(trainer.learned, folder)
+            model = build_model(self.recipe, self.images)
+            if self.initialize is not None:
+                self.initialize(model)
+            callbacks = [recorder, view]
+            trainer = make_trainer(self.recipe, model, self.images, self.transform, recorder.validate, callbacks)
+            recorder.resume(trainer)
+            trainer.fit()
+            if self.recipe.training.patience is None:
+                save_vae(trainer.averaged_model, folder)
         (folder / CHECKPOINT).unlink(missing_ok=True)
-        return records
-
-    def _trainer(self) -> Trainer:
-        model = build_model(self.recipe, self.images)
-        if self.initialize is not None:
-            self.initialize(model)
-        return make_trainer(self.recipe, model, self.images, self.transform)
-
-    def _validator(self, trainer: Trainer, records: list[dict[str, Any]], view: ArtifactView) -> Measure:
-        epochs = {*self.epochs}
-
-        def validate(model: VAE) -> dict[str, Any]:
-            epoch = trainer.progress.epoch + 1
-            if epoch not in epochs:
-                return {"elbo": -math.inf, "distortion": math.inf, "rate": 0.0}
-            numbers = self.measure(model)
-            records.append({"epoch": epoch, "images_seen": epoch * len(self.images), **numbers})
-            view.show_measurement(records[-1]["images_seen"], "ELBO", numbers["elbo"])
-            return numbers
-
-        return validate
+        return recorder.records
 
 
-def _checkpointer(trainer: Trainer, records: list[dict[str, Any]], folder: Path) -> Callable[[dict[str, Any]], None]:
-    """Returns a function that saves a checkpoint if the last one is old, or if training stops."""
-    saved = time.monotonic()
+class _Recorder(Callback):
+    """Measures the model after the given epochs, and saves the best model and checkpoints."""
 
-    def save(state: dict[str, Any]) -> None:
-        nonlocal saved
-        if time.monotonic() - saved > CHECKPOINT_SECONDS or trainer.finished or not trainer.at_epoch_end:
-            write_state(folder / CHECKPOINT, {"trainer": state, "records": records})
-            saved = time.monotonic()
+    def __init__(self, training: MeasuredTraining, folder: Path, view: ArtifactView) -> None:
+        self.training = training
+        self.folder = folder
+        self.view = view
+        self.epoch = 0
+        self.records: list[dict[str, Any]] = []
+        self.saved = time.monotonic()
 
-    return save
+    def resume(self, trainer: Trainer) -> None:
+        """Restores the trainer and the records from the checkpoint, if there is one."""
+        if (self.folder / CHECKPOINT).exists():
+            state = read_state(self.folder / CHECKPOINT)
+            self.records = state["records"]
+            trainer.load_state_dict(state["trainer"])
+        self.epoch = trainer.progress.epoch
+
+    def validate(self, model: Model) -> dict[str, Any]:
+        """Returns the measured numbers, or a bound of minus infinity after the other epochs."""
+        self.epoch += 1
+        if self.epoch not in self.training.epochs:
+            return NOT_MEASURED
+        numbers = self.training.measure(model)
+        images_seen = self.epoch * len(self.training.images)
+        self.records.append({"epoch": self.epoch, "images_seen": images_seen, **numbers})
+        self.view.show_measurement(images_seen, numbers)
+        return NOT_MEASURED | numbers
+
+    def on_best(self, trainer: Trainer) -> None:
+        """Saves the model, if the recipe has a patience."""
+        if self.training.recipe.training.patience is not None:
+            save_vae(trainer.averaged_model, self.folder)
+
+    def on_checkpoint(self, trainer: Trainer, state: dict[str, Any]) -> None:
+        """Saves a checkpoint if the last one is old, or if training stops."""
+        if time.monotonic() - self.saved > CHECKPOINT_SECONDS or trainer.finished or not trainer.at_epoch_end:
+            write_state(self.folder / CHECKPOINT, {"trainer": state, "records": self.records})
+            self.saved = time.monotonic()

@@ -15,7 +15,7 @@ import torch
 from matplotlib.figure import Figure
 
 from vaekit.core.units import NATS
-from vaekit.data import ImageSet, binarize, draw_binary, hold_out, load_images
+from vaekit.data import ImageSet, binarize, hold_out, load_images, sample_binary
 from vaekit.evaluation.estimate import mean_over_images
 from vaekit.evaluation.likelihood.bounds import bound_values, log_likelihood_of_each
 from vaekit.models import VAE
@@ -97,7 +97,7 @@ def compare_priors(cache: ArtifactCache, tier: Tier, data: str) -> Outcome:
     for prior, prior_name in PRIOR_NAMES.items():
         recipe = make_recipe(data, prior, tier)
         measure = partial(bound_values, images=valid)
-        training = MeasuredTraining(recipe, train, measure, epochs=range(1, epochs + 1), transform=draw_binary)
+        training = MeasuredTraining(recipe, train, measure, epochs=range(1, epochs + 1), transform=sample_binary)
         model, curves[prior_name] = cache.train(prior, training)
 
         def evaluate(folder: Path, model: VAE = model) -> list[float]:

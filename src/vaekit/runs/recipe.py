@@ -19,11 +19,11 @@ from vaekit.core.config import Section, Spec, check, lookup, to_data, validate
 from vaekit.core.errors import ConfigError, suggest
 from vaekit.data import Augmentation, Fit
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
-from vaekit.models import VAE, describe_vae
+from vaekit.models import Model, describe_vae
 from vaekit.models.serialization import INFERRED
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
-from vaekit.training import OPTIMIZERS, SCHEDULERS, TrainingConfig
+from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, TrainingConfig
 
 DEFAULT = "digits"
 """The recipe that needs no download."""
@@ -57,8 +57,9 @@ PARTS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
     "objective": (OBJECTIVES, ()),
     "optimizer": (OPTIMIZERS, ("parameters",)),
     "scheduler": (SCHEDULERS, ("optimizer", "epochs")),
+    "step": (STEPS, ("setup",)),
 }
-"""The parts of a recipe: the table that lists each one's choices, and the arguments that a recipe does not set."""
+"""The parts of a recipe: the registry of each, and the arguments that a recipe does not set."""
 
 Side = Annotated[int, Field(ge=1)]
 
@@ -138,6 +139,7 @@ class Recipe(Section):
     objective: Spec = {"name": "elbo"}
     optimizer: Spec = {"name": "adam"}
     scheduler: Spec = {"name": "constant"}
+    step: Spec = {"name": "gradient"}
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationSection = EvaluationSection()
 
@@ -191,20 +193,20 @@ def read_recipe(text: str, place: str, defaults: Mapping[str, Any], overrides: M
     return complete(_disown({**defaults, **data}, overrides), overrides)
 
 
-def recipe_of(model: VAE, name: str, overrides: Mapping[str, Any], objective: Spec | None = None) -> Recipe:
-    """Writes down the recipe of training a model that was put together by hand.
+def recipe_of(model: Model, name: str, overrides: Mapping[str, Any], parts: Mapping[str, Spec]) -> Recipe:
+    """Returns the recipe of training a model that was built in Python.
 
     Raises:
-        ConfigError: If a part of the model stands in no table, or an override is wrong.
+        ConfigError: If a part of the model is not registered, or an override is wrong.
     """
-    parts = describe_vae(model).model_dump(exclude={"shape", "condition"})
+    described = describe_vae(model).model_dump(exclude={"format", "shape", "condition"})
     data: dict[str, Any] = {
         "name": name,
-        "title": f"{type(model).__name__} put together by hand",
+        "title": f"{type(model).__name__} built in Python",
         "data": {"name": name},
-        "model": parts | {"conditional": model.condition is not None},
+        "model": described | {"conditional": model.condition is not None},
     }
-    return complete(data | ({} if objective is None else {"objective": objective}), overrides)
+    return complete({**data, **parts}, overrides)
 
 
 def complete(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:

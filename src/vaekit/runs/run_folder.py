@@ -1,84 +1,103 @@
-"""Run folders and model folders, read back.
+"""The run folder: written by ``vae train``, read only here.
 
 A run is a folder::
 
     runs/NAME/
       recipe.yaml                      the resolved recipe: running it again gives the same run
       config.json, model.safetensors   the model of the best validation ELBO, loadable alone
-      metrics.jsonl                    a line an epoch
-      metrics.json                     the final numbers, on the test split
-      environment.json                 versions, device, seed, data fingerprints, command
-      images/                        reconstructions, samples, curves; epochs/ holds how they came to be
+      metrics.jsonl                    one line per epoch
+      metrics.json                     the final metrics, on the test split
+      environment.json                 format version, package versions, device, seed, data fingerprints, command
+      images/                          reconstructions, samples, curves; epochs/ keeps those of earlier epochs
       checkpoints/last/                everything that an exact resume needs
-      report.html                      the same for a reader
+      report.html                      all of it on one page
+
+A model folder holds only ``config.json`` and ``model.safetensors``, perhaps with a recipe.
 """
 
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vaekit.core.errors import ConfigError, ModelError, RunError
+from matplotlib.figure import Figure
+
+from vaekit.core.errors import ConfigError, DataError, ModelError, RunError
 from vaekit.data import Fitting, ImageSet, binarize, load_images
-from vaekit.data.sources.resolve import download, said
+from vaekit.data.sources.hub import describe_error, download
 from vaekit.models import VAE, load_vae
-from vaekit.models.serialization import CONFIG, WEIGHTS
+from vaekit.models.serialization import CONFIG, WEIGHTS, check_format
+from vaekit.plots import learning_curves
+from vaekit.presentation.gallery import Gallery
 from vaekit.runs.recipe import Recipe, read_recipe
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from vaekit.presentation.gallery import Gallery
 
 RECIPE, HISTORY, METRICS, ENVIRONMENT = "recipe.yaml", "metrics.jsonl", "metrics.json", "environment.json"
 REPORT = "report.html"
 SPLITS = {"train": "training", "valid": "validation"}
 STATE = Path("checkpoints") / "last" / "state.safetensors"
 TEST_SEED = 0
-"""The seed with which test images are binarized once, the same for every run so that numbers can be compared."""
+"""The seed with which test images are binarized once, the same for every run so that metrics can be compared."""
 
 
-class Run:
-    """A run folder, read.
+class RunFolder:
+    """A run folder or a model folder, read; its recipe, its model and each set of images are loaded once.
 
     Arguments:
-        folder: The folder that ``vae train`` wrote.
+        path: A run folder, a model folder, or the id of a model on the Hugging Face Hub.
+        revision: The revision on the Hub.
 
     Raises:
-        RunError: If it is none.
+        ModelError: If there is no such folder or model.
+        RunError: If the folder was written by another version of the format.
+
+    Example:
+        >>> run = RunFolder("runs/mnist-conv")
+        >>> run.model.sample(64)
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        if not (self.folder / RECIPE).is_file():
-            raise RunError(f"{self.folder}: no {RECIPE} there, so it is no run folder")
+    def __init__(self, path: str | Path, revision: str | None = None) -> None:
+        self.folder = _find_folder(path, revision)
+        self._gray: dict[tuple[str, str], ImageSet] = {}
+        if (self.folder / ENVIRONMENT).is_file():
+            check_format(self.environment, self.folder)
 
     @property
+    def has_recipe(self) -> bool:
+        """Whether the folder says what its model was trained on; a bare model folder does not."""
+        return (self.folder / RECIPE).is_file()
+
+    @cached_property
     def recipe(self) -> Recipe:
-        """The resolved recipe."""
+        """The resolved recipe.
+
+        Raises:
+            RunError: If there is none.
+        """
         path = self.folder / RECIPE
+        if not path.is_file():
+            raise RunError(f"{self.folder}: no {RECIPE} there, so it is no run folder")
         try:
             return read_recipe(path.read_text(), str(path), {}, {})
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read ({error})") from None
 
-    @property
+    @cached_property
     def model(self) -> VAE:
         """The model of the best validation ELBO, on the CPU."""
         return load_vae(self.folder)
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The epochs so far."""
+        """The records of the epochs so far."""
         path = self.folder / HISTORY
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """The final numbers.
+        """The final metrics.
 
         Raises:
-            RunError: If the run has not come to its end.
+            RunError: If the run is not finished.
         """
         path = self.folder / METRICS
         if not path.exists():
@@ -88,7 +107,7 @@ class Run:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """What the run ran on and with."""
+        """The machine, the versions and the data of the run."""
         path = self.folder / ENVIRONMENT
         try:
             environment: dict[str, Any] = json.loads(path.read_text())
@@ -96,39 +115,59 @@ class Run:
             raise RunError(f"{path}: cannot be read ({error})") from None
         return environment
 
+    @property
+    def fitting(self) -> Fitting:
+        """How images are fitted to the model's shape: as in training, or by the default where no recipe says how."""
+        return Fitting(self.recipe.data.fit, self.recipe.data.background) if self.has_recipe else Fitting()
+
     @cached_property
-    def gallery(self) -> "Gallery":
-        """Everything that can be seen of the run's model and test images."""
-        from vaekit.presentation.gallery import Gallery
+    def gallery(self) -> Gallery:
+        """The plots and animations of the run's model and test images."""
+        return Gallery(self.model, self.images(), self.fitting)
 
-        return Gallery(self.model, self.images(), fitting_of(self.folder))
-
-    def curves(self) -> "Figure":
-        """Draws the learning curves.
+    def curves(self) -> Figure:
+        """Plots the learning curves.
 
         Raises:
-            RunError: If no epoch has been finished.
+            RunError: If no epoch is finished.
         """
-        from vaekit.plots import learning_curves
-
+        name = self.recipe.name
         if not self.history:
             raise RunError(f"{self.folder}: no epoch has been finished; go on with vae train --resume {self.folder}")
         counts = self.environment.get("images", {})
         means = " and ".join(f"{counts[key]:,} {word}" for key, word in SPLITS.items() if key in counts)
-        title = f"{self.recipe.name}, means over {means} images" if means else self.recipe.name
+        title = f"{name}, means over {means} images" if means else name
         return learning_curves(self.history, title)
 
+    def is_own(self, source: str | None) -> bool:
+        """Whether a source is the one that the run was trained on; None stands for it."""
+        return self.has_recipe and (source is None or source == self.recipe.data.name)
+
     def images(self, source: str | None = None, split: str = "test", *, binarized: bool = True) -> ImageSet:
-        """Loads images as the model saw them: fitted to its shape, and binarized if it was trained so.
+        """Returns images as the model saw them: fitted to its shape, and binarized if it was trained so.
 
         Arguments:
-            source: Where they come from; by default where the run's own came from.
-            split: Which of them.
-            binarized: Whether they are binarized if the model was trained so; else they stay gray.
+            source: Where they come from; by default the run's own source.
+            split: ``train``, ``test``, ``all``, or ``any`` (see :func:`vaekit.data.load_images`).
+            binarized: Whether to binarize them if the model was trained on binarized images; else they stay gray.
+
+        Raises:
+            DataError: If there are no such images, or a model folder does not say which images it was trained on.
         """
-        data = self.recipe.data
-        images = load_for(load_vae(self.folder), source or data.name, split, Fitting(data.fit, data.background))
-        return binarize(images, seed=TEST_SEED) if binarized and data.binarize != "none" else images
+        if source is None and not self.has_recipe:
+            raise DataError(f"{self.folder}: a model folder does not say which images it was trained on; name them")
+        images = self._load(self.recipe.data.name if source is None else source, split)
+        wanted = binarized and self.has_recipe and self.recipe.data.binarize != "none"
+        return binarize(images, seed=TEST_SEED) if wanted else images
+
+    def _load(self, source: str, split: str) -> ImageSet:
+        """Images fitted to the model's shape, each set read once."""
+        if (source, split) not in self._gray:
+            channels, height, width = self.model.shape
+            fitting = self.fitting
+            options: dict[str, Any] = {"fit": fitting.fit, "background": fitting.background}
+            self._gray[source, split] = load_images(source, split, size=(height, width), channels=channels, **options)
+        return self._gray[source, split]
 
 
 def load(path: str | Path, revision: str | None = None) -> VAE:
@@ -137,42 +176,21 @@ def load(path: str | Path, revision: str | None = None) -> VAE:
     Raises:
         ModelError: If there is none, or it is damaged.
     """
-    return load_vae(model_folder(path, revision))
+    return RunFolder(path, revision).model
 
 
-def model_folder(path: str | Path, revision: str | None = None) -> Path:
-    """Returns the folder that a run folder, a model folder or a hub id means, downloading the latter.
-
-    Raises:
-        ModelError: If there is none.
-    """
+def _find_folder(path: str | Path, revision: str | None) -> Path:
+    """The folder that a path or a Hub id means; a model on the Hub is downloaded."""
     folder = Path(path)
     if folder.is_dir():
         return folder
     if str(path).count("/") != 1 or str(path).startswith((".", "/", "~")):
         raise ModelError(f"{path}: no such run or model folder")
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError  # heavy, and only needed for a download
 
     try:
         return download(str(path), "model", revision, [CONFIG, WEIGHTS, RECIPE])
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise ModelError(
-            f"{path}: no such folder, and no model on the Hugging Face Hub that can be had ({said(error)})"
+            f"{path}: no such folder, and no model on the Hugging Face Hub that can be had ({describe_error(error)})"
         ) from None
-
-
-def load_for(model: VAE, source: str | Path, split: str = "all", fitting: Fitting | None = None) -> ImageSet:
-    """Loads images fitted to a model's shape, the middle of each on white where nobody says how."""
-    channels, height, width = model.shape
-    fitting = fitting or Fitting()
-    options: dict[str, Any] = {"fit": fitting.fit, "background": fitting.background}
-    return load_images(source, split, size=(height, width), channels=channels, **options)
-
-
-def fitting_of(path: str | Path) -> Fitting:
-    """Returns how the images of a run were fitted; of a model folder without a recipe the usual way."""
-    folder = model_folder(path)
-    if not (folder / RECIPE).is_file():
-        return Fitting()
-    data = Run(folder).recipe.data
-    return Fitting(data.fit, data.background)

@@ -1,25 +1,36 @@
-"""How a model learns: the loop, its optimizers, its state on disk, and what one sees meanwhile."""
+"""Training: the loop, its steps, optimizers and schedulers, callbacks and checkpoints."""
 
+from vaekit.core.config import Registry
+from vaekit.training.callbacks import Callback
 from vaekit.training.checkpoint import read_state, write_state
+from vaekit.training.devices import find_device, make_accelerator
+from vaekit.training.interruption import stop_requests
 from vaekit.training.monte_carlo_em import MonteCarloEM
-from vaekit.training.optimizers import OPTIMIZERS, SCHEDULERS
-from vaekit.training.progress_view import View, view_for
-from vaekit.training.trainer import Hooks, Progress, Step, Trainer, asked_to_stop, make_accelerator
+from vaekit.training.optimizers import OPTIMIZERS
+from vaekit.training.progress_view import progress_view
+from vaekit.training.schedulers import SCHEDULERS
+from vaekit.training.step import GradientStep, Step, StepSetup
+from vaekit.training.trainer import Progress, Trainer
 from vaekit.training.training_config import TrainingConfig
+
+STEPS: Registry[Step] = Registry("STEPS", {"gradient": GradientStep, "monte-carlo-em": MonteCarloEM})
 
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULERS",
-    "Hooks",
+    "STEPS",
+    "Callback",
+    "GradientStep",
     "MonteCarloEM",
     "Progress",
     "Step",
+    "StepSetup",
     "Trainer",
     "TrainingConfig",
-    "View",
-    "asked_to_stop",
+    "find_device",
     "make_accelerator",
+    "progress_view",
     "read_state",
-    "view_for",
+    "stop_requests",
     "write_state",
 ]

@@ -5,7 +5,6 @@ The file appears under its name when it is whole, so that a run killed while sav
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from vaekit.core.errors import RunError
+from vaekit.core.files import atomic_path
 
 TENSOR, ITEMS = "__tensor__", "__items__"
 
@@ -23,9 +23,8 @@ def write_state(path: Path, state: Any) -> None:
     tensors: dict[str, torch.Tensor] = {}
     text = json.dumps(_take_tensors(state, tensors))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial, metadata={"state": text})
-    os.replace(partial, path)
+    with atomic_path(path) as partial:
+        save_file(tensors, partial, metadata={"state": text})
 
 
 def read_state(path: Path) -> Any:

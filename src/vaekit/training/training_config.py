@@ -1,4 +1,4 @@
-"""How long, how large, how often: the settings of a training run as data."""
+"""The settings of a training run as data: epochs, batch size, patience, precision, ..."""
 
 from typing import Annotated, Literal
 
@@ -11,26 +11,22 @@ class TrainingConfig(Section):
     """The settings of a training run.
 
     Arguments:
-        epochs: How often to go through the images, at most.
-        batch_size: B, how many images a step sees.
+        epochs: The number of passes over the images, at most.
+        batch_size: B, the number of images of a step.
         patience: Stop after so many epochs without a better validation ELBO; None never stops early.
         clip_norm: Scale the gradient down to this norm where it is larger; None never does.
-        weight_prior: The standard deviation of a normal prior of every weight, which makes what is learned a MAP estimate:
-            the gradient of -log p(weights) / N joins that of the loss, N being the number of training images; None for
-            none.
-        ema: The decay of an exponential moving average of the weights, which is then what is validated and kept.
+        ema: The decay of an exponential moving average of the weights; with it the average is validated and kept.
         seed: The seed of everything random.
-        device: Where to train; ``auto`` takes an accelerator if there is one.
-        precision: What networks compute in; log-probabilities are float32 always.
-        images_every: Draw reconstructions and samples every so many epochs.
-        checkpoint_minutes: Save the state within an epoch too, when it takes longer than this.
+        device: The device to train on; ``auto`` is an accelerator if there is one.
+        precision: The precision of networks; log-probabilities are always float32.
+        images_every: The number of epochs between two grids of reconstructions and samples.
+        checkpoint_minutes: The time between two checkpoints within an epoch; there is one after each epoch in any case.
     """
 
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 128
     patience: PositiveInt | None = None
     clip_norm: PositiveFloat | None = None
-    weight_prior: PositiveFloat | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

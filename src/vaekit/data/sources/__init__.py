@@ -1,1 +1,1 @@
-"""Where images come from: arrays, files, folders, archives, and the Hugging Face Hub."""
+"""The sources of images: arrays, files, folders, archives, and the Hugging Face Hub."""

@@ -1,4 +1,4 @@
-"""Folders of images: which files are images, which folders are splits, and which are classes."""
+"""Folders of images: which files are images, and which folders are splits or classes."""
 
 import heapq
 import os
@@ -9,90 +9,95 @@ import numpy as np
 
 from vaekit.core.errors import DataError, suggest
 from vaekit.core.progress import notify
-from vaekit.data.decode import FORMATS
-from vaekit.data.sources.repositories import CARD, SPLITS, address, load, split_of, stated_configs
-from vaekit.data.sources.source import RawSplit, Source, configured, stamp
+from vaekit.data.image_files import FORMATS
+from vaekit.data.sources.repositories import CARD, SPLITS, datasets_path, declared_configs, find_split, load_splits
+from vaekit.data.sources.source import RawSplit, Source, file_version, name_with_config
 
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-"""How the names of images end."""
+"""The suffixes of image files."""
 METADATA = frozenset(("metadata.csv", "metadata.jsonl", "metadata.parquet"))
-"""Files that say something of the images that lie beside them, as the Hub's image folders have them."""
-PACKED = frozenset((".parquet", ".arrow", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"))
-"""How files end in which a folder may hold its images packed, as the Hub has them."""
+"""The metadata files of the Hub's image folders, which hold columns such as labels."""
+PACKED_SUFFIXES = frozenset((".parquet", ".arrow", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"))
+"""The suffixes of files in which a folder in the Hub's layout may pack its images."""
 HIDDEN = (".", "__")
-"""How names begin of what is passed over, as the Hub does: ``.DS_Store``, ``__MACOSX``."""
+"""The prefixes of names that are ignored, as on the Hub: ``.DS_Store``, ``__MACOSX``."""
 
 
 class Folder(Source):
-    """A folder of images, or one laid out as a hub repository.
+    """A folder of images, or a folder in the layout of a hub repository.
 
-    Images lie at any depth. Folders in whose names a word stands for a split (``train``, ``testing``, ``val-2``, ...) are
-    splits, if there are several or all images lie in one; a lone ``train`` among other folders is a class. Apart from
-    those, the folder of an image is its class, as on the Hub; where images are not all equally deep, or their own folders
-    are all called the same, the outermost is. There are no classes if images lie beside the folders, or all in one.
-    Links to folders are followed, each folder once.
+    Images may be at any depth.
 
-    A hub repository names configurations in its ``README.md``, or keeps the parquet files of each in a folder; it may hold
-    images in parquet files or archives, or beside a ``metadata.csv`` or ``metadata.jsonl`` with a column ``file_name``.
-    Its classes are the first column that is declared to be one, or a column ``label`` of strings or integers with at most
-    1000 different values. A split in which an image has no label has none.
+    - Splits: a folder whose name contains a word for a split (``train``, ``testing``, ``val-2``, ...) is a split, if there
+      are several of them or all images are in it. A single ``train`` among other folders is a class.
+    - Classes: apart from splits, the folder of an image is its class, as on the Hub. If the images are at different depths,
+      or their own folders all have the same name, the outermost folder is the class. There are no classes if images are
+      beside the folders, or all in one folder.
+    - Links to folders are followed; each folder is read once.
+
+    A hub repository declares configurations in its ``README.md``, or has a folder of parquet files for each. It may hold
+    images in parquet files or archives, or beside a ``metadata.csv`` or ``metadata.jsonl`` with a column ``file_name``. Its
+    classes are the first column that is declared as a class label, or a column ``label`` of strings or integers with at most
+    1000 different values. A split has no labels if one of its images has none.
 
     Arguments:
-        path: Where it lies.
-        name: What to call it; the folder's name by default.
-        config: Which of its configurations to read, if it has several.
+        path: The folder.
+        name: The name of the images; the folder's name by default.
+        config: The configuration to read, if it has several.
     """
 
     def __init__(self, path: Path, name: str | None = None, config: str | None = None) -> None:
         self.path = self.root = path
         self.config = config
-        self.called = name or str(path)
-        self.name = configured(name or path.resolve().name, config)
+        self.short_name = name or str(path)
+        self.name = name_with_config(name or path.resolve().name, config)
 
     def identity(self) -> dict[str, Any]:
-        """Returns the path, the configuration and, for each file, its size and the time of its last change."""
+        """Returns the path, the configuration, and the size and modification time of each file."""
         files = {
-            str(file.relative_to(self.path)): stamp(file) for file in _files_below(self.path)[0] if os.path.isfile(file)
+            str(file.relative_to(self.path)): file_version(file)
+            for file in _files_below(self.path)[0]
+            if os.path.isfile(file)
         }
         return {"folder": str(self.path.resolve()), "files": files} | ({"config": self.config} if self.config else {})
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Returns the splits; images stay encoded."""
-        files, closed = _files_below(self.path)
-        for folder in closed:
-            notify(f"{self.called}: {folder} cannot be looked into and is left out")
-        stated, has_default = stated_configs(self.path / CARD)
-        configs = stated or _parquet_folders(self.path, files)
+        files, unreadable = _files_below(self.path)
+        for folder in unreadable:
+            notify(f"{self.short_name}: {folder} cannot be read and is left out")
+        declared, has_default = declared_configs(self.path / CARD)
+        configs = declared or _parquet_folders(self.path, files)
         if self.config is not None:
             if self.config not in configs:
                 raise DataError(f"{self.name}: no such configuration{suggest(self.config, configs) or ', it has none'}")
-            if stated:
-                return load(self.called, scratch, address(self.path), name=self.config)
+            if declared:
+                return load_splits(self.short_name, scratch, datasets_path(self.path), name=self.config)
             return Folder(self.path / self.config, self.name).read(scratch)
         if len(configs) > 1 and not has_default:
             known = ", ".join(configs)
-            example = configured(self.called, configs[0])
-            raise DataError(f"{self.called}: holds several configurations, {known}; say which, as in {example}")
+            example = name_with_config(self.short_name, configs[0])
+            raise DataError(f"{self.short_name}: holds several configurations, {known}; choose one, as in {example}")
         images = [file for file in files if file.suffix.lower() in SUFFIXES]
-        if not stated and images and not any(file.suffix.lower() in PACKED for file in files):
-            splits, folders = _split(self.called, self.path, images)
+        if not declared and images and not any(file.suffix.lower() in PACKED_SUFFIXES for file in files):
+            splits, folders = _sort_into_splits(self.short_name, self.path, images)
             if not any(file.name in METADATA for file in files):
                 return _with_classes(splits, folders)
-            if len(splits) == 1:  # else datasets takes an image named test-1.png for all there is to read
-                return load(self.called, scratch, address(self.path), data_files={"train": "**"})
-        return load(self.called, scratch, address(self.path))
+            if len(splits) == 1:  # without data_files, datasets would read only an image that is named test-1.png
+                return load_splits(self.short_name, scratch, datasets_path(self.path), data_files={"train": "**"})
+        return load_splits(self.short_name, scratch, datasets_path(self.path))
 
 
 def _files_below(root: Path) -> tuple[list[Path], list[Path]]:
-    """The files below a folder, by name and without those that are hidden, and folders that cannot be looked into.
+    """The files below a folder, sorted and without hidden ones, and the folders that cannot be read.
 
-    Links to folders are followed, after all else; no folder is gone through twice, nor what the root lies in.
+    Links to folders are followed last. No folder is read twice, and none that contains the root.
 
     Raises:
-        DataError: If the folder itself cannot be looked into.
+        DataError: If the folder itself cannot be read.
     """
     home, folders, links = os.path.realpath(root), [str(root)], list[str]()
-    seen, files, closed = set[str](), list[Path](), list[Path]()
+    seen, files, unreadable = set[str](), list[Path](), list[Path]()
     while folders or links:
         here = folders.pop() if folders else heapq.heappop(links)
         real = os.path.realpath(here)
@@ -112,36 +117,38 @@ def _files_below(root: Path) -> tuple[list[Path], list[Path]]:
                         files.append(Path(entry.path))
         except OSError as error:
             if here == str(root):
-                raise DataError(f"{root}: cannot be looked into ({error.strerror}); change its permissions") from None
-            closed.append(Path(here))
-    return sorted(files, key=str), sorted(closed)
+                raise DataError(f"{root}: cannot be read ({error.strerror}); change its permissions") from None
+            unreadable.append(Path(here))
+    return sorted(files, key=str), sorted(unreadable)
 
 
 def _parquet_folders(root: Path, files: list[Path]) -> list[str]:
-    """The folders that hold parquet files, if all of these lie in one and none is named as a split."""
-    inside = [file.relative_to(root).parts for file in files if file.suffix.lower() == ".parquet"]
-    if any(len(parts) == 1 or split_of(parts[:1]) for parts in inside):
+    """The folders that hold parquet files, if every parquet file is in a folder and none is named as a split."""
+    parquet_parts = [file.relative_to(root).parts for file in files if file.suffix.lower() == ".parquet"]
+    if any(len(parts) == 1 or find_split(parts[:1]) for parts in parquet_parts):
         return []
-    return sorted({parts[0] for parts in inside})
+    return sorted({parts[0] for parts in parquet_parts})
 
 
-def _split(name: str, root: Path, images: list[Path]) -> tuple[dict[str, list[Path]], dict[str, list[tuple[str, ...]]]]:
-    """Sorts images into splits, and gives the folders below the root of each that say no split."""
+def _sort_into_splits(
+    name: str, root: Path, images: list[Path]
+) -> tuple[dict[str, list[Path]], dict[str, list[tuple[str, ...]]]]:
+    """The images of each split, and for each image its folders below the root, without the folder of the split."""
     folders = [image.relative_to(root).parts[:-1] for image in images]
-    found = [split_of(inside) for inside in folders]
-    known = {one[1] for one in found if one is not None}
-    if not known or (len(known) == 1 and None in found):
+    matches = [find_split(parts) for parts in folders]
+    known = {match[1] for match in matches if match is not None}
+    if not known or (len(known) == 1 and None in matches):
         return {"train": images}, {"train": folders}
     splits: dict[str, list[Path]] = {split: [] for split in dict.fromkeys(SPLITS.values()) if split in known}
     rest: dict[str, list[tuple[str, ...]]] = {split: [] for split in splits}
     outside = []
-    for image, inside, one in zip(images, folders, found, strict=True):
-        if one is None:
+    for image, parts, match in zip(images, folders, matches, strict=True):
+        if match is None:
             outside.append(str(image.relative_to(root)))
             continue
-        place, split = one
+        index, split = match
         splits[split].append(image)
-        rest[split].append(inside[:place] + inside[place + 1 :])
+        rest[split].append(parts[:index] + parts[index + 1 :])
     if outside:
         more = ", ..." if len(outside) > 3 else ""
         notify(
@@ -151,18 +158,18 @@ def _split(name: str, root: Path, images: list[Path]) -> tuple[dict[str, list[Pa
 
 
 def _with_classes(splits: dict[str, list[Path]], folders: dict[str, list[tuple[str, ...]]]) -> dict[str, RawSplit]:
-    """Splits of images, with the classes that their folders are."""
-    every = [inside for split in splits for inside in folders[split]]
+    """The splits with labels: each image has the class of its folder, if folders are classes."""
+    every = [parts for split in splits for parts in folders[split]]
     first, last = min(every), max(every)
-    shared = next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    depths = {len(inside) for inside in every}
-    if shared in depths:
+    num_common = next((index for index, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    depths = {len(parts) for parts in every}
+    if num_common in depths:
         return {split: RawSplit(images) for split, images in splits.items()}
-    innermost = len(depths) == 1 and len({inside[-1] for inside in every}) > 1
-    named = {split: [inside[-1 if innermost else shared] for inside in folders[split]] for split in splits}
-    classes = tuple(sorted({name for names in named.values() for name in names}))
-    places = {name: place for place, name in enumerate(classes)}
+    innermost = len(depths) == 1 and len({parts[-1] for parts in every}) > 1
+    class_names = {split: [parts[-1 if innermost else num_common] for parts in folders[split]] for split in splits}
+    classes = tuple(sorted({name for names in class_names.values() for name in names}))
+    labels = {name: label for label, name in enumerate(classes)}
     return {
-        split: RawSplit(images, np.array([places[name] for name in named[split]], np.int64), classes)
+        split: RawSplit(images, np.array([labels[name] for name in class_names[split]], np.int64), classes)
         for split, images in splits.items()
     }

@@ -1,6 +1,6 @@
-"""What is laid out as a repository of the Hugging Face Hub: configurations, splits and columns, read by ``datasets``.
+"""Folders in the layout of a Hugging Face Hub repository: configurations, splits and columns, read by ``datasets``.
 
-Images stay encoded; what comes out is their bytes or paths, with classes where a column holds any.
+Images stay encoded: a split holds their bytes or paths, with labels if a column holds classes.
 """
 
 import glob
@@ -16,81 +16,93 @@ from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
-from vaekit.data.sources.source import RawSplit, raise_full_disk
+from vaekit.data.sources.source import RawSplit, raise_if_disk_full
 
 CARD = "README.md"
-"""The file in which a hub repository names its configurations."""
+"""The file in which a hub repository declares its configurations."""
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
-"""Words in the names of folders that stand for a split, as on the Hub."""
+"""The split that a word in the name of a folder stands for, as on the Hub."""
 
 LABEL = "label"
-"""The column that holds classes where none is declared to."""
+"""The column of the classes if no column is declared as a class label."""
 MAX_CLASSES = 1000
-"""The most different values in that column that are classes; more of them are numbers or captions."""
+"""The largest number of different values in that column that are classes; more are numbers or captions."""
 
 
-def load(called: str, scratch: Path, *what: str, **options: Any) -> dict[str, RawSplit]:
-    """Reads by ``datasets`` what messages call so; images stay encoded."""
-    import datasets  # heavy, and only needed when the cache does not have the images yet
+def load_splits(name: str, scratch: Path, /, *args: str, **options: Any) -> dict[str, RawSplit]:
+    """Reads the splits of a data set by ``datasets``; images stay encoded.
+
+    Arguments:
+        name: The name of the data set in error messages.
+        scratch: A temporary folder for what ``datasets`` writes.
+        args: The positional arguments of ``datasets.load_dataset``.
+        options: Its keyword arguments.
+
+    Raises:
+        DataError: If it holds no images.
+    """
+    import datasets  # heavy, and only needed if the images are not in the cache
 
     datasets.disable_progress_bars()
     try:
-        found = datasets.load_dataset(*what, cache_dir=str(scratch), **options)
-    except Exception as error:  # whatever its many builders raise, there is nothing to read
-        raise_full_disk(error)
+        data = datasets.load_dataset(*args, cache_dir=str(scratch), **options)
+    except Exception as error:  # its builders raise errors of any kind
+        raise_if_disk_full(error)
         reason = " ".join(str(error).split())[:160]
-        raise DataError(f"{called}: no images found there, nor a data set in the hub's layout ({reason})") from None
-    found = {str(split): data for split, data in found.items() if len(data)}
-    features = next(iter(found.values())).features if found else {}
+        raise DataError(f"{name}: no images there, and no data set in the hub's layout ({reason})") from None
+    tables = {str(split): table for split, table in data.items() if len(table)}
+    features = next(iter(tables.values())).features if tables else {}
     images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
     if not images:
-        raise DataError(f"{called}: no images found there (columns: {', '.join(features) or 'none'})")
-    labels, classes = _labels_of(called, found, features)
-    return {split: RawSplit(_cells(data, images[0]), labels.get(split), classes) for split, data in found.items()}
+        raise DataError(f"{name}: no images there (columns: {', '.join(features) or 'none'})")
+    labels, classes = _read_labels(name, tables, features)
+    return {split: RawSplit(_cells(table, images[0]), labels.get(split), classes) for split, table in tables.items()}
 
 
-def stated_configs(card: Path) -> tuple[list[str], bool]:
-    """The configurations that a repository's card names, and whether one of them is meant where none is asked for."""
-    if not os.path.isfile(card):  # which is no either where nobody may know
+def declared_configs(card: Path) -> tuple[list[str], bool]:
+    """Returns the configurations that a repository's card declares, and whether one of them is the default."""
+    if not os.path.isfile(card):  # False also if the permissions do not allow to check it
         return [], False
     from huggingface_hub import metadata_load  # heavy, and few folders have a card
 
     try:
-        stated = (metadata_load(card) or {}).get("configs")
-    except Exception:  # a file of this name may be anything
+        declared = (metadata_load(card) or {}).get("configs")
+    except Exception:  # any file may have this name
         return [], False
-    configs = [one for one in stated if isinstance(one, dict) and "config_name" in one] if isinstance(stated, list) else []
-    names = [str(one["config_name"]) for one in configs]
-    return names, "default" in names or any(one.get("default") for one in configs)
+    if not isinstance(declared, list):
+        return [], False
+    configs = [config for config in declared if isinstance(config, dict) and "config_name" in config]
+    names = [str(config["config_name"]) for config in configs]
+    return names, "default" in names or any(config.get("default") for config in configs)
 
 
-def address(folder: Path) -> str:
-    """Where ``datasets`` finds a folder.
+def datasets_path(folder: Path) -> str:
+    """Returns the path of a folder for ``datasets``.
 
     Raises:
-        DataError: If it would take the name, as in ``holiday [2024]``, for a pattern.
+        DataError: If ``datasets`` would read the name, as in ``holiday [2024]``, as a pattern.
     """
     if glob.has_magic(str(folder.resolve())):
-        raise DataError(f"{folder}: a folder in the hub's layout cannot be read where a name has * ? or [ in it; rename it")
+        raise DataError(f"{folder}: a folder in the hub's layout cannot have *, ? or [ in its path; rename it")
     return str(folder)
 
 
-def split_of(folders: Sequence[str]) -> tuple[int, str] | None:
-    """The first of an image's folders that is named as a split, by its place, and that split."""
-    for place, folder in enumerate(folders):
+def find_split(folders: Sequence[str]) -> tuple[int, str] | None:
+    """Returns the index of the first of an image's folders that is named as a split, and that split; or None."""
+    for index, folder in enumerate(folders):
         for word in re.split(r"[\W\d_]+", folder.casefold()):
             if word in SPLITS:
-                return place, SPLITS[word]
+                return index, SPLITS[word]
     return None
 
 
 @dataclass(frozen=True)
 class _Cells(Sequence[Any]):
-    """The cells of an Arrow column of encoded images, as the bytes or the path that each holds."""
+    """The cells of an Arrow column of encoded images, each of which holds bytes or a path."""
 
     column: Any
 
@@ -103,21 +115,21 @@ class _Cells(Sequence[Any]):
 
     @property
     def paths(self) -> list[Path | None]:
-        """What the cells say of where their images lie, without the images."""
+        """The path in each cell, without reading its image."""
         cells = (cell for chunk in self.column.chunks for cell in chunk.field("path").to_pylist())
         return [Path(cell) if cell else None for cell in cells]
 
 
-def _cells(data: Any, column: str) -> _Cells:
-    """The encoded images in a column of ``datasets``."""
+def _cells(table: Any, column: str) -> _Cells:
+    """The encoded images in a column of a table of ``datasets``."""
     import datasets
 
-    encoded = data.cast_column(column, datasets.Image(decode=False)).with_format("arrow")
-    return _Cells(encoded[:][column])  # in chunks that are mapped, where one piece would be a copy in memory
+    encoded = table.cast_column(column, datasets.Image(decode=False)).with_format("arrow")
+    return _Cells(encoded[:][column])  # chunks that are memory-mapped; joining them would copy them to memory
 
 
-def _labels_of(called: str, found: dict[str, Any], features: Any) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...]]:
-    """The labels of those splits of ``datasets`` in which every image has one, and the names of the classes."""
+def _read_labels(name: str, tables: dict[str, Any], features: Any) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...]]:
+    """The labels of the splits in which every image has one, and the names of the classes."""
     import datasets
 
     declared = [key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
@@ -125,26 +137,24 @@ def _labels_of(called: str, found: dict[str, Any], features: Any) -> tuple[dict[
     if not declared and not dtype.startswith(("string", "large_string", "int", "uint", "bool")):
         return {}, ()
     column = declared[0] if declared else LABEL
-    values = {split: data.with_format("arrow")[:][column].to_pylist() for split, data in found.items()}
-    if declared:  # where the Hub writes -1 for a label that is kept secret
-        values = {split: [None if label == -1 else label for label in given] for split, given in values.items()}
+    cells = {split: table.with_format("arrow")[:][column].to_pylist() for split, table in tables.items()}
+    if declared:  # the Hub writes -1 for a label that is not published
+        cells = {split: [None if value == -1 else value for value in values] for split, values in cells.items()}
         classes = tuple(features[column].names)
-        if all(split_of([name]) for name in classes):  # images right in train/ and test/, which datasets takes for classes
+        if all(find_split([label]) for label in classes):  # images directly in train/ and test/ are no classes
             return {}, ()
-        places = {label: label for label in range(len(classes))}
+        indices = {index: index for index in range(len(classes))}
     else:
-        known = sorted({label for given in values.values() for label in given if label is not None})
+        known = sorted({value for values in cells.values() for value in values if value is not None})
         if len(known) > MAX_CLASSES:
             return {}, ()
-        classes = tuple(str(label) for label in known)
-        places = {label: place for place, label in enumerate(known)}
+        classes = tuple(str(value) for value in known)
+        indices = {value: index for index, value in enumerate(known)}
     labels = {}
-    for split, given in values.items():
-        missing = sum(label is None for label in given)
-        if not missing:
-            labels[split] = np.array([places[label] for label in given], np.int64)
-        elif missing < len(given):
-            notify(
-                f"{called}: {missing:,} of {len(given):,} images in {split} have no {column}, so none of them gets a class"
-            )
+    for split, values in cells.items():
+        num_missing = sum(value is None for value in values)
+        if not num_missing:
+            labels[split] = np.array([indices[value] for value in values], np.int64)
+        elif num_missing < len(values):
+            notify(f"{name}: {num_missing:,} of {len(values):,} images in {split} have no {column}; the split has no labels")
     return labels, classes if labels else ()

@@ -1,4 +1,4 @@
-"""What every source of images is: splits of images as they come, and what tells them from others."""
+"""The interface of a source: splits of encoded images, and an identity that tells them from other images."""
 
 import errno
 from abc import ABC, abstractmethod
@@ -9,39 +9,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.data.decode import Images
+from vaekit.data.image_files import EncodedImages
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""How an operating system says that something does not fit on the disk."""
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The error numbers of a full disk, an exceeded quota, and a file that is too large."""
 
 UNPACKED = "unpacked"
-"""The folder that an archive is unpacked to, within the scratch folder of a reading."""
+"""The folder within a source's scratch folder that an archive is unpacked to."""
 
 
 @dataclass(frozen=True)
 class RawSplit:
-    """A split as its source holds it: N images, encoded or not, labels of shape (N) or None, and the names of classes."""
+    """A split as its source holds it: N images, labels of shape (N) or None, and the names of the classes."""
 
-    images: Images
+    images: EncodedImages
     labels: NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
 
 
 class Source(ABC):
-    """Somewhere images come from.
+    """A source of images.
 
     Attributes:
-        name: What to call the images.
-        root: The folder that its images lie in, if they do.
-        fitted: Whether the images may be cut and scaled to another size; arrays are taken as they are.
+        name: The name of its images.
+        root: The folder of its images, if there is one.
+        fitted: Whether the images may be fitted to another size; arrays are not resized.
     """
 
     name: str
     fitted: bool = True
     root: Path | None = None
 
-    def inside(self, name: str, scratch: Path) -> str:
-        """Returns the name of an image as the source calls it, without the folders above."""
+    def relative_name(self, name: str, scratch: Path) -> str:
+        """Returns the name of an image's file relative to the source."""
         for root in (scratch / UNPACKED, self.root):
             if root is not None and Path(name).is_relative_to(root):
                 return str(Path(name).relative_to(root))
@@ -49,25 +49,25 @@ class Source(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Returns what tells these images from others, as data, without reading them."""
+        """Returns what identifies these images, as JSON data, without reading them; part of the cache key."""
 
     @abstractmethod
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Returns the splits by name.
 
         Arguments:
-            scratch: A folder for what reading leaves behind, removed afterwards.
+            scratch: A temporary folder, which is removed when the images have been decoded.
 
         Raises:
             DataError: If they cannot be read.
         """
 
 
-class File(Source):
-    """A file that holds images; it is called as the file is, up to the first point.
+class FileSource(Source):
+    """A file that holds images; its name is that of the file, up to the first dot.
 
     Arguments:
-        path: Where it lies.
+        path: The file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,25 +75,25 @@ class File(Source):
         self.name = path.name.split(".")[0] or path.name
 
     def identity(self) -> dict[str, Any]:
-        """Returns the path, the size and the time of the last change."""
-        return {"file": str(self.path.resolve())} | stamp(self.path)
+        """Returns the path, the size and the modification time."""
+        return {"file": str(self.path.resolve())} | file_version(self.path)
 
 
-def configured(name: str, config: str | None) -> str:
-    """Returns what a configuration of a source is called."""
+def name_with_config(name: str, config: str | None) -> str:
+    """Returns the name of a configuration of a source."""
     return name if config is None else f"{name}:{config}"
 
 
-def raise_full_disk(error: BaseException) -> None:
-    """Raises the lack of room that is behind an error, if it is."""
-    behind: BaseException | None = error
-    while behind is not None:
-        if isinstance(behind, OSError) and behind.errno in NO_ROOM:
-            raise behind
-        behind = behind.__cause__ or behind.__context__
+def raise_if_disk_full(error: BaseException) -> None:
+    """Raises the OSError of a full disk that caused an error, if one did."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in DISK_FULL:
+            raise cause
+        cause = cause.__cause__ or cause.__context__
 
 
-def stamp(path: Path) -> dict[str, int]:
-    """Returns the size of a file and the time of its last change, which tell it from another version."""
+def file_version(path: Path) -> dict[str, int]:
+    """Returns the size and the modification time of a file, which change with its content."""
     status = path.stat()
     return {"bytes": status.st_size, "modified": status.st_mtime_ns}

@@ -88,7 +88,7 @@ def encode_images(model: VAE, images: ImageSet) -> Encodings:
     means, stddevs, rates = [], [], []
     with model.inference():
         for x, labels, noise in with_noise(model, images, 0, f"encoding {len(images):,} images"):
-            latent = model.latent_terms(x, labels, draw=noise.normal)
+            latent = model.latent_terms(x, labels, noise=noise.normal)
             means.append(latent.qz.mean.cpu())
             stddevs.append(latent.qz.stddev.cpu())
             rates.append(latent.rate().cpu())

@@ -97,6 +97,6 @@ def _refined(
 
 def _elbo(model: VAE, x: Tensor, labels: Tensor | None, q: Distribution, pz: Distribution, noise: Tensor) -> Tensor:
     """The ELBO of each image under a posterior of its own, with shape (B), by noise of shape (K, B, D)."""
-    z, joint = q.mean + q.stddev * noise, model.joint(x, labels)
+    z, joint = q.mean + q.stddev * noise, model.log_joint(x, labels)
     log_px = torch.cat([joint(some)[1] for some in z.split(max(1, model.chunk_size // len(x)))])
     return log_px.mean(0) - LatentTerms(z, q, pz).rate().sum(-1)

@@ -37,7 +37,7 @@ from vaekit.core.progress import track
 from vaekit.core.rng import fixed_seed
 from vaekit.core.units import NATS
 from vaekit.data import ImageSet
-from vaekit.distributions import sampled
+from vaekit.distributions import sample_from_noise
 from vaekit.evaluation.estimate import Estimate, batches, mean_over_images
 from vaekit.evaluation.likelihood.bounds import space_of, with_noise
 from vaekit.evaluation.noise import Noise
@@ -189,7 +189,7 @@ def _most(model: VAE, how: Annealing) -> int:
 
 
 def _path(model: VAE, x: Tensor, labels: Tensor | None, how: Annealing) -> Path:
-    qz, joint = model.encode(x, labels), model.joint(x, labels)
+    qz, joint = model.encode(x, labels), model.log_joint(x, labels)
     start = qz if how.start == "posterior" else model.prior_of(len(x), labels)
 
     def log_densities(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,7 +201,7 @@ def _path(model: VAE, x: Tensor, labels: Tensor | None, how: Annealing) -> Path:
 
 def _begin(path: Path, how: Annealing, noise: Noise) -> State:
     """Chains at their start, with shape (S, B, D)."""
-    return State.at(sampled(path.start, noise.normal(how.chains)), path.log_densities)
+    return State.at(sample_from_noise(path.start, noise.normal(how.chains)), path.log_densities)
 
 
 def _forward(path: Path, how: Annealing, steps: Tensor, noise: Noise) -> Tensor:

@@ -22,7 +22,7 @@ from torch.distributions import MultivariateNormal
 from vaekit.core.errors import ConfigError
 from vaekit.core.units import NATS
 from vaekit.data import ImageSet
-from vaekit.distributions import sampled
+from vaekit.distributions import sample_from_noise
 from vaekit.evaluation.estimate import Estimate, mean_over_images
 from vaekit.evaluation.likelihood.bounds import space_of, with_noise
 from vaekit.evaluation.noise import Noise
@@ -67,7 +67,7 @@ def posterior_log_likelihood(model: VAE, images: ImageSet, *, num_samples: int =
 
 
 def _estimate(model: VAE, x: Tensor, num_samples: int, noise: Noise) -> Tensor:
-    joint = model.joint(x)
+    joint = model.log_joint(x)
 
     def log_densities(z: Tensor) -> tuple[Tensor]:
         log_pz, log_px = joint(z)
@@ -84,8 +84,8 @@ def _estimate(model: VAE, x: Tensor, num_samples: int, noise: Noise) -> Tensor:
 
 def _beginnings(model: VAE, x: Tensor, num: int, noise: Noise) -> Tensor:
     """Points of shape (num, B, D), drawn from the prior and chosen in proportion to p(x|z)."""
-    pz, joint = model.prior_of(len(x)), model.joint(x)
-    z = sampled(pz, noise.normal(CANDIDATES))
+    pz, joint = model.prior_of(len(x)), model.log_joint(x)
+    z = sample_from_noise(pz, noise.normal(CANDIDATES))
     part = max(1, model.chunk_size // len(x))
     log_px = torch.cat([joint(chunk)[1] for chunk in z.split(part)])
     _, uniform = noise.moves(num)  # (num, B)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from vaekit.core.errors import DataError
 from vaekit.core.units import to_gray_levels
-from vaekit.data.sources.resolve import download, said
+from vaekit.data.sources.hub import describe_error, download
 from vaekit.evaluation.samples.features import INCEPTION, FeatureExtractor
 
 REPOSITORY, FILE = "nikhilr01/sen-bridge-weights", "fid_inception.safetensors"
@@ -313,6 +313,6 @@ def _weights() -> Path:
         return path
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise DataError(
-            f"{REPOSITORY}: the weights of Inception cannot be had from the Hugging Face Hub ({said(error)}); connect once, "
-            f"put them into $VAEKIT_DATA/{REPOSITORY}/{FILE}, or leave out --features inception"
+            f"{REPOSITORY}: the weights of Inception cannot be had from the Hugging Face Hub ({describe_error(error)}); "
+            f"connect once, put them into $VAEKIT_DATA/{REPOSITORY}/{FILE}, or leave out --features inception"
         ) from None

@@ -1,4 +1,4 @@
-"""The street, as tests walk it: commands run as a user runs them, and what they leave read back."""
+"""Helpers of tests: run commands as a user does, and read what they write."""
 
 import io
 import os
@@ -19,15 +19,15 @@ from vaekit.cli import main
 from vaekit.plots.grids import PAPER, layout
 
 Refuse = Callable[..., str]
-"""The fixture of ``conftest`` that runs a command which must be refused."""
+"""The type of the fixture ``refuse`` of ``conftest``."""
 SHAPE = (1, 8, 8)
 QUICK = ("--epochs", 1, "--batch-size", 400, "--set", "evaluation.num_samples=0")
-"""The shortest training there is, four steps."""
+"""Options for a training of four steps."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left in the terminal."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -35,7 +35,7 @@ class Outcome:
 
 
 def vae(*args: object) -> Outcome:
-    """Runs a command in this process; an exception that is no exit comes through as it is."""
+    """Runs a command in this process; an exception other than SystemExit is raised."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with patch.object(sys, "argv", ["vae", *map(str, args)]), redirect_stdout(out), redirect_stderr(err):
         try:
@@ -46,23 +46,23 @@ def vae(*args: object) -> Outcome:
 
 
 def done(*args: object) -> str:
-    """Runs a command that must succeed without a word on the error stream, and returns what it printed."""
+    """Runs a command that must succeed and print nothing on stderr, and returns its stdout."""
     outcome = vae(*args)
     assert (outcome.code, outcome.err) == (0, ""), outcome
     return outcome.out
 
 
 def start(*args: object, **environment: str) -> subprocess.Popen[str]:
-    """Starts a command as a process of its own, with one thread as here."""
+    """Starts a command as a separate process with one thread."""
     command = [sys.executable, "-m", "vaekit", *map(str, args)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def tiles(path: Path, num: int, columns: int, shape: tuple[int, int, int] = SHAPE) -> Tensor:
-    """Takes a grid apart into its ``num`` images, with shape (num, C, H, W); everything between them must be paper.
+    """Returns the ``num`` images of a grid, with shape (num, C, H, W); all pixels between them must be blank.
 
-    Words may stand above the grid and at its left.
+    There may be text above the grid and at its left.
     """
     channels, height, width = shape
     factor, gap = layout(width, columns)
@@ -71,7 +71,7 @@ def tiles(path: Path, num: int, columns: int, shape: tuple[int, int, int] = SHAP
     rows = -(-num // columns)
     sheet = sheet[-rows * (height * factor + gap) - gap :, -columns * (width * factor + gap) - gap :]
     assert sheet.shape[:2] == (rows * (height * factor + gap) + gap, columns * (width * factor + gap) + gap)
-    found = []
+    images = []
     for index in range(num):
         top, left = (
             gap + place * (side * factor + gap) for place, side in zip(divmod(index, columns), (height, width), strict=True)
@@ -80,26 +80,26 @@ def tiles(path: Path, num: int, columns: int, shape: tuple[int, int, int] = SHAP
         tile = sheet[window][::factor, ::factor].copy()
         assert np.array_equal(tile.repeat(factor, 0).repeat(factor, 1), sheet[window])
         sheet[window] = PAPER
-        found.append(torch.from_numpy(tile).permute(2, 0, 1))
+        images.append(torch.from_numpy(tile).permute(2, 0, 1))
     assert (sheet == PAPER).all()
-    return torch.stack(found)
+    return torch.stack(images)
 
 
 def near(a: Tensor, b: Tensor) -> None:
-    """Asserts that two images are the same up to the rounding of one gray level."""
+    """Asserts that two images differ by at most one gray level, as rounding does."""
     assert a.shape == b.shape
     assert (a.int() - b.int()).abs().max() <= 1
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What lies below a folder: the bytes of each file, and the folders."""
+    """The content of each file below a folder, by relative path; empty for folders."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))
     }
 
 
 def one_line(outcome: Outcome, *says: str) -> str:
-    """Asserts that a command was refused in one line that says all this, and returns the line."""
+    """Asserts that a command failed with one line that contains all these parts, and returns the line."""
     assert outcome.code == 2, outcome
     assert outcome.err.count("\n") == 1, outcome.err
     assert outcome.err.endswith("\n")

@@ -1,0 +1,235 @@
+"""Opening encoded images safely: any file becomes an upright image with 8 bits a channel, or one of :data:`READ_ERRORS`."""
+
+import logging
+import stat
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from vaekit.core.errors import DataError
+from vaekit.data.fitting import Pixels, to_eight_bits
+
+Encoded = bytes | Path | Pixels
+"""An encoded image: the bytes of a file, a file, or gray levels of shape (H, W) or (H, W, C)."""
+
+EncodedImages = Sequence[Encoded] | Pixels
+"""N encoded images."""
+
+READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What opening raises for a file that is not an image, is damaged, or is too large."""
+
+FORMATS = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "GIF": (".gif",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"),
+    "ICO": (".ico",),
+    "ICNS": (".icns",),
+    "TGA": (".tga", ".icb", ".vda", ".vst"),
+    "PCX": (".pcx",),
+    "PSD": (".psd",),
+    "SGI": (".sgi", ".rgb", ".rgba", ".bw"),
+}
+"""The formats that are read, by Pillow's names, and their file suffixes.
+
+Excluded are the formats that Pillow hands to another program (EPS to Ghostscript), cannot decode (MPEG), or decodes in
+Python, which takes minutes for a large image (DDS, QOI).
+"""
+
+MAX_SIDE = 65_535
+"""The longest side that is read, which is JPEG's limit: Pillow is many times slower on millions of narrow rows."""
+MAX_FILE_BYTES = 2**30
+"""The largest file that is read as an image, 1 GB; a file with the largest number of pixels that is read is smaller."""
+
+GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+"""Pillow's modes of images without color."""
+
+EXIF_TRANSPOSES = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""The operation that makes an image upright, by EXIF orientation."""
+SIDEWAYS = (5, 6, 7, 8)
+"""The orientations that exchange height and width."""
+
+
+def open_image(encoded: Encoded, name: str) -> Image.Image:
+    """Opens an image, upright and with 8 bits a channel, as :func:`open_encoded` does.
+
+    Arguments:
+        encoded: The image.
+        name: Its name in the error message.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        return open_encoded(encoded)
+    except READ_ERRORS as error:
+        raise DataError(f"{name}: {failure_reason(error)}") from None
+
+
+def open_encoded(encoded: Encoded, min_side: int | None = None) -> Image.Image:
+    """Opens an image, upright by its EXIF orientation and with 8 bits a channel; the first of several frames or pages.
+
+    An image may have as many pixels as Pillow considers safe, 89 million; a JPEG that is decoded smaller may have twice as
+    many.
+
+    Arguments:
+        encoded: The image.
+        min_side: The smallest length that its sides may be scaled to; a JPEG that is at least twice as large is decoded at
+            1/2, 1/4 or 1/8 of its size, which is several times faster. None for the size of the image.
+
+    Raises:
+        Exception: One of :data:`READ_ERRORS`, or MemoryError.
+    """
+    return load_upright(open_lazily(encoded, min_side))
+
+
+def open_lazily(encoded: Encoded, min_side: int | None) -> Image.Image:
+    """Opens an image of which only the header is read, and whose size is within the limits.
+
+    Raises:
+        Exception: One of :data:`READ_ERRORS`, or MemoryError.
+    """
+    if isinstance(encoded, np.ndarray):
+        return Image.fromarray(encoded)
+    with _PILLOW_SILENCED, _only_read_errors():
+        file = BytesIO(_read_bytes(encoded) if isinstance(encoded, Path) else encoded)
+        image: Image.Image = Image.open(file, formats=tuple(FORMATS))
+        if min_side is not None:
+            image.draft(None, (min_side, min_side))
+        _check_size(*image.size)
+        return image
+
+
+def load_upright(image: Image.Image) -> Image.Image:
+    """Decodes an image that was opened lazily, turns it upright, and converts it to 8 bits a channel.
+
+    Raises:
+        Exception: One of :data:`READ_ERRORS`, or MemoryError.
+    """
+    with _PILLOW_SILENCED, _only_read_errors():
+        image.load()
+        transpose = EXIF_TRANSPOSES.get(_orientation(image))
+        return to_eight_bits(image if transpose is None else image.transpose(transpose))
+
+
+def read_header(encoded: Encoded) -> tuple[tuple[int, int], str]:
+    """Returns the upright size (H, W) and the mode of an image without decoding it.
+
+    Raises:
+        Exception: One of :data:`READ_ERRORS`.
+    """
+    if isinstance(encoded, np.ndarray):
+        image = Image.fromarray(encoded)
+        return (image.height, image.width), image.mode
+    with _PILLOW_SILENCED, _only_read_errors():
+        if isinstance(encoded, Path):
+            _file_size(encoded)
+        file = encoded if isinstance(encoded, Path) else BytesIO(encoded)
+        with Image.open(file, formats=tuple(FORMATS)) as image:
+            # Pillow decodes a whole PNG to look for EXIF behind its pixels, which is rare; and it gives the size of a TIFF
+            # after turning it upright.
+            has_exif = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
+            sideways = has_exif and _orientation(image) in SIDEWAYS
+            size = (image.width, image.height) if sideways else (image.height, image.width)
+            return size, image.mode
+
+
+def failure_reason(error: Exception) -> str:
+    """Returns why an image cannot be read, in a line; Pillow's message for unknown bytes is left out, as it says nothing."""
+    detail = "" if isinstance(error, UnidentifiedImageError) else f" ({getattr(error, 'strerror', None) or error})"
+    return f"not an image that can be read{detail}"
+
+
+class _PillowSilenced:
+    """Suppresses Pillow's warnings about metadata while any thread is inside the context.
+
+    ``warnings.catch_warnings`` restores the wrong filters if threads overlap. Here the first thread to enter changes the
+    filters and the last one to leave restores them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_inside = 0
+        self._filters = warnings.catch_warnings()
+        self._handler = logging.NullHandler()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._num_inside:
+                logging.getLogger("PIL").addHandler(self._handler)  # without a handler, Python prints to stderr
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._num_inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._num_inside -= 1
+            if not self._num_inside:
+                self._filters.__exit__(None, None, None)
+
+
+_PILLOW_SILENCED = _PillowSilenced()
+
+
+@contextmanager
+def _only_read_errors() -> Iterator[None]:
+    """Turns any other error that Pillow raises for a damaged file into one of :data:`READ_ERRORS`."""
+    try:
+        yield
+    except (*READ_ERRORS, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f"damaged, {type(error).__name__}: {error}") from error
+
+
+def _check_size(width: int, height: int) -> None:
+    """Raises DecompressionBombError if an image would take too much memory or time to decode."""
+    max_pixels = Image.MAX_IMAGE_PIXELS or width * height  # None if the user has switched the limit off
+    if width * height > max_pixels or max(width, height) > MAX_SIDE:
+        limit = f"{max_pixels:,}" if width * height > max_pixels else f"{MAX_SIDE:,} on a side"
+        raise Image.DecompressionBombError(f"{width} x {height} pixels, more than {limit}; scale it down")
+
+
+def _read_bytes(file: Path) -> bytes:
+    """The bytes of a file that may be an image."""
+    if (size := _file_size(file)) > MAX_FILE_BYTES:
+        raise ValueError(f"{size / 2**30:.1f} GB, more than an image can have")
+    return file.read_bytes()
+
+
+def _file_size(file: Path) -> int:
+    """The size of a regular file; opening anything else, such as a pipe, could block."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("a folder" if stat.S_ISDIR(status.st_mode) else "not a file")
+    return status.st_size
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1, upright, if it is missing or damaged."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        return orientation if orientation in EXIF_TRANSPOSES else 1
+    except Exception:  # of any kind: damaged EXIF does not damage the pixels
+        return 1

@@ -1,0 +1,172 @@
+"""From a recipe to an experiment: data, model, step and trainer, built and checked before anything is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from accelerate import Accelerator
+
+from vaekit.core.config import build
+from vaekit.core.errors import ConfigError, DataError, ModelError
+from vaekit.data import (
+    Batches,
+    Dataset,
+    ImageSet,
+    Transform,
+    augmenter,
+    binarize,
+    compose,
+    hold_out,
+    load_images,
+    sample_binary,
+)
+from vaekit.evaluation.likelihood.bounds import bound_values
+from vaekit.models import Model, VAEConfig, build_vae
+from vaekit.objectives import OBJECTIVES, Objective
+from vaekit.runs.recipe import DataSection, Recipe
+from vaekit.runs.run_folder import TEST_SEED
+from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, Callback, StepSetup, Trainer, make_accelerator
+from vaekit.training.trainer import Validate
+
+VALIDATION_SEED, TRAIN_SEED = 1, 2
+"""The seeds with which validation and training images are binarized once, the same for every run."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The data of a run, and the transform of training batches."""
+
+    train: Dataset
+    valid: Dataset
+    test: Dataset
+    transform: Transform | None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A recipe with everything that it names, built and checked; nothing is written yet."""
+
+    recipe: Recipe
+    splits: Splits
+    model: Model
+    trainer: Trainer
+
+
+def prepare(
+    recipe: Recipe,
+    *,
+    model: Model | None = None,
+    images: Dataset | None = None,
+    test: Dataset | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Experiment:
+    """Builds what a recipe names.
+
+    Arguments:
+        recipe: The recipe.
+        model: A model to train instead of the recipe's.
+        images: Data to train on instead of the recipe's.
+        test: Data to test on instead of the recipe's.
+        callbacks: Passed to the trainer.
+
+    Raises:
+        VaekitError: If a part of it cannot be built, or two parts do not fit together.
+    """
+    config = recipe.training
+    accelerator = make_accelerator(config.device, config.precision)
+    splits = load_splits(recipe.data, config.seed, images, test)
+    model = model or build_model(recipe, splits.train)
+    if tuple(model.shape) != tuple(splits.train.shape):
+        raise ModelError(
+            f"the model reads images of {model.shape} and the data has {splits.train.shape}; give both one shape"
+        )
+    if model.condition is not None and splits.train.labels is None:
+        raise DataError(f"{splits.train.name}: has no labels, which a conditional model needs")
+
+    def validate(model: Model) -> dict[str, float]:
+        return bound_values(model, splits.valid)
+
+    trainer = make_trainer(recipe, model, splits.train, splits.transform, validate, callbacks, accelerator)
+    return Experiment(recipe, splits, model, trainer)
+
+
+def load_splits(data: DataSection, seed: int, images: Dataset | None = None, test: Dataset | None = None) -> Splits:
+    """Loads and prepares the data of a run.
+
+    Arguments:
+        data: The source of the images and how they are prepared.
+        seed: The seed of the random validation split.
+        images: Data to train on instead.
+        test: Data to test on instead.
+
+    Raises:
+        DataError: If training and test data have different shapes.
+        ConfigError: If augmented images would have to be binary.
+    """
+    if images is None:
+        options: dict[str, Any] = {key: getattr(data, key) for key in ("size", "channels", "fit", "background")}
+        images = load_images(data.name, "train", **options)
+        test = test or load_images(data.name, "test", **options)
+    elif test is None:
+        images, test = hold_out(images, 0.1, seed=seed, splits=("train", "test"))
+    if test.shape != images.shape:
+        raise DataError(f"training images are {images.shape} and test images {test.shape}; give them one shape")
+    train, valid = hold_out(images, data.validation, seed=seed, splits=("train", "validation"))
+    if isinstance(train, ImageSet) and isinstance(valid, ImageSet) and isinstance(test, ImageSet):
+        return _prepare_images(data, train, valid, test)
+    if data.augment is not None or data.binarize != "none":
+        raise ConfigError(f"data: {train.name} is no set of images, so it cannot be augmented or binarized")
+    return Splits(train, valid, test, None)
+
+
+def _prepare_images(data: DataSection, train: ImageSet, valid: ImageSet, test: ImageSet) -> Splits:
+    """Images, binarized and augmented as the recipe says."""
+    steps = [] if data.augment is None else [augmenter(data.augment, train.shape, data.background)]
+    if data.binarize != "none":
+        valid, test = binarize(valid, seed=VALIDATION_SEED), binarize(test, seed=TEST_SEED)
+    if data.binarize == "static":
+        if steps:
+            raise ConfigError("data.augment: changed images would not be binary; set data.binarize to dynamic or none")
+        train = binarize(train, seed=TRAIN_SEED)
+    if data.binarize == "dynamic":
+        steps.append(sample_binary)
+    return Splits(train, valid, test, compose(steps))
+
+
+def build_model(recipe: Recipe, images: Dataset) -> Model:
+    """Builds a recipe's model for the shape, and if it is conditional for the classes, of the data."""
+    section = recipe.model
+    condition = None
+    if section.conditional:
+        if images.labels is None:
+            raise DataError(f"{images.name}: has no labels, which --conditional needs")
+        condition = {"name": "class-label", "classes": list(images.class_names)}
+    parts = section.model_dump(exclude={"conditional"})
+    return build_vae(VAEConfig(shape=images.shape, condition=condition, **parts))
+
+
+def make_trainer(
+    recipe: Recipe,
+    model: Model,
+    images: Dataset,
+    transform: Transform | None,
+    validate: Validate,
+    callbacks: Sequence[Callback] = (),
+    accelerator: Accelerator | None = None,
+) -> Trainer:
+    """Builds a recipe's objective, optimizer, step, scheduler and trainer for a model and its training data.
+
+    Raises:
+        VaekitError: If a part of it cannot be built.
+    """
+    config = recipe.training
+    accelerator = accelerator or make_accelerator(config.device, config.precision)
+    model.to(accelerator.device)
+    objective: Objective = build(OBJECTIVES, recipe.objective, place="objective").to(accelerator.device)
+    parameters = [*model.parameters(), *objective.parameters()]
+    optimizer = build(OPTIMIZERS, recipe.optimizer, place="optimizer", parameters=parameters)
+    scheduler = build(SCHEDULERS, recipe.scheduler, place="scheduler", optimizer=optimizer, epochs=config.epochs)
+    setup = StepSetup(model, objective, optimizer, accelerator, len(images), config.clip_norm, config.seed)
+    step = build(STEPS, recipe.step, place="step", setup=setup)
+    batches = Batches(images, config.batch_size, seed=config.seed, device=accelerator.device, transform=transform)
+    return Trainer(step, batches, scheduler, config, validate, callbacks)

@@ -1,0 +1,168 @@
+r"""The contract of every model, and the estimators of log p(x) that follow from it.
+
+A model is three distributions: :math:`q(z|x)`, :math:`p(z)` and :math:`p(x|z)`. Its latents are one vector per image, of
+shape (D). A model of several stochastic layers concatenates them from the top down: its ``qz`` and ``pz`` are then
+:class:`vaekit.distributions.LayeredDistribution`, and :class:`vaekit.core.terms.Terms` lists the layers one by one.
+
+It is an abstract class and not a ``typing.Protocol``: estimators need ``nn.Module``, and a class that defines ``qz``, ``pz``
+and ``px`` inherits everything else.
+
+References:
+    | Importance Weighted Autoencoders (Burda et al., 2015), https://arxiv.org/abs/1509.00519
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from vaekit.core.errors import ModelError
+from vaekit.core.terms import LatentTerms, Terms
+from vaekit.distributions import LayeredDistribution, Likelihood, sample_from_noise
+from vaekit.models.generation import LatentVariableModel
+
+Noise = Callable[[int], Tensor]
+"""Standard normal noise for the images of a batch: K in, noise of shape (K, B, D) out."""
+
+
+class Model(LatentVariableModel):
+    """A latent variable model that objectives, estimators, plots and commands work with.
+
+    A subclass defines :attr:`shape`, :attr:`latent_dim`, :meth:`qz`, :meth:`pz` and :meth:`px`, and has a likelihood.
+
+    Attributes:
+        likelihood: The family of p(x|z): the scale and the support of its data.
+    """
+
+    likelihood: Likelihood
+
+    def forward(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1, noise: Noise | None = None) -> Terms:
+        """Returns the terms that objectives and estimators are made of.
+
+        Arguments:
+            x: Images, with shape (B, C, H, W).
+            labels: Their classes, with shape (B), if the model is conditional.
+            num_samples: K, the number of samples of z for each image.
+            noise: The noise that samples of z are made of; by default from torch's global generator.
+        """
+        context = self.context(labels, len(x))
+        qz, pz = self.qz(x, context), self.pz(len(x), context)
+        return self._terms(_samples(qz, num_samples, noise), qz, pz, self.likelihood.target(x), context)
+
+    def latent_terms(
+        self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1, noise: Noise | None = None
+    ) -> LatentTerms:
+        """Returns the terms of the latents of all layers as one vector, without decoding; arguments of :meth:`forward`."""
+        context = self.context(labels, len(x))
+        qz, pz = self.qz(x, context), self.pz(len(x), context)
+        return JointLatentTerms(_samples(qz, num_samples, noise), qz, pz)
+
+    def log_joint(self, x: Tensor, labels: Tensor | None = None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """Returns the function from latents z of shape (*, B, D) to log p(z) and log p(x|z).
+
+        Both have shape (*, B) and are in nats. The encoder is not used, except by a prior that is made of it.
+        """
+        context = self.context(labels, len(x))
+        pz, target = self.pz(len(x), context), self.likelihood.target(x)
+        return lambda z: (pz.log_prob(z), self.px(z, context).log_prob(target))
+
+    def elbo(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1) -> Tensor:
+        """Returns the evidence lower bound of each image, in nats, with shape (B); the rate is analytic where possible."""
+        with self.inference():
+            return self.forward(x, labels, num_samples).elbo()
+
+    def log_likelihood(
+        self, x: Tensor, labels: Tensor | None = None, num_samples: int = 5000, noise: Noise | None = None
+    ) -> Tensor:
+        r"""Estimates log p(x) of each image by importance sampling, from below.
+
+        .. math:: \log \frac1K \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k|x)}, \qquad z_k \sim q(z|x)
+
+        The K samples are taken in chunks, so that memory does not grow with K.
+
+        Arguments:
+            x: Images, with shape (B, C, H, W).
+            labels: Their classes, with shape (B), if the model is conditional.
+            num_samples: K, the number of samples of z for each image.
+            noise: The noise that samples of z are made of; by default from torch's global generator.
+
+        Returns:
+            Nats per image, with shape (B).
+        """
+        total = torch.full((len(x),), -math.inf, device=x.device)
+        for log_weights in self.log_weights(x, labels, num_samples, noise):
+            total = torch.logaddexp(total, log_weights.logsumexp(0))
+        return total - math.log(num_samples)
+
+    def log_weights(
+        self, x: Tensor, labels: Tensor | None = None, num_samples: int = 5000, noise: Noise | None = None
+    ) -> Iterator[Tensor]:
+        """Yields log p(x, z) - log q(z|x) of samples of z in chunks, in nats; arguments as of :meth:`log_likelihood`.
+
+        Yields:
+            Tensors of shape (k, B), whose lengths k sum to K.
+
+        Raises:
+            ModelError: If K is below 1.
+        """
+        if num_samples < 1:
+            raise ModelError(f"num_samples must be at least 1, got {num_samples}")
+        chunk = max(1, self.chunk_size // len(x))
+        with self.inference():
+            context = self.context(labels, len(x))
+            qz, pz = self.qz(x, context), self.pz(len(x), context)
+            target = self.likelihood.target(x)
+            for start in range(0, num_samples, chunk):
+                z = _samples(qz, min(chunk, num_samples - start), noise)
+                yield self._terms(z, qz, pz, target, context).log_weights()
+
+    def _terms(self, z: Tensor, qz: Distribution, pz: Distribution, target: Tensor, context: Tensor | None) -> Terms:
+        """The terms of samples z of shape (K, B, D)."""
+        px = self._px_of_samples(z, context, target)
+        return Terms(
+            log_px=px.log_prob(target),
+            latents=layer_terms(z, qz, pz),
+            px=px,
+            x=target,
+            sleep_terms=lambda: self._sleep_terms(len(target), context),
+        )
+
+    def _px_of_samples(self, z: Tensor, context: Tensor | None, target: Tensor) -> Distribution:
+        """p(x|z) at samples of q(z|x); a model that estimates a scale from its errors in training overrides it."""
+        return self.px(z, context)
+
+    def _sleep_terms(self, num: int, context: Tensor | None) -> tuple[LatentTerms, ...]:
+        """Samples (z, x) of the model, and q(z|x) of them."""
+        with torch.no_grad():
+            pz = self.pz(num, context)
+            z = pz.sample()
+            x = self.px(z, context).sample()
+        return layer_terms(z.unsqueeze(0), self.qz(x, context), pz)
+
+
+class JointLatentTerms(LatentTerms):
+    """The latents of all layers, concatenated."""
+
+    def rate(self) -> Tensor:
+        """Returns the rate of each latent of each layer, in nats, with shape (B, D)."""
+        return torch.cat([layer.rate() for layer in layer_terms(self.z, self.qz, self.pz)], -1)
+
+
+def layer_terms(z: Tensor, qz: Distribution, pz: Distribution) -> tuple[LatentTerms, ...]:
+    """Returns the terms of each stochastic layer, from the top down.
+
+    Arguments:
+        z: Samples of all layers, with shape (K, B, D).
+        qz: The posterior, with batch shape (B) and event shape (D).
+        pz: The prior, with the same shapes. If both have layers, each layer has its terms; else the vector is one layer.
+    """
+    if isinstance(qz, LayeredDistribution) and isinstance(pz, LayeredDistribution):
+        return tuple(map(LatentTerms, qz.split(z), qz.layers(z), pz.layers(z)))
+    return (LatentTerms(z, qz, pz),)
+
+
+def _samples(qz: Distribution, num_samples: int, noise: Noise | None) -> Tensor:
+    """Samples of q(z|x), with shape (K, B, D)."""
+    return qz.rsample(torch.Size([num_samples])) if noise is None else sample_from_noise(qz, noise(num_samples))
