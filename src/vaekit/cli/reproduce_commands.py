@@ -40,7 +40,7 @@ def reproduce(
     console = Console()
     if name is None:
         for reproduction in REPRODUCTIONS.values():
-            console.print(f"[bold]{reproduction.name}[/bold]  {reproduction.title}", highlight=False)
+            console.print(f"[bold]{reproduction.name}[/bold]  {reproduction.title}", highlight=False, soft_wrap=True)
             console.print(f"  {reproduction.paper}; data: {reproduction.data}", highlight=False, soft_wrap=True)
             for key, description in reproduction.tiers.items():
                 console.print(f"  --tier {key:<6}{description}", highlight=False, soft_wrap=True)

@@ -52,8 +52,8 @@ MCEM_UPDATES = 5
 
 METHOD_CHOICES = [
     "The models have 3 latents and 100 hidden units, as published. Training uses the first N training images of MNIST.",
-    "Monte Carlo EM keeps one latent per training image between rounds, counts an image as seen at each of the five "
-    "updates of a round, and uses a step size of 0.02. The paper specifies none of this.",
+    "Monte Carlo EM keeps one latent per training image between batches, counts an image as seen at each of the five "
+    "updates of the weights per batch, and uses a step size of 0.02. The paper specifies none of this.",
     "The standard error of a difference is that of two independent means. It is too large, since both means are over the "
     "same images.",
     "Appendix D uses 50 chains per image, which start from samples of the prior chosen by p(x|z). It runs 40 trajectories "
