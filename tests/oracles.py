@@ -12,13 +12,14 @@ References:
     | Probabilistic Principal Component Analysis (Tipping & Bishop, 1999), https://doi.org/10.1111/1467-9868.00196
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
-from vaekit.distributions import DiagonalGaussian, Likelihood, StandardNormal
+from vaekit.distributions import DiagonalGaussian, LayeredDistribution, Likelihood, StandardNormal
 from vaekit.models import VAE
 from vaekit.networks import Decoder, Encoder, Shape
 
@@ -114,3 +115,29 @@ def linear_gaussian(num: int = 64, latent_dim: int = 3, scale: float = 0.4, off:
     decoder = LinearDecoder(shape, weight.clone(), bias.clone())
     model = VAE(Flatten(shape), posterior, StandardNormal(latent_dim), decoder, LinearNormal(scale))
     return LinearGaussian(model, x.unflatten(-1, shape), weight, bias, scale)
+
+
+def layered_gaussian(sizes: Sequence[int], batch_size: int, seed: int = 1) -> tuple[LayeredDistribution, MultivariateNormal]:
+    """A linear-Gaussian model of several layers, and the same joint distribution in closed form, both in float64.
+
+    Layer l is A z_above + b + s * noise. So z = loc + M noise, with a lower triangular matrix M. The b differ between the
+    elements of the batch, as those of a posterior do.
+    """
+    source = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=source, dtype=torch.float64)
+
+    def conditional(matrix: Tensor, bias: Tensor, scale: Tensor) -> Callable[[Tensor], Distribution]:
+        return lambda above: Independent(Normal(above @ matrix.T + bias, scale, validate_args=False), 1, validate_args=False)
+
+    loc, factor = normal(batch_size, sizes[0]), torch.diag(normal(sizes[0]).exp())
+    top = Independent(Normal(loc, factor.diag()), 1)
+    conditionals = []
+    for size in sizes[1:]:
+        matrix, bias, scale = 0.7 * normal(size, len(factor)), normal(batch_size, size), (0.5 * normal(size)).exp()
+        conditionals.append(conditional(matrix, bias, scale))
+        loc = torch.cat([loc, loc @ matrix.T + bias], -1)
+        zeros = torch.zeros(len(factor), size, dtype=torch.float64)
+        factor = torch.cat([torch.cat([factor, zeros], 1), torch.cat([matrix @ factor, scale.diag()], 1)])
+    return LayeredDistribution(top, conditionals, sizes), MultivariateNormal(loc, scale_tril=factor)

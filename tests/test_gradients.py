@@ -1,18 +1,25 @@
 """Gradients of the objectives that are more than the derivative of their loss, against closed forms and one another."""
 
 import math
+import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from tests.oracles import LinearGaussian, linear_gaussian
-from vaekit.core.errors import ModelError
+from vaekit.core.errors import Interrupted, ModelError
+from vaekit.core.rng import generator
 from vaekit.core.terms import Terms
-from vaekit.data import load_images
-from vaekit.objectives import IWAE, WakeSleep
-from vaekit.training import OPTIMIZERS, SCHEDULERS, MonteCarloEM
-from vaekit.training.trainer import pull_to_prior
+from vaekit.data import Batch
+from vaekit.experiment.train import resume, run
+from vaekit.models import Model
+from vaekit.objectives import ELBO, IWAE, WakeSleep
+from vaekit.runs.recipe import load_recipe
+from vaekit.training import OPTIMIZERS, SCHEDULERS, Callback, MonteCarloEM, StepSetup, Trainer, make_accelerator
 
 NUM_ROUNDS = 120
 VARIANTS = ("reparameterized", "doubly-reparameterized", "sticking-the-landing")
@@ -97,12 +104,12 @@ def test_wake_moves_the_decoder_and_sleep_the_encoder() -> None:
     found = torch.autograd.grad(loss.value, decoder + encoder)
 
     z = terms.latents[0].z.detach()
-    log_pz, log_px = model.joint(oracle.x)(z)
+    log_pz, log_px = model.log_joint(oracle.x)(z)
     wake = -(log_pz + log_px).mean()
     torch.random.set_rng_state(state)
-    dream = terms.sleep_terms()
-    sleep = -dream.qz.log_prob(dream.z).mean()
-    assert not dream.z.requires_grad
+    (samples,) = terms.sleep_terms()
+    sleep = -samples.qz.log_prob(samples.z).mean()
+    assert not samples.z.requires_grad
     expected = [*torch.autograd.grad(wake, decoder), *torch.autograd.grad(sleep, encoder)]
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b)
@@ -118,21 +125,20 @@ def test_sleep_rests_where_the_encoder_is_the_posterior() -> None:
         assert (largest < 5) == rests
 
 
-# A normal prior of the weights.
+# Weight decay.
 
 
-def test_weight_prior_is_the_gradient_of_its_log_density_per_image() -> None:
-    weights = [nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(4)), nn.Parameter(torch.ones(1))]
-    loss = (weights[0] ** 3).sum() + weights[1].exp().sum()
-    log_prior = sum(torch.distributions.Normal(0, 0.7).log_prob(w).sum() for w in weights[:2])
-    expected = torch.autograd.grad(loss - log_prior / 50, weights[:2], retain_graph=True)
+def test_weight_decay_is_a_normal_prior_of_the_weights() -> None:
+    """weight_decay = 1 / (s^2 N) adds the gradient of -log N(weights; 0, s^2 I) / N, as aevb's MAP estimates need."""
+    weight = nn.Parameter(torch.randn(3, 2))
+    before = weight.detach().clone()
+    optimizer = OPTIMIZERS["sgd"]([weight], lr=1.0, weight_decay=1 / (0.7**2 * 50))
+    loss = (weight**3).sum()
+    log_prior = torch.distributions.Normal(0, 0.7).log_prob(weight).sum()
+    (expected,) = torch.autograd.grad(loss - log_prior / 50, [weight], retain_graph=True)
     loss.backward()
-    pull_to_prior(weights, 0.7, 50)
-    torch.testing.assert_close([w.grad for w in weights[:2]], list(expected))
-    assert weights[2].grad is None
-    before = [w.grad.clone() for w in weights[:2] if w.grad is not None]
-    pull_to_prior(weights, None, 50)
-    torch.testing.assert_close([w.grad for w in weights[:2]], before)
+    optimizer.step()
+    torch.testing.assert_close(before - weight.detach(), expected)
 
 
 # The schedule of eight stages.
@@ -154,48 +160,53 @@ def test_stages_are_those_published_and_a_shorter_run_sees_the_first() -> None:
 # Monte Carlo EM.
 
 
+def monte_carlo_em(model: Model, num_images: int, lr: float, updates: int = 5) -> MonteCarloEM:
+    optimizer = OPTIMIZERS["adagrad"](list(model.parameters()), lr=lr)
+    return MonteCarloEM(StepSetup(model, ELBO(), optimizer, make_accelerator("cpu", "float32"), num_images), updates=updates)
+
+
+def batches_of(x: torch.Tensor, size: int, noise: torch.Generator) -> Iterator[Batch]:
+    for rows in torch.randperm(len(x), generator=noise).split(size):
+        yield Batch(x[rows], None, rows)
+
+
 def test_monte_carlo_em_learns_a_decoder_whose_posteriors_its_chains_follow() -> None:
     oracle = linear_gaussian(num=300, scale=0.5)
-    model, digits = oracle.model, load_images("digits", "train")
-    run = MonteCarloEM(model, digits.first(300), OPTIMIZERS["adagrad"](list(model.parameters()), lr=0.2), updates=3)
-    images = oracle.x
-    run.images = type("Images", (), {"gather": lambda self, rows: images[rows], "__len__": lambda self: 300})()
+    model, images, noise = oracle.model, oracle.x, generator(0)
+    step = monte_carlo_em(model, 300, lr=0.2, updates=3)
     best = oracle.log_evidence().mean().item()
     with torch.no_grad():
         model.decoder.bias += 1.0
+    model.train()
     for _ in range(NUM_ROUNDS):
-        run.epoch()
+        for batch in batches_of(images, 100, noise):
+            step.update(batch, 0.0)
     now = LinearGaussian(model, images, model.decoder.weight.detach(), model.decoder.bias.detach(), 0.5)
     reached = now.log_evidence().mean().item()
-    assert best - 0.3 < reached < best + 1.0  # it may fit 300 images a little better than what drew them
+    assert best - 0.3 < reached < best + 1.0  # it may fit 300 images a little better than the model that made them
     weight, bias = now.weight, now.bias
     precision = torch.eye(3) + weight.T @ weight / 0.25
     means = (images.flatten(1) - bias) @ weight @ torch.linalg.inv(precision) / 0.25
-    whitened = (run.z - means) @ torch.linalg.cholesky(precision)
+    whitened = (step.z - means) @ torch.linalg.cholesky(precision)
     assert whitened.mean().abs() < 5 / math.sqrt(whitened.numel())
     assert whitened.var().item() == pytest.approx(1, abs=0.25)
-    assert run.samples == NUM_ROUNDS * 300 * 3
 
 
-def test_monte_carlo_em_resumes_bit_for_bit() -> None:
-    digits = load_images("digits", "train").first(60)
+def test_monte_carlo_em_runs_as_a_step_of_a_recipe_and_resumes_bit_for_bit(tmp_path: Path) -> None:
+    changes = {"step": {"name": "monte-carlo-em", "updates": 2}, "epochs": 2, "evaluation.num_samples": 0}
+    recipe, quiet = load_recipe("digits", changes), Console(quiet=True)
+    whole = run(recipe, tmp_path / "whole", console=quiet)
 
-    def fresh() -> MonteCarloEM:
-        from tests.test_contracts import make_vae
+    class Stop(Callback):
+        def on_step(self, trainer: Trainer, logs: dict[str, torch.Tensor]) -> None:
+            if trainer.progress.step == 30:
+                signal.raise_signal(signal.SIGTERM)
 
-        torch.manual_seed(0)
-        model = make_vae(shape=digits.shape)
-        return MonteCarloEM(model, digits, OPTIMIZERS["adagrad"](list(model.parameters()), lr=0.02), batch_size=20)
-
-    whole, first, second = fresh(), fresh(), fresh()
-    for _ in range(4):
-        whole.epoch()
-    for _ in range(2):
-        first.epoch()
-    second.load_state_dict(first.state_dict())
-    for _ in range(2):
-        second.epoch()
-    for a, b in zip(whole.model.state_dict().values(), second.model.state_dict().values(), strict=True):
+    with pytest.raises(Interrupted):
+        run(recipe, tmp_path / "parts", callbacks=[Stop()], console=quiet)
+    parts = resume(tmp_path / "parts", {}, quiet)
+    for a, b in zip(whole.model.state_dict().values(), parts.model.state_dict().values(), strict=True):
         assert torch.equal(a, b)
-    assert torch.equal(whole.z, second.z)
-    assert whole.step == second.step != 0.1
+    assert parts.history[-1]["train"] == whole.history[-1]["train"]
+    assert whole.history[1]["train"]["loss"] < whole.history[0]["train"]["loss"]
+    assert 0.5 < whole.history[1]["train"]["acceptance"] <= 1

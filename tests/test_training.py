@@ -1,24 +1,39 @@
-"""Training: a stopped run is the same run, what is kept is the best, and what goes wrong is named."""
+"""Training: a resumed run equals an uninterrupted one, the best model is kept, and errors name the step."""
 
 import json
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 
 from tests.test_contracts import make_vae
 from vaekit.core.errors import Diverged, Interrupted, RunError
 from vaekit.data import Batches, ImageSet, sample_binary
 from vaekit.evaluation.likelihood.bounds import elbo_terms
-from vaekit.experiment.train import load_splits, resume, run, train
+from vaekit.experiment.prepare import load_splits
+from vaekit.experiment.train import resume, run, train
 from vaekit.models import build_vae, describe_vae, load_vae
 from vaekit.objectives import ELBO
 from vaekit.runs.recipe import load_recipe
 from vaekit.runs.run_folder import STATE, RunFolder
-from vaekit.training import Hooks, Step, Trainer, TrainingConfig, make_accelerator, read_state, write_state
-from vaekit.training.optimizers import adam, constant, plateau, sgd
+from vaekit.training import (
+    OPTIMIZERS,
+    SCHEDULERS,
+    Callback,
+    GradientStep,
+    StepSetup,
+    Trainer,
+    TrainingConfig,
+    make_accelerator,
+    read_state,
+    write_state,
+)
+from vaekit.training.step import BatchLoss
 
 SETTINGS: dict[str, Any] = {
     "evaluation.num_samples": 0,
@@ -38,26 +53,50 @@ OPTIMIZERS_AND_SCHEDULERS = [
 ]
 
 
-class Quiet:
-    """A view that says nothing and may stop the run after a step."""
+QUIET = Console(quiet=True)
 
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.stop_at = stop_at
 
-    def begin(self, step: int, num_steps: int, steps_per_epoch: int) -> None:
-        pass
+class Recorder(Callback):
+    """Keeps what the trainer reports, and calls a function after each step."""
 
-    def step(self, step: int, images_seen: int, logs: dict[str, Any], lr: float) -> None:
-        if step == self.stop_at:
-            import signal
+    def __init__(self, on_step: Callable[[Trainer, dict[str, torch.Tensor]], None] | None = None) -> None:
+        self.after_step = on_step
+        self.records: list[dict[str, Any]] = []
+        self.best: list[dict[str, torch.Tensor]] = []
+        self.calls: list[str] = []
 
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self.calls.append("begin")
+
+    def on_step(self, trainer: Trainer, logs: dict[str, torch.Tensor]) -> None:
+        self.calls.append("step")
+        if self.after_step is not None:
+            self.after_step(trainer, logs)
+
+    def on_best(self, trainer: Trainer) -> None:
+        self.calls.append("best")
+        self.best.append({key: value.clone() for key, value in trainer.averaged_model.state_dict().items()})
+
+    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        self.calls.append("epoch")
+        self.records.append(record)
+
+    def on_checkpoint(self, trainer: Trainer, state: dict[str, Any]) -> None:
+        self.calls.append("checkpoint")
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        self.calls.append("end")
+
+
+class StopAt(Callback):
+    """Asks the process to stop after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, trainer: Trainer, logs: dict[str, torch.Tensor]) -> None:
+        if trainer.progress.step == self.step:
             signal.raise_signal(signal.SIGTERM)
-
-    def epoch(self, record: dict[str, Any], epochs: int) -> None:
-        pass
-
-    def end(self) -> None:
-        pass
 
 
 def without_time(record: dict[str, Any]) -> dict[str, Any]:
@@ -66,20 +105,15 @@ def without_time(record: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("parts", OPTIMIZERS_AND_SCHEDULERS, ids=["adamw", "adam", "adamax", "sgd", "augmented"])
 @pytest.mark.parametrize("stop_at", [7, 21, 22, 42], ids=lambda step: f"step {step}")
-def test_a_stopped_run_goes_on_bit_for_bit(
-    parts: dict[str, Any], stop_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """N epochs = k + (N - k), stopped within an epoch or at its end: weights, average, optimizer, numbers and generators."""
+def test_a_resumed_run_equals_an_uninterrupted_one(parts: dict[str, Any], stop_at: int, tmp_path: Path) -> None:
+    """N epochs = k + (N - k), stopped within an epoch or at its end: weights, average, optimizer, metrics and generators."""
     recipe = load_recipe("digits", SETTINGS | parts | {"epochs": 4})
-    whole = run(recipe, tmp_path / "whole")
-
-    monkeypatch.setattr("vaekit.experiment.train.view_for", lambda console: Quiet(stop_at))
-    with pytest.raises(Interrupted, match=f"after step {stop_at}; go on with: vae train --resume"):
-        run(recipe, tmp_path / "parts")
+    whole = run(recipe, tmp_path / "whole", console=QUIET)
+    with pytest.raises(Interrupted, match=f"step {stop_at}.*--resume"):
+        run(recipe, tmp_path / "parts", callbacks=[StopAt(stop_at)], console=QUIET)
     assert read_state(tmp_path / "parts" / STATE)["progress"]["step"] == stop_at
-    torch.manual_seed(12345)  # what happened to the generators meanwhile must not matter
-    monkeypatch.setattr("vaekit.experiment.train.view_for", lambda console: Quiet())
-    stopped = resume(tmp_path / "parts", {})
+    torch.manual_seed(12345)  # the state of the generators before resuming must not matter
+    stopped = resume(tmp_path / "parts", {}, QUIET)
 
     assert [without_time(r) for r in stopped.history] == [without_time(r) for r in whole.history]
     assert stopped.metrics["elbo"] == whole.metrics["elbo"]
@@ -99,8 +133,8 @@ def test_more_epochs_go_on_where_the_run_ended(tmp_path: Path) -> None:
     assert longer.recipe.training.epochs == 3
 
 
-def test_a_killed_run_forgets_nothing_but_what_it_did_not_save(tmp_path: Path) -> None:
-    """A line of history that the checkpoint does not know of is written again, not twice."""
+def test_history_after_the_checkpoint_is_written_again(tmp_path: Path) -> None:
+    """A line that is newer than the checkpoint is replaced, not repeated."""
     finished = run(load_recipe("digits", SETTINGS | {"epochs": 2}), tmp_path / "run")
     history = finished.history
     with (finished.folder / "metrics.jsonl").open("a") as file:
@@ -128,46 +162,79 @@ def make_trainer(optimizer: str = "adam", lr: float = 1e-2, **settings: Any) -> 
     model = make_vae(shape=(1, 4, 4))
     images = ImageSet((torch.arange(50) % 2 * 255).byte().reshape(50, 1, 1, 1).expand(50, 1, 4, 4).contiguous())
     config = TrainingConfig(**({"batch_size": 16, "device": "cpu"} | settings))
-    moved = (adam if optimizer == "adam" else sgd)(list(model.parameters()), lr)
+    mover = OPTIMIZERS[optimizer](list(model.parameters()), lr)
+    setup = StepSetup(model, ELBO(), mover, make_accelerator("cpu", config.precision), len(images), config.clip_norm)
     batches = Batches(images, config.batch_size, seed=0, transform=sample_binary)
-    return Trainer(
-        model, ELBO(), batches, moved, constant(moved, config.epochs), config, make_accelerator("cpu", config.precision)
-    )
+    scheduler = SCHEDULERS["constant"](mover, config.epochs)
+    return Trainer(GradientStep(setup), batches, scheduler, config, validating([-1.0] * config.epochs))
 
 
-def hooks(elbos: list[float], kept: list[Any] | None = None, records: list[Any] | None = None) -> Hooks:
+def validating(elbos: list[float]) -> Callable[[Any], dict[str, float]]:
+    """A validation with given results."""
     values = iter(elbos)
-    return Hooks(
-        validate=lambda model: {"elbo": next(values), "rate": 1.0, "distortion": 0.0},
-        keep_best=lambda model: (kept if kept is not None else []).append(
-            {k: v.clone() for k, v in model.state_dict().items()}
-        ),
-        end_epoch=lambda record, model: (records if records is not None else []).append(record),
-        save=lambda state: None,
-    )
+    return lambda model: {"elbo": next(values), "rate": 1.0, "distortion": 0.0}
+
+
+def fit(trainer: Trainer, on_step: Callable[[Trainer, dict[str, torch.Tensor]], None] | None = None) -> Recorder:
+    """Trains, and returns what happened."""
+    recorder = Recorder(on_step)
+    trainer.callbacks.append(recorder)
+    trainer.fit()
+    return recorder
 
 
 def test_patience_ends_training_and_the_best_is_kept() -> None:
-    trainer, kept, records = make_trainer(epochs=20, patience=3), [], []
-    trainer.fit(hooks([-9.0, -5.0, -7.0, -6.0, -5.0, -1.0], kept, records), Quiet())
-    assert len(records) == 5
-    assert len(kept) == 2
+    trainer = make_trainer(epochs=20, patience=3)
+    trainer.validate = validating([-9.0, -5.0, -7.0, -6.0, -5.0, -1.0])
+    found = fit(trainer)
+    assert len(found.records) == 5
+    assert len(found.best) == 2
     assert (trainer.progress.best_epoch, trainer.progress.best_elbo) == (2, -5.0)
-    assert [record["best"] for record in records] == [True, True, False, False, False]
-    assert any(not torch.equal(kept[-1][k], v) for k, v in trainer.model.state_dict().items())
+    assert [record["best"] for record in found.records] == [True, True, False, False, False]
+    assert any(not torch.equal(found.best[-1][k], v) for k, v in trainer.step.model.state_dict().items())
+
+
+def test_callbacks_are_called_in_order() -> None:
+    trainer = make_trainer(epochs=2)
+    trainer.validate = validating([-5.0, -6.0])
+    steps = ["step"] * 4
+    expected = ["begin", *steps, "best", "epoch", "checkpoint", *steps, "epoch", "checkpoint", "end"]
+    assert fit(trainer).calls == expected
+
+
+def test_the_end_is_called_after_an_error_too() -> None:
+    trainer, recorder = make_trainer(epochs=2), Recorder()
+
+    def fail(trainer: Trainer, logs: dict[str, torch.Tensor]) -> None:
+        raise KeyError("mine")
+
+    recorder.after_step = fail
+    trainer.callbacks.append(recorder)
+    with pytest.raises(KeyError, match="mine"):
+        trainer.fit()
+    assert recorder.calls == ["begin", "step", "end"]
+
+
+def test_callbacks_of_the_user_get_the_logs_of_each_step(tmp_path: Path) -> None:
+    """Their presence changes no number of the run."""
+    recipe, losses = load_recipe("digits", SETTINGS | {"epochs": 1}), []
+    recorder = Recorder(lambda trainer, logs: losses.append(float(logs["loss"])))
+    mine = train("digits", out=tmp_path / "mine", console=QUIET, callbacks=[recorder], **(SETTINGS | {"epochs": 1}))
+    alone = run(recipe, tmp_path / "alone", console=QUIET)
+    assert len(losses) == 21
+    assert [without_time(r) for r in recorder.records] == [without_time(r) for r in alone.history]
+    assert [without_time(r) for r in mine.history] == [without_time(r) for r in alone.history]
 
 
 def test_the_average_is_the_average() -> None:
-    trainer = make_trainer(epochs=3, ema=0.3)
     weights: list[torch.Tensor] = []
     average: list[torch.Tensor] = []
 
-    class Watching(Quiet):
-        def step(self, step: int, images_seen: int, logs: dict[str, Any], lr: float) -> None:
-            weights.append(trainer.model.posterior.mu.weight.detach().clone())
-            average.append(trainer.learned.posterior.mu.weight.detach().clone())
+    def watch(trainer: Trainer, logs: dict[str, torch.Tensor]) -> None:
+        weights.append(trainer.step.model.posterior.mu.weight.detach().clone())
+        average.append(trainer.averaged_model.posterior.mu.weight.detach().clone())
 
-    trainer.fit(hooks([-1.0] * 3), Watching())
+    fit(make_trainer(epochs=3, ema=0.3), watch)
     expected = weights[0]
     for n, (weight, seen) in enumerate(zip(weights, average, strict=True)):
         decay = min(0.3, (1 + n) / (10 + n)) if n else 0.0
@@ -177,39 +244,34 @@ def test_the_average_is_the_average() -> None:
 
 
 def test_gradients_are_clipped_between_backward_and_step() -> None:
-    """With plain SGD the step is the clipped gradient: its length is lr times the norm asked for."""
+    """With plain SGD the step is the clipped gradient: its length is lr times clip_norm."""
     trainer = make_trainer("sgd", lr=1.0, epochs=1, clip_norm=1e-3)
-    before = [p.detach().clone() for p in trainer.parameters]
+    parameters = list(trainer.step.model.parameters())
+    before = [p.detach().clone() for p in parameters]
     moved: list[float] = []
 
-    class Watching(Quiet):
-        def step(self, step: int, images_seen: int, logs: dict[str, Any], lr: float) -> None:
-            if step == 1:
-                moved.append(
-                    sum(((p - b) ** 2).sum() for p, b in zip(trainer.parameters, before, strict=True)).sqrt().item()
-                )
+    def watch(trainer: Trainer, logs: dict[str, torch.Tensor]) -> None:
+        if not moved:
+            moved.append(sum(((p - b) ** 2).sum() for p, b in zip(parameters, before, strict=True)).sqrt().item())
 
-    records: list[Any] = []
-    trainer.fit(hooks([-1.0], records=records), Watching())
+    found = fit(trainer, watch)
     assert moved[0] == pytest.approx(1e-3, rel=1e-3)
-    assert records[0]["grad_norm"] > 0.1  # what is logged is the norm before it was clipped
+    assert found.records[0]["grad_norm"] > 0.1  # the norm is logged as it was before clipping
 
 
-@pytest.mark.parametrize(("where", "what"), [("loss", "loss"), ("gradient", "gradient")])
-def test_what_is_not_finite_stops_the_run_and_names_the_step(where: str, what: str) -> None:
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_loss_or_gradient_that_is_not_finite_stops_the_run_and_names_the_step(where: str) -> None:
+    def poison(trainer: Trainer, logs: dict[str, torch.Tensor]) -> None:
+        weight = trainer.step.model.decoder.output.weight
+        if trainer.progress.step == 6 and where == "loss":
+            with torch.no_grad():
+                weight[0, 0] = float("nan")
+        if trainer.progress.step == 6 and where == "gradient":
+            weight.register_hook(lambda gradient: gradient * float("inf"))
+
     trainer = make_trainer(epochs=2)
-
-    class Poison(Quiet):
-        def step(self, step: int, images_seen: int, logs: dict[str, Any], lr: float) -> None:
-            weight = trainer.model.decoder.output.weight
-            if step == 6 and where == "loss":
-                with torch.no_grad():
-                    weight[0, 0] = float("nan")
-            if step == 6 and where == "gradient":
-                weight.register_hook(lambda gradient: gradient * float("inf"))
-
-    with pytest.raises(Diverged, match=rf"the {what} is not finite at step 7 \(epoch 2\)"):
-        trainer.fit(hooks([-1.0, -1.0]), Poison())
+    with pytest.raises(Diverged, match=rf"{where}.*step 7 \(epoch 2\)"):
+        fit(trainer, poison)
     assert trainer.progress.step == 6
 
 
@@ -225,45 +287,39 @@ def test_training_and_validation_measure_the_same() -> None:
     model = make_vae(shape=(1, 4, 4))
     images = ImageSet(torch.randint(0, 2, (400, 1, 4, 4), dtype=torch.uint8) * 255)
     with torch.no_grad():
-        logs = [Step(model, ELBO())(images.pixels, None, 0.0) for _ in range(50)]
+        logs = [BatchLoss(model, ELBO())(images.pixels, None, 0.0) for _ in range(50)]
     valid = elbo_terms(model, images, num_samples=50)
     for key in ("elbo", "rate", "distortion"):
         values = torch.stack([log[key] for log in logs]).double()
         assert values.mean().item() == pytest.approx(valid[key].value, abs=5 * values.std().item() / 50**0.5 + 1e-3)
 
 
-def test_history_is_weighted_by_images_not_batches(tmp_path: Path) -> None:
-    """The last, smaller batch counts for what it is (a fault of the field's code)."""
-    trainer, records = make_trainer("sgd", lr=1e-12, epochs=1), []
+def test_history_is_weighted_by_images_not_batches() -> None:
+    """The last, smaller batch has the weight of its images (a fault of the field's code)."""
     seen: list[tuple[float, int]] = []
 
-    class Watching(Quiet):
-        before = 0
+    def watch(trainer: Trainer, logs: dict[str, torch.Tensor]) -> None:
+        seen.append((logs["elbo"].item(), trainer.progress.images_seen - sum(num for _, num in seen)))
 
-        def step(self, step: int, images_seen: int, logs: dict[str, Any], lr: float) -> None:
-            seen.append((logs["elbo"].item(), images_seen - self.before))
-            self.before = images_seen
-
-    trainer.fit(hooks([-1.0], records=records), Watching())
+    found = fit(make_trainer("sgd", lr=1e-12, epochs=1), watch)
     assert [num for _, num in seen] == [16, 16, 16, 2]
     expected = sum(elbo * num for elbo, num in seen) / 50
-    assert records[0]["train"]["elbo"] == pytest.approx(expected, rel=1e-5)
+    assert found.records[0]["train"]["elbo"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_precisions_learn(precision: str) -> None:
-    trainer, records = make_trainer(epochs=30, precision=precision), []
-    trainer.fit(hooks([-1.0] * 30, records=records), Quiet())
+    trainer = make_trainer(epochs=30, precision=precision)
+    records = fit(trainer).records
     assert records[-1]["train"]["elbo"] > records[0]["train"]["elbo"] + 3
-    assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+    assert all(p.dtype == torch.float32 for p in trainer.step.model.parameters())
 
 
-def test_plateau_is_told_the_validation_elbo() -> None:
+def test_plateau_gets_the_validation_elbo() -> None:
     trainer = make_trainer(epochs=4)
-    trainer.scheduler = plateau(trainer.optimizer, 4, factor=0.1, patience=0)
-    records: list[Any] = []
-    trainer.fit(hooks([-5.0, -6.0, -4.0, -7.0], records=records), Quiet())
-    assert [record["lr"] for record in records] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3])
+    trainer.scheduler = SCHEDULERS["plateau"](trainer.step.optimizers["model"], 4, factor=0.1, patience=0)
+    trainer.validate = validating([-5.0, -6.0, -4.0, -7.0])
+    assert [record["lr"] for record in fit(trainer).records] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3])
 
 
 def test_state_goes_through_a_file_as_it_is(tmp_path: Path) -> None:
@@ -286,7 +342,7 @@ def test_state_goes_through_a_file_as_it_is(tmp_path: Path) -> None:
         read_state(tmp_path / "nowhere")
 
 
-def test_parts_put_together_by_hand_train_with_their_own_objective(tmp_path: Path) -> None:
+def test_a_model_built_in_python_trains_with_an_objective_of_its_own(tmp_path: Path) -> None:
     images = load_splits(load_recipe("digits").data, 0).train
     model = make_vae(shape=(1, 8, 8))
     trained = train(model, images, objective=ELBO(beta=2.0, free_bits=0.1), out=tmp_path / "run", epochs=2)

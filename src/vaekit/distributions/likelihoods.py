@@ -21,6 +21,7 @@ data may have any shape. A Laplace likelihood for vectors of real numbers, with 
 >>> class LaplaceVector(Likelihood):
 ...     measure = "density"
 ...     support = "real line"
+...     event_dim = 1
 ...
 ...     def num_maps(self, channels: int) -> int:  # a location and a log-scale for each of the D numbers
 ...         return 2 * channels
@@ -72,12 +73,13 @@ NUM_AVERAGED = 2_000
 class Likelihood(nn.Module, ABC):
     """The base class of likelihoods: a distribution over the data, given the output of a decoder.
 
-    The built-in likelihoods are for images, with event shape (C, H, W). A likelihood for other data overrides ``target`` and
-    ``encoder_input``, which by default scale pixels to the unit interval.
+    The built-in likelihoods are for images, with event shape (C, H, W). A likelihood for other data sets ``event_dim`` and
+    overrides ``target`` and ``encoder_input``, which by default scale pixels to the unit interval.
 
     Attributes:
         measure: Whether ``log_prob`` is the log of a probability mass or of a density.
         support: The values of an element of x for which ``log_prob`` is a log-likelihood.
+        event_dim: The number of dimensions of an event: 3 for images (C, H, W), 1 for vectors (D,).
 
     Raises:
         ModelError: If a subclass does not define ``measure`` and ``support``.
@@ -85,6 +87,7 @@ class Likelihood(nn.Module, ABC):
 
     measure: ClassVar[Literal["mass", "density"]]
     support: ClassVar[Literal["binary", "gray levels", "unit interval", "real line"]]
+    event_dim: ClassVar[int] = IMAGE_DIMS
 
     def __init__(self) -> None:
         super().__init__()

@@ -50,7 +50,7 @@ def build_vae(config: VAEConfig, place: str = "model") -> VAE:
     Raises:
         ConfigError: If a part has no such name or its arguments are wrong; ``place`` says where they stand.
     """
-    if min(config.shape) < 1:
+    if min(config.shape, default=0) < 1:
         raise ConfigError(f"{place}.shape: sides must be at least 1, got {list(config.shape)}")
     if config.latent_dim < 1:
         raise ConfigError(f"{place}.latent_dim: must be at least 1, got {config.latent_dim}")
@@ -60,6 +60,10 @@ def build_vae(config: VAEConfig, place: str = "model") -> VAE:
         condition = build(CONDITIONS, config.condition, place=f"{place}.condition")
     context_dim = 0 if condition is None else condition.context_dim
     likelihood = build(LIKELIHOODS, config.likelihood, place=f"{place}.likelihood")
+    if len(shape) != likelihood.event_dim:
+        raise ConfigError(
+            f"{place}.shape: the likelihood needs {likelihood.event_dim} dimensions, got {list(shape)}; choose another"
+        )
     encoder = build(ENCODERS, config.encoder, place=f"{place}.encoder", shape=shape, context_dim=context_dim)
     posterior = build(
         POSTERIORS, config.posterior, place=f"{place}.posterior", num_features=encoder.num_features, latent_dim=latent_dim

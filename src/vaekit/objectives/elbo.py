@@ -35,8 +35,8 @@ class ELBO(Objective):
 
     Arguments:
         beta: :math:`\beta`, the KL weight, as a number or a schedule; with 1 the loss is the bound itself.
-        free_bits: :math:`\lambda`, the rate of each latent below which nothing is gained, in nats; where there is only a joint
-            rate of all latents, as under a VampPrior, :math:`\lambda` is for all of them together.
+        free_bits: :math:`\lambda`, the rate of each latent below which nothing is gained, in nats; where there is only a
+            joint rate of all latents, as under a VampPrior, :math:`\lambda` is for all of them together.
         capacity: :math:`C`, the target rate in nats per image, as a number or a schedule; None for no target.
         perceptual: The weight, in nats, of the structural dissimilarity between images and reconstructions; see
             :func:`vaekit.objectives.perceptual.dissimilarity`. With it the loss is the negative of no likelihood.
