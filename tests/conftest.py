@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import vaekit
 from tests.commands import Refuse, contents, one_line, vae
 from vaekit.experiment.train import run as train
 from vaekit.runs.recipe import load_recipe
@@ -93,3 +94,9 @@ def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refuse:
         return line
 
     return run
+
+
+@pytest.fixture(scope="session")
+def digits() -> vaekit.ImageSet:
+    """The test images of the digits."""
+    return vaekit.load_images("digits", "test")

@@ -21,7 +21,6 @@ from vaekit.data import (
     inspect,
     list_cache,
     load_images,
-    sample_binary,
 )
 from vaekit.data.cache import cache_folder
 
