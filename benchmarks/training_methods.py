@@ -62,7 +62,7 @@ class VaekitTrainer(TrainingMethod):
         recipe = load_recipe(RECIPE, {"device": "cpu"})
         assert (recipe.training.batch_size, recipe.optimizer["lr"]) == (BATCH_SIZE, LEARNING_RATE), "the recipe has changed"
         self.trainer = prepare(recipe, images=images, test=images).trainer
-        self.trainer.batches.images = images  # all images: prepare holds some of them out for validation
+        self.trainer.batches.dataset = images  # all images: prepare holds some of them out for validation
         self.network = self.trainer.step.model
 
     def train_epoch(self) -> Epoch:
