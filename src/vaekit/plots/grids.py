@@ -187,11 +187,11 @@ def _with_text(
     max_lines = max((label.count("\n") + 1 for label in row_labels), default=1)
     every = max(1, math.ceil((max_lines * line) / tile_height))
     for row in range(0, len(row_labels), every):
-        place = (left - pad, top + (row + 0.5) * tile_height)
-        canvas.multiline_text(place, row_labels[row], INK, font(size), anchor="rm", align="right")
+        middle = top + (row + 0.5) * tile_height
+        canvas.multiline_text((left - pad, middle), row_labels[row], INK, font(size), anchor="rm", align="right")
     longest = max((font(size).getlength(label) for label in column_labels), default=0)
     every = max(1, math.ceil((longest + pad) / tile_width))
     for column in range(0, len(column_labels), every):
-        place = (left + (column + 0.5) * tile_width, top + image.height)
-        canvas.text(place, column_labels[column], INK, font(size), anchor="ma")
+        middle = left + (column + 0.5) * tile_width
+        canvas.text((middle, top + image.height), column_labels[column], INK, font(size), anchor="ma")
     return sheet
