@@ -16,9 +16,9 @@ from vaekit.core.units import NATS
 from vaekit.data import ImageSet
 from vaekit.distributions import is_diagonal_gaussian
 from vaekit.evaluation.estimate import batches, mean_by_difference, mean_over_images
-from vaekit.evaluation.latents.aggregate_posterior import aggregate_terms
+from vaekit.evaluation.latents.aggregate_posterior import decompose_rate
 from vaekit.evaluation.latents.collapse import collapse_report
-from vaekit.evaluation.latents.downstream import usefulness
+from vaekit.evaluation.latents.downstream import downstream_scores
 from vaekit.evaluation.latents.encodings import active_units
 from vaekit.evaluation.likelihood.amortization import amortization_gap
 from vaekit.evaluation.likelihood.annealing import Annealing, annealed_of_each, bracket
@@ -30,8 +30,9 @@ from vaekit.evaluation.likelihood.bounds import (
     meaning,
     space_of,
 )
-from vaekit.evaluation.samples.features import FeatureExtractor, learned_features
+from vaekit.evaluation.samples.features import FeatureExtractor
 from vaekit.evaluation.samples.fidelity import fidelity
+from vaekit.evaluation.samples.learned_features import learned_features
 from vaekit.evaluation.samples.reconstruction import reconstruction_quality
 from vaekit.models import VAE
 
@@ -113,9 +114,9 @@ def evaluate(
     parts: list[Callable[[], dict[str, Any]]] = [
         lambda: _likelihood(model, images, effort, seed),
         lambda: _refined(model, images, effort, seed),
-        lambda: {"active_units": active_units(model, images)},
+        lambda: {"active_units": active_units(model, images).to_data()},
         lambda: _latents(model, images, effort, seed),
-        lambda: {name: estimate.to_data() for name, estimate in reconstruction_quality(model, images).items()},
+        lambda: reconstruction_quality(model, images).to_data(),
         lambda: _fidelity(model, *(gray or (images, train)), extractor, effort, seed),
         lambda: _usefulness(model, images, train, effort, seed),
     ]
@@ -193,8 +194,9 @@ def _latents(model: VAE, images: ImageSet, effort: EvaluationConfig, seed: int) 
         cheap = is_diagonal_gaussian(model.encode(x, labels))
     some = images.sample(effort.aggregated if cheap else min(effort.aggregated, MAX_ASKED), seed)
     try:
-        aggregate = aggregate_terms(model, some, seed=seed)
-        return {"latents": aggregate.to_data(), "collapse": collapse_report(model, some, seed=seed, aggregate=aggregate)}
+        decomposition = decompose_rate(model, some, seed=seed)
+        report = collapse_report(model, some, seed=seed, decomposition=decomposition)
+        return {"latents": decomposition.to_data(), "collapse": report.to_data()}
     except DataError as error:
         raise LeftOut("latents", str(error)) from None
 
@@ -214,7 +216,7 @@ def _fidelity(
         raise LeftOut("fidelity", "no training images were given to learn features from and to compare with")
     try:
         extractor = extractor or learned_features(train, device=model.device)
-        return {"fidelity": fidelity(model, images, train, extractor, num=effort.compared, seed=seed)}
+        return {"fidelity": fidelity(model, images, train, extractor, num=effort.compared, seed=seed).to_data()}
     except DataError as error:
         raise LeftOut("fidelity", str(error)) from None
 
@@ -226,7 +228,7 @@ def _usefulness(model: VAE, images: ImageSet, train: ImageSet | None, effort: Ev
     if train is None:
         raise LeftOut("usefulness", "no training images were given to learn a probe from")
     try:
-        return {"usefulness": usefulness(model, train, images, max_images=effort.probed, seed=seed)}
+        return {"usefulness": downstream_scores(model, train, images, max_images=effort.probed, seed=seed).to_data()}
     except DataError as error:
         raise LeftOut("usefulness", str(error)) from None
 

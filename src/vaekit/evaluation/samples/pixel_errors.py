@@ -1,4 +1,4 @@
-"""Where in an image reconstructions are wrong."""
+"""The reconstruction error of each pixel."""
 
 import torch
 from torch import Tensor
