@@ -22,7 +22,7 @@ QUANTITIES = {
     "grad_norm": ("gradient norm", "mean over the epoch"),
 }
 """The plotted quantities, each with its title and unit."""
-MEASURED_ON_BOTH_SPLITS = ("elbo", "distortion", "rate")
+ON_BOTH_SPLITS = ("elbo", "distortion", "rate")
 """The quantities that are measured on training and on validation images."""
 
 
@@ -67,10 +67,10 @@ def _plot(axes: Axes, histories: Mapping[str, History], quantity: str) -> None:
             _line(axes, history, quantity, "valid", color(number), name)
         else:
             _line(axes, history, quantity, "train", ACCENT, "train")
-        if quantity in MEASURED_ON_BOTH_SPLITS and not several:
+        if quantity in ON_BOTH_SPLITS and not several:
             _line(axes, history, quantity, "valid", SECOND, "validation")
             axes.legend()
-    axes.set_title(f"{title}, validation" if several and quantity in MEASURED_ON_BOTH_SPLITS else title)
+    axes.set_title(f"{title}, validation" if several and quantity in ON_BOTH_SPLITS else title)
     axes.set_ylabel(unit)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -84,7 +84,7 @@ def _plot(axes: Axes, histories: Mapping[str, History], quantity: str) -> None:
 
 
 def _line(axes: Axes, history: History, quantity: str, split: str, line_color: str, label: str) -> None:
-    measured = split if quantity in MEASURED_ON_BOTH_SPLITS else "train"
+    measured = split if quantity in ON_BOTH_SPLITS else "train"
     pairs = [(r["epoch"], r.get(quantity, r[measured].get(quantity))) for r in history]
     points = [(epoch, value) for epoch, value in pairs if value is not None]
     axes.plot(*zip(*points, strict=True) if points else ([], []), color=line_color, label=label, **_markers(len(points)))

@@ -9,6 +9,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vaekit import __version__
 from vaekit.core.files import write_text
 from vaekit.plots import Animation, to_svg
 
@@ -96,7 +96,7 @@ def render(template: str, **values: Any) -> Page:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return Page(environment.get_template(template).render(version=__version__, **values))
+    return Page(environment.get_template(template).render(version=version("vaekit"), **values))
 
 
 def embed_image(image: Image.Image, alt: str, caption: str = "") -> PageImage:

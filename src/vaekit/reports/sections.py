@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vaekit.plots import curve
-from vaekit.plots.curves import MEASURED_ON_BOTH_SPLITS, QUANTITIES
+from vaekit.plots.curves import ON_BOTH_SPLITS, QUANTITIES
 from vaekit.reports.page import Section, embed_figure
 
 
@@ -18,7 +18,7 @@ def learning_curves_section(histories: Mapping[str, Sequence[dict[str, Any]]]) -
     last_records = {name: history[-1] for name, history in histories.items() if history}
     figures = []
     for quantity, (title, unit) in QUANTITIES.items():
-        split = "valid" if quantity in MEASURED_ON_BOTH_SPLITS else "train"
+        split = "valid" if quantity in ON_BOTH_SPLITS else "train"
         values = {name: record.get(quantity, record[split].get(quantity)) for name, record in last_records.items()}
         last = [f"{name + ': ' if several else ''}{value:.4g}" for name, value in values.items() if value is not None]
         alt = f"Line plot of {title} ({unit}) against epochs; at the end {', '.join(last) or 'no value'}."
