@@ -25,7 +25,7 @@ from vaekit.experiment.train import run
 from vaekit.networks import Shape
 from vaekit.plots.frames import enlarge
 from vaekit.presentation import animations
-from vaekit.presentation.animations import DIGIT_HOLD, FRAME, HOLD, LAST, animate_training, digits_of_pi
+from vaekit.presentation.animations import DIGIT_HOLD, FRAME, HOLD, LAST, animate_training, animate_waypoints, digits_of_pi
 from vaekit.presentation.gallery import Gallery
 from vaekit.runs.recipe import load_recipe
 from vaekit.runs.run_folder import RunFolder
@@ -93,13 +93,13 @@ def test_animation_of_unlabeled_images_passes_them_by_number() -> None:
     assert closest(torch.stack([shrunk(animation.frames[k], (1, 6, 5), 1) for k in (0, 2)]), expected) <= 1
     with pytest.raises(DataError, match="noise has no classes"):
         gallery.animation(["0", "1"])
-    with pytest.raises(DataError, match="pi needs the ten classes 0 to 9, and it has 0"):
+    with pytest.raises(DataError, match="pi needs.*classes"):
         gallery.pi_animation(4)
 
 
 @pytest.mark.parametrize("waypoints", [[], ["boot"]])
 def test_animation_of_one_waypoint_is_none(waypoints: list[str]) -> None:
-    with pytest.raises(DataError, match=f"two waypoints at least, got {len(waypoints)}"):
+    with pytest.raises(DataError, match=f"two waypoints.*{len(waypoints)}"):
         Gallery(linear_vae(), garments()).animation(waypoints)
 
 
@@ -130,15 +130,15 @@ def test_digits_of_pi_are_those_of_pi() -> None:
 
 @pytest.mark.parametrize("num", [1, 0, -3, 10_001, 10**9])
 def test_so_many_digits_of_pi_cannot_be(num: int) -> None:
-    with pytest.raises(DataError, match="choose from 2 to 10,000"):
+    with pytest.raises(DataError, match="digits of pi.*10,000"):
         digits_of_pi(num)
 
 
 def test_animation_of_pi_walks_through_the_classes_of_its_digits(trained: Path) -> None:
     gallery = RunFolder(trained).gallery
     animation = gallery.pi_animation(5, steps=2, size=80, path="spherical")
-    same = gallery.animation(
-        list("31415"), steps=2, hold=DIGIT_HOLD, size=80, path="spherical", captions=["3.", "1", "4", "1", "5"]
+    same = animate_waypoints(
+        gallery, list("31415"), steps=2, hold=DIGIT_HOLD, size=80, path="spherical", captions=["3.", "1", "4", "1", "5"]
     )
     assert animation.durations == [DIGIT_HOLD, FRAME, FRAME] * 5
     assert [frame.tobytes() for frame in animation.frames] == [frame.tobytes() for frame in same.frames]
@@ -238,7 +238,7 @@ def test_animation_of_training_goes_by_the_number_of_the_epoch(numbers: list[int
 @pytest.mark.parametrize("numbers", [[], [7]])
 def test_animation_of_training_wants_two_epochs(numbers: list[int], tmp_path: Path) -> None:
     epochs_of(tmp_path, numbers)
-    with pytest.raises(RunError, match=rf"holds images of {len(numbers)} epochs?, .*training.images_every=1"):
+    with pytest.raises(RunError, match=rf"images of {len(numbers)} epochs?,.*images_every"):
         animate_training(tmp_path)
 
 

@@ -100,14 +100,14 @@ def test_video_takes_as_long_as_its_animation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x.png", "x", "x.avi", "gif"])
 def test_animation_of_another_suffix_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"{name}: an animation is written as \.gif, \.webp, \.mp4"):
+    with pytest.raises(DataError, match=rf"{name}: an animation.*\.gif, \.webp, \.mp4"):
         Animation(checkers(2), [60, 60]).save(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
 def test_video_without_its_writer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(animation_module, "imageio_ffmpeg", None)
-    with pytest.raises(DataError, match=r"MP4 needs imageio-ffmpeg \(pip install imageio-ffmpeg\)"):
+    with pytest.raises(DataError, match="MP4.*imageio-ffmpeg"):
         Animation(checkers(2), [60, 60]).save(tmp_path / "x.mp4")
     Animation(checkers(2), [60, 60]).save(tmp_path / "x.gif")
     assert [path.name for path in tmp_path.iterdir()] == ["x.gif"]

@@ -141,7 +141,7 @@ def test_strip_shortens_what_does_not_fit() -> None:
     assert strip.captions[0].endswith("…")
     assert long.startswith(strip.captions[0][:-1])
     assert 60 < font(18).getlength(strip.captions[0]) <= 100 - 18
-    assert CaptionStrip(["anything"], 3, 18).words == ["…"]
+    assert CaptionStrip(["anything"], 3, 18).captions == ["…"]
 
 
 def test_mosaic_and_words_below() -> None:

@@ -81,7 +81,7 @@ def test_model_folder_draws_other_images_into_the_folder_one_is_in(
     assert done("map", "model", "--data", "a.npy") == "latent-map.png\n"
     gallery = Gallery(load_vae(trained), vaekit.load_images("a.npy", "test"))
     np.testing.assert_array_equal(pixels(tmp_path / "latent-map.png"), pixels(gallery.latent_map()))
-    one_line(vae("map", "model"), "model", "--data")
+    one_line(vae("map", "model"), "model", "images")
 
 
 # What they show
@@ -188,7 +188,7 @@ def test_animations_of_pi_and_of_latents_are_the_galleries(trained: Path, galler
     done("animate", trained, "--through", "pi", "--digits", 3, "--steps", 1, "--size", 8, "-o", tmp_path / "pi.webp")
     plays(tmp_path / "pi.webp", gallery.pi_animation(3, steps=1, size=8))
     done("animate", trained, "--traverse", "-n", 2, "--steps", 3, "--from", "4", "-o", tmp_path / "z.webp")
-    plays(tmp_path / "z.webp", gallery.traversal_animation(2, 3, start="4"))
+    plays(tmp_path / "z.webp", gallery.traversal_animation(2, steps=3, start="4"))
 
 
 def test_animation_as_video_plays_as_long(trained: Path, gallery: Gallery, tmp_path: Path) -> None:

@@ -68,9 +68,9 @@ def test_waypoint_that_is_none(name: str, error: type[Exception], says: str) -> 
 
 def test_class_without_images_and_images_without_classes() -> None:
     images = noise(20, labels=torch.arange(20) % 2, classes=CLASSES)
-    with pytest.raises(DataError, match="shirt: no test image is of this class"):
+    with pytest.raises(DataError, match="shirt: no test image"):
         Gallery(linear_vae(), images).waypoints(["shirt"])
-    with pytest.raises(DataError, match=r"1: noise has no classes; name test images by number \(@0\) or by file"):
+    with pytest.raises(DataError, match="noise has no classes"):
         Gallery(linear_vae(), noise()).waypoints(["1"])
 
 

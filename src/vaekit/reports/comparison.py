@@ -14,6 +14,7 @@ from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import HIGHER_IS_BETTER, MEANINGS, duration, value_of
 from vaekit.reports.page import Page, Section, embed_image, render
 from vaekit.reports.sections import describe_protocol, learning_curves_section, typeset
+from vaekit.runs.recipe import Recipe
 from vaekit.runs.run_folder import RunFolder
 
 MAX_IMAGES = 10
@@ -54,11 +55,12 @@ def comparison(runs: Sequence[RunFolder]) -> Page:
     """Returns the page of several runs.
 
     Raises:
-        RunError: If there are fewer than two runs, one is named twice, or one is not finished.
+        RunError: If there are fewer than two runs, one is named twice, is no run folder, or is not finished.
     """
     if len(runs) < 2:
         raise RunError("a comparison needs at least two runs: vae compare runs/mnist-mlp runs/mnist-conv")
     names = _names([run.folder for run in runs])
+    recipes = [run.recipe for run in runs]  # first, so that a folder that is no run is named as such
     metrics = [run.metrics for run in runs]
     named = dict(zip(names, runs, strict=True))
     histories = {name: run.history for name, run in named.items()}
@@ -67,7 +69,7 @@ def comparison(runs: Sequence[RunFolder]) -> Page:
         title="Comparison of " + ", ".join(names),
         subtitle="",
         columns={key: MEANINGS[key] for key in MEANINGS if any(key in numbers for numbers in metrics)},
-        rows=_rows(names, runs, metrics),
+        rows=[_row(*each, metrics) for each in zip(names, runs, recipes, metrics, strict=True)],
         remarks=_remarks(names, metrics),
         sections=[learning_curves_section(histories), *_reconstructions(named)],
     )
@@ -84,18 +86,15 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return paths
 
 
-def _rows(names: Sequence[str], runs: Sequence[RunFolder], metrics: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """The row of each run; the best of each metric is marked among the comparable ones."""
-    rows = []
-    for name, run, numbers in zip(names, runs, metrics, strict=True):
-        cells = {
-            key: Cell(typeset(value_of(key, numbers[key])), _is_best(key, numbers, metrics))
-            for key in MEANINGS
-            if key in numbers
-        }
-        model = f"{numbers['data']['name']}, {run.recipe.model.latent_dim} latents, {numbers['parameters']:,} parameters"
-        rows.append(Row(name, f"{model}, {numbers['epochs']} epochs, {duration(run.history[-1]['seconds'])}", cells))
-    return rows
+def _row(
+    name: str, run: RunFolder, recipe: Recipe, metrics: Mapping[str, Any], of_runs: Sequence[Mapping[str, Any]]
+) -> Row:
+    """The row of a run; each metric is marked if it is the best among the comparable ones of all runs."""
+    cells = {
+        key: Cell(typeset(value_of(key, metrics[key])), _is_best(key, metrics, of_runs)) for key in MEANINGS if key in metrics
+    }
+    model = f"{metrics['data']['name']}, {recipe.model.latent_dim} latents, {metrics['parameters']:,} parameters"
+    return Row(name, f"{model}, {metrics['epochs']} epochs, {duration(run.history[-1]['seconds'])}", cells)
 
 
 def _is_best(key: str, metrics: Mapping[str, Any], of_runs: Sequence[Mapping[str, Any]]) -> bool:
