@@ -93,7 +93,7 @@ def test_animation_of_unlabeled_images_passes_them_by_number() -> None:
     assert closest(torch.stack([shrunk(animation.frames[k], (1, 6, 5), 1) for k in (0, 2)]), expected) <= 1
     with pytest.raises(DataError, match="noise has no classes"):
         gallery.animation(["0", "1"])
-    with pytest.raises(DataError, match="pi needs.*classes"):
+    with pytest.raises(DataError, match=r"pi needs.*classes"):
         gallery.pi_animation(4)
 
 
@@ -130,7 +130,7 @@ def test_digits_of_pi_are_those_of_pi() -> None:
 
 @pytest.mark.parametrize("num", [1, 0, -3, 10_001, 10**9])
 def test_so_many_digits_of_pi_cannot_be(num: int) -> None:
-    with pytest.raises(DataError, match="digits of pi.*10,000"):
+    with pytest.raises(DataError, match=r"digits of pi.*10,000"):
         digits_of_pi(num)
 
 

@@ -107,7 +107,7 @@ def test_animation_of_another_suffix_is_refused(name: str, tmp_path: Path) -> No
 
 def test_video_without_its_writer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(animation_module, "imageio_ffmpeg", None)
-    with pytest.raises(DataError, match="MP4.*imageio-ffmpeg"):
+    with pytest.raises(DataError, match=r"MP4.*imageio-ffmpeg"):
         Animation(checkers(2), [60, 60]).save(tmp_path / "x.mp4")
     Animation(checkers(2), [60, 60]).save(tmp_path / "x.gif")
     assert [path.name for path in tmp_path.iterdir()] == ["x.gif"]

@@ -119,7 +119,7 @@ def test_widths_on_principal_components_are_projected() -> None:
 
 @pytest.mark.parametrize(("dim", "method"), [(1, "pca"), (3, "tsne"), (3, "umap")])
 def test_widths_on_a_map_that_is_not_linear(dim: int, method: Any) -> None:
-    with pytest.raises(ModelError, match="widths.*linear"):
+    with pytest.raises(ModelError, match=r"widths.*linear"):
         Gallery(linear_vae(dim), noise()).latent_map(method, widths=True)
 
 
@@ -147,7 +147,7 @@ def test_map_of_hardly_any_images_shows_them_all(method: Any, num: int) -> None:
 def test_umap_that_is_not_installed_and_one_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
     gallery = Gallery(linear_vae(3), noise(10))
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(ModelError, match="UMAP.*umap-learn"):
+    with pytest.raises(ModelError, match=r"UMAP.*umap-learn"):
         gallery.latent_map("umap")
     own = SimpleNamespace(UMAP=lambda random_state: SimpleNamespace(fit_transform=lambda means: means[:, 1:] + random_state))
     monkeypatch.setitem(sys.modules, "umap", own)

@@ -51,9 +51,9 @@ def copy(trained: Path, tmp_path: Path) -> Path:
         (["animate"], ("--through 1,9", "--training", "--traverse")),
         (["animate", "--through", "1,9", "--traverse"], ("one of", "--training")),
         (["animate", "--training", "--traverse"], ("one of", "--through")),
-        (["animate", "--through", "1"], ("two waypoints at least, got 1", "--through 1,9")),
-        (["animate", "--through", "1,"], ("two waypoints at least, got 1",)),
-        (["animate", "--through", ""], ("two waypoints at least, got 0",)),
+        (["animate", "--through", "1"], ("at least two waypoints, got 1", "--through 1,9")),
+        (["animate", "--through", "1,"], ("at least two waypoints, got 1",)),
+        (["animate", "--through", ""], ("at least two waypoints, got 0",)),
         (["animate", "--through", "1,ten"], ("ten: no such class",)),
         (["animate", "--through", "@0,@400"], ("@400", "359 test images")),
         (["animate", "--through", "1,nowhere.png"], ("nowhere.png: no such image",)),
@@ -188,11 +188,13 @@ def test_run_that_is_not_there(run: str, args: list[str], refuse: Refuse) -> Non
     refuse(command, run, *rest, "-o", "x.gif", says=(str(Path(run)),))
 
 
-@pytest.mark.parametrize("args", [["curves"], ["animate", "--training"]], ids=" ".join)
-def test_model_folder_is_no_run(args: list[str], trained: Path, refuse: Refuse, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("args", "says"), [(["curves"], "no recipe.yaml"), (["animate", "--training"], "0 epochs")], ids=["curves", "training"]
+)
+def test_model_folder_is_no_run(args: list[str], says: str, trained: Path, refuse: Refuse, tmp_path: Path) -> None:
     save_vae(load_vae(trained), tmp_path / "model")
     command, *rest = args
-    refuse(command, "model", *rest, "-o", "x.gif", says=("model: no recipe.yaml",))
+    refuse(command, "model", *rest, "-o", "x.gif", says=("model", says))
 
 
 def test_run_without_an_epoch_has_no_curves(copy: Path, refuse: Refuse) -> None:

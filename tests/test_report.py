@@ -312,7 +312,7 @@ def test_comparison_of_what_cannot_be_compared(trained: Path, copy: Path, tmp_pa
         one_line(vae("compare", *args, "-o", target), *says)
     (copy / METRICS).unlink()
     one_line(vae("compare", trained, copy, "-o", target), "metrics.json", "--resume")
-    one_line(vae("report", tmp_path, "-o", target), "recipe.yaml")
+    one_line(vae("report", tmp_path, "-o", target), "config.json")
     one_line(vae("report", trained, "-o", tmp_path / "none" / "x.html"), "does not exist")
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
 

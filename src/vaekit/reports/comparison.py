@@ -86,12 +86,12 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return paths
 
 
-def _row(
-    name: str, run: RunFolder, recipe: Recipe, metrics: Mapping[str, Any], of_runs: Sequence[Mapping[str, Any]]
-) -> Row:
+def _row(name: str, run: RunFolder, recipe: Recipe, metrics: Mapping[str, Any], of_runs: Sequence[Mapping[str, Any]]) -> Row:
     """The row of a run; each metric is marked if it is the best among the comparable ones of all runs."""
     cells = {
-        key: Cell(typeset(value_of(key, metrics[key])), _is_best(key, metrics, of_runs)) for key in MEANINGS if key in metrics
+        key: Cell(typeset(value_of(key, metrics[key])), _is_best(key, metrics, of_runs))
+        for key in MEANINGS
+        if key in metrics
     }
     model = f"{metrics['data']['name']}, {recipe.model.latent_dim} latents, {metrics['parameters']:,} parameters"
     return Row(name, f"{model}, {metrics['epochs']} epochs, {duration(run.history[-1]['seconds'])}", cells)
