@@ -33,7 +33,7 @@ from vaekit.runs.run_folder import RunFolder
 PI = "31415926535897932384626433832795028841971693993751"
 
 
-# What films show
+# The latents that frames decode
 
 
 @pytest.mark.parametrize("path", ["linear", "spherical"])
@@ -159,7 +159,7 @@ def test_animation_of_pi_walks_through_the_classes_of_its_digits(trained: Path) 
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on digits that is long enough to tell them apart."""
     overrides = {"epochs": 12, "lr": 0.006, "beta": 0.5, "evaluation.num_samples": 0, "training.images_every": 4}
-    return run(load_recipe("digits", overrides), tmp_path_factory.mktemp("films") / "run").folder
+    return run(load_recipe("digits", overrides), tmp_path_factory.mktemp("animations") / "run").folder
 
 
 @pytest.fixture(scope="module")

@@ -64,9 +64,9 @@ def test_images_are_enlarged_without_blur(shape: Shape, size: int, factor: int) 
     images = enlarge(pixels, size)
     assert all(image.size == (shape[2] * factor, shape[1] * factor) for image in images)
     assert max(images[0].size) >= size > (factor - 1) * max(shape)
-    for image, picture_ in zip(images, pixels, strict=True):
+    for image, expected in zip(images, pixels, strict=True):
         assert image.mode == ("L" if shape[0] == 1 else "RGB")
-        assert torch.equal(shrunk(image, shape, factor), picture_)
+        assert torch.equal(shrunk(image, shape, factor), expected)
 
 
 @pytest.mark.parametrize(("shape", "factor"), [((1, 28, 20), 10), ((3, 6, 5), 47)])
@@ -135,7 +135,7 @@ def test_strip_of_many_captions_turns_pages() -> None:
 
 
 def test_strip_shortens_what_does_not_fit() -> None:
-    long = "a very long name of a class that nobody can read"
+    long = "a very long name of a class that does not fit"
     strip = CaptionStrip([long, "b"], 100, 18)
     assert strip.captions[1] == "b"
     assert strip.captions[0].endswith("…")

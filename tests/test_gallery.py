@@ -313,7 +313,7 @@ def test_errors_are_the_root_mean_square_over_images_and_channels(shape: Shape) 
         assert wrong[index].images[0].get_clim() == (0, 255)
 
 
-def test_errors_of_a_conditional_model_are_told_the_classes() -> None:
+def test_errors_of_a_conditional_model_use_the_labels() -> None:
     gallery = conditional()
     found = pixel_errors(gallery.model, gallery.images)
     assert gallery.images.labels is not None

@@ -167,7 +167,7 @@ def test_more_than_ten_classes_differ_by_marker_too() -> None:
 
 
 @pytest.mark.parametrize("labels", [torch.arange(246) % 41, torch.arange(246)], ids=["41 classes", "index targets"])
-def test_classes_that_are_not_told_apart_are_one_cloud(labels: Tensor) -> None:
+def test_too_many_classes_are_plotted_as_one(labels: Tensor) -> None:
     gallery = Gallery(linear_vae(2), noise(246, labels=labels))
     figure = gallery.latent_map()
     points, parts = cloud(figure)

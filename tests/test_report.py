@@ -224,7 +224,7 @@ def three(trained: Path, tmp_path: Path) -> list[Path]:
     return [shutil.copytree(trained, tmp_path / name) for name in ("first", "second", "third")]
 
 
-def test_comparison_marks_the_best_and_what_cannot_be_told_from_it(trained: Path, tmp_path: Path) -> None:
+def test_comparison_marks_the_best_and_what_is_within_two_standard_errors(trained: Path, tmp_path: Path) -> None:
     first, second, third = three(trained, tmp_path)
     runs = [
         change(first, elbo={"value": 30.0, "standard_error": 1.0}, psnr={"value": 20.0, "standard_error": 0.1}),
@@ -296,7 +296,7 @@ def test_runs_of_one_name_are_called_by_their_paths(trained: Path, tmp_path: Pat
     assert page.words["h1"] == [f"Comparison of {a}, {b}"]
 
 
-def test_compare_writes_where_it_is_told(trained: Path, trained_conditional: Path, tmp_path: Path) -> None:
+def test_compare_writes_to_the_output_path(trained: Path, trained_conditional: Path, tmp_path: Path) -> None:
     assert done("compare", trained, trained_conditional, "-o", tmp_path / "x.html") == f"{tmp_path / 'x.html'}\n"
     assert "Comparison of digits, digits-conditional" in (tmp_path / "x.html").read_text()
 

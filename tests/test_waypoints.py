@@ -36,13 +36,13 @@ def test_waypoint_are_classes_test_images_and_files(tmp_path: Path) -> None:
     assert waypoints.captions == ["test image 3", "five", "test image 89", "six"]
 
 
-def test_files_take_the_labels_that_were_told_and_the_others_their_own(tmp_path: Path) -> None:
+def test_files_take_the_given_labels_and_the_others_their_own(tmp_path: Path) -> None:
     gallery = conditional()
     for index in (5, 6):
         Image.fromarray(gallery.images.pixels[index, 0].numpy()).save(tmp_path / f"{index}.png")
     names = ["@4", str(tmp_path / "5.png"), "shirt", str(tmp_path / "6.png")]
-    for told, labels in ((["boot"], [1, 1, 2, 1]), (["shirt", "sock"], [1, 2, 2, 0])):
-        waypoints = gallery.waypoints(names, told)
+    for given, labels in ((["boot"], [1, 1, 2, 1]), (["shirt", "sock"], [1, 2, 2, 0])):
+        waypoints = gallery.waypoints(names, given)
         assert waypoints.labels is not None
         assert waypoints.labels.tolist() == labels
         with torch.no_grad():
