@@ -1,6 +1,7 @@
 """Helpers of tests: run commands as a user does, and read what they write."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -8,11 +9,13 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vaekit.cli import main
@@ -108,3 +111,23 @@ def one_line(outcome: Outcome, *says: str) -> str:
     for part in says:
         assert part in line
     return line
+
+
+def weights_equal(a: Path, b: Path) -> bool:
+    """Whether two runs have the same weights, bit for bit."""
+    first, second = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def without_time(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of metrics without the values that depend on the clock."""
+    return {key: value for key, value in record.items() if key not in ("seconds", "images_per_second")}
+
+
+def strict_json(path: Path) -> Any:
+    """Reads JSON, and fails on NaN and Infinity, which the standard does not have."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{path.name} holds {constant}, which is no JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)

@@ -14,11 +14,16 @@ References:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from doctest import DocTestParser, DocTestRunner
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions import Distribution, Independent, Laplace, MultivariateNormal, Normal
 
+from vaekit import distributions
+from vaekit.core.config import Registry
 from vaekit.distributions import DiagonalGaussian, LayeredDistribution, Likelihood, StandardNormal
 from vaekit.models import VAE
 from vaekit.networks import Decoder, Encoder, Shape
@@ -93,10 +98,10 @@ def linear_gaussian(num: int = 64, latent_dim: int = 3, scale: float = 0.4, off:
     """Makes a linear-Gaussian model with its exact posterior, or one that is off by a factor.
 
     Arguments:
-        num: How many images of the model to draw.
-        latent_dim: D, how many latents.
+        num: The number of images that are sampled from the model.
+        latent_dim: D, the number of latents.
         scale: The standard deviation of a pixel.
-        off: How far the posterior's mean and log-variance are off; 0 is exact.
+        off: The error of the mean and log-variance of the posterior; 0 is exact.
     """
     shape = (1, 3, 4)
     generator = torch.Generator().manual_seed(1)
@@ -141,3 +146,24 @@ def layered_gaussian(sizes: Sequence[int], batch_size: int, seed: int = 1) -> tu
         zeros = torch.zeros(len(factor), size, dtype=torch.float64)
         factor = torch.cat([torch.cat([factor, zeros], 1), torch.cat([matrix @ factor, scale.diag()], 1)])
     return LayeredDistribution(top, conditionals, sizes), MultivariateNormal(loc, scale_tril=factor)
+
+
+def integral_of_density(density: Distribution, dim: int, reach: float = 12.0, steps: int = 1201) -> float:
+    """The integral of the density of the first element of a batch over a box, by the trapezoidal rule."""
+    line = torch.linspace(-reach, reach, steps)
+    grid = torch.cartesian_prod(*[line] * dim).reshape(-1, 1, dim)
+    with torch.no_grad():
+        log_densities = torch.cat([density.log_prob(chunk)[:, 0] for chunk in grid.split(100_000)])
+    return float(log_densities.double().exp().sum() * (2 * reach / (steps - 1)) ** dim)
+
+
+def documented_class(module: ModuleType, name: str) -> Any:
+    """A class that the docstring of a module defines as an example; its registration is undone."""
+    namespace = (
+        vars(distributions) | vars(torch) | {"Independent": Independent, "Laplace": Laplace, "Distribution": Distribution}
+    )
+    namespace |= {registry: Registry(registry, {}) for registry in ("LIKELIHOODS", "PRIORS")}
+    example = DocTestParser().get_doctest(module.__doc__ or "", namespace, name, None, None)
+    results = DocTestRunner().run(example, clear_globs=False)
+    assert results == (0, 1)
+    return example.globs[name]

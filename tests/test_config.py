@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import Field
 
-from vaekit.core.config import build, check, describe
+from vaekit.core.config import Registry, build, check, describe
 from vaekit.core.errors import ConfigError
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.models.serialization import INFERRED
@@ -48,7 +48,7 @@ def test_build_and_describe_are_inverse() -> None:
         ({"name": "thing"}, "box.size: missing"),
         ({"name": "thing", "size": 0}, "box.size: input should be greater than 0, got 0"),
         ({"name": "thing", "size": "many"}, "box.size: input should be a valid integer.*got 'many'"),
-        ({"name": "thing", "size": 3, "color": "blue"}, r"box.color: unknown key \(did you mean 'color'\?\)"),
+        ({"name": "thing", "size": 3, "colour": "blue"}, r"box.colour: unknown key \(did you mean 'color'\?\)"),
         ({"name": "thing", "size": 0, "color": 3}, r"box.size: .*\(and 1 more\)"),
     ],
 )
@@ -57,9 +57,23 @@ def test_what_is_wrong_is_named_with_its_place(spec: dict[str, object], message:
         build(TABLE, spec, place="box")
 
 
-def test_a_part_that_stands_in_no_table_cannot_be_described() -> None:
-    with pytest.raises(ConfigError, match=r"test_config.Thing stands in no table.*add it first"):
-        describe(Thing(3), {})
+def test_a_part_that_is_not_registered_cannot_be_described() -> None:
+    with pytest.raises(ConfigError, match=r"test_config.Thing is not registered.*@THINGS.register"):
+        describe(Thing(3), Registry("THINGS", {}))
+
+
+def test_a_decorator_registers_a_class_that_data_can_name() -> None:
+    things: Registry[Thing] = Registry("THINGS", {"thing": Thing})
+
+    @things.register("other")
+    class Other(Thing):
+        pass
+
+    assert type(build(things, {"name": "other", "size": 2}, place="box")) is Other
+    assert describe(Other(2), things) == {"name": "other", "size": 2, "color": "red"}
+    assert things.register("other")(Other) is Other  # a plugin may be loaded twice
+    with pytest.raises(ConfigError, match=r"THINGS: 'thing'.*registered"):
+        things.register("thing")(Other)
 
 
 @pytest.mark.parametrize(

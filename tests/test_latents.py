@@ -1,4 +1,6 @@
-"""Laws: rates are KL divergences, analytic where they can be and the same by Monte Carlo; samples fit densities."""
+"""Laws of posteriors and priors: rates are KL divergences, analytic or by Monte Carlo; samples fit densities."""
+
+import math
 
 import pytest
 import torch
@@ -13,8 +15,9 @@ from torch.distributions import (
     kl_divergence,
 )
 
+from tests.oracles import documented_class
 from vaekit.core.terms import LatentTerms
-from vaekit.distributions import POSTERIORS, PRIORS, DiagonalGaussian, StandardNormal
+from vaekit.distributions import POSTERIORS, PRIORS, DiagonalGaussian, StandardNormal, priors
 
 
 def test_rate_is_the_closed_form() -> None:
@@ -78,30 +81,30 @@ def test_standard_normal_samples_fit_and_log_prob_is_torch() -> None:
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float64])
-def test_posterior_is_float32_whatever_the_features_are(precision: torch.dtype) -> None:
+def test_posterior_is_float32_for_features_of_every_precision(precision: torch.dtype) -> None:
     posterior = DiagonalGaussian(7, 3).to(precision)
     assert posterior(torch.randn(2, 7, dtype=precision)).mean.dtype == torch.float32
 
 
 def check_samples_fit(distribution: Distribution, num: int, latents: int) -> None:
-    """E[r(z) / p(z)] under p is 1 for any density r: here a Gaussian, nine tenths as wide as p in the middle of it."""
+    """E[r(z) / p(z)] under p is 1 for every density r. Here r is a Gaussian with 0.9 times the scale of p."""
     assert (distribution.batch_shape, distribution.event_shape) == ((num,), (latents,))
-    draws = 20_000
+    num_samples = 20_000
     with torch.no_grad():
-        z = distribution.sample(torch.Size([draws]))
-        inside = Independent(Normal(distribution.mean, 0.9 * distribution.stddev), 1)
-        log_p, log_r = distribution.log_prob(z), inside.log_prob(z)
-    assert z.shape == (draws, num, latents)
+        z = distribution.sample(torch.Size([num_samples]))
+        gaussian = Independent(Normal(distribution.mean, 0.9 * distribution.stddev), 1)
+        log_p, log_r = distribution.log_prob(z), gaussian.log_prob(z)
+    assert z.shape == (num_samples, num, latents)
     assert z.dtype == log_p.dtype == torch.float32
     ratios = (log_r - log_p).double().exp()
-    assert ((ratios.mean(0) - 1).abs() / (ratios.std(0) / draws**0.5)).max() < 5
-    # The other way round: mean and standard deviation are those of the samples, within what a flow's fixed draws allow.
+    assert ((ratios.mean(0) - 1).abs() / (ratios.std(0) / num_samples**0.5)).max() < 5
+    # Mean and standard deviation equal those of the samples, within the error of the estimates of a flow.
     assert ((z.mean(0) - distribution.mean).abs() / distribution.stddev).max() < 0.25
     assert (z.std(0) / distribution.stddev - 1).abs().max() < 0.25
 
 
-def disturb(part: torch.nn.Module) -> None:
-    """Takes a part away from where it begins, to where it would show that samples do not fit."""
+def perturb(part: torch.nn.Module) -> None:
+    """Moves parameters away from their initialization, where a mismatch could be hidden."""
     with torch.no_grad():
         for parameter in part.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -112,7 +115,7 @@ def disturb(part: torch.nn.Module) -> None:
 @pytest.mark.parametrize("context_dim", [0, 4])
 def test_samples_of_every_prior_fit_its_density(name: str, latents: int, context_dim: int) -> None:
     prior = PRIORS[name](latent_dim=latents, context_dim=context_dim, shape=(1, 3, 2))
-    disturb(prior)
+    perturb(prior)
     posterior = DiagonalGaussian(6, latents)
 
     def encode(x: torch.Tensor, context: torch.Tensor | None) -> Distribution:
@@ -127,5 +130,12 @@ def test_samples_of_every_prior_fit_its_density(name: str, latents: int, context
 @pytest.mark.parametrize("features", [(7,), (5, 1, 1)])
 def test_samples_of_every_posterior_fit_its_density(name: str, latents: int, features: tuple[int, ...]) -> None:
     posterior = POSTERIORS[name](num_features=features[0] if len(features) == 1 else features, latent_dim=latents)
-    disturb(posterior)
+    perturb(posterior)
     check_samples_fit(posterior(torch.randn(2, *features)), 2, latents)
+
+
+def test_the_documented_prior_is_a_laplace_distribution() -> None:
+    pz = documented_class(priors, "LaplacePrior")(latent_dim=3, scale=2.0)(4)
+    assert (pz.batch_shape, pz.event_shape) == ((4,), (3,))
+    z = torch.randn(5, 4, 3)
+    torch.testing.assert_close(pz.log_prob(z), -z.abs().sum(-1) / 2 - 3 * math.log(4))

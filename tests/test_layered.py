@@ -215,8 +215,8 @@ def test_a_two_layer_model_with_its_exact_posterior_has_constant_log_weights() -
     _, x = model.sample_joint(6)
     evidence_covariance = decoder_weight @ prior_covariance @ decoder_weight.T + scale**2 * torch.eye(8)
     evidence = MultivariateNormal(bias, evidence_covariance).log_prob(x.flatten(1))
-    for draw in (None, lambda num: torch.randn(num, 6, above + size)):
-        (log_weights,) = model.log_weights(x, num_samples=50, draw=draw)
+    for noise in (None, lambda num: torch.randn(num, 6, above + size)):
+        (log_weights,) = model.log_weights(x, num_samples=50, noise=noise)
         torch.testing.assert_close(log_weights, evidence.expand(50, 6), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(model.elbo(x, num_samples=20), evidence, rtol=1e-4, atol=1e-4)
     assert model.reconstruct(x).shape == (6, *shape)

@@ -1,4 +1,4 @@
-"""Laws: likelihoods sum or integrate to one over their support, and their samples fit their densities."""
+"""Laws of likelihoods: they sum or integrate to one over their support, and their samples fit their densities."""
 
 import itertools
 import math
@@ -6,12 +6,14 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from vaekit.core.config import build
+from vaekit.core.errors import ModelError
 from vaekit.core.units import bits_per_dim, to_gray_levels, to_unit_interval
-from vaekit.distributions import LIKELIHOODS, Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
+from vaekit.distributions import LIKELIHOODS, Bernoulli, ContinuousBernoulli, Gaussian, Likelihood, LogisticMixture
 
-EVERY = [
+SPECS = [
     {"name": "bernoulli"},
     {"name": "continuous-bernoulli"},
     {"name": "gaussian", "scale": "learned"},
@@ -21,7 +23,7 @@ EVERY = [
 
 
 def one_pixel(likelihood: Likelihood, *parameters: float) -> Tensor:
-    """Parameters of one image of one pixel, as a decoder would give them."""
+    """The output of a decoder for one image with one pixel."""
     return torch.tensor(parameters).reshape(1, likelihood.num_maps(1), 1, 1)
 
 
@@ -51,7 +53,7 @@ def test_continuous_bernoulli_integrates_to_one(logit: float) -> None:
     assert px.mean.item() == pytest.approx(mean.item(), abs=2e-3)
 
 
-@pytest.mark.parametrize("spec", [s for s in EVERY if s["name"] == "gaussian"])
+@pytest.mark.parametrize("spec", [s for s in SPECS if s["name"] == "gaussian"])
 def test_gaussian_integrates_to_one(spec: dict[str, object]) -> None:
     likelihood = build(LIKELIHOODS, spec, place="likelihood")
     px = likelihood(one_pixel(likelihood, *[0.3, -1.0][: likelihood.num_maps(1)]))
@@ -60,7 +62,7 @@ def test_gaussian_integrates_to_one(spec: dict[str, object]) -> None:
     assert px.mean.item() == pytest.approx(1 / (1 + math.exp(-0.3)), abs=1e-6)
 
 
-@pytest.mark.parametrize("spec", EVERY)
+@pytest.mark.parametrize("spec", SPECS)
 def test_samples_fit_the_density(spec: dict[str, object]) -> None:
     likelihood = build(LIKELIHOODS, spec, place="likelihood")
     px = likelihood(torch.randn(1, likelihood.num_maps(1), 1, 1))
@@ -70,22 +72,22 @@ def test_samples_fit_the_density(spec: dict[str, object]) -> None:
     assert abs(squares.mean() - px.variance.item()) < 5 * squares.std() / 200
 
 
-@pytest.mark.parametrize("spec", EVERY)
+@pytest.mark.parametrize("spec", SPECS)
 def test_log_prob_sums_over_pixels_and_keeps_batch_axes(spec: dict[str, object]) -> None:
     likelihood = build(LIKELIHOODS, spec, place="likelihood")
     parameters = torch.randn(2, 3, likelihood.num_maps(3), 4, 5)
     px = likelihood(parameters)
     x = torch.rand(3, 3, 4, 5)
-    whole = px.log_prob(x)
+    log_px = px.log_prob(x)
     assert px.batch_shape == (2, 3)
     assert px.event_shape == (3, 4, 5)
-    one = torch.stack([likelihood(parameters[1, b]).log_prob(x[b]) for b in range(3)])
-    torch.testing.assert_close(whole[1], one)
+    separate = torch.stack([likelihood(parameters[1, b]).log_prob(x[b]) for b in range(3)])
+    torch.testing.assert_close(log_px[1], separate)
 
 
-@pytest.mark.parametrize("spec", EVERY)
+@pytest.mark.parametrize("spec", SPECS)
 def test_density_is_bounded_on_its_support(spec: dict[str, object]) -> None:
-    """A constant pixel must not buy an infinite density (a fault of the field's code)."""
+    """The density of a constant pixel is finite (a known fault of other code)."""
     likelihood = build(LIKELIHOODS, spec, place="likelihood")
     parameters = one_pixel(likelihood, *[0.0, -1e4][: likelihood.num_maps(1)])
     log_px = likelihood(parameters).log_prob(torch.full((1, 1, 1), 0.5))
@@ -93,7 +95,7 @@ def test_density_is_bounded_on_its_support(spec: dict[str, object]) -> None:
     assert log_px.item() < math.log(255)
 
 
-@pytest.mark.parametrize("spec", EVERY)
+@pytest.mark.parametrize("spec", SPECS)
 def test_extreme_parameters_stay_finite_with_finite_gradients(spec: dict[str, object]) -> None:
     likelihood = build(LIKELIHOODS, spec, place="likelihood")
     parameters = torch.tensor([-1e4, -100.0, 0.0, 100.0, 1e4]).repeat(likelihood.num_maps(1))
@@ -105,7 +107,7 @@ def test_extreme_parameters_stay_finite_with_finite_gradients(spec: dict[str, ob
         assert torch.isfinite(gradient).all()
 
 
-def test_learned_scale_is_the_root_mean_squared_error_and_no_other_is_likelier() -> None:
+def test_learned_scale_is_the_root_mean_squared_error_and_maximizes_the_likelihood() -> None:
     x, parameters = torch.rand(50, 1, 4, 4), torch.zeros(2, 50, 1, 4, 4)
     likelihood = Gaussian("learned")
     likelihood.observe(parameters, x)
@@ -118,21 +120,21 @@ def test_learned_scale_is_the_root_mean_squared_error_and_no_other_is_likelier()
         assert Gaussian(off * math.sqrt(mse))(parameters).log_prob(x).mean().item() < best
 
 
-def test_learned_scale_forgets_what_training_has_left_behind() -> None:
+def test_learned_scale_is_that_of_the_last_images() -> None:
     likelihood, parameters = Gaussian("learned"), torch.zeros(1, 100, 1, 4, 4)
     for error in [0.4] * 20 + [0.1] * 300:
         likelihood.observe(parameters, torch.full((100, 1, 4, 4), 0.5 + error))
     assert likelihood(parameters).stddev.unique().item() == pytest.approx(0.1, rel=1e-3)
 
 
-def test_learned_scale_leaves_the_decoder_the_gradient_of_the_profiled_likelihood() -> None:
-    """The gradient of the decoder is that of half the pixels times the log of the mean squared error (Rybkin et al.)."""
+def test_gradient_with_a_learned_scale_is_that_of_the_profile_likelihood() -> None:
+    """The profile likelihood is half the number of pixels times the log of the mean squared error (Rybkin et al., 2021)."""
     likelihood, x = Gaussian("learned"), torch.rand(8, 1, 4, 4)
     parameters = torch.randn(1, 8, 1, 4, 4, requires_grad=True)
     likelihood.observe(parameters, x)
     (gradient,) = torch.autograd.grad(-likelihood(parameters).log_prob(x).mean(), parameters)
-    profiled = 16 / 2 * torch.log(((parameters.sigmoid() - x) ** 2).mean())
-    torch.testing.assert_close(gradient, torch.autograd.grad(profiled, parameters)[0])
+    profile = 16 / 2 * torch.log(((parameters.sigmoid() - x) ** 2).mean())
+    torch.testing.assert_close(gradient, torch.autograd.grad(profile, parameters)[0])
 
 
 def test_plain_squared_error_is_a_gaussian_with_a_variance_of_one_half() -> None:
@@ -142,7 +144,7 @@ def test_plain_squared_error_is_a_gaussian_with_a_variance_of_one_half() -> None
     torch.testing.assert_close(log_px, -squares - 48 / 2 * math.log(math.pi))
 
 
-def test_pixels_go_to_the_unit_interval_and_back() -> None:
+def test_pixels_are_scaled_to_the_unit_interval_and_back() -> None:
     levels = torch.arange(256, dtype=torch.uint8)
     x = to_unit_interval(levels)
     assert (x[0].item(), x[-1].item()) == (0.0, 1.0)
@@ -153,3 +155,25 @@ def test_pixels_go_to_the_unit_interval_and_back() -> None:
 
 def test_bits_per_dim_of_uniform_gray_levels_is_eight() -> None:
     assert bits_per_dim(784 * math.log(1 / 256), 784) == pytest.approx(8)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_encoder_input_is_on_the_unit_interval(name: str) -> None:
+    """It keeps all gray levels, also if the target has fewer bits."""
+    likelihood = LIKELIHOODS[name]()
+    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    assert torch.equal(likelihood.encoder_input(levels), levels / 255)
+    assert torch.equal(likelihood.encoder_input(levels / 255), levels / 255)
+    assert torch.equal(LogisticMixture(bits=2).encoder_input(levels), levels / 255)
+    assert likelihood.event_dim == len(likelihood(torch.zeros(1, likelihood.num_maps(1), 2, 2)).event_shape) == 3
+
+
+def test_a_likelihood_without_a_measure_is_refused() -> None:
+    class Unspecified(Likelihood):
+        support = "real line"
+
+        def forward(self, parameters: Tensor) -> Distribution:
+            raise NotImplementedError
+
+    with pytest.raises(ModelError, match=r"Unspecified.*measure"):
+        Unspecified()

@@ -1,25 +1,23 @@
-"""Objectives: what they descend, what they log, and that the two never differ in units."""
+"""Objectives: their losses, what they log, and that both have the same units."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.distributions import Independent, Normal
 
-from vaekit.core.errors import ConfigError
+from vaekit.core.errors import ConfigError, ModelError
 from vaekit.core.schedules import Linear
 from vaekit.core.terms import LatentTerms, Terms
-from vaekit.objectives import ELBO, IWAE
+from vaekit.objectives import ELBO, IWAE, Objective, WakeSleep
 from vaekit.objectives.perceptual import dissimilarity
-
-
-def no_dream() -> LatentTerms:
-    raise AssertionError("nobody asked for a dream")
 
 
 def make_terms(num_samples: int = 3) -> Terms:
     qz = Independent(Normal(torch.tensor([[0.0, 2.0], [0.1, 1.0]]), torch.tensor([[1.0, 0.5], [0.9, 0.5]])), 1)
     pz = Independent(Normal(torch.zeros(2, 2), torch.ones(2, 2)), 1)
     log_px = torch.tensor([[-10.0, -20.0]]).repeat(num_samples, 1) + torch.randn(num_samples, 2)
-    return Terms(log_px, (LatentTerms(qz.rsample(torch.Size([num_samples])), qz, pz),), qz, torch.zeros(2, 2), no_dream)
+    return Terms(log_px, (LatentTerms(qz.rsample(torch.Size([num_samples])), qz, pz),), qz, torch.zeros(2, 2))
 
 
 def test_elbo_is_minus_distortion_minus_rate() -> None:
@@ -31,7 +29,7 @@ def test_elbo_is_minus_distortion_minus_rate() -> None:
     assert loss.logs["rate"].item() == pytest.approx(terms.latents[0].rate().sum(-1).mean().item())
 
 
-def test_beta_weighs_the_loss_but_not_what_is_logged() -> None:
+def test_beta_weights_the_loss_but_not_the_logs() -> None:
     terms = make_terms()
     plain, weighted = ELBO()(terms, 0.0), ELBO(beta=4.0)(terms, 0.0)
     assert weighted.value.item() == pytest.approx((plain.logs["distortion"] + 4 * plain.logs["rate"]).item())
@@ -48,11 +46,11 @@ def test_beta_follows_its_schedule() -> None:
         assert loss.value.item() == pytest.approx((loss.logs["distortion"] + beta * loss.logs["rate"]).item())
 
 
-def test_free_bits_floor_each_latent_over_the_batch_and_stop_its_pull() -> None:
+def test_free_bits_are_a_floor_of_the_batch_mean_with_no_gradient_below() -> None:
     mu = torch.tensor([[0.1, 2.0], [0.2, 1.0]], requires_grad=True)
     qz = Independent(Normal(mu, torch.ones(2, 2)), 1)
     pz = Independent(Normal(torch.zeros(2, 2), torch.ones(2, 2)), 1)
-    terms = Terms(torch.zeros(1, 2), (LatentTerms(qz.rsample(torch.Size([1])), qz, pz),), qz, torch.zeros(2, 2), no_dream)
+    terms = Terms(torch.zeros(1, 2), (LatentTerms(qz.rsample(torch.Size([1])), qz, pz),), qz, torch.zeros(2, 2))
     loss = ELBO(free_bits=0.5)(terms, 0.0)
     assert loss.value.item() == pytest.approx(0.5 + (2.0**2 + 1.0**2) / 4)
     (gradient,) = torch.autograd.grad(loss.value, mu)
@@ -61,12 +59,36 @@ def test_free_bits_floor_each_latent_over_the_batch_and_stop_its_pull() -> None:
     assert loss.logs["rate"].item() == pytest.approx((0.1**2 + 2**2 + 0.2**2 + 1**2) / 4)
 
 
-def test_capacity_pulls_the_rate_to_its_aim_from_both_sides() -> None:
+def test_capacity_penalizes_the_distance_of_the_rate_from_both_sides() -> None:
     terms = make_terms()
     rate = terms.rate().mean().item()
-    for aim in (rate - 1, rate + 1):
-        loss = ELBO(beta=10.0, capacity=aim)(terms, 0.0)
+    for capacity in (rate - 1, rate + 1):
+        loss = ELBO(beta=10.0, capacity=capacity)(terms, 0.0)
         assert loss.value.item() == pytest.approx(loss.logs["distortion"].item() + 10, rel=1e-4)
+
+
+@pytest.mark.parametrize("objective", [ELBO, IWAE, WakeSleep])
+def test_penalties_are_weighted_by_the_objective_and_logged_unweighted(objective: type[Objective]) -> None:
+    base = make_terms()
+    base = replace(base, sleep_terms=lambda: base.latents)
+    terms = replace(base, penalties={"commitment": torch.tensor([1.0, 3.0]), "spectral": torch.tensor([5.0, 5.0])})
+    plain = objective()(base, 0.0)
+    one = objective()(terms, 0.0)
+    assert one.value.item() == pytest.approx(plain.value.item() + 2 + 5, rel=1e-5)
+    weighted = objective(penalties={"commitment": 0.25, "spectral": Linear(epochs=10)})(terms, 5.0)
+    assert weighted.value.item() == pytest.approx(plain.value.item() + 0.25 * 2 + 0.5 * 5, rel=1e-5)
+    assert weighted.logs["commitment"].item() == 2
+    assert weighted.logs["elbo"].item() == pytest.approx(plain.logs["elbo"].item())
+
+
+def test_the_elbo_of_terms_is_per_image() -> None:
+    terms = make_terms()
+    torch.testing.assert_close(terms.elbo(), terms.log_px.mean(0) - terms.latents[0].rate().sum(-1))
+
+
+def test_wake_sleep_needs_samples_of_the_model() -> None:
+    with pytest.raises(ModelError, match="sleep_terms"):
+        WakeSleep()(make_terms(), 0.0)
 
 
 def test_free_bits_and_capacity_together_are_refused() -> None:
@@ -89,7 +111,7 @@ def test_iwae_lies_between_the_mean_and_the_best_weight() -> None:
 
 def test_two_layers_add_up() -> None:
     terms = make_terms()
-    two = Terms(terms.log_px, terms.latents * 2, terms.px, terms.x, no_dream)
+    two = Terms(terms.log_px, terms.latents * 2, terms.px, terms.x)
     torch.testing.assert_close(two.rate(), 2 * terms.rate())
     torch.testing.assert_close(two.log_weights(), terms.log_px + 2 * terms.latents[0].log_ratio())
     loss = ELBO()(two, 0.0)
@@ -128,7 +150,7 @@ def test_dissimilarity_takes_any_size_and_has_a_gradient(size: tuple[int, int]) 
 def test_perceptual_term_is_added_to_the_loss_and_not_to_the_bound() -> None:
     x, y = torch.rand(2, 1, 16, 16), torch.rand(1, 2, 1, 16, 16)
     base = make_terms(1)
-    terms = Terms(base.log_px, base.latents, Independent(Normal(y, 1.0), 3), x, no_dream)
+    terms = Terms(base.log_px, base.latents, Independent(Normal(y, 1.0), 3), x)
     plain, more = ELBO()(terms, 0.0), ELBO(perceptual=30.0)(terms, 0.0)
     unlike = dissimilarity(y, x).mean().item()
     assert more.value.item() == pytest.approx(plain.value.item() + 30 * unlike, rel=1e-5)

@@ -5,12 +5,14 @@ A command imports what it runs only when it runs it, so that ``--help`` answers 
 """
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduce_commands, score_commands, train_commands
-from vaekit.core.errors import Interrupted, VaekitError
+from vaekit.core.errors import ConfigError, Interrupted, VaekitError
+from vaekit.core.plugins import load_plugin
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What click, or the copy of it that typer brings, raises for a command line that it cannot read."""
@@ -52,6 +54,10 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option("--plugin", metavar="FILE", help="A Python file that registers parts of your own; may be repeated."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Train variational autoencoders, see what they learned, and know how good they are."""
@@ -66,11 +72,36 @@ for command in COMMANDS:
     app.command(command.__name__.rstrip("_"))(command)
 
 
+def split_plugins(args: list[str]) -> tuple[list[str], list[Path]]:
+    """Returns a command line without its plugins, and the plugins.
+
+    Raises:
+        ConfigError: If ``--plugin`` names no file.
+    """
+    rest, plugins, left = [], [], iter(args)
+    for argument in left:
+        name, equals, value = argument.partition("=")
+        if name != "--plugin":
+            rest.append(argument)
+            continue
+        value = value if equals else next(left, "")
+        if not value:
+            raise ConfigError("--plugin: name a Python file that registers parts, as in --plugin my_parts.py")
+        plugins.append(Path(value))
+    return rest, plugins
+
+
 def main() -> None:
-    """Runs the command; a user's mistake is one line and exit code 2, an interrupted training exit code 130."""
-    args = [argument for argument in sys.argv[1:] if argument != "--debug"]  # before the command or after it
+    """Runs the command; a user's mistake is one line and exit code 2, an interrupted training exit code 130.
+
+    ``--debug`` and ``--plugin`` belong to every command, so that they are read here, before the command or after it.
+    """
+    args = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(args) < len(sys.argv) - 1
     try:
+        args, plugins = split_plugins(args)
+        for plugin in plugins:
+            load_plugin(plugin)
         code = app(args or ["--help"], standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except UsageError as error:

@@ -15,10 +15,11 @@ Every constant is included. The attributes ``measure`` (a probability mass or a 
 pixel) define what the number means. Example: the Bernoulli log-probability of gray pixels is a cross-entropy and not a
 likelihood.
 
-To add a likelihood, write a subclass of :class:`Likelihood` and register it in ``vaekit.distributions.LIKELIHOODS``. The
-data may have any shape. A Laplace likelihood for vectors of real numbers, with shape (D,):
+To add a likelihood, write a subclass of :class:`Likelihood` and register it. The data may have any shape. A Laplace
+likelihood for vectors of real numbers, with shape (D,):
 
->>> class LaplaceVector(Likelihood):
+>>> @LIKELIHOODS.register("laplace-vector")
+... class LaplaceVector(Likelihood):
 ...     measure = "density"
 ...     support = "real line"
 ...     event_dim = 1

@@ -5,15 +5,16 @@ in :mod:`vaekit.distributions.gaussian_mixtures`, normalizing flows in :mod:`vae
 
 To add a prior, write a subclass of :class:`Prior` and register it:
 
->>> class LaplacePrior(Prior):
+>>> @PRIORS.register("laplace")
+... class LaplacePrior(Prior):
 ...     def __init__(self, latent_dim: int, context_dim: int = 0, shape: tuple[int, ...] | None = None, scale: float = 1.0):
 ...         super().__init__()
 ...         self.latent_dim, self.context_dim, self.shape, self.scale = latent_dim, context_dim, shape, scale
+...         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
 ...
 ...     def forward(self, batch_size, context=None, encode=None):
-...         loc = torch.zeros(batch_size, self.latent_dim)
+...         loc = self.loc.expand(batch_size, -1)
 ...         return Independent(Laplace(loc, self.scale, validate_args=False), 1, validate_args=False)
->>> PRIORS["laplace"] = LaplacePrior
 
 ``latent_dim``, ``context_dim`` and ``shape`` follow from the model; every other argument of the constructor becomes a key
 of the recipe and must be kept in an attribute of the same name. The rate is analytic where torch registers the KL

@@ -54,7 +54,7 @@ class ELBO(Objective):
         capacity: AnySchedule | None = None,
         perceptual: NonNegativeFloat = 0.0,
         num_samples: PositiveInt = 1,
-        penalties: dict[str, AnySchedule] | None = None,
+        penalties: dict[str, AnySchedule] = {},
     ) -> None:
         super().__init__(num_samples, penalties)
         if free_bits and capacity is not None:

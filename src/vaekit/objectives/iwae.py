@@ -56,7 +56,7 @@ class IWAE(Objective):
         self,
         num_samples: PositiveInt = 50,
         gradient: Gradient = "reparameterized",
-        penalties: dict[str, AnySchedule] | None = None,
+        penalties: dict[str, AnySchedule] = {},
     ) -> None:
         super().__init__(num_samples, penalties)
         self.gradient = gradient

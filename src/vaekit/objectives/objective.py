@@ -18,10 +18,10 @@ class Objective(nn.Module, ABC):
             schedule; 1 for those that are not named.
     """
 
-    def __init__(self, num_samples: int = 1, penalties: Mapping[str, AnySchedule] | None = None) -> None:
+    def __init__(self, num_samples: int = 1, penalties: Mapping[str, AnySchedule] = {}) -> None:
         super().__init__()
         self.num_samples = num_samples
-        self.penalties = {name: as_schedule(weight) for name, weight in (penalties or {}).items()}
+        self.penalties = {name: as_schedule(weight) for name, weight in penalties.items()}
 
     @abstractmethod
     def forward(self, terms: Terms, epoch: float) -> Loss:

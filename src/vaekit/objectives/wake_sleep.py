@@ -36,7 +36,7 @@ class WakeSleep(Objective):
         penalties: The weight of each penalty of the model's parts; 1 for those that are not named.
     """
 
-    def __init__(self, num_samples: PositiveInt = 1, penalties: dict[str, AnySchedule] | None = None) -> None:
+    def __init__(self, num_samples: PositiveInt = 1, penalties: dict[str, AnySchedule] = {}) -> None:
         super().__init__(num_samples, penalties)
 
     def forward(self, terms: Terms, epoch: float) -> Loss:

@@ -1,9 +1,9 @@
 """Recipes: everything that a run depends on, as data.
 
-A recipe is a YAML file with a title, the paper it follows, what it needs, the numbers to expect, and a section for data,
-model, objective, optimizer, scheduler, training and evaluation. Sections with fixed keys are declared here; a part is a
+A recipe is a YAML file with a title, a reference, its requirements, the expected metrics, and sections for data, model,
+objective, optimizer, scheduler, step, training and evaluation. Sections with fixed keys are declared here; a part is a
 ``name`` and the arguments of its constructor (:mod:`vaekit.core.config`). A wrong key, type or range is refused with its
-place and the nearest valid name before anything is done.
+place and the nearest valid name, before the run starts.
 """
 
 import json
@@ -17,6 +17,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from vaekit.core.config import Section, Spec, check, lookup, to_data, validate
 from vaekit.core.errors import ConfigError, suggest
+from vaekit.core.files import write_text
 from vaekit.data import Augmentation, Fit
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.models import Model, describe_vae
@@ -26,9 +27,9 @@ from vaekit.objectives import OBJECTIVES
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, TrainingConfig
 
 DEFAULT = "digits"
-"""The recipe that needs no download."""
+"""The recipe that is trained by default, which needs no download."""
 OWN = "images"
-"""The recipe for images that somebody brings without naming one."""
+"""The recipe for the images of ``--data`` if no recipe is named."""
 
 SHORTHANDS = {
     "data": "data.name",
@@ -46,7 +47,7 @@ SHORTHANDS = {
     "latent_dim": "model.latent_dim",
     "conditional": "model.conditional",
 }
-"""What the most common changes are called on the command line and in Python."""
+"""The short names of common changes, on the command line and in Python, and the places that they change."""
 
 PARTS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
     "model.encoder": (ENCODERS, INFERRED),
@@ -65,18 +66,18 @@ Side = Annotated[int, Field(ge=1)]
 
 
 class DataSection(Section):
-    """Which images, and how they are prepared.
+    """The source of the images and their preparation.
 
     Arguments:
-        name: A known name, a folder, an array file or a hub id.
-        size: The side, or height and width, to fit images to; None for their own.
-        channels: 1 for gray, 3 for color, None for what they need.
-        fit: What to do where proportions differ: ``crop`` the middle, ``pad`` with the background, or ``stretch``.
+        name: A known name, a folder, an array file or a Hub id.
+        size: The side, or height and width, that images are fitted to; None for their original size.
+        channels: 1 for gray, 3 for color, None for the channels of the source.
+        fit: What to do if proportions differ: ``crop`` the middle, ``pad`` with the background, or ``stretch``.
         background: The color behind transparent pixels and around padded images.
-        augment: What may happen to training images each time they are seen; None for nothing.
-        binarize: ``dynamic`` draws black or white anew whenever an image is seen, ``static`` once, ``none`` keeps gray
-            levels. Validation and test images are drawn once, with fixed seeds, in either case.
-        validation: The share of training images held out to choose the model by.
+        augment: The augmentation of training images, applied each time they are used; None for no augmentation.
+        binarize: ``dynamic`` binarizes training images at random each time they are used, ``static`` once, ``none`` keeps
+            gray levels. Validation and test images are binarized once, with fixed seeds, in both cases.
+        validation: The share of training images that is held out for validation.
     """
 
     name: str
@@ -93,8 +94,13 @@ class ModelSection(Section):
     """The parts of a VAE; its shape follows from the images.
 
     Arguments:
-        latent_dim: D, how many latents.
-        conditional: Whether the model is told the class of an image.
+        latent_dim: D, the number of latents.
+        encoder: The encoder.
+        decoder: The decoder.
+        likelihood: The likelihood.
+        posterior: The posterior.
+        prior: The prior.
+        conditional: Whether the model is class-conditional.
     """
 
     latent_dim: PositiveInt
@@ -107,11 +113,11 @@ class ModelSection(Section):
 
 
 class EvaluationSection(Section):
-    """How much evaluation a run ends with.
+    """The evaluation at the end of a run.
 
     Arguments:
-        num_samples: K of the importance-weighted estimate of log p(x); 0 leaves it out.
-        max_images: How many test images, from the first on, that estimate is made for; None for all.
+        num_samples: K, the number of importance samples of the estimate of log p(x); 0 for no estimate.
+        max_images: The number of test images of that estimate; None for all.
     """
 
     num_samples: NonNegativeInt = 100
@@ -122,11 +128,19 @@ class Recipe(Section):
     """A run as data.
 
     Arguments:
-        name: What to call it; a run's folder is named after it.
-        title: What it is, in a line.
-        reference: Where it comes from.
-        needs: What it takes: data, time.
-        expected: The numbers to expect on the test split, by name.
+        name: The name of the recipe, and by default of the run folder.
+        title: A description of one line.
+        reference: The paper that it follows.
+        needs: The data and the time that it requires.
+        expected: The expected metrics on the test split, by name.
+        data: The images.
+        model: The parts of the model.
+        objective: The objective.
+        optimizer: The optimizer.
+        scheduler: The schedule of the learning rate.
+        step: The update of the weights.
+        training: Epochs, batch size, seed, device and so on.
+        evaluation: The evaluation at the end of the run.
     """
 
     name: str
@@ -145,7 +159,7 @@ class Recipe(Section):
 
 
 def recipe_names() -> list[str]:
-    """The names of the recipes that come with the package."""
+    """Returns the names of the recipes of the package."""
     return sorted(
         file.name.removesuffix(".yaml") for file in files("vaekit.runs.recipes").iterdir() if file.name.endswith(".yaml")
     )
@@ -156,13 +170,13 @@ def load_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
     Arguments:
         name: The name of a recipe of the package, or a YAML file.
-        overrides: Changes, by dotted place (``training.epochs``) or shorthand (``epochs``).
+        overrides: Changes, by dotted place (``training.epochs``) or short name (``epochs``).
 
     Returns:
-        The recipe with every default written out.
+        The recipe with all defaults.
 
     Raises:
-        ConfigError: If there is no such recipe, or something in it is wrong.
+        ConfigError: If there is no such recipe, or a key or value in it is wrong.
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
@@ -175,10 +189,16 @@ def load_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 
 def read_recipe(text: str, place: str, defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
-    """Reads a recipe from YAML; ``place`` says in messages where it stands.
+    """Reads a recipe from YAML.
+
+    Arguments:
+        text: The YAML.
+        place: The name of its source, for messages.
+        defaults: Values for keys that the YAML does not have.
+        overrides: Changes, by dotted place or short name.
 
     Raises:
-        ConfigError: If it is no YAML, or something in it is wrong.
+        ConfigError: If the text is not YAML, or a key or value in it is wrong.
     """
     try:
         data = yaml.safe_load(text)
@@ -189,8 +209,8 @@ def read_recipe(text: str, place: str, defaults: Mapping[str, Any], overrides: M
     try:
         json.dumps(data, default=str, skipkeys=True)
     except ValueError:
-        raise ConfigError(f"{place}: holds itself (an alias inside its own anchor)") from None
-    return complete(_disown({**defaults, **data}, overrides), overrides)
+        raise ConfigError(f"{place}: contains itself; remove the alias inside its anchor") from None
+    return complete(_without_expected({**defaults, **data}, overrides), overrides)
 
 
 def recipe_of(model: Model, name: str, overrides: Mapping[str, Any], parts: Mapping[str, Spec]) -> Recipe:
@@ -210,10 +230,10 @@ def recipe_of(model: Model, name: str, overrides: Mapping[str, Any], parts: Mapp
 
 
 def complete(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
-    """Applies overrides, checks every section and part, and writes defaults out.
+    """Applies overrides, checks every section and part, and fills in defaults.
 
     Raises:
-        ConfigError: If anything is wrong.
+        ConfigError: If a key or value is wrong.
     """
     changed = to_data(data)
     for place in PARTS:
@@ -223,29 +243,29 @@ def complete(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         if isinstance(section, dict) and isinstance(default, dict):
             section.setdefault(key, dict(default))
     places = {SHORTHANDS.get(key, key): value for key, value in overrides.items()}
-    for place, value in sorted(places.items(), key=lambda item: not item[0].endswith("name")):  # a name resets its part
+    for place, value in sorted(places.items(), key=lambda item: not item[0].endswith("name")):  # a new name resets its part
         _override(changed, place, value)
     whole = to_data(validate(Recipe, changed, ""))
-    for place, (table, inferred) in PARTS.items():
+    for place, (registry, inferred) in PARTS.items():
         *parents, key = place.split(".")
         section = whole[parents[0]] if parents else whole
         spec = section[key]
-        factory = lookup(table, spec.get("name"), f"{place}.name")
+        factory = lookup(registry, spec.get("name"), f"{place}.name")
         arguments = {name: value for name, value in spec.items() if name != "name"}
         section[key] = {"name": spec["name"]} | to_data(check(factory, arguments, place=place, inferred=inferred))
     return validate(Recipe, whole, "")
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Writes a recipe as YAML, ready to be run again."""
-    path.write_text(yaml.safe_dump(to_data(recipe), sort_keys=False, default_flow_style=None, allow_unicode=True))
+    """Writes a recipe as YAML that can be trained again."""
+    write_text(path, yaml.safe_dump(to_data(recipe), sort_keys=False, default_flow_style=None, allow_unicode=True))
 
 
 def parse_size(text: str) -> int | list[int]:
     """Reads ``128`` as a side, and ``96x128`` as height and width.
 
     Raises:
-        ConfigError: If it is neither.
+        ConfigError: If the text has another form.
     """
     sides = text.lower().split("x")
     if not 1 <= len(sides) <= 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
@@ -257,7 +277,7 @@ def parse_overrides(assignments: list[str]) -> dict[str, Any]:
     """Reads ``a.b=c`` assignments, whose values are YAML.
 
     Raises:
-        ConfigError: If one has no ``=``, or its value is no YAML.
+        ConfigError: If an assignment has no ``=``, or its value is not YAML.
     """
     overrides = {}
     for assignment in assignments:
@@ -271,22 +291,22 @@ def parse_overrides(assignments: list[str]) -> dict[str, Any]:
     return overrides
 
 
-def _disown(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Takes from a changed recipe the numbers that only the unchanged one promises, and names the other images."""
+def _without_expected(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Removes the expected metrics from a changed recipe; for other images also the needs, and the title names them."""
     if not overrides:
         return data
     data = {key: value for key, value in data.items() if key != "expected"}
     name = overrides.get("data", overrides.get("data.name"))
     section = data.get("data")
     if name is not None and isinstance(section, dict) and name != section.get("name"):
-        called = Path(name).resolve().name if Path(str(name)).exists() else name
-        data["title"] = f"{data.get('title', data.get('name'))}, on {called}"
+        source = Path(name).resolve().name if Path(str(name)).exists() else name
+        data["title"] = f"{data.get('title', data.get('name'))}, on {source}"
         data.pop("needs", None)
     return data
 
 
 def _number(value: Any) -> Any:
-    """Reads 1e-3 as the number that everyone but YAML 1.1 takes it for."""
+    """Converts text such as 1e-3, which YAML 1.1 does not read as a number."""
     if isinstance(value, str):
         try:
             return float(value)

@@ -1,4 +1,4 @@
-"""Oracles for the mixture of logistics: masses that sum to one, a brute-force reference, samples that fit, closed forms."""
+"""Laws of the discretized logistic mixture: masses sum to one, equal the definition, fit samples and have closed forms."""
 
 import itertools
 import math
@@ -12,44 +12,44 @@ from vaekit.core.config import build
 from vaekit.core.errors import ConfigError
 from vaekit.core.units import bits_per_dim, to_unit_interval
 from vaekit.distributions.likelihoods import Bernoulli
-from vaekit.distributions.logistic_mixture import BROAD, NARROW, LogisticMixture, LogisticMixturePixels
+from vaekit.distributions.logistic_mixture import INITIAL_SCALE, MIN_SCALE, LogisticMixture, LogisticMixturePixels
 
 EXTREMES = torch.tensor([-1e4, -100.0, -7.0, 0.0, 7.0, 100.0, 1e4])
 
 
 def every_image(bits: int, channels: int) -> Tensor:
-    """Every image of one pixel, with shape (L^C, 1, C, 1, 1), the last channel changing fastest."""
+    """All images with one pixel, with shape (L^C, 1, C, 1, 1). The last channel changes fastest."""
     levels = torch.arange(2**bits) / (2**bits - 1)
     return torch.cartesian_prod(*[levels] * channels).reshape(-1, 1, channels, 1, 1)
 
 
 def extreme_maps(num: int, likelihood: LogisticMixture, channels: int) -> Tensor:
-    """Maps of one pixel with an extreme, or zero, for each number."""
+    """Maps of one pixel whose values are extreme or zero."""
     return EXTREMES[torch.randint(len(EXTREMES), (num, likelihood.num_maps(channels), 1, 1))]
 
 
 def one_component(mean: float, scale: float, levels: int = 256, dtype: torch.dtype = torch.float32) -> LogisticMixturePixels:
-    """One gray pixel of one component."""
+    """One gray pixel with one component."""
     means = torch.full((1, 1, 1, 1), mean, dtype=dtype)
     log_scales = torch.full_like(means, scale).log()
     return LogisticMixturePixels(means.new_zeros(1, 1, 1), means, log_scales, means.new_zeros(1, 0, 1, 1), levels)
 
 
 def color_pixel(means: Tensor, scales: Tensor, coefficients: Tensor, logits: Tensor, levels: int) -> LogisticMixturePixels:
-    """One color pixel of K components; means, scales and coefficients have shape (K, 3), logits (K)."""
+    """One color pixel with K components; means, scales and coefficients have shape (K, 3), logits (K)."""
     return LogisticMixturePixels(
         logits[:, None, None], means[..., None, None], scales.log()[..., None, None], coefficients[..., None, None], levels
     )
 
 
 def cdf(edge: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Of the logistic distribution; exp overflows to infinity, where the answer is 0 as it should be."""
+    """The logistic distribution function. If exp overflows the result is 0, which is correct."""
     with np.errstate(over="ignore"):
         return np.asarray(1 / (1 + np.exp(-(edge - mean) / scale)))
 
 
 def component_mass(mean: np.ndarray, scale: np.ndarray, levels: int) -> np.ndarray:
-    """The mass of each level, as the last axis, straight from its definition, in float64."""
+    """The mass of each level by its definition, in float64; the last axis are the levels."""
     x = np.linspace(-1, 1, levels)
     upper = cdf(x + 1 / (levels - 1), mean[..., None], scale[..., None])
     lower = cdf(x - 1 / (levels - 1), mean[..., None], scale[..., None])
@@ -58,14 +58,14 @@ def component_mass(mean: np.ndarray, scale: np.ndarray, levels: int) -> np.ndarr
 
 
 def reference_mass(maps: Tensor, likelihood: LogisticMixture, channels: int) -> np.ndarray:
-    """The mass of every image of one pixel, with shape (*, L, ..., L), for maps of shape (*, num_maps)."""
+    """The mass of every image with one pixel, with shape (*, L, ..., L), for maps of shape (*, num_maps)."""
     levels, components = 2**likelihood.bits, likelihood.num_components
     per = maps.double().numpy().reshape(*maps.shape[:-1], components, -1)
     weights = np.exp(per[..., 0] - per[..., 0].max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
     means, raw_scales = per[..., 1 : 1 + channels], per[..., 1 + channels : 1 + 2 * channels]
-    reach = math.log(0.35 / (0.1 / (levels - 1)))
-    scales = 0.35 * np.exp(reach * np.tanh(raw_scales / reach))
+    log_range = math.log(0.35 / (0.1 / (levels - 1)))
+    scales = 0.35 * np.exp(log_range * np.tanh(raw_scales / log_range))
     if channels == 1:
         return np.asarray((weights[..., None] * component_mass(means[..., 0], scales[..., 0], levels)).sum(-2))
     alpha, beta, gamma = np.moveaxis(np.tanh(per[..., 1 + 2 * channels :]), -1, 0)
@@ -79,14 +79,14 @@ def reference_mass(maps: Tensor, likelihood: LogisticMixture, channels: int) -> 
     return total
 
 
-def assert_drawn_from(counts: np.ndarray, mass: np.ndarray) -> None:
-    """Each cell within 5 standard errors, and Pearson's chi-square within 5 of its own."""
+def assert_samples_fit(counts: np.ndarray, mass: np.ndarray) -> None:
+    """Each cell is within 5 standard errors, and Pearson's chi-square statistic within 5 of its own."""
     num = counts.sum()
     expected = num * mass
     assert (np.abs(counts - expected) <= 5 * np.sqrt(expected * (1 - mass)) + 1).all()
-    often = expected > 10
-    chi_square = ((counts - expected)[often] ** 2 / expected[often]).sum()
-    assert chi_square < often.sum() + 5 * math.sqrt(2 * often.sum())
+    frequent = expected > 10
+    chi_square = ((counts - expected)[frequent] ** 2 / expected[frequent]).sum()
+    assert chi_square < frequent.sum() + 5 * math.sqrt(2 * frequent.sum())
 
 
 # Laws
@@ -131,7 +131,7 @@ def test_log_prob_equals_the_definition(bits: int, channels: int) -> None:
     likelihood = LogisticMixture(num_components=4, bits=bits)
     maps = 1.5 * torch.randn(20, likelihood.num_maps(channels), 1, 1)
     mass = reference_mass(maps[..., 0, 0], likelihood, channels).reshape(20, -1).T
-    likely = mass > 1e-9  # below it, the definition itself has lost digits
+    likely = mass > 1e-9  # below it the definition loses digits
     assert likely.mean() > 0.4
     exact = likelihood(maps.double()).log_prob(every_image(bits, channels).double()).numpy()
     np.testing.assert_allclose(exact[likely], np.log(mass[likely]), rtol=0, atol=1e-6)
@@ -140,8 +140,8 @@ def test_log_prob_equals_the_definition(bits: int, channels: int) -> None:
     np.testing.assert_allclose(log_px, exact, rtol=1e-5, atol=2e-4)
 
 
-def test_float32_keeps_its_digits_far_out_and_for_wide_bins() -> None:
-    """Where the definition is 0, or the difference of two equal numbers, the log-mass is still that of float64."""
+def test_float32_is_accurate_far_from_the_mean_and_for_all_scales() -> None:
+    """The log-mass equals that of float64, also if the definition underflows or cancels."""
     images = every_image(8, 1)
     for mean, scale in itertools.product([-300.0, -0.9, 0.0, 0.5, 40.0], [4e-4, 0.01, 1.0, 500.0, 1e6]):
         log_px = one_component(mean, scale).log_prob(images)
@@ -159,20 +159,20 @@ def test_gray_samples_follow_the_mass_at_every_pixel() -> None:
     mass = reference_mass(maps.movedim(1, -1), likelihood, 1)
     for where in itertools.product(range(2), range(2), range(3)):
         b, h, w = where
-        assert_drawn_from(np.bincount(levels[:, b, 0, h, w].round().astype(int), minlength=8), mass[where])
+        assert_samples_fit(np.bincount(levels[:, b, 0, h, w].round().astype(int), minlength=8), mass[where])
 
 
 def test_color_samples_follow_the_joint_mass() -> None:
-    """Red that is rounded and clipped, and not the logistic's draw, is what green and blue depend on."""
+    """Green and blue depend on the rounded and clipped red, not on the logistic sample."""
     likelihood, num = LogisticMixture(num_components=2, bits=2), 200_000
     for _ in range(3):
         maps = torch.randn(likelihood.num_maps(3), 1, 1)
         samples = (likelihood(maps).sample((num,)) * 3).round().long().flatten(1)
         cells = (samples * torch.tensor([16, 4, 1])).sum(1)
-        assert_drawn_from(np.bincount(cells, minlength=64), reference_mass(maps[:, 0, 0], likelihood, 3).flatten())
+        assert_samples_fit(np.bincount(cells, minlength=64), reference_mass(maps[:, 0, 0], likelihood, 3).flatten())
 
 
-def test_samples_are_images_that_the_likelihood_may_be_asked_about() -> None:
+def test_samples_are_gray_levels_in_the_support() -> None:
     likelihood = LogisticMixture(num_components=5)
     px = likelihood(3 * torch.randn(4, likelihood.num_maps(3), 6, 5))
     samples = px.sample((2, 3))
@@ -201,8 +201,8 @@ def test_gradients_are_finite_at_extreme_parameters(channels: int, bits: int) ->
 
 
 @pytest.mark.parametrize("level", [0, 40, 255])
-def test_a_component_far_from_the_pixel_is_pulled_towards_it(level: int) -> None:
-    """The log-mass falls by 1 / s with the distance, however far: nothing is clamped away."""
+def test_gradient_of_a_distant_component_points_to_the_pixel(level: int) -> None:
+    """The log-mass decreases by 1 / s per unit of distance, at every distance."""
     for mean in (-30.0, 30.0):
         px = one_component(mean, 0.5)
         px.means.requires_grad_()
@@ -230,7 +230,7 @@ def test_mass_of_the_level_on_which_a_component_is_centered(scale: float) -> Non
 
 @pytest.mark.parametrize(("bits", "scale"), [(8, 50.0), (8, 2000.0), (3, 500.0)])
 def test_bits_per_dim_of_a_very_broad_component(bits: int, scale: float) -> None:
-    """Its density is 1 / (4 s) all over the range, and a level is 2 / (L - 1) wide; the ends have half of the rest each."""
+    """The density is 1 / (4 s) in the range and a bin is 2 / (L - 1) wide. The first and last level share the rest."""
     px, last = one_component(0.0, scale, 2**bits), 2**bits - 1
     log_px = px.log_prob(every_image(bits, 1)).flatten()
     for level in (1, last // 2, last - 1):
@@ -242,39 +242,39 @@ def test_bits_per_dim_of_a_very_broad_component(bits: int, scale: float) -> None
 def test_a_narrow_component_on_each_level_is_uniform(bits: int) -> None:
     levels = 2**bits
     means = torch.linspace(-1, 1, levels).reshape(levels, 1, 1, 1)
-    log_scales = torch.full_like(means, math.log(NARROW / (levels - 1)))
+    log_scales = torch.full_like(means, math.log(MIN_SCALE / (levels - 1)))
     px = LogisticMixturePixels(torch.zeros(levels, 1, 1), means, log_scales, torch.zeros(levels, 0, 1, 1), levels)
     for log_px in px.log_prob(every_image(bits, 1)):
         assert bits_per_dim(log_px.item(), 1) == pytest.approx(bits, abs=1e-3)
 
 
-def test_zero_maps_are_as_near_to_uniform_as_one_logistic_can_be() -> None:
+def test_zero_maps_are_the_logistic_nearest_to_uniform() -> None:
     likelihood, images = LogisticMixture(), every_image(8, 1)
     start = -likelihood(torch.zeros(30, 1, 1)).log_prob(images).mean().item()
     assert bits_per_dim(-start, 1) == pytest.approx(8.276, abs=1e-3)
-    for off in (0.93, 1.07):
-        assert -one_component(0.0, off * BROAD).log_prob(images).mean().item() > start
+    for factor in (0.93, 1.07):
+        assert -one_component(0.0, factor * INITIAL_SCALE).log_prob(images).mean().item() > start
     color = likelihood(torch.zeros(100, 1, 1))
     x = torch.tensor([0.1, 0.8, 1.0])
-    alone = one_component(0.0, BROAD).log_prob(x.reshape(3, 1, 1, 1)).sum()
-    torch.testing.assert_close(color.log_prob(x.reshape(3, 1, 1)), alone)
+    gray = one_component(0.0, INITIAL_SCALE).log_prob(x.reshape(3, 1, 1, 1)).sum()
+    torch.testing.assert_close(color.log_prob(x.reshape(3, 1, 1)), gray)
     torch.testing.assert_close(color.mean, torch.full((3, 1, 1), 0.5))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_identical_components_are_one(channels: int) -> None:
-    one, many = LogisticMixture(num_components=1), LogisticMixture(num_components=7)
+def test_identical_components_equal_one_component(channels: int) -> None:
+    one, seven = LogisticMixture(num_components=1), LogisticMixture(num_components=7)
     maps = torch.randn(3, one.num_maps(channels), 4, 4)
     copies = maps.repeat(1, 7, 1, 1).unflatten(1, (7, -1))
-    copies[:, :, 0] = 5 * torch.randn(3, 7, 4, 4)  # whatever their weights
+    copies[:, :, 0] = 5 * torch.randn(3, 7, 4, 4)  # the weights do not matter
     copies = copies.flatten(1, 2)
     x = one.target(torch.randint(256, (3, channels, 4, 4)))
-    torch.testing.assert_close(many(copies).log_prob(x), one(maps).log_prob(x))
-    torch.testing.assert_close(many(copies).mean, one(maps).mean)
+    torch.testing.assert_close(seven(copies).log_prob(x), one(maps).log_prob(x))
+    torch.testing.assert_close(seven(copies).mean, one(maps).mean)
 
 
 def test_components_are_shared_by_the_channels_of_a_pixel() -> None:
-    """A pixel that is all black or all white: either with 1/2, and hardly ever a color."""
+    """A mixture of black and white: each has probability 1/2, and other colors have almost none."""
     means = torch.tensor([-3.0, 3.0])[:, None].expand(2, 3)
     px = color_pixel(means, torch.full((2, 3), 0.1), torch.zeros(2, 3), torch.zeros(2), 256)
     log_px = px.log_prob(torch.tensor([[0.0, 0, 0], [1, 1, 1], [0, 0, 1]]).reshape(3, 3, 1, 1))
@@ -298,7 +298,7 @@ def test_mean_is_that_of_the_mass_for_interior_components(scale: float) -> None:
 
 
 @pytest.mark.parametrize("bits", [1, 3, 8])
-def test_mean_is_that_of_the_mass_for_clipped_components_too(bits: int) -> None:
+def test_mean_is_that_of_the_mass_for_clipped_components(bits: int) -> None:
     last = 2**bits - 1
     images = every_image(bits, 1)
     for center, halves in itertools.product([-50.0, -1.3, -1.0, -0.2, 0.0, 0.97, 1.1, 40.0], [0.1, 1.0, 30.0, 300.0, 1e6]):
@@ -308,19 +308,19 @@ def test_mean_is_that_of_the_mass_for_clipped_components_too(bits: int) -> None:
 
 
 @pytest.mark.parametrize(("center", "scale"), [(0.5, 1e5), (-1e5, 1e5), (2e3, 3e3), (1e4, 1e3), (-0.3, 0.4), (0.7, 0.2)])
-def test_mean_keeps_its_digits_for_broad_components(center: float, scale: float) -> None:
-    """The mean of a clipped logistic variable in another form, which serves where no tanh rounds to 1."""
+def test_mean_is_accurate_for_large_scales(center: float, scale: float) -> None:
+    """Another form of the mean of a clipped logistic variable, accurate if no tanh rounds to 1."""
     expected = 2 * scale * math.atanh(math.tanh(center / (2 * scale)) * math.tanh(1 / (2 * scale)))
     assert one_component(center, scale).mean.item() == pytest.approx((expected + 1) / 2, abs=2e-6)
 
 
-def test_mean_keeps_its_digits_far_out() -> None:
+def test_mean_is_accurate_far_from_the_range() -> None:
     assert one_component(-1e4, 0.1).mean.item() == pytest.approx(0, abs=1e-6)
     assert one_component(1e4, 0.1).mean.item() == pytest.approx(1, abs=1e-6)
     assert one_component(0.2, 4e-4).mean.item() == pytest.approx(0.6, abs=1e-6)
 
 
-def test_color_mean_is_that_of_the_mass_where_nothing_is_clipped() -> None:
+def test_color_mean_is_that_of_the_mass_if_nothing_is_clipped() -> None:
     means, coefficients = torch.empty(4, 3).uniform_(-0.25, 0.25), torch.empty(4, 3).uniform_(-0.9, 0.9)
     px = color_pixel(means, torch.full((4, 3), 0.04), coefficients, torch.randn(4), 16)
     images = every_image(4, 3).squeeze(1)
@@ -328,7 +328,7 @@ def test_color_mean_is_that_of_the_mass_where_nothing_is_clipped() -> None:
     assert (px.mean - mean).abs().max().item() < 0.01 / 15
 
 
-def test_color_mean_goes_through_the_clipped_means_of_channels_before() -> None:
+def test_color_mean_uses_the_clipped_means_of_previous_channels() -> None:
     means, coefficients = torch.tensor([[3.0, -0.7, -0.5]]), torch.tensor([[0.5, 0.25, -0.75]])
     px = color_pixel(means, torch.full((1, 3), 0.001), coefficients, torch.zeros(1), 256)
     green = -0.7 + 0.5 * 1
@@ -348,8 +348,8 @@ def test_log_prob_sums_over_pixels_and_keeps_batch_axes(channels: int) -> None:
     likelihood = LogisticMixture(num_components=3)
     maps = torch.randn(2, 3, likelihood.num_maps(channels), 4, 5)
     px, x = likelihood(maps), likelihood.target(torch.randint(256, (3, channels, 4, 5), dtype=torch.uint8))
-    whole = px.log_prob(x)
-    assert px.batch_shape == whole.shape == (2, 3)
+    log_px = px.log_prob(x)
+    assert px.batch_shape == log_px.shape == (2, 3)
     assert px.event_shape == (channels, 4, 5)
     assert px.mean.shape == (2, 3, channels, 4, 5)
     for k, b in itertools.product(range(2), range(3)):
@@ -357,7 +357,7 @@ def test_log_prob_sums_over_pixels_and_keeps_batch_axes(channels: int) -> None:
             likelihood(maps[k, b, :, h : h + 1, w : w + 1]).log_prob(x[b, :, h : h + 1, w : w + 1])
             for h, w in itertools.product(range(4), range(5))
         ]
-        torch.testing.assert_close(whole[k, b], torch.stack(pixels).sum())
+        torch.testing.assert_close(log_px[k, b], torch.stack(pixels).sum())
     torch.testing.assert_close(px.mean[1, 2, :, 3, 4], likelihood(maps[1, 2, :, 3:, 4:]).mean.flatten())
 
 
@@ -374,7 +374,7 @@ def test_target_keeps_the_highest_bits(bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [1, 3, 8])
-def test_scales_have_a_floor_and_a_ceiling_and_start_from_a_broad_one(bits: int) -> None:
+def test_scales_are_bounded_and_have_the_initial_scale_for_zero_maps(bits: int) -> None:
     maps = torch.tensor([[0.0, 0.0, raw] for raw in (-1e4, -0.01, 0.0, 0.01, 1e4)])[..., None, None]
     log_scales = LogisticMixture(1, bits)(maps).log_scales.flatten().tolist()
     floor, start = math.log(0.1 / (2**bits - 1)), math.log(0.35)
@@ -382,20 +382,20 @@ def test_scales_have_a_floor_and_a_ceiling_and_start_from_a_broad_one(bits: int)
 
 
 @pytest.mark.parametrize("components", [1, 10])
-def test_number_of_maps_tells_gray_from_color(components: int) -> None:
+def test_number_of_maps_determines_the_number_of_channels(components: int) -> None:
     likelihood = LogisticMixture(num_components=components)
     assert (likelihood.num_maps(1), likelihood.num_maps(3)) == (3 * components, 10 * components)
     for channels in (1, 2, 3, 4):
         assert likelihood(torch.zeros(2, likelihood.num_maps(channels), 4, 5)).event_shape == (channels, 4, 5)
-    with pytest.raises(ConfigError, match=f"reads {3 * components} maps .* got {3 * components + 1};"):
+    with pytest.raises(ConfigError, match=f"{3 * components} maps.*got {3 * components + 1}"):
         likelihood(torch.zeros(3 * components + 1, 4, 5))
 
 
-def test_a_recipe_can_name_its_choices_and_is_told_of_wrong_ones() -> None:
-    table = {"logistic-mixture": LogisticMixture}
-    likelihood = build(table, {"name": "logistic-mixture", "num_components": 4, "bits": 5}, place="likelihood")
+def test_a_recipe_sets_its_arguments_and_wrong_ones_are_refused() -> None:
+    registry = {"logistic-mixture": LogisticMixture}
+    likelihood = build(registry, {"name": "logistic-mixture", "num_components": 4, "bits": 5}, place="likelihood")
     assert (likelihood.num_components, likelihood.bits, likelihood.levels) == (4, 5, 32)
     assert (likelihood.measure, likelihood.support) == ("mass", "gray levels")
     for wrong in ({"bits": 0}, {"bits": 9}, {"num_components": 0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
-            build(table, {"name": "logistic-mixture", **wrong}, place="likelihood")
+            build(registry, {"name": "logistic-mixture", **wrong}, place="likelihood")
