@@ -69,7 +69,6 @@ def _download() -> Path:
         return path
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise DataError(
-            f"{REPOSITORY}: the weights of Inception cannot be downloaded from the Hugging Face Hub "
-            f"({describe_error(error)}); connect once, "
-            f"put them into $VAEKIT_DATA/{REPOSITORY}/{FILE}, or leave out --features inception"
+            f"{REPOSITORY}: the weights of Inception cannot be downloaded from the Hub ({describe_error(error)}); "
+            f"connect once, put them into $VAEKIT_DATA/{REPOSITORY}/{FILE}, or leave out --features inception"
         ) from None
