@@ -6,6 +6,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, Ru
 from vaekit.core.files import write_json, write_text
 from vaekit.core.rng import fixed_seed
 from vaekit.data import Dataset, ImageSet, load_images
-from vaekit.evaluation.model_evaluation import brief, evaluate
+from vaekit.evaluation.evaluation_config import BRIEF
+from vaekit.evaluation.model_evaluation import evaluate_model
 from vaekit.experiment.prepare import Experiment, prepare
 from vaekit.experiment.run_writer import (
     RunWriter,
@@ -217,20 +219,22 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder
     recipe, trainer, test = experiment.recipe, experiment.trainer, experiment.splits.test
     model = load_vae(folder).to(trainer.device)
     section = recipe.evaluation
+    config = replace(BRIEF, num_samples=section.num_samples, max_images=section.max_images)
+    evaluation = evaluate_model(model, test, config=config)
     metrics = {
         "recipe": recipe.name,
         "epochs": trainer.progress.epoch,
         "best_epoch": trainer.progress.best_epoch,
         "seconds": round(trainer.progress.seconds, 2),
         "parameters": num_parameters(model),
-        **evaluate(model, test, effort=brief(section.num_samples, section.max_images)),
+        **evaluation.to_data(),
     }
     shown = first_images(test)
     if shown is not None:
         write_grids(model, shown, folder)
     write_curves(folder)
     write_json(folder / METRICS, metrics)
-    print_metrics(metrics, console)
+    print_metrics(evaluation, console)
     written = {"images": folder / "images", "metrics": folder / METRICS}
     if isinstance(test, ImageSet):
         run_report(RunFolder(folder), Gallery(model, test)).save(folder / REPORT)

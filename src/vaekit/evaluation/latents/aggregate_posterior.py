@@ -37,11 +37,11 @@ from vaekit.core.progress import track
 from vaekit.core.rng import generator
 from vaekit.core.terms import LatentTerms
 from vaekit.core.units import NATS
-from vaekit.data import ImageSet
+from vaekit.data import Dataset
 from vaekit.evaluation.estimate import LATENTS, Estimate, mean_over_images
 from vaekit.evaluation.latents.posterior_densities import PosteriorDensities, per_latent, posterior_densities
 from vaekit.evaluation.likelihood.bounds import with_noise
-from vaekit.models import VAE
+from vaekit.models import Model
 
 MAX_DENSITIES = 2**20
 """The number of densities held in memory at once: 8 MB of float64."""
@@ -102,7 +102,7 @@ class RateDecomposition:
         }
 
 
-def decompose_rate(model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int = 0) -> RateDecomposition:
+def decompose_rate(model: Model, images: Dataset, *, num_samples: int = 1, seed: int = 0) -> RateDecomposition:
     r"""Decomposes the rate over a set of images.
 
     The cost is :math:`S N^2 D`: half a second per latent for 10,000 images with diagonal Gaussian posteriors. Posteriors of
@@ -165,7 +165,7 @@ class PosteriorSamples:
     same_prior: bool
 
 
-def sample_posteriors(model: VAE, images: ImageSet, num_samples: int, seed: int) -> PosteriorSamples:
+def sample_posteriors(model: Model, images: Dataset, num_samples: int, seed: int) -> PosteriorSamples:
     """Encodes all images and samples each posterior S times."""
     layers: list[LatentTerms] = []
     with model.inference():

@@ -33,7 +33,7 @@ from vaekit.evaluation.latents.aggregate_posterior import RateDecomposition, dec
 from vaekit.evaluation.latents.encodings import LatentCount, encode_images
 from vaekit.evaluation.likelihood.bounds import space_of, with_noise
 from vaekit.evaluation.samples.reconstruction import psnr
-from vaekit.models import VAE
+from vaekit.models import Model
 
 MIN_RATE = 0.01
 """The mean KL, in nats, above which a latent counts as used."""
@@ -96,7 +96,7 @@ class CollapseReport:
 
 
 def collapse_report(
-    model: VAE, images: ImageSet, *, seed: int = 0, decomposition: RateDecomposition | None = None
+    model: Model, images: ImageSet, *, seed: int = 0, decomposition: RateDecomposition | None = None
 ) -> CollapseReport:
     """Tests whether a model uses its latents.
 
@@ -167,7 +167,7 @@ def _without_unit(count: LatentCount) -> dict[str, Any]:
     return data
 
 
-def _sample_terms(model: VAE, images: ImageSet, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+def _sample_terms(model: Model, images: ImageSet, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """A sample of z for each image, with shape (N, D), and its distortion and rate, each with shape (N)."""
     z, distortions, rates = [], [], []
     with model.inference():
@@ -179,7 +179,7 @@ def _sample_terms(model: VAE, images: ImageSet, seed: int) -> tuple[Tensor, Tens
     return torch.cat(z), torch.cat(distortions).cpu().double(), torch.cat(rates).cpu().double()
 
 
-def _distortion(model: VAE, images: ImageSet, z: Tensor) -> Tensor:
+def _distortion(model: Model, images: ImageSet, z: Tensor) -> Tensor:
     """-log p(x|z) of each image, with shape (N), for z of shape (N, D)."""
     values, start = [], 0
     with model.inference():
@@ -190,7 +190,7 @@ def _distortion(model: VAE, images: ImageSet, z: Tensor) -> Tensor:
     return torch.cat(values).cpu().double()
 
 
-def _psnr(model: VAE, images: ImageSet, z: Tensor) -> Tensor:
+def _psnr(model: Model, images: ImageSet, z: Tensor) -> Tensor:
     """The PSNR of the mean of p(x|z) as a reconstruction of each image, with shape (N), for z of shape (N, D)."""
     values, start = [], 0
     for x, labels in batches(model, images, f"decoding {len(images):,} images"):

@@ -34,7 +34,7 @@ from vaekit.core.units import to_unit_interval
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import Estimate, mean_over_images
 from vaekit.evaluation.latents.encodings import encode_images
-from vaekit.models import VAE
+from vaekit.models import Model
 
 NUM_NEIGHBORS = 5
 """k of k-NN."""
@@ -126,7 +126,7 @@ class DownstreamScores:
 
 
 def downstream_scores(
-    model: VAE, train: ImageSet, test: ImageSet, *, max_images: int = 10_000, seed: int = 0
+    model: Model, train: ImageSet, test: ImageSet, *, max_images: int = 10_000, seed: int = 0
 ) -> DownstreamScores:
     """Measures how well classes can be predicted from the posterior means.
 

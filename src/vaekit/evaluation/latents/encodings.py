@@ -15,13 +15,15 @@ import torch
 from torch import Tensor
 
 from vaekit.core.rng import fixed_seed
-from vaekit.data import ImageSet
-from vaekit.evaluation.estimate import LATENTS
+from vaekit.data import Dataset
+from vaekit.evaluation.estimate import LATENTS, Metric
 from vaekit.evaluation.likelihood.bounds import with_noise
-from vaekit.models import VAE
+from vaekit.models import Model
 
 THRESHOLD = 0.01
 """The variance of the posterior mean above which a latent is active."""
+
+METRICS = (Metric("active_units", "active latents", "The latents whose posterior mean varies over images.", LATENTS, 0),)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Encodings:
         return LatentCount(int(mask.sum()), len(mask), threshold, len(self.means))
 
 
-def encode_images(model: VAE, images: ImageSet) -> Encodings:
+def encode_images(model: Model, images: Dataset) -> Encodings:
     """Computes the posterior of each image of a set."""
     means, stddevs, rates = [], [], []
     with model.inference():
@@ -143,6 +145,6 @@ def encode_images(model: VAE, images: ImageSet) -> Encodings:
     return Encodings(torch.cat(means), torch.cat(stddevs), torch.cat(rates).mean(0), prior_mean, prior_stddev)
 
 
-def active_units(model: VAE, images: ImageSet) -> LatentCount:
+def active_units(model: Model, images: Dataset) -> LatentCount:
     """Counts the active latents over a set of images."""
     return encode_images(model, images).active_units

@@ -22,7 +22,7 @@ from vaekit.evaluation.estimate import Estimate, batches, mean_over_images
 from vaekit.evaluation.samples.feature_distances import frechet_distance, kernel_distance
 from vaekit.evaluation.samples.features import FeatureExtractor, metric_name
 from vaekit.evaluation.samples.precision_recall import COVERAGE_NEIGHBORS, density_coverage, precision_recall
-from vaekit.models import VAE
+from vaekit.models import Model
 
 DISTANCE = "0 is equal"
 SHARE = "share of images"
@@ -136,7 +136,7 @@ class Fidelity:
 
 
 def fidelity(
-    model: VAE, images: ImageSet, train: ImageSet, extractor: FeatureExtractor, *, num: int, seed: int = 0
+    model: Model, images: ImageSet, train: ImageSet, extractor: FeatureExtractor, *, num: int, seed: int = 0
 ) -> Fidelity:
     """Compares images of a model with training images.
 
@@ -211,13 +211,15 @@ def _identity(pixels: Tensor, labels: Tensor | None, positions: slice) -> Tensor
     return to_unit_interval(pixels)
 
 
-def _sample_prior(model: VAE, images: ImageSet, seed: int) -> Tensor:
+def _sample_prior(model: Model, images: ImageSet, seed: int) -> Tensor:
     """Samples of p(z), with the label of each image if the model is conditional, with shape (N, D)."""
     with model.inference(), fixed_seed(seed):
         return model.prior_of(len(images), images.labels if model.condition is not None else None).sample()
 
 
-def _features(model: VAE, images: ImageSet, extractor: FeatureExtractor, name: str, generate: Generate, seed: int) -> Tensor:
+def _features(
+    model: Model, images: ImageSet, extractor: FeatureExtractor, name: str, generate: Generate, seed: int
+) -> Tensor:
     """The features of the images that are generated for each image of a set, on the CPU, with shape (N, F)."""
     with fixed_seed(seed), torch.no_grad():
         features: list[Tensor] = []

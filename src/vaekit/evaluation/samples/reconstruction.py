@@ -27,8 +27,8 @@ from torchmetrics.functional.image import (
 
 from vaekit.core.units import to_unit_interval
 from vaekit.data import ImageSet
-from vaekit.evaluation.estimate import PIXELS, Estimate, batches, mean_over_images
-from vaekit.models import VAE
+from vaekit.evaluation.estimate import PIXELS, Estimate, Metric, batches, mean_over_images
+from vaekit.models import Model
 
 WINDOW_SIGMA = 1.5
 """The standard deviation of SSIM's Gaussian window, in pixels, as published; smaller for images below 11 pixels."""
@@ -44,6 +44,17 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 MIN_SIDE_MS_SSIM = 176
 """The smallest side, in pixels, at which SSIM's window of 11 pixels fits into the fifth scale."""
+
+
+METRICS = (
+    Metric(
+        "psnr", "PSNR", "The peak signal-to-noise ratio of reconstructions, in decibels. Higher is better.", "dB", 2, True
+    ),
+    Metric("ms_ssim", "MS-SSIM", "The structural similarity over five scales; 1 is equal. Higher is better.", "", 4, True),
+    Metric(
+        "ssim", "SSIM", "The structural similarity of reconstructions and images; 1 is equal. Higher is better.", "", 4, True
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ class ReconstructionQuality:
         return {name: estimate.to_data() for name, estimate in estimates.items() if estimate is not None}
 
 
-def reconstruction_quality(model: VAE, images: ImageSet) -> ReconstructionQuality:
+def reconstruction_quality(model: Model, images: ImageSet) -> ReconstructionQuality:
     """Compares images with their reconstructions."""
     side = min(images.shape[1:])
     measures = {"psnr": psnr}
