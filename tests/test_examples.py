@@ -9,11 +9,7 @@ import pytest
 import torch
 
 import vaekit
-from tests.commands import vae_process
-from vaekit.core.errors import ConfigError, VaekitError
 from vaekit.core.plugins import load_plugin
-from vaekit.core.terms import LatentTerms
-from vaekit.distributions import LIKELIHOODS, LayeredDistribution
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
