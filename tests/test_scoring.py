@@ -23,8 +23,8 @@ from vaekit.core.errors import ConfigError
 from vaekit.data import ImageSet, load_images
 from vaekit.evaluation.latents.encodings import encode_images
 from vaekit.evaluation.likelihood.bounds import log_likelihood_of_each
-from vaekit.evaluation.likelihood.scores import Scores, auroc, code_lengths, scores, weigh
-from vaekit.export.tables import Scored, in_order, oddest, scores_as_columns
+from vaekit.evaluation.likelihood.scores import Scores, auroc, code_lengths, scores, summarize_weights
+from vaekit.experiment.score import ScoredImages, ScoredSet
 from vaekit.models import VAE, load_vae, save_vae
 from vaekit.runs.run_folder import RunFolder
 
@@ -99,7 +99,7 @@ def test_standard_error_is_the_spread_over_seeds() -> None:
 
 def test_weights_are_weighed_without_overflow() -> None:
     rows = [[-900.0, 900.0, 0.0], [-900.0, 900.0 + math.log(3), -200.0]]
-    log_px, error, elbo, variance = weigh(torch.tensor(rows, dtype=torch.float64))
+    log_px, error, elbo, variance = summarize_weights(torch.tensor(rows, dtype=torch.float64))
     assert log_px.tolist() == pytest.approx([-900, 900 + math.log(2), -math.log(2)])
     assert error.tolist() == pytest.approx([0, 0.5, 1], abs=1e-9)  # of equal ones, of 1 and 3, of one alone
     assert elbo.tolist() == pytest.approx([-900, 900 + math.log(3) / 2, -100])
@@ -164,20 +164,20 @@ def test_auroc_counts_ties_by_half_as_scikit_learn_does() -> None:
     assert auroc(own, other).num_images == 110 < above
 
 
-def test_the_oddest_of_several_sets() -> None:
+def test_most_unusual_images_of_several_sets() -> None:
     pixels = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 1, 2, 2).contiguous()
     values = torch.tensor([3.0, 1.0, 0.0, 2.0, -1.0]).double()
     names = [("a", slice(0, 2)), ("b", slice(2, 5))]
     sets = [
-        Scored(ImageSet(pixels[part], name=name), torch.arange(part.start, part.stop), Scores(*[values[part]] * 5))
+        ScoredSet(ImageSet(pixels[part], name=name), torch.arange(part.start, part.stop), Scores(*[values[part]] * 5), "")
         for name, part in names
     ]
-    order = in_order(sets, "log_px")
-    assert order.tolist() == [4, 2, 1, 3, 0]
-    images, captions = oddest(sets, order[:4], "log_px")
+    scored = ScoredImages(sets, "log_px")
+    assert scored.order.tolist() == [4, 2, 1, 3, 0]
+    images, captions = scored.most_unusual(4)
     assert images[:, 0, 0, 0].tolist() == [4, 2, 1, 3]
     assert captions == ["-1.0 b", "0.0 b", "1.0 a", "2.0 b"]
-    columns = scores_as_columns(sets, order)
+    columns = scored.columns()
     assert columns["data"] == ["b", "b", "a", "b", "a"]
     assert columns["name"] == [f"image {row}" for row in columns["row"]]
     assert columns["row"] == [4, 2, 1, 3, 0]
@@ -185,9 +185,9 @@ def test_the_oddest_of_several_sets() -> None:
 
 def test_too_little_for_a_standard_error() -> None:
     oracle, images = imaged(num=2)
-    with pytest.raises(ConfigError, match="2 samples of z at least, got num_samples=1"):
+    with pytest.raises(ConfigError, match="num_samples.*at least 2"):
         scores(oracle.model, images, num_samples=1)
-    with pytest.raises(ConfigError, match="2 images of each set at least, got 2 and 1"):
+    with pytest.raises(ConfigError, match="AUROC.*2 images"):
         auroc(torch.zeros(2), torch.zeros(1))
 
 
@@ -200,7 +200,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
     return shutil.copytree(trained, tmp_path / "run")
 
 
-def test_score_writes_the_oddest_first(run: Path) -> None:
+def test_score_writes_the_lowest_score_first(run: Path) -> None:
     out = done("score", run, "--num-samples", 5, "-n", 10)
     said = "359 test images of digits: log-density of pixels scaled to [0, 1], support: real line; it may be positive"
     assert out.splitlines() == [said, str(run / "scores.csv"), str(run / "scores.png")]
@@ -250,8 +250,8 @@ def test_score_never_calls_a_cross_entropy_a_likelihood(tmp_path: Path) -> None:
 
 def test_single_images_cannot_be_told_apart(run: Path, refuse: Refuse, tmp_path: Path) -> None:
     one, more = (folder_of(tmp_path / str(num), [f"{number:02}.png" for number in range(num)]) for num in (1, 30))
-    refuse("score", run, "--against", one, says=("1: ", "two images of each"))
-    refuse("score", run, "--against", more, "--max-images", 1, says=("digits: ", "two images of each"))
+    refuse("score", run, "--against", one, says=("1: ", "AUROC", "two images"))
+    refuse("score", run, "--against", more, "--max-images", 1, says=("digits: ", "AUROC", "two images"))
 
 
 def test_against_tells_how_well_each_score_does(run: Path, tmp_path: Path) -> None:
