@@ -224,7 +224,7 @@ def test_refined_posterior_is_the_exact_one() -> None:
 def test_too_few_posterior_samples_are_refused() -> None:
     """With L = 4 for 3 latents the estimate is 63 nats too high."""
     oracle, images = oracle_with_images(num=4)
-    with pytest.raises(ConfigError, match="num_samples.*15"):
+    with pytest.raises(ConfigError, match=r"num_samples.*15"):
         posterior_log_likelihood(oracle.model, images, num_samples=14)
 
 

@@ -12,8 +12,8 @@ import torch
 
 import vaekit
 from tests.commands import done, strict_json, vae
-from vaekit.evaluation.likelihood.bounds import elbo_terms
 from vaekit.evaluation.evaluation_config import QUICK
+from vaekit.evaluation.likelihood.bounds import elbo_terms
 from vaekit.runs import run_folder
 from vaekit.runs.run_folder import RunFolder
 

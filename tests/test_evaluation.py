@@ -15,6 +15,7 @@ from tests.test_contracts import make_vae, pixels
 from vaekit.data import ImageSet, binarize
 from vaekit.evaluation.cost import estimate_seconds, limit_seconds, num_decodings, seconds_per_decoding
 from vaekit.evaluation.estimate import mean_by_difference, mean_over_images
+from vaekit.evaluation.evaluation_config import BRIEF, EvaluationConfig
 from vaekit.evaluation.latents.collapse import collapse_report
 from vaekit.evaluation.latents.encodings import active_units
 from vaekit.evaluation.likelihood.annealing import Annealing, annealed_of_each
@@ -26,7 +27,6 @@ from vaekit.evaluation.likelihood.bounds import (
     log_likelihood_of_each,
     meaning,
 )
-from vaekit.evaluation.evaluation_config import BRIEF, EvaluationConfig
 from vaekit.evaluation.model_evaluation import evaluate_model
 from vaekit.evaluation.samples.reconstruction import ms_ssim, psnr, reconstruction_quality, ssim
 from vaekit.models import VAE

@@ -185,9 +185,9 @@ def test_most_unusual_images_of_several_sets() -> None:
 
 def test_too_little_for_a_standard_error() -> None:
     oracle, images = imaged(num=2)
-    with pytest.raises(ConfigError, match="num_samples.*at least 2"):
+    with pytest.raises(ConfigError, match=r"num_samples.*at least 2"):
         scores(oracle.model, images, num_samples=1)
-    with pytest.raises(ConfigError, match="AUROC.*2 images"):
+    with pytest.raises(ConfigError, match=r"AUROC.*2 images"):
         auroc(torch.zeros(2), torch.zeros(1))
 
 

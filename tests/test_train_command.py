@@ -20,8 +20,8 @@ from tests.commands import QUICK, done, strict_json, tiles, vae, weights_equal, 
 from vaekit.core.config import to_data
 from vaekit.core.rng import fixed_seed
 from vaekit.core.units import to_gray_levels
-from vaekit.evaluation.likelihood.bounds import elbo_of_each
 from vaekit.evaluation.evaluation_config import BRIEF
+from vaekit.evaluation.likelihood.bounds import elbo_of_each
 from vaekit.runs.recipe import load_recipe
 from vaekit.runs.run_folder import STATE, RunFolder
 from vaekit.training import read_state

@@ -28,7 +28,7 @@ def model_and_data(off: float = 0.0, num: int = 40) -> tuple[TwoLayerGaussian, T
 def repeat(model: TwoLayerGaussian, x: Tensor, num: int = 40) -> list[tuple[Tensor, ...]]:
     """ELBO, rates of layer 1 and rates of layer 2, of independent estimates."""
     with torch.no_grad():
-        return [(terms.elbo(), *terms.rates()) for terms in (model(x, num_samples=50) for _ in range(num))]
+        return [(terms.elbo(), *terms.rates()) for terms in (model(x, num_samples=200) for _ in range(num))]
 
 
 def assert_near(estimates: list[Tensor], expected: Tensor) -> None:
@@ -69,9 +69,9 @@ def test_elbo_and_rates_of_both_layers_equal_their_closed_forms(off: float) -> N
 
 
 def test_importance_sampling_rises_to_the_evidence() -> None:
-    model, data, x = model_and_data(0.4)
+    model, data, x = model_and_data(0.2)
     evidence = model.log_evidence(x).mean().item()
-    bounds = [log_likelihood(model, data, num_samples=k).value for k in (1, 10, 100, 3000)]
+    bounds = [log_likelihood(model, data, num_samples=k).value for k in (1, 10, 100, 5000)]
     assert bounds == sorted(bounds)
     assert evidence - model.divergence(x).mean().item() < bounds[1] < evidence - 0.02
     assert bounds[-1] == pytest.approx(evidence, abs=0.02)
@@ -80,10 +80,10 @@ def test_importance_sampling_rises_to_the_evidence() -> None:
 @pytest.mark.parametrize("start", ["prior", "posterior"])
 def test_annealing_reaches_the_evidence(start: str) -> None:
     model, data, x = model_and_data(0.8)
-    annealing = Annealing(8, 150, start, num_leapfrog_steps=5)  # type: ignore[arg-type]
+    annealing = Annealing(16, 150, start, num_leapfrog_steps=5)  # type: ignore[arg-type]
     gaps = annealed_of_each(model, data, annealing) - model.log_evidence(x)
     error = gaps.std() / math.sqrt(len(gaps))
-    assert error < 0.03
+    assert error < 0.05
     assert abs(gaps.mean()) < 5 * error + 0.005
     assert log_likelihood(model, data, num_samples=8).value < model.log_evidence(x).mean() - 0.1
     assert annealed_log_likelihood(model, data.first(3), replace(annealing, num_distributions=5)).num_images == 3

@@ -59,8 +59,8 @@ METHOD_CHOICES = [
     "Appendix D uses 50 chains per image, which start from samples of the prior chosen by p(x|z). It runs 40 trajectories "
     "of 4 leapfrog steps, fits a Gaussian with full covariance to the samples, and runs 40 more trajectories for the "
     "samples of the estimate. The paper specifies neither the density nor the number of trajectories.",
-    f"Annealed importance sampling uses {ANNEALING.num_chains} chains from the prior, {ANNEALING.num_distributions} distributions "
-    f"and {ANNEALING.num_leapfrog_steps} leapfrog steps.",
+    f"Annealed importance sampling uses {ANNEALING.num_chains} chains from the prior, {ANNEALING.num_distributions} "
+    f"distributions and {ANNEALING.num_leapfrog_steps} leapfrog steps.",
 ]
 
 Curves = Mapping[str, Sequence[Mapping[str, Any]]]
