@@ -18,6 +18,7 @@ from tests.bad_input import HUGE, VALUES, result_or_message, small_model, trunca
 from tests.commands import Refuse
 from vaekit.core.config import to_data
 from vaekit.models import describe_vae, load_vae, save_vae
+from vaekit.models.serialization import FORMAT
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_invalid_configuration(case: str, small: Path, refuse: Refuse, monkeypat
         b"\xff\xfe{}",
         b"[" * 100_000,
         b'{"latent_dim": ' + b"9" * 5000 + b"}",
-        b'{"latent_dim": NaN}',
+        b'{"format": %d, "latent_dim": NaN}' % FORMAT,
     ],
     ids=["empty", "text", "truncated", "list", "null", "string", "bytes", "deep", "long number", "NaN"],
 )
@@ -188,4 +189,4 @@ def test_missing_run(command: list[str], run: str, refuse: Refuse) -> None:
 
 def test_model_folder_without_its_images(small: Path, refuse: Refuse) -> None:
     for args in (["evaluate", small], ["reconstruct", small], ["interpolate", small, 0, 1]):
-        refuse(*args, says=("model", "--data"))
+        refuse(*args, says=("model: ", "images"))

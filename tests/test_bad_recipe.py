@@ -22,7 +22,7 @@ BAD_OVERRIDES = {
     "model.encoder.hiden=[8]": ("model.encoder.hiden", "'hidden'"),
     "optimizer.weight_decy=0.1": ("optimizer.weight_decy", "'weight_decay'"),
     "objective.beta={name: linear, epoch: 3}": ("objective.beta", "epoch"),
-    "data.binarize=dynamic": ("data.binarize", "'binarize'"),
+    "data.binarise=dynamic": ("data.binarise", "'binarize'"),
     "scheduler.warm=1": ("scheduler.warm", "'warmup'"),
     # unknown names, with the nearest known one
     "model.likelihood.name=bernouli": ("model.likelihood.name", "'bernouli'", "'bernoulli'"),

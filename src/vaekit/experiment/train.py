@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vaekit.core.config import describe, to_data
 from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, RunError
-from vaekit.core.files import atomic_path, write_json, write_text
+from vaekit.core.files import write_json, write_text
 from vaekit.core.rng import fixed_seed
 from vaekit.data import Dataset, ImageSet, load_images
 from vaekit.evaluation.evaluation_config import BRIEF
@@ -35,7 +35,7 @@ from vaekit.models import Model, load_vae
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import print_metrics
-from vaekit.reports.run_report import write_report
+from vaekit.reports.run_report import run_report
 from vaekit.runs.recipe import Recipe, complete, load_recipe, recipe_of, write_recipe
 from vaekit.runs.run_folder import ENVIRONMENT, HISTORY, METRICS, RECIPE, REPORT, STATE, RunFolder
 from vaekit.training import Callback, progress_view, read_state
@@ -237,8 +237,7 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder
     print_metrics(evaluation, console)
     written = {"images": folder / "images", "metrics": folder / METRICS}
     if isinstance(test, ImageSet):
-        with atomic_path(folder / REPORT) as partial:
-            write_report(RunFolder(folder), Gallery(model, test), partial)
+        run_report(RunFolder(folder), Gallery(model, test)).save(folder / REPORT)
         written = {"report": folder / REPORT} | written
     for name, path in written.items():
         console.print(f"{name:<9} {path}", highlight=False, markup=False, soft_wrap=True)
