@@ -1,4 +1,4 @@
-"""Chains and annealing: densities are left as they are, weights are unbiased, and both ways bracket the truth."""
+"""Chains and annealing: invariant densities, unbiased weights, and brackets of log p(x) by both directions."""
 
 import math
 from dataclasses import replace
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 
 def oracle_with_images(num: int = 60, off: float = 0.5, scale: float = 0.4) -> tuple[LinearGaussian, ImageSet]:
-    """A linear-Gaussian model and images of 8 bits near its own, with the closed form of what they are as such."""
+    """A linear-Gaussian model and images of 8 bits near its own, with log p(x) in closed form."""
     oracle = linear_gaussian(num=num, off=off, scale=scale)
     levels = ((oracle.x - oracle.x.min()) / (oracle.x.max() - oracle.x.min()) * 255).round().byte()
     oracle.x.copy_(levels.float() / 255)
@@ -45,7 +45,7 @@ def two_parts(z: Tensor) -> tuple[Tensor, Tensor]:
     return -0.5 * z.square().sum(-1), tilted
 
 
-def test_chains_stay_in_the_density_they_are_started_in() -> None:
+def test_transitions_leave_the_density_invariant() -> None:
     precision = 0.25 * torch.eye(2) + 0.5 * torch.tensor([[2.0 + 3.0, 3.0], [3.0, 3.0]])
     mean = torch.linalg.solve(precision, 0.5 * torch.tensor([2.0, 0.0]))
     exact = torch.distributions.MultivariateNormal(mean, precision_matrix=precision)
@@ -68,7 +68,7 @@ def test_chains_stay_in_the_density_they_are_started_in() -> None:
     torch.testing.assert_close(state.gradients[0], -state.z)
 
 
-def test_trajectory_that_leaves_all_numbers_is_refused() -> None:
+def test_diverging_trajectory_is_rejected() -> None:
     state = State.at(torch.ones(3, 2), lambda z: [-z.pow(4).sum(-1)])
     moved, probability = transition(
         state,
@@ -87,7 +87,7 @@ def test_trajectory_that_leaves_all_numbers_is_refused() -> None:
 
 @pytest.mark.parametrize("start", ["prior", "posterior"])
 @pytest.mark.parametrize("distributions", [4, 40])
-def test_weights_are_unbiased_both_ways_whatever_the_path(start: str, distributions: int) -> None:
+def test_weights_are_unbiased_in_both_directions_for_any_path(start: str, distributions: int) -> None:
     oracle = linear_gaussian(num=1, scale=0.8, off=0.3)
     model: VAE = oracle.model
     settings = Annealing(num_chains=8, num_distributions=distributions, start=start, num_leapfrog_steps=3)  # type: ignore[arg-type]
@@ -113,12 +113,12 @@ def test_weights_are_unbiased_both_ways_whatever_the_path(start: str, distributi
         ({"start": "postrior"}, "start.*posterior"),
     ],
 )
-def test_annealing_that_cannot_be_is_refused(wrong: dict[str, Any], says: str) -> None:
+def test_invalid_settings_are_refused(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         Annealing(**wrong)
 
 
-def test_no_chain_has_a_say_in_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_sizes_are_adapted_with_separate_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     oracle, images = oracle_with_images(off=0.5)
     seen: list[list[int]] = []
     original = annealing._noise
@@ -130,7 +130,7 @@ def test_no_chain_has_a_say_in_its_steps(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("start", ["prior", "posterior"])
-def test_annealing_reaches_the_evidence_that_sampling_misses(start: str) -> None:
+def test_annealing_reaches_the_evidence_where_importance_sampling_does_not(start: str) -> None:
     oracle, images = oracle_with_images(off=1.2)
     evidence = oracle.log_evidence()
     values = annealed_of_each(oracle.model, images, Annealing(8, 150, start, num_leapfrog_steps=5))  # type: ignore[arg-type]
@@ -141,7 +141,7 @@ def test_annealing_reaches_the_evidence_that_sampling_misses(start: str) -> None
     assert (values - few).mean() > 0.3
 
 
-def test_bracket_holds_the_truth_and_narrows() -> None:
+def test_bracket_contains_the_evidence_and_narrows() -> None:
     oracle = linear_gaussian(num=1, off=0.8)
     short, long = (bracket(oracle.model, 60, Annealing(8, num, "prior", num_leapfrog_steps=5)) for num in (10, 400))
     for found in (short, long):
@@ -155,13 +155,13 @@ def test_bracket_holds_the_truth_and_narrows() -> None:
         _, x = oracle.model.sample_joint(60)  # the same images
     truth = LinearGaussian(oracle.model, x, oracle.weight, oracle.bias, oracle.scale).log_evidence().mean().item()
     for found in (short, long):
-        assert found.lower.value - 0.05 < truth < found.upper.value + 0.05  # both bounds hold on average alone
+        assert found.lower.value - 0.05 < truth < found.upper.value + 0.05  # both bounds hold in expectation only
     assert short.lower.value < long.lower.value + 3 * long.gap.value
     assert short.upper.value > long.upper.value
     assert short.lower.space == "images drawn by the model"
 
 
-def test_annealed_estimate_says_what_it_rests_on() -> None:
+def test_annealed_estimate_states_its_counts() -> None:
     oracle, images = oracle_with_images(num=12)
     estimate = annealed_log_likelihood(oracle.model, images, Annealing(4, 20, num_leapfrog_steps=2), seed=3)
     assert (estimate.num_images, estimate.num_samples, estimate.steps) == (12, 4, 20)
@@ -179,7 +179,7 @@ def test_annealed_estimate_says_what_it_rests_on() -> None:
 
 
 def test_posterior_samples_give_the_evidence_without_an_encoder() -> None:
-    oracle, images = oracle_with_images(num=150, off=3.0)  # an encoder that is of no use
+    oracle, images = oracle_with_images(num=150, off=3.0)  # a useless encoder
     evidence = oracle.log_evidence().mean().item()
     estimate = posterior_log_likelihood(oracle.model, images, num_samples=100)
     assert estimate.value == pytest.approx(evidence, abs=0.03)
@@ -228,7 +228,7 @@ def test_too_few_posterior_samples_are_refused() -> None:
         posterior_log_likelihood(oracle.model, images, num_samples=14)
 
 
-def test_amortization_gap_is_what_a_wrong_encoder_loses() -> None:
+def test_amortization_gap_is_the_loss_of_a_wrong_encoder() -> None:
     oracle, images = oracle_with_images(num=40, off=0.5)
     qz = oracle.model.encode(oracle.x)
     loss = oracle.log_evidence() - oracle.elbo(qz.mean, qz.stddev[0], oracle.weight)  # the exact posterior is diagonal
@@ -240,16 +240,16 @@ def test_amortization_gap_is_what_a_wrong_encoder_loses() -> None:
     assert abs(none.value) < 0.02
 
 
-# Numbers do not depend on the batch, and noise is what it says.
+# Independence of the batch size, and noise.
 
 
-def test_noise_is_a_images_own() -> None:
+def test_noise_depends_only_on_the_image() -> None:
     whole, part = Noise(5, range(10), 3, CPU), Noise(5, [7, 2], 3, CPU)
-    drawn = whole.normal(120)
+    sampled = whole.normal(120)
     own = torch.cat([part.normal(num) for num in (1, 70, 49)])
-    assert torch.equal(own, drawn[:, [7, 2]])
-    assert not torch.equal(drawn[:, 0], drawn[:, 1])
-    assert not torch.equal(Noise(6, range(10), 3, CPU).normal(1), drawn[:1])
+    assert torch.equal(own, sampled[:, [7, 2]])
+    assert not torch.equal(sampled[:, 0], sampled[:, 1])
+    assert not torch.equal(Noise(6, range(10), 3, CPU).normal(1), sampled[:1])
     many = Noise(0, range(2000), 4, CPU).normal(50)
     assert abs(many.mean()) < 5 / math.sqrt(many.numel())
     assert abs(many.var() - 1) < 5 * math.sqrt(2 / many.numel())
@@ -261,13 +261,13 @@ def test_noise_is_a_images_own() -> None:
 
 @pytest.mark.parametrize("prior", ["standard", "mixture"])
 @pytest.mark.parametrize("batch", [2, 7])
-def test_what_is_drawn_does_not_depend_on_the_batch_size(batch: int, prior: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_estimates_do_not_depend_on_the_batch_size(batch: int, prior: str, monkeypatch: pytest.MonkeyPatch) -> None:
     oracle, images = oracle_with_images(num=21)
-    settings = Annealing(3, 30, num_leapfrog_steps=2, acceptance=0.9)  # which the steps soon hover about
+    settings = Annealing(3, 30, num_leapfrog_steps=2, acceptance=0.9)
 
     def numbers() -> list[Tensor]:
         distortion, rate = elbo_of_each(oracle.model, images, num_samples=3)
-        weighed = log_likelihood_of_each(oracle.model, images, num_samples=60)
+        iw = log_likelihood_of_each(oracle.model, images, num_samples=60)
         both = bracket(oracle.model, 21, settings)
         means = [both.lower.value, both.upper.value, posterior_log_likelihood(oracle.model, images, num_samples=20).value]
         from_prior = annealed_of_each(oracle.model, images, replace(settings, start="prior"))
@@ -275,7 +275,7 @@ def test_what_is_drawn_does_not_depend_on_the_batch_size(batch: int, prior: str,
         return [
             distortion,
             rate,
-            weighed,
+            iw,
             annealed_of_each(oracle.model, images, settings),
             from_prior,
             torch.tensor(means),
@@ -303,7 +303,7 @@ def test_estimates_leave_the_global_generator_alone() -> None:
 
 
 def test_mixture_prior_is_annealed_to_its_evidence() -> None:
-    """One latent, two hills: log p(x) by numerical integration."""
+    """One latent and two modes: log p(x) by numerical integration."""
     oracle = linear_gaussian(num=8, latent_dim=1, off=0.4)
     prior = MixtureOfGaussians(1, num_components=2)
     with torch.no_grad():
@@ -378,7 +378,7 @@ def test_every_estimate_reaches_the_evidence_of_a_mixture() -> None:
     assert abs(both.gap.value) < 0.2
 
 
-def test_draws_of_a_mixture_by_noise_are_draws_of_it() -> None:
+def test_mixture_samples_from_noise_have_its_distribution() -> None:
     means, stddevs = torch.tensor([[-3.0, 0.0], [2.0, 1.0]]), torch.tensor([[0.5, 1.0], [1.0, 0.2]])
     mixture = GaussianMixture(4, means, stddevs, torch.tensor([0.3, 0.7]).log())
     noise = Noise(0, range(4), 2, CPU).normal(5000)
