@@ -1,9 +1,9 @@
-"""How fast images are decoded into the cache, against what Pillow alone does on one core.
+"""The speed of decoding images into the cache, compared with Pillow on one core.
 
-Run it as ``python -m benchmarks.decoding``. It makes up a folder of photographs (JPEG, 640x480, clouds with the spectrum of
-natural scenes), decodes it to 128x128 in color, and times Pillow on one core at the same work: open, turn upright, convert,
-cut out the middle, scale. The two take turns. ``rate`` is images per second; the ratio is over the number of cores times
-Pillow's rate. With ``--mnist`` it times the 60,000 + 10,000 images of MNIST instead, the first start and a later one.
+Run it as ``python -m benchmarks.decoding``. It generates a folder of photographs (JPEG, 640x480, noise with the spectrum of
+natural images), decodes it to 128x128 in color, and times the same work by Pillow on one core: open, turn upright, convert,
+crop the center, scale. The two alternate. Printed are images per second, and the ratio to the number of cores times Pillow's
+speed. With ``--mnist`` it times the 70,000 images of MNIST instead, without and with a cache.
 """
 
 import argparse
@@ -24,8 +24,8 @@ SIDE = 128
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.decoding", description=__doc__.partition("\n")[0])
-    parser.add_argument("--photos", type=int, default=20_000, help="how many photographs (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is timed (%(default)s)")
+    parser.add_argument("--photos", type=int, default=20_000, help="the number of photographs (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="the number of repetitions (%(default)s)")
     parser.add_argument("--mnist", action="store_true", help="time MNIST")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -38,15 +38,15 @@ def main() -> None:
 
 def mnist(temporary: Path, rounds: int) -> None:
     """Times loading MNIST without and with its images in the cache."""
-    for what in ("first", "later"):
+    for cache in ("empty", "filled"):
         times = []
         for _ in range(rounds):
-            if what == "first":
+            if cache == "empty":
                 shutil.rmtree(temporary / "cache", ignore_errors=True)
             start = time.monotonic()
             load_images("mnist", size=28, channels=1)
             times.append(time.monotonic() - start)
-        print(f"mnist, {what} start  {median(times):6.2f} s  [{min(times):.2f} - {max(times):.2f}]")
+        print(f"mnist, {cache:6} cache  {median(times):6.2f} s  [{min(times):.2f} - {max(times):.2f}]")
 
 
 def photos(temporary: Path, num: int, rounds: int) -> None:
@@ -71,7 +71,7 @@ def photos(temporary: Path, num: int, rounds: int) -> None:
 
 
 def pillow(file: Path) -> np.ndarray:
-    """What one would write with Pillow alone."""
+    """Decodes a photograph with Pillow alone."""
     with Image.open(file) as image:
         return np.asarray(
             ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (SIDE, SIDE), Image.Resampling.LANCZOS)
@@ -79,17 +79,17 @@ def pillow(file: Path) -> np.ndarray:
 
 
 def make_photos(folder: Path, num: int, distinct: int = 100) -> None:
-    """Writes photographs of clouds: noise whose amplitude falls with frequency, as that of natural scenes does."""
+    """Writes images of noise whose amplitude falls with the frequency, as in photographs of natural scenes."""
     folder.mkdir()
-    draw = np.random.default_rng(0)
+    random = np.random.default_rng(0)
     height, width = 480, 640
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
     frequency[0, 0] = np.inf
     for number in range(min(num, distinct)):
-        noise = np.fft.rfft2(draw.standard_normal((3, height, width)))
-        clouds = np.fft.irfft2(noise / frequency, s=(height, width))
-        clouds = 128 + 45 * clouds / clouds.std()
-        Image.fromarray(clouds.clip(0, 255).astype(np.uint8).transpose(1, 2, 0)).save(
+        noise = np.fft.rfft2(random.standard_normal((3, height, width)))
+        pixels = np.fft.irfft2(noise / frequency, s=(height, width))
+        pixels = 128 + 45 * pixels / pixels.std()
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8).transpose(1, 2, 0)).save(
             folder / f"{number:06}.jpg", quality=90
         )
     for number in range(distinct, num):

@@ -1,13 +1,13 @@
-"""How soon the command answers, how soon it trains, and how much memory it takes: whole processes, medians of several.
+"""Start-up time and peak memory of the command line: whole processes, medians over several runs.
 
-Run it as ``python -m benchmarks.start``. Times are wall time from before the process starts. ``first step`` ends with the
-first step of the optimizer of ``vae train mnist-mlp``; ``one epoch`` is the most resident memory that a run of one epoch
-takes, its final evaluation and images included. A run of each that is not counted comes first and fills the caches, among
-them vaekit's of decoded images; point ``VAEKIT_DATA`` at a folder that holds ``mnist/`` where there is no network.
+Run it as ``python -m benchmarks.start``. Times are wall times from before the process starts. ``first step`` is the time to
+the end of the first optimizer step of ``vae train mnist-mlp``. ``one epoch`` is the peak resident memory of a run of one
+epoch, including its final evaluation and figures. One uncounted run of each fills the caches, among them vaekit's cache of
+decoded images. Without a network, set ``VAEKIT_DATA`` to a folder that contains ``mnist/``.
 """
 
-# Nothing but the standard library here: Linux counts what a process held before it became the command, which is what this
-# one holds, into the peak of its memory.
+# Only the standard library is imported here: Linux counts the memory of this process, before it executes the command, toward
+# the peak memory of the command.
 import argparse
 import os
 import subprocess
@@ -26,61 +26,63 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from vaekit.cli import main
 
 def stop(*step):
-    print(time.monotonic() - started, flush=True)
+    print(time.monotonic() - start, flush=True)
     os._exit(0)
 
-started = float(sys.argv.pop())
+start = float(sys.argv.pop())
 register_optimizer_step_post_hook(stop)
 main()
 """
-"""The command, with its last argument taken off as the time at which the clock was started, up to the first step."""
+"""Runs the command until its first optimizer step. The last argument is the start time."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.start", description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=5, help="how many runs of each, of one epoch 3 at most (%(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each measurement, at most 3 of one epoch (%(default)s)")
     runs: int = parser.parse_args().runs
-    print(f"{'':<24}{'median':>9}  {'min - max':^15}  bar")
-    report("vae --help", lambda: seconds(["--help"]), 0.5, "s", runs)
-    report("vae train --help", lambda: seconds(["train", "--help"]), 0.5, "s", runs)
-    report("mnist-mlp, first step", first_step, 6, "s", runs)
-    report("mnist-mlp, one epoch", peak_memory, 1000, "MB", min(runs, 3))  # takes longest and varies least
+    print(f"{'':<24}{'median':>9}  {'min - max':^15}  target")
+    report("vae --help", lambda: measure_seconds(["--help"]), 0.5, "s", runs)
+    report("vae train --help", lambda: measure_seconds(["train", "--help"]), 0.5, "s", runs)
+    report("mnist-mlp, first step", measure_first_step, 6, "s", runs)
+    report("mnist-mlp, one epoch", measure_peak_memory, 1000, "MB", min(runs, 3))  # the slowest, with the least variance
 
 
-def report(what: str, measure: Callable[[], float], bar: float, unit: str, runs: int) -> None:
-    """Measures something, once to warm up and then so many times, and prints its line; no more than the bar is good."""
+def report(name: str, measure: Callable[[], float], target: float, unit: str, runs: int) -> None:
+    """Measures once to warm up and then several times, and prints a line; the target is the maximum of the median."""
     measure()
     values = [measure() for _ in range(runs)]
-    digits = 2 if unit == "s" else 0
-    low, middle, high = (f"{value:.{digits}f}" for value in (min(values), median(values), max(values)))
-    met = "yes" if median(values) <= bar else "NO"
-    print(f"{what:<24}{middle:>6} {unit:<2}  {f'{low} - {high}':^15}  <= {bar:g} {unit} {met}", flush=True)
+    decimals = 2 if unit == "s" else 0
+    low, middle, high = (f"{value:.{decimals}f}" for value in (min(values), median(values), max(values)))
+    met = "yes" if median(values) <= target else "NO"
+    print(f"{name:<24}{middle:>6} {unit:<2}  {f'{low} - {high}':^15}  <= {target:g} {unit} {met}", flush=True)
 
 
-def seconds(arguments: list[str]) -> float:
-    """Returns how long the command runs."""
-    started = time.monotonic()
+def measure_seconds(arguments: list[str]) -> float:
+    """Returns the time that the command takes, in seconds."""
+    start = time.monotonic()
     subprocess.run([*VAE, *arguments], check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - started
+    return time.monotonic() - start
 
 
-def first_step() -> float:
-    """Returns the seconds from the start of the process to the end of its first step, by the clock that all share."""
+def measure_first_step() -> float:
+    """Returns the seconds from the start of the process to the end of its first step, by the system's monotonic clock."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["train", "mnist-mlp", "--out", str(Path(folder) / "run"), str(time.monotonic())]
-        done = subprocess.run([sys.executable, "-c", FIRST_STEP, *arguments], check=True, stdout=subprocess.PIPE, text=True)
-    return float(done.stdout.splitlines()[-1])
+        process = subprocess.run(
+            [sys.executable, "-c", FIRST_STEP, *arguments], check=True, stdout=subprocess.PIPE, text=True
+        )
+    return float(process.stdout.splitlines()[-1])
 
 
-def peak_memory() -> float:
-    """Returns the most resident memory that a run of one epoch takes, in MB."""
+def measure_peak_memory() -> float:
+    """Returns the peak resident memory of a run of one epoch, in MB."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["train", "mnist-mlp", "--epochs", "1", "--out", str(Path(folder) / "run")]
         process = subprocess.Popen([*VAE, *arguments], stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         assert process.returncode == 0, "the run failed"
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6  # macOS counts bytes, Linux kibibytes
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6  # bytes on macOS, kibibytes on Linux
 
 
 if __name__ == "__main__":

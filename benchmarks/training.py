@@ -1,16 +1,16 @@
-"""Images per second of training: vaekit beside a bare loop, pythae, and the usual DataLoader script.
+"""Training speed in images per second: vaekit, a tensor loop in plain PyTorch, pythae, and the usual DataLoader script.
 
-Run it as ``python -m benchmarks.training``. All contenders live in one process and take turns, A B C D A B C D ..., after a
-warm-up round, so that whatever else the machine does meets them alike. A turn is an epoch over the same images.
+Run it as ``python -m benchmarks.training``. All methods run in one process and alternate, A B C D A B C D ..., after a
+warm-up round, so that other load on the machine affects all of them. Each method trains one epoch over the same images per
+round.
 
-How to read the table: a **ratio** is vaekit's speed over the contender's, computed within each round; above 1 vaekit is the
-faster. The **bar** is what the median ratio has to reach against a way to train, at its fastest setting. The **loss** goes
-from the warm-up to the last round, in nats per image; pythae's is of gray levels and cannot be compared with the others'.
-Everyone must have as many parameters as vaekit and must have learned, or the measurement is refused.
+In the table, the **ratio** is vaekit's speed divided by the method's speed in the same round; vaekit is faster if it is
+above 1. The **target** is the minimum of the median ratio, for the faster variant of each method. The **loss** is given for
+the warm-up and for the last round, in nats per image; pythae's is the loss of gray pixels and not comparable. The benchmark
+fails if the networks have different numbers of parameters, or if a loss does not decrease.
 """
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -22,32 +22,33 @@ from typing import Any
 
 import torch
 
-from benchmarks.contenders import BATCH_SIZE, CONTENDERS, Contender, Turn, training_images
+from benchmarks.training_methods import BATCH_SIZE, FAMILIES, METHODS, Epoch, TrainingMethod, settings, training_images
+from vaekit.core.files import write_json
 
-BARS = {"bare": 0.90, "pythae": 1.7, "dataloader": 3.0}
-"""What vaekit's speed over a contender's has to reach, by way to train."""
+TARGETS = {"tensor-loop": 0.90, "pythae": 1.7, "dataloader": 3.0}
+"""The minimum median ratio, by family of methods."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """The rounds of a contender.
+    """The measurements of a method.
 
     Arguments:
         speeds: Images per second in each round.
-        ratios: vaekit's speed over its own in each round.
+        ratios: vaekit's speed divided by the method's speed in each round.
         losses: The losses of the warm-up and of the last round.
-        bar: What the median ratio has to reach; None where nothing is asked.
+        target: The minimum of the median ratio; None if the method has no target.
     """
 
     speeds: list[float]
     ratios: list[float]
     losses: tuple[float, float]
-    bar: float | None
+    target: float | None
 
     @property
-    def met(self) -> bool | None:
-        """Whether the bar is met; None without one."""
-        return None if self.bar is None else median(self.ratios) >= self.bar
+    def meets_target(self) -> bool | None:
+        """Whether the median ratio reaches the target; None without a target."""
+        return None if self.target is None else median(self.ratios) >= self.target
 
 
 def main() -> None:
@@ -56,89 +57,92 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     facts = machine()
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
-    contenders = enter(options.only, options.images)
-    check_networks(contenders)
-    turns = take_turns(contenders, options.rounds)
-    check_learning(turns)
-    results = compare(turns, options.images)
-    print(table(results))
+    print(settings())
+    methods = build_methods(options.only, options.images)
+    check_parameters(methods)
+    epochs = run_rounds(methods, options.rounds)
+    check_losses(epochs)
+    results = compare(epochs, options.images)
+    print(format_table(results))
     if options.json is not None:
-        report = {"machine": facts, "images": options.images, "results": {n: _plain(r) for n, r in results.items()}}
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+        report = {"machine": facts, "settings": settings(), "images": options.images}
+        write_json(options.json, report | {"results": {name: _to_data(result) for name, result in results.items()}})
 
 
-def enter(names: list[str], num_images: int) -> dict[str, Contender]:
-    """Sets contenders up, vaekit among them; one that is not installed is left out with a word on how to get it."""
+def build_methods(names: list[str], num_images: int) -> dict[str, TrainingMethod]:
+    """Prepares the named methods and vaekit; a method that is not installed is skipped with a message."""
     images = training_images(num_images)
-    contenders = {}
-    for name, build in CONTENDERS.items():
+    methods = {}
+    for name, build in METHODS.items():
         if name not in ("vaekit", *names):
             continue
         torch.manual_seed(0)
         try:
-            contenders[name] = build(images)
+            methods[name] = build(images)
         except ModuleNotFoundError as error:
             print(f"{name}: skipped ({error}); pip install -r benchmarks/requirements.txt")
-    return contenders
+    return methods
 
 
-def check_networks(contenders: Mapping[str, Contender]) -> None:
-    """Asserts that everyone trains as many parameters."""
-    numbers = {name: sum(p.numel() for p in contender.network.parameters()) for name, contender in contenders.items()}
+def check_parameters(methods: Mapping[str, TrainingMethod]) -> None:
+    """Asserts that all networks have the same number of parameters."""
+    numbers = {name: sum(p.numel() for p in method.network.parameters()) for name, method in methods.items()}
     assert len(set(numbers.values())) == 1, f"the networks differ in their number of parameters: {numbers}"
 
 
-def take_turns(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[Turn]]:
-    """Lets everyone train an epoch in each round; the first is the warm-up."""
-    turns: dict[str, list[Turn]] = {name: [] for name in contenders}
+def run_rounds(methods: Mapping[str, TrainingMethod], rounds: int) -> dict[str, list[Epoch]]:
+    """Trains one epoch with each method per round; the first round is the warm-up."""
+    epochs: dict[str, list[Epoch]] = {name: [] for name in methods}
     for number in range(rounds + 1):
-        print(f"round {number} of {rounds}", file=sys.stderr)  # no bar, whose thread would take time from everyone
-        for name, contender in contenders.items():
-            turns[name].append(contender.turn())
-    return turns
+        print(f"round {number} of {rounds}", file=sys.stderr)  # no progress bar: its thread would take computing time
+        for name, method in methods.items():
+            epochs[name].append(method.train_epoch())
+    return epochs
 
 
-def check_learning(turns: Mapping[str, list[Turn]]) -> None:
-    """Asserts that everyone's loss has fallen, so that no one was fast by leaving out work."""
-    for name, taken in turns.items():
-        first, last = taken[0].loss, taken[-1].loss
-        assert last < first, f"{name} did not learn: its loss went from {first} to {last}"
+def check_losses(epochs: Mapping[str, list[Epoch]]) -> None:
+    """Asserts that every loss has decreased, so that no method is fast because it leaves out work."""
+    for name, rounds in epochs.items():
+        first, last = rounds[0].loss, rounds[-1].loss
+        assert last < first, f"{name}: the loss did not decrease, from {first} to {last}"
 
 
-def compare(turns: Mapping[str, list[Turn]], num_images: int) -> dict[str, Result]:
-    """Turns times into speeds and ratios; of each way to train, the setting with the fastest median has the bar."""
-    speeds = {name: [num_images / turn.seconds for turn in taken[1:]] for name, taken in turns.items()}
-    fastest = {name.partition("-")[0]: name for name in sorted(speeds, key=lambda name: median(speeds[name]))}
-    bars = {fastest[way]: bar for way, bar in BARS.items() if way in fastest}
+def compare(epochs: Mapping[str, list[Epoch]], num_images: int) -> dict[str, Result]:
+    """Returns speeds and ratios; the fastest variant of each family has the target."""
+    speeds = {name: [num_images / epoch.seconds for epoch in rounds[1:]] for name, rounds in epochs.items()}
+    targets = {}
+    for family, target in TARGETS.items():
+        if variants := [name for name in FAMILIES[family] if name in speeds]:
+            targets[max(variants, key=lambda name: median(speeds[name]))] = target
     return {
         name: Result(
             speeds=speeds[name],
-            ratios=[ours / theirs for ours, theirs in zip(speeds["vaekit"], speeds[name], strict=True)],
-            losses=(taken[0].loss, taken[-1].loss),
-            bar=bars.get(name),
+            ratios=[vaekit / other for vaekit, other in zip(speeds["vaekit"], speeds[name], strict=True)],
+            losses=(rounds[0].loss, rounds[-1].loss),
+            target=targets.get(name),
         )
-        for name, taken in turns.items()
+        for name, rounds in epochs.items()
     }
 
 
-def table(results: Mapping[str, Result]) -> str:
-    """The results, a contender a row."""
+def format_table(results: Mapping[str, Result]) -> str:
+    """Returns the results as text, one line per method."""
     lines = [
-        f"{'contender':<14}{'images/s':>10}  {'min - max':^17}  {'ratio':>5}  {'min - max':^13}  {'bar':<12}{'loss':<14}"
+        f"{'method':<18}{'images/s':>10}  {'min - max':^17}  {'ratio':>5}  {'min - max':^13}  {'target':<12}{'loss':<14}"
     ]
     for name, result in results.items():
         speeds, ratios = result.speeds, result.ratios
-        bar = "" if result.bar is None else f">= {result.bar:.2f} {'yes' if result.met else 'NO'}"
+        target = "" if result.target is None else f">= {result.target:.2f} {'yes' if result.meets_target else 'NO'}"
         lines.append(
-            f"{name:<14}{median(speeds):>10,.0f}  {min(speeds):>7,.0f} - {max(speeds):<7,.0f}  "
-            f"{median(ratios):>5.2f}  {min(ratios):>5.2f} - {max(ratios):<5.2f}  {bar:<12}"
+            f"{name:<18}{median(speeds):>10,.0f}  {min(speeds):>7,.0f} - {max(speeds):<7,.0f}  "
+            f"{median(ratios):>5.2f}  {min(ratios):>5.2f} - {max(ratios):<5.2f}  {target:<12}"
             f"{result.losses[0]:.1f} -> {result.losses[1]:.1f}"
         )
     return "\n".join(lines)
 
 
 def machine() -> dict[str, Any]:
-    """What it runs on; a load near the number of cores before the start means that something else runs too."""
+    """Returns facts about the machine; a load near the number of cores before the start means that other work runs."""
     return {
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -149,21 +153,19 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _plain(result: Result) -> dict[str, Any]:
-    numbers = {"median_speed": median(result.speeds), "median_ratio": median(result.ratios), "met": result.met}
-    return numbers | vars(result)
+def _to_data(result: Result) -> dict[str, Any]:
+    medians = {"median_speed": median(result.speeds), "median_ratio": median(result.ratios)}
+    return medians | {"meets_target": result.meets_target} | vars(result)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.training", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--images", type=int, default=100 * BATCH_SIZE, help="how many images a turn trains on (%(default)s)"
-    )
-    parser.add_argument("--rounds", type=int, default=7, help="how many rounds after the warm-up (%(default)s)")
-    parser.add_argument("--threads", type=int, help="how many threads torch uses (its own choice)")
-    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME",
-                        help="measure vaekit against these alone: %(choices)s")  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")
+    parser.add_argument("--images", type=int, default=100 * BATCH_SIZE, help="training images per epoch (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds after the warm-up (%(default)s)")
+    parser.add_argument("--threads", type=int, help="torch threads (torch's default)")
+    parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD",
+                        help="compare vaekit with these methods only: %(choices)s")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to this file")
     return parser.parse_args()
 
 

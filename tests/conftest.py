@@ -1,6 +1,9 @@
-"""What tests share: a cache of their own, real data where there is any, and runs that commands can be tried on."""
+"""Fixtures: a separate cache, real data if there are any, and trained runs."""
 
+import gc
 import os
+import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from vaekit.runs.recipe import load_recipe
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of decoded images that nobody else uses."""
+    """A cache of decoded images for the test session."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAEKIT_CACHE", str(folder))
@@ -23,13 +26,30 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 torch.set_num_threads(1)
-"""Small tensors are faster on one core, and sums do not depend on how many there are."""
+"""Small tensors are faster on one core, and sums do not depend on the number of cores."""
 
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """The same random numbers for a test, whatever ran before it."""
+    """Gives each test the same random numbers, whatever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def empty_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for a test, and no folder of local copies."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("VAEKIT_CACHE", str(folder))
+    monkeypatch.delenv("VAEKIT_DATA", raising=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def garbage_collected() -> Iterator[None]:
+    """Collects garbage after the tests of a file, so that its warnings do not appear in another file."""
+    yield
+    with warnings.catch_warnings(action="ignore"):
+        gc.collect()
 
 
 @pytest.fixture
@@ -57,8 +77,14 @@ def trained_conditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def run_copy(trained: Path, tmp_path: Path) -> Path:
+    """A copy of a run, named ``copy``, that a test may damage."""
+    return shutil.copytree(trained, tmp_path / "copy")
+
+
+@pytest.fixture
 def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refuse:
-    """Runs a command in a folder of its own, which must be refused and leave the folder as it was."""
+    """Runs a command in an empty folder; it must fail with one line and leave the folder unchanged."""
     monkeypatch.chdir(tmp_path)
 
     def run(*args: object, says: tuple[str, ...] = ()) -> str:

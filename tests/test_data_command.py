@@ -1,4 +1,4 @@
-"""``vae data``: what it says and draws."""
+"""``vae data``: its text, its contact sheet, and the cache."""
 
 from pathlib import Path
 
@@ -13,26 +13,26 @@ from vaekit.runs.recipe import load_recipe, write_recipe
 
 
 def images(folder: Path) -> Path:
-    """Thirty images of one class and one of another, which is damaged."""
-    for name in ("many", "one"):
+    """Thirty images of one class and one damaged image of another."""
+    for name in ("many", "single"):
         (folder / name).mkdir(parents=True)
     for number in range(30):
         Image.new("RGB", (10, 6), (8 * number, 0, 0)).save(folder / "many" / f"{number:02}.png")
-    (folder / "one" / "bad.png").write_text("no image")
+    (folder / "single" / "bad.png").write_text("no image")
     return folder
 
 
-def test_source_is_told_and_shown(tmp_path: Path) -> None:
+def test_summary_and_contact_sheet(tmp_path: Path) -> None:
     folder = images(tmp_path / "set")
     out = done("data", folder, "-o", tmp_path / "x.png").splitlines()
     assert out[0] == "train: 31 images, color"
     assert out[1].split() == ["sizes", "6x10", "(30)"]
-    assert out[3].split() == ["classes", "many", "(30),", "one", "(1)"]
-    assert out[4].split() == ["damaged", "1"]
-    assert out[5].strip() == "one/bad.png: not an image that can be read"
-    (found,) = inspect(folder)
+    assert out[3].split() == ["classes", "many", "(30),", "single", "(1)"]
+    assert out[4].split() == ["unreadable", "1"]
+    assert out[5].strip() == "single/bad.png: not an image that can be read"
+    (summary,) = inspect(folder)
     shown = tiles(tmp_path / "x.png", 31, columns=10, shape=(3, 96, 96))
-    assert np.array_equal(shown.numpy(), found.sheet.numpy())
+    assert np.array_equal(shown.numpy(), summary.sheet.numpy())
 
 
 def test_augmentation_of_a_recipe_is_shown(tmp_path: Path) -> None:
@@ -41,26 +41,26 @@ def test_augmentation_of_a_recipe_is_shown(tmp_path: Path) -> None:
     write_recipe(load_recipe("digits", {"data.augment": {"flip": 0.5, "rotate": 20.0}}), recipe)
     done("data", folder, "--augment", recipe, "-o", tmp_path / "x.png")
     shown = tiles(tmp_path / "x.png", 60, columns=10, shape=(3, 96, 96))
-    (found,) = inspect(folder)
-    change, draw = augmenter(Augmentation(flip=0.5, rotate=20.0), (3, 96, 96)), generator(0)
-    assert np.array_equal(shown[:10].numpy(), found.sheet[:10].numpy())
-    assert np.array_equal(shown[10:20].numpy(), change(found.sheet[:10], draw).numpy())
+    (summary,) = inspect(folder)
+    transform, noise = augmenter(Augmentation(flip=0.5, rotate=20.0), (3, 96, 96)), generator(0)
+    assert np.array_equal(shown[:10].numpy(), summary.sheet[:10].numpy())
+    assert np.array_equal(shown[10:20].numpy(), transform(summary.sheet[:10], noise).numpy())
 
 
-def test_cache_is_told_and_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_is_listed_and_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path / "own"))
     load_images("digits", size=9)
     first, total = done("data", "--cache").splitlines()
     assert first.split()[2:5] == ["1,797", "1x9x9", "digits"]
-    assert total.endswith("in all")
+    assert total.endswith("in total")
     assert done("data", "--clear").splitlines()[-1].endswith("removed")
-    assert done("data", "--cache").split() == ["0.0", "MB", "in", "all"]
+    assert done("data", "--cache").split() == ["0.0", "MB", "in", "total"]
 
 
-def test_what_cannot_be_looked_at(refuse: Refuse, tmp_path: Path) -> None:
-    refuse("data", says=("say which images",))
-    refuse("data", "digits", "--cache", says=("--cache", "no source"))
-    refuse("data", "nowhere", says=("nowhere: no such path",))
-    refuse("data", "digits", "--augment", "digits", "-o", "x.png", says=("digits: the recipe changes no images",))
+def test_invalid_arguments(refuse: Refuse, tmp_path: Path) -> None:
+    refuse("data", says=("no source",))
+    refuse("data", "digits", "--cache", says=("--cache", "source"))
+    refuse("data", "nowhere", says=("nowhere: ", "path"))
+    refuse("data", "digits", "--augment", "digits", "-o", "x.png", says=("digits: ", "augmentation"))
     refuse("train", "--data", "digits", "--size", "9by9", says=("--size 9by9", "96x128"))
     assert vae("train", "--data", "digits", "--size", "0").code == 2

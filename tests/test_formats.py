@@ -1,4 +1,4 @@
-"""Formats: whatever way a file holds its pixels, they come out as the ones that a person would see."""
+"""Image formats: modes, bit depths, orientation, transparency, frames and names are read as an image viewer shows them."""
 
 import struct
 import tarfile
@@ -15,12 +15,14 @@ from PIL.PngImagePlugin import Blend, Disposal
 
 from tests.commands import done
 from vaekit.data import Fitting, load_images
-from vaekit.data.decode import OVERSAMPLING, fit, header_of, open_encoded
+from vaekit.data.decode import OVERSAMPLING
+from vaekit.data.fitting import fit
+from vaekit.data.image_files import open_encoded, read_header
 
 Levels = np.ndarray[Any, np.dtype[Any]]
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 10, 3), np.uint8)
-"""A color image in which no pixel is like its neighbors."""
+"""A color image of independent pixels."""
 GRAY = NOISE[..., 0].copy()
 
 
@@ -31,25 +33,25 @@ def encoded(image: Image.Image | Levels, name: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def seen(data: bytes, channels: int = 3, background: str = "white") -> Levels:
-    """The levels of a file in its own size, with shape (H, W, C) or (H, W)."""
-    pixels = fit(open_encoded(data), header_of(data)[0], channels, Fitting(background=background))
+def shown(data: bytes, channels: int = 3, background: str = "white") -> Levels:
+    """The levels of a file in its original size, with shape (H, W, C) or (H, W)."""
+    pixels = fit(open_encoded(data), read_header(data)[0], channels, Fitting(background=background))
     return pixels.transpose(1, 2, 0) if channels == 3 else pixels[0]
 
 
-def near(found: Levels, expected: Levels, most: int) -> None:
-    """Asserts that levels are the same up to so many."""
-    assert found.shape == expected.shape
-    assert np.abs(found.astype(int) - np.asarray(expected).astype(int)).max() <= most
+def near(levels: Levels, expected: Levels, max_error: int) -> None:
+    """Asserts that no level differs by more than ``max_error``."""
+    assert levels.shape == expected.shape
+    assert np.abs(levels.astype(int) - np.asarray(expected).astype(int)).max() <= max_error
 
 
 def smooth(height: int, width: int) -> Levels:
-    """A color image without sharp edges, which no turn or flip leaves as it is."""
+    """A color image without sharp edges, which every rotation and flip changes."""
     down, right = np.linspace(0, 1, height)[:, None], np.linspace(0, 1, width)[None]
     return np.rint(np.stack([255 * down + 0 * right, 200 * right + 40 * down, 250 - 220 * down * right], 2)).astype(np.uint8)
 
 
-# Upright
+# Orientation
 
 
 STORED = {
@@ -62,12 +64,11 @@ STORED = {
     7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
     8: lambda upright: upright[::-1].swapaxes(0, 1),
 }
-"""How a camera stores what it sees, by EXIF's orientation: 6, say, has the right side as its first row and the top as its
-first column."""
+"""The stored pixels of an upright image, by EXIF orientation: for 6, the first row is the right side of the image."""
 
 
-def turned(upright: Levels, orientation: int, name: str, **options: Any) -> bytes:
-    """A file whose pixels lie as the orientation says that they do."""
+def rotated(upright: Levels, orientation: int, name: str, **options: Any) -> bytes:
+    """A file whose pixels are stored in this orientation."""
     stored = np.ascontiguousarray(STORED[orientation](upright))
     if name == "TIFF":
         return encoded(stored, name, tiffinfo={ExifTags.Base.Orientation: orientation}, **options)
@@ -79,56 +80,56 @@ def turned(upright: Levels, orientation: int, name: str, **options: Any) -> byte
 @pytest.mark.parametrize("orientation", STORED)
 def test_images_are_upright(orientation: int) -> None:
     upright = smooth(24, 40)
-    data = turned(upright, orientation, "JPEG", quality=100, subsampling=0)
-    assert header_of(data) == ((24, 40), "RGB")
-    near(seen(data), upright, 3)
+    data = rotated(upright, orientation, "JPEG", quality=100, subsampling=0)
+    assert read_header(data) == ((24, 40), "RGB")
+    near(shown(data), upright, 3)
     for name, options in (("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})):
-        data = turned(upright, orientation, name, **options)
-        assert header_of(data)[0] == (24, 40), name
-        near(seen(data), upright, 0)
+        data = rotated(upright, orientation, name, **options)
+        assert read_header(data)[0] == (24, 40), name
+        near(shown(data), upright, 0)
 
 
-def test_orientation_that_is_none_turns_nothing() -> None:
+def test_invalid_orientation_is_ignored() -> None:
     for orientation in (0, 9, 77):
         exif = Image.Exif()
         exif[ExifTags.Base.Orientation] = orientation
         data = encoded(NOISE, "PNG", exif=exif)
-        assert header_of(data)[0] == (12, 10)
-        near(seen(data), NOISE, 0)
+        assert read_header(data)[0] == (12, 10)
+        near(shown(data), NOISE, 0)
 
 
-def test_turned_images_share_a_size(tmp_path: Path) -> None:
+def test_rotated_images_have_one_size(tmp_path: Path) -> None:
     for orientation in STORED:
         for name, suffix in (("PNG", "png"), ("TIFF", "tif")):
-            (tmp_path / f"{orientation}.{suffix}").write_bytes(turned(NOISE, orientation, name))
+            (tmp_path / f"{orientation}.{suffix}").write_bytes(rotated(NOISE, orientation, name))
     images = load_images(tmp_path, "all")
     assert images.shape == (3, 12, 10)
     np.testing.assert_array_equal(images.pixels.numpy(), np.broadcast_to(NOISE.transpose(2, 0, 1), (16, 3, 12, 10)))
 
 
 @pytest.mark.parametrize("orientation", STORED)
-def test_jpeg_decoded_smaller_is_the_same_image(orientation: int) -> None:
+def test_jpeg_decoded_at_a_smaller_size_is_the_same_image(orientation: int) -> None:
     upright = smooth(301, 403)
-    data = turned(upright, orientation, "JPEG", quality=95)
+    data = rotated(upright, orientation, "JPEG", quality=95)
     whole = open_encoded(data)
     assert whole.size == (403, 301)
     sizes = set()
     for side in (1, 10, 37, 38, 75, 76, 100, 150, 151, 300, 301, 302, 1000):
         small = open_encoded(data, side)
-        assert min(small.size) >= min(side, 301)  # never smaller than wanted, if it can be had
+        assert min(small.size) >= min(side, 301)  # not smaller than requested, unless the image is
         scale = next((scale for scale in (8, 4, 2) if side * scale <= 301), 1)
-        assert small.size == (-(-403 // scale), -(-301 // scale))  # and as small as can be
+        assert small.size == (-(-403 // scale), -(-301 // scale))  # and as small as possible
         sizes.add(small.size)
         size = (max(1, side // OVERSAMPLING), max(1, side // OVERSAMPLING))
-        for way in ("crop", "pad", "stretch"):
+        for mode in ("crop", "pad", "stretch"):
             if size[0] <= 150:
-                near(fit(small, size, 3, Fitting(way)), fit(whole, size, 3, Fitting(way)), 6)
+                near(fit(small, size, 3, Fitting(mode)), fit(whole, size, 3, Fitting(mode)), 6)
     assert sizes == {(403, 301), (202, 151), (101, 76), (51, 38)}
 
 
-def test_large_jpeg_in_the_cache_is_what_a_full_decode_gives(tmp_path: Path) -> None:
+def test_large_jpeg_in_the_cache_equals_a_full_decode(tmp_path: Path) -> None:
     for number in range(3):
-        (tmp_path / f"{number}.JPG").write_bytes(turned(smooth(300 + number, 500), 6 - number, "JPEG", quality=95))
+        (tmp_path / f"{number}.JPG").write_bytes(rotated(smooth(300 + number, 500), 6 - number, "JPEG", quality=95))
     images = load_images(tmp_path, "all", size=(24, 40))
     for number in range(3):
         near(images.pixels[number].numpy(), fit(Image.fromarray(smooth(300 + number, 500)), (24, 40), 3), 4)
@@ -149,12 +150,12 @@ def indexed() -> Image.Image:
 
 
 def colors() -> Levels:
-    """What it shows."""
+    """The colors of ``indexed``."""
     return np.array(PALETTE, np.uint8).reshape(4, 3)[GRAY % 4]
 
 
 def over(levels: Levels, alpha: Levels, background: tuple[int, ...]) -> Levels:
-    """Levels in front of a background."""
+    """Levels blended with a background."""
     share = alpha[..., None] / 255 if levels.ndim == 3 else alpha / 255
     return np.rint(levels * share + np.array(background if levels.ndim == 3 else background[0]) * (1 - share))
 
@@ -162,48 +163,48 @@ def over(levels: Levels, alpha: Levels, background: tuple[int, ...]) -> Levels:
 @pytest.mark.parametrize("name", ["PNG", "GIF", "BMP", "TIFF"])
 def test_palette(name: str) -> None:
     data = encoded(indexed(), name)
-    assert header_of(data)[1] == "P"
-    near(seen(data), colors(), 0)
-    near(seen(data, 1), colors() @ np.array([0.299, 0.587, 0.114]), 1)
+    assert read_header(data)[1] == "P"
+    near(shown(data), colors(), 0)
+    near(shown(data, 1), colors() @ np.array([0.299, 0.587, 0.114]), 1)
 
 
-@pytest.mark.parametrize(("background", "shown"), [("white", (255, 255, 255)), ("#0a0b0c", (10, 11, 12))])
-def test_palette_with_transparency(background: str, shown: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(("background", "color"), [("white", (255, 255, 255)), ("#0a0b0c", (10, 11, 12))])
+def test_palette_with_transparency(background: str, color: tuple[int, int, int]) -> None:
     one = np.where(GRAY % 4 == 1, 0, 255)
     for name in ("PNG", "GIF"):
-        near(seen(encoded(indexed(), name, transparency=1), background=background), over(colors(), one, shown), 0)
+        near(shown(encoded(indexed(), name, transparency=1), background=background), over(colors(), one, color), 0)
     several = np.array([255, 0, 128, 40])[GRAY % 4]
     data = encoded(indexed(), "PNG", transparency=bytes([255, 0, 128, 40]))
-    near(seen(data, background=background), over(colors(), several, shown), 1)
+    near(shown(data, background=background), over(colors(), several, color), 1)
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "WEBP"])
-@pytest.mark.parametrize(("background", "shown"), [("white", (255, 255, 255)), ("red", (255, 0, 0))])
-def test_transparency(name: str, background: str, shown: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(("background", "color"), [("white", (255, 255, 255)), ("red", (255, 0, 0))])
+def test_transparency(name: str, background: str, color: tuple[int, int, int]) -> None:
     alpha = GRAY[::-1].copy()
     options = {"lossless": True, "exact": True} if name == "WEBP" else {}
     data = encoded(np.dstack([NOISE, alpha]), name, **options)
-    near(seen(data, background=background), over(NOISE, alpha, shown), 1)
-    gray = over(NOISE, alpha, shown) @ np.array([0.299, 0.587, 0.114])
-    near(seen(data, 1, background), gray, 2)
+    near(shown(data, background=background), over(NOISE, alpha, color), 1)
+    gray = over(NOISE, alpha, color) @ np.array([0.299, 0.587, 0.114])
+    near(shown(data, 1, background), gray, 2)
 
 
 def test_gray_with_transparency() -> None:
     alpha = GRAY[::-1].copy()
     for name in ("PNG", "TIFF"):
         data = encoded(Image.merge("LA", [Image.fromarray(GRAY), Image.fromarray(alpha)]), name)
-        assert header_of(data)[1] == "LA"
-        near(seen(data, 1, "black"), over(GRAY, alpha, (0,)), 1)
-        near(seen(data, 3, "blue"), over(np.dstack([GRAY] * 3), alpha, (0, 0, 255)), 1)
+        assert read_header(data)[1] == "LA"
+        near(shown(data, 1, "black"), over(GRAY, alpha, (0,)), 1)
+        near(shown(data, 3, "blue"), over(np.dstack([GRAY] * 3), alpha, (0, 0, 255)), 1)
 
 
 def test_one_bit() -> None:
     bits = GRAY > 127
     for name in ("PNG", "TIFF", "BMP", "PPM"):
         data = encoded(Image.fromarray(bits), name)
-        assert header_of(data)[1] == "1"
-        near(seen(data, 1), 255 * bits, 0)
-        near(seen(data, 3), 255 * np.dstack([bits] * 3), 0)
+        assert read_header(data)[1] == "1"
+        near(shown(data, 1), 255 * bits, 0)
+        near(shown(data, 3), 255 * np.dstack([bits] * 3), 0)
 
 
 def test_cmyk() -> None:
@@ -211,14 +212,14 @@ def test_cmyk() -> None:
     data = encoded(
         Image.merge("CMYK", [Image.fromarray(band) for band in smooth_bands()]), "JPEG", quality=100, subsampling=0
     )
-    assert header_of(data)[1] == "CMYK"
+    assert read_header(data)[1] == "CMYK"
     color = np.dstack([(255 - ink) * (255 - black) / 255 for ink in (cyan, magenta, yellow)])
-    near(seen(data), color, 6)
-    near(seen(data, 1), color @ np.array([0.299, 0.587, 0.114]), 6)
+    near(shown(data), color, 6)
+    near(shown(data, 1), color @ np.array([0.299, 0.587, 0.114]), 6)
 
 
 def smooth_bands() -> list[Levels]:
-    """Four channels of ink."""
+    """The four channels of a CMYK image."""
     image = smooth(24, 40)
     return [image[..., 0], image[..., 1], image[..., 2], np.ascontiguousarray(image[::-1, ::-1, 0] // 3)]
 
@@ -226,13 +227,13 @@ def smooth_bands() -> list[Levels]:
 def test_ycbcr() -> None:
     image = smooth(24, 40)
     data = encoded(Image.fromarray(image).convert("YCbCr"), "TIFF")
-    assert header_of(data)[1] in ("YCbCr", "RGB")  # as Pillow likes to have it
-    near(seen(data), image, 3)
-    near(seen(data, 1), image @ np.array([0.299, 0.587, 0.114]), 2)
+    assert read_header(data)[1] in ("YCbCr", "RGB")  # depending on the version of Pillow
+    near(shown(data), image, 3)
+    near(shown(data, 1), image @ np.array([0.299, 0.587, 0.114]), 2)
 
 
 def srgb(lightness: float, a: float, b: float) -> Levels:
-    """What CIE L*a*b* under D50 is in sRGB, by its definition."""
+    """A CIE L*a*b* color under D50, in sRGB, by its definition."""
     y = (lightness + 16) / 116
     xyz = np.array([y + a / 500, y, y - b / 200])
     xyz = np.where(xyz > 6 / 29, xyz**3, (xyz - 4 / 29) * 3 * (6 / 29) ** 2) * [0.9642, 1, 0.8249]
@@ -247,9 +248,9 @@ def srgb(lightness: float, a: float, b: float) -> Levels:
 def test_lab(lab: tuple[float, float, float]) -> None:
     bands = [round(lab[0] * 2.55), round(lab[1]) + 128, round(lab[2]) + 128]
     data = encoded(Image.merge("LAB", [Image.new("L", (5, 4), band) for band in bands]), "TIFF")
-    assert header_of(data)[1] == "LAB"
-    near(seen(data), np.broadcast_to(srgb(*lab), (4, 5, 3)), 3)
-    near(seen(data, 1), np.full((4, 5), srgb(*lab) @ np.array([0.299, 0.587, 0.114])), 3)
+    assert read_header(data)[1] == "LAB"
+    near(shown(data), np.broadcast_to(srgb(*lab), (4, 5, 3)), 3)
+    near(shown(data, 1), np.full((4, 5), srgb(*lab) @ np.array([0.299, 0.587, 0.114])), 3)
 
 
 # Depth
@@ -272,58 +273,58 @@ DEEP = np.random.default_rng(1).integers(0, 65_536, (12, 10, 4), np.uint16)
 
 def test_sixteen_bits() -> None:
     for data in (deep_png(DEEP[..., 0], 0), encoded(DEEP[..., 0].copy(), "PNG"), encoded(DEEP[..., 0].copy(), "TIFF")):
-        assert header_of(data)[1] == "I;16"
-        near(seen(data, 1), DEEP[..., 0] >> 8, 0)
-        near(seen(data, 3), np.dstack([DEEP[..., 0] >> 8] * 3), 0)
-    near(seen(encoded(DEEP[..., 0].copy(), "PPM"), 1), DEEP[..., 0] >> 8, 1)
-    near(seen(deep_png(DEEP[..., :3], 2)), DEEP[..., :3] >> 8, 0)
-    near(seen(deep_png(DEEP, 6), background="red"), over(DEEP[..., :3] >> 8, DEEP[..., 3] >> 8, (255, 0, 0)), 1)
-    near(seen(deep_png(DEEP[..., :2], 4), 1, "black"), over(DEEP[..., 0] >> 8, DEEP[..., 1] >> 8, (0,)), 1)
+        assert read_header(data)[1] == "I;16"
+        near(shown(data, 1), DEEP[..., 0] >> 8, 0)
+        near(shown(data, 3), np.dstack([DEEP[..., 0] >> 8] * 3), 0)
+    near(shown(encoded(DEEP[..., 0].copy(), "PPM"), 1), DEEP[..., 0] >> 8, 1)
+    near(shown(deep_png(DEEP[..., :3], 2)), DEEP[..., :3] >> 8, 0)
+    near(shown(deep_png(DEEP, 6), background="red"), over(DEEP[..., :3] >> 8, DEEP[..., 3] >> 8, (255, 0, 0)), 1)
+    near(shown(deep_png(DEEP[..., :2], 4), 1, "black"), over(DEEP[..., 0] >> 8, DEEP[..., 1] >> 8, (0,)), 1)
 
 
-def test_level_of_sixteen_bits_that_is_transparent() -> None:
+def test_transparent_level_of_sixteen_bits() -> None:
     clear = int(DEEP[3, 4, 0])
     expected = DEEP[..., 0] >> 8
     expected[3, 4] = 255
-    near(seen(deep_png(DEEP[..., 0], 0, (clear,)), 1), expected, 0)
+    near(shown(deep_png(DEEP[..., 0], 0, (clear,)), 1), expected, 0)
 
 
-def test_thirty_two_bits_with_the_levels_of_fewer() -> None:
+def test_thirty_two_bits_with_levels_of_sixteen_or_eight() -> None:
     wide = DEEP[..., 0].astype(np.int32)
     data = encoded(wide, "TIFF")
-    assert header_of(data)[1] == "I"
-    near(seen(data, 1), DEEP[..., 0] >> 8, 0)
-    near(seen(encoded(wide >> 8, "TIFF"), 1), DEEP[..., 0] >> 8, 0)
+    assert read_header(data)[1] == "I"
+    near(shown(data, 1), DEEP[..., 0] >> 8, 0)
+    near(shown(encoded(wide >> 8, "TIFF"), 1), DEEP[..., 0] >> 8, 0)
 
 
 def test_floating_point() -> None:
     unit = GRAY.astype(np.float32) / 255
     for levels in (unit, GRAY.astype(np.float32)):
         data = encoded(levels, "TIFF")
-        assert header_of(data)[1] == "F"
-        near(seen(data, 1), GRAY, 0)
-    near(seen(encoded(unit, "PPM"), 1), GRAY, 0)
+        assert read_header(data)[1] == "F"
+        near(shown(data, 1), GRAY, 0)
+    near(shown(encoded(unit, "PPM"), 1), GRAY, 0)
     near(
-        seen(encoded(unit * 1.2 - 0.1, "TIFF"), 1), np.rint(255 * (unit * 1.2 - 0.1)).clip(0, 255), 1
-    )  # as Lanczos leaves it
+        shown(encoded(unit * 1.2 - 0.1, "TIFF"), 1), np.rint(255 * (unit * 1.2 - 0.1)).clip(0, 255), 1
+    )  # as after Lanczos interpolation
     holes = unit.copy()
     holes[0, :3] = [np.nan, np.inf, -np.inf]
     expected = GRAY.copy()
     expected[0, :3] = [0, 255, 0]
-    near(seen(encoded(holes, "TIFF"), 1), expected, 0)
+    near(shown(encoded(holes, "TIFF"), 1), expected, 0)
 
 
 @pytest.mark.parametrize(
-    ("levels", "says"),
+    ("levels", "message"),
     [
-        (GRAY.astype(np.int32) * 10_000, "^levels from 10,000 to 2,540,000, neither of 8 bits nor of 16$"),
-        (GRAY.astype(np.int32) - 100, "^levels from -99 to 154, neither"),
-        (GRAY.astype(np.float32) * 16, r"^floating-point levels from 16 to 4064, neither in \[0, 1\] nor in \[0, 255\]$"),
-        (GRAY.astype(np.float32) / 127.5 - 1, "^floating-point levels from -0.99.* to 0.99.*, neither"),
+        (GRAY.astype(np.int32) * 10_000, "levels from 10,000 to 2,540,000"),
+        (GRAY.astype(np.int32) - 100, "levels from -99 to 154"),
+        (GRAY.astype(np.float32) * 16, "levels from 16 to 4064"),
+        (GRAY.astype(np.float32) / 127.5 - 1, r"levels from -0\.99.* to 0\.99"),
     ],
 )
-def test_levels_of_which_nobody_knows_what_is_white(levels: Levels, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_levels_of_an_unknown_range(levels: Levels, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         open_encoded(encoded(levels, "TIFF"))
 
 
@@ -343,10 +344,10 @@ def test_first_frame_or_page(name: str) -> None:
     options = {"lossless": True} if name == "WEBP" else {}
     data = encoded(frames[0], name, save_all=True, append_images=frames[1:], **options)
     assert getattr(Image.open(BytesIO(data)), "n_frames", 1) == 3
-    near(seen(data), np.broadcast_to([255, 0, 0], (7, 9, 3)), 0)
+    near(shown(data), np.broadcast_to([255, 0, 0], (7, 9, 3)), 0)
 
 
-def test_animation_with_another_image_for_who_shows_none() -> None:
+def test_animation_with_a_default_image() -> None:
     frames = [Image.new("RGB", (9, 7), color) for color in ("lime", "blue")]
     data = encoded(
         Image.new("RGB", (9, 7), "red"),
@@ -357,7 +358,7 @@ def test_animation_with_another_image_for_who_shows_none() -> None:
         disposal=Disposal.OP_NONE,
         blend=Blend.OP_SOURCE,
     )
-    near(seen(data), np.broadcast_to([255, 0, 0], (7, 9, 3)), 0)
+    near(shown(data), np.broadcast_to([255, 0, 0], (7, 9, 3)), 0)
 
 
 # Other formats
@@ -376,41 +377,41 @@ EXACT: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_formats_that_keep_every_level(name: str) -> None:
+def test_lossless_formats(name: str) -> None:
     if name == "JPEG2000" and not features.check("jpg_2000"):
         pytest.skip("this Pillow was built without JPEG 2000")
-    near(seen(encoded(NOISE, name, **EXACT[name])), NOISE, 0)
+    near(shown(encoded(NOISE, name, **EXACT[name])), NOISE, 0)
     if name != "WEBP":
         data = encoded(GRAY, name, **EXACT[name])
-        near(seen(data, 1), GRAY, 0)
+        near(shown(data, 1), GRAY, 0)
 
 
 @pytest.mark.parametrize("compression", ["raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"])
-def test_tiff_however_it_is_packed(compression: str) -> None:
-    near(seen(encoded(NOISE, "TIFF", compression=compression)), NOISE, 0)
+def test_tiff_compressions(compression: str) -> None:
+    near(shown(encoded(NOISE, "TIFF", compression=compression)), NOISE, 0)
 
 
 @pytest.mark.parametrize("name", ["JPEG", "WEBP", "AVIF"])
-def test_formats_that_lose_a_little(name: str) -> None:
+def test_lossy_formats(name: str) -> None:
     if name == "AVIF" and not features.check("avif"):
         pytest.skip("this Pillow was built without AVIF")
-    near(seen(encoded(smooth(48, 64), name, quality=95)), smooth(48, 64), 12)
+    near(shown(encoded(smooth(48, 64), name, quality=95)), smooth(48, 64), 12)
 
 
-@pytest.mark.parametrize("text", [b"P1\n3 2\n1 0 1\n0 1 0\n", b"P2\n# made by hand\n3 2\n9\n0 9 0\n9 0 9\n"])
+@pytest.mark.parametrize("text", [b"P1\n3 2\n1 0 1\n0 1 0\n", b"P2\n# a comment\n3 2\n9\n0 9 0\n9 0 9\n"])
 def test_images_written_as_text(text: bytes) -> None:
-    near(seen(text, 1), np.array([[0, 255, 0], [255, 0, 255]]), 0)
+    near(shown(text, 1), np.array([[0, 255, 0], [255, 0, 255]]), 0)
 
 
-def test_programs_are_not_run() -> None:
-    """An EPS file is a program in PostScript, which Pillow would hand to Ghostscript."""
+def test_postscript_is_not_executed() -> None:
+    """An EPS file is a PostScript program, which Pillow passes to Ghostscript."""
     program = encoded(Image.new("RGB", (4, 4)), "EPS")
-    for read in (open_encoded, header_of):
+    for read in (open_encoded, read_header):
         with pytest.raises(UnidentifiedImageError):
             read(program)
 
 
-# Odd sizes
+# Extreme sizes
 
 
 def test_one_pixel(tmp_path: Path) -> None:
@@ -431,7 +432,7 @@ def test_one_line(name: str) -> None:
         near(fit(image, (8, 8), 1, Fitting("stretch")), np.full((1, 8, 8), 77), 1)
         padded = fit(image, (8, 8), 1, Fitting("pad", "black"))[0]
         lines = (padded if shape[0] == 1 else padded.T).max(1)
-        assert sorted(lines.tolist())[:-1] == [0] * 7  # a line in the middle, on the background
+        assert sorted(lines.tolist())[:-1] == [0] * 7  # a line in the center, on the background
         assert abs(int(lines[3:5].max()) - 77) <= 1
 
 
@@ -447,12 +448,12 @@ NAMES = [
     "Ünïcode mit Leerzeichen/ß .x",
     "a'b\"c/%20&;$",
 ]
-"""Folders and files in several scripts; two of them look the same and are not."""
+"""Folders and files in several scripts; two of them look the same, with different Unicode normalization."""
 
 
 @pytest.fixture
 def named(tmp_path: Path) -> Path:
-    """An image of each name, whose gray level is its number, and one that is damaged."""
+    """Three images of each name, whose gray level is 20 times its number, and one damaged image."""
     for number, name in enumerate(NAMES):
         for suffix in (".PNG", ".Jpg", ".TIFF"):
             path = tmp_path / "set" / f"{name}{suffix}"
@@ -462,7 +463,7 @@ def named(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_names_in_any_script(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unicode_names(named: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     zipped, packed, listed = tmp_path / "压缩.zip", tmp_path / "أرشيف.tar", tmp_path / "😀.txt"
     files = sorted(path for path in named.rglob("*") if path.is_file())
     with zipfile.ZipFile(zipped, "w") as archive, tarfile.open(packed, "w") as tape:
@@ -479,9 +480,9 @@ def test_names_in_any_script(named: Path, tmp_path: Path, capsys: pytest.Capture
             assert images.classes == tuple(sorted(name.split("/")[0] for name in NAMES))
             given = [images.classes[label] for label in images.labels.tolist()]
             assert given == [NAMES[level // 20].split("/")[0] for level in levels]
-        told = capsys.readouterr().err
-        assert "1 of 22 images left out" in told
-        assert f"{NAMES[0]}-坏.PNG: not an image that can be read" in told
+        printed = capsys.readouterr().err
+        assert "1 of 22 images left out" in printed
+        assert f"{NAMES[0]}-坏.PNG: not an image that can be read" in printed
     out = done("data", named, "-o", tmp_path / "صورة.png")
     assert f"{NAMES[0]}-坏.PNG" in out
     assert (tmp_path / "صورة.png").is_file()

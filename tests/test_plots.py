@@ -16,15 +16,15 @@ from PIL import Image
 
 from vaekit.plots import (
     curve,
-    error_chart,
+    error_plot,
     grid,
     latent_map,
     learning_curves,
-    rate_chart,
+    rate_plot,
     reconstruction_pairs,
     to_svg,
 )
-from vaekit.plots.curves import QUANTITIES, SPLIT
+from vaekit.plots.curves import ON_BOTH_SPLITS, QUANTITIES
 from vaekit.plots.grids import PAPER, layout, number_for
 from vaekit.plots.style import ACCENT, COLORS, INK, SECOND, count, font, wrap
 
@@ -120,20 +120,20 @@ def history(epochs: int = 10, better: float = 0.0) -> list[dict[str, Any]]:
 
 def value(record: dict[str, Any], quantity: str, split: str) -> float:
     """A quantity of an epoch."""
-    return record[split][quantity] if quantity in SPLIT else record.get(quantity, record["train"].get(quantity))
+    return record[split][quantity] if quantity in ON_BOTH_SPLITS else record.get(quantity, record["train"].get(quantity))
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_curve_of_one_run_draws_both_splits(quantity: str) -> None:
     records = history()
     [axes] = curve({"one": records}, quantity).axes
-    splits = ["train", "valid"] if quantity in SPLIT else ["train"]
+    splits = ["train", "valid"] if quantity in ON_BOTH_SPLITS else ["train"]
     for line, split in zip(axes.lines, splits, strict=True):
         assert line.get_xdata().tolist() == list(range(1, 11))
         assert line.get_ydata().tolist() == [value(record, quantity, split) for record in records]
     assert (axes.get_title(), axes.get_ylabel(), axes.get_xlabel()) == (*QUANTITIES[quantity], "epoch")
     assert axes.get_yscale() == ("log" if quantity == "lr" else "linear")
-    if quantity in SPLIT:
+    if quantity in ON_BOTH_SPLITS:
         assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "validation"]
 
 
@@ -148,7 +148,10 @@ def test_curve_of_several_runs_draws_the_validation_of_each(quantity: str) -> No
     assert len({line.get_color() for line in axes.lines}) == 3
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(runs)
     title, unit = QUANTITIES[quantity]
-    assert (axes.get_title(), axes.get_ylabel()) == (f"{title}, validation" if quantity in SPLIT else title, unit)
+    assert (axes.get_title(), axes.get_ylabel()) == (
+        f"{title}, validation" if quantity in ON_BOTH_SPLITS else title,
+        unit,
+    )
 
 
 def test_first_epochs_do_not_flatten_the_elbo() -> None:
@@ -220,7 +223,7 @@ SPREAD = torch.tensor([[2.0, 0.5], [0.5, 1.0]])
 CHARTS: dict[str, tuple[Callable[[], Figure], set[str]]] = {
     "learning curves": (lambda: learning_curves(history(), "a run"), {ACCENT, SECOND}),
     "curve": (lambda: curve({"a": history(), "b": history(4)}, "elbo"), set(COLORS[:2])),
-    "rates": (lambda: rate_chart(torch.tensor([3.0, 0.001]), torch.tensor([1.0, 0.001]), 0.01, 50), {ACCENT, SECOND}),
+    "rates": (lambda: rate_plot(torch.tensor([3.0, 0.001]), torch.tensor([1.0, 0.001]), 0.01, 50), {ACCENT, SECOND}),
     "map": (
         lambda: latent_map(
             torch.arange(12.0).view(6, 2),
@@ -237,7 +240,7 @@ CHARTS: dict[str, tuple[Callable[[], Figure], set[str]]] = {
         {COLORS[0]},
     ),
     "errors": (
-        lambda: error_chart(torch.arange(20.0).view(4, 5), *torch.linspace(0, 1, 80).view(2, 2, 1, 4, 5), 7),
+        lambda: error_plot(torch.arange(20.0).view(4, 5), *torch.linspace(0, 1, 80).view(2, 2, 1, 4, 5), 7),
         set(),
     ),
 }

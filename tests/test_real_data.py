@@ -1,5 +1,6 @@
-"""On real MNIST, where VAEKIT_DATA names a folder that has it: the main job does what it promises."""
+"""Real data sets, if VAEKIT_DATA is a folder that holds them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,15 @@ from vaekit.runs.recipe import load_recipe
 
 
 @pytest.fixture(autouse=True)
-def all_cores() -> None:
-    """These images are large enough for every core to help; the numbers do not depend on it."""
+def all_cores() -> Iterator[None]:
+    """Uses all cores, which is faster for images of this size; the results do not depend on it."""
+    before = torch.get_num_threads()
     torch.set_num_threads(torch.get_num_interop_threads() or 1)
+    yield
+    torch.set_num_threads(before)
 
 
-def test_mnist_is_the_real_one(data_folder: Path) -> None:
+def test_mnist_has_its_published_sizes_and_labels(data_folder: Path) -> None:
     train, test = load_images("mnist"), load_images("mnist", "test")
     assert (len(train), len(test), train.shape) == (60_000, 10_000, (1, 28, 28))
     assert train.labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -32,14 +36,14 @@ def test_one_epoch_of_mnist_mlp(data_folder: Path, tmp_path: Path) -> None:
     assert -120 > metrics["elbo"]["value"] > -145
 
 
-def test_gray_mnist_is_called_what_it_is(data_folder: Path, tmp_path: Path) -> None:
+def test_metrics_of_gray_mnist_are_labeled_as_cross_entropy(data_folder: Path, tmp_path: Path) -> None:
     overrides = {"epochs": 1, "data.binarize": "none", "evaluation.num_samples": 0, "batch_size": 1000}
     finished = run(load_recipe("mnist-mlp", overrides), tmp_path / "run")
     assert "cross-entropy, not a likelihood" in finished.metrics["meaning"]
 
 
 @pytest.mark.parametrize(("name", "shape"), [("fashion-mnist", (1, 28, 28)), ("freyfaces", (1, 28, 20))])
-def test_other_sets_load(data_folder: Path, name: str, shape: tuple[int, int, int]) -> None:
+def test_other_data_sets(data_folder: Path, name: str, shape: tuple[int, int, int]) -> None:
     images = load_images(name)
     assert images.shape == shape
     assert 40 < images.pixels[:500].float().mean() < 180

@@ -20,7 +20,8 @@ from tests.commands import done, one_line, vae
 from vaekit.plots import grid
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import MEANINGS, duration, is_open, unit_of, value_of
-from vaekit.reports.run_report import write_comparison, write_report
+from vaekit.reports.comparison import comparison
+from vaekit.reports.run_report import run_report
 from vaekit.runs.run_folder import METRICS, RECIPE, REPORT, RunFolder
 
 
@@ -68,7 +69,7 @@ class Page(HTMLParser):
 
 
 def report(run: RunFolder, path: Path) -> Page:
-    write_report(run, run.gallery, path)
+    run_report(run, run.gallery).save(path)
     return Page(path.read_text())
 
 
@@ -101,7 +102,7 @@ def test_links_lead_somewhere_and_names_are_given_once(page: Page) -> None:
     assert len(set(page.ids)) == len(page.ids)
     inside = [link.removeprefix("#") for link in page.links if link.startswith("#")]
     assert set(inside) <= set(page.ids)
-    assert {"main", "numbers", "learning-curves", "traversals", "manifold", "latent-space", "repeat"} <= set(inside)
+    assert {"main", "metrics", "learning-curves", "traversals", "manifold", "latent-space", "reproduce"} <= set(inside)
 
 
 def test_numbers_are_the_runs_with_their_meaning(page: Page, trained: Path) -> None:
@@ -129,7 +130,7 @@ def test_images_on_the_page_are_the_models(page: Page, trained: Path) -> None:
     gallery = RunFolder(trained).gallery
     for start, expected in (
         ("40 test images", gallery.reconstructions()),
-        ("60 images drawn", gallery.samples(60, columns=10)),
+        ("60 samples from the prior", gallery.samples(60, columns=10)),
         ("20 rows of 20 images", grid(gallery.plane(20).images.flip(0).flatten(0, 1), 20)),
     ):
         np.testing.assert_array_equal(np.asarray(page.image(start)), np.asarray(expected))
@@ -141,8 +142,8 @@ def test_images_on_the_page_are_the_models(page: Page, trained: Path) -> None:
         np.testing.assert_array_equal(
             np.asarray(page.image(strip["alt"])), np.asarray(grid(found.images[row], 11)), err_msg=strip["alt"]
         )
-    film = page.image("An animation through 0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
-    assert sum(1 for _ in ImageSequence.Iterator(film)) == 10 * 9
+    animation = page.image("An animation through 0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
+    assert sum(1 for _ in ImageSequence.Iterator(animation)) == 10 * 9
 
 
 def test_charts_follow_the_readers_page(page: Page) -> None:
@@ -164,7 +165,7 @@ def test_run_that_has_not_ended_has_a_page_that_says_so(copy: Path, tmp_path: Pa
     (copy / METRICS).unlink()
     page = report(RunFolder(copy), tmp_path / "x.html")
     assert "table" not in page.tags
-    assert any("not come to its end" in text for text in page.words["p"])
+    assert any("not finished" in text for text in page.words["p"])
     assert len(page.images) == 21
 
 
@@ -192,8 +193,8 @@ def test_any_images_and_latents_make_a_page(
     assert len([image for image in page.images if image["alt"].startswith("One latent")]) == min(8, latent_dim)
     rows = 1 if latent_dim == 1 else 20
     assert page.image(f"{rows} rows of 20 images").width > 0
-    stops = [f"class {c}" for c in range(classes)][:10] if classes else [f"@{n}" for n in range(6)]
-    assert page.image(f"An animation through {', '.join(stops)} and back").width >= 224
+    waypoints = [f"class {c}" for c in range(classes)][:10] if classes else [f"@{n}" for n in range(6)]
+    assert page.image(f"An animation through {', '.join(waypoints)} and back").width >= 224
     assert "noise" in page.words["dd"][0]
 
 
@@ -215,7 +216,7 @@ def change(folder: Path, **numbers: Any) -> RunFolder:
 
 
 def compare(runs: list[RunFolder], path: Path) -> Page:
-    write_comparison(runs, path)
+    comparison(runs).save(path)
     return Page(path.read_text())
 
 
@@ -223,7 +224,7 @@ def three(trained: Path, tmp_path: Path) -> list[Path]:
     return [shutil.copytree(trained, tmp_path / name) for name in ("first", "second", "third")]
 
 
-def test_comparison_marks_the_best_and_what_cannot_be_told_from_it(trained: Path, tmp_path: Path) -> None:
+def test_comparison_marks_the_best_and_what_is_within_two_standard_errors(trained: Path, tmp_path: Path) -> None:
     first, second, third = three(trained, tmp_path)
     runs = [
         change(first, elbo={"value": 30.0, "standard_error": 1.0}, psnr={"value": 20.0, "standard_error": 0.1}),
@@ -295,7 +296,7 @@ def test_runs_of_one_name_are_called_by_their_paths(trained: Path, tmp_path: Pat
     assert page.words["h1"] == [f"Comparison of {a}, {b}"]
 
 
-def test_compare_writes_where_it_is_told(trained: Path, trained_conditional: Path, tmp_path: Path) -> None:
+def test_compare_writes_to_the_output_path(trained: Path, trained_conditional: Path, tmp_path: Path) -> None:
     assert done("compare", trained, trained_conditional, "-o", tmp_path / "x.html") == f"{tmp_path / 'x.html'}\n"
     assert "Comparison of digits, digits-conditional" in (tmp_path / "x.html").read_text()
 
@@ -303,7 +304,7 @@ def test_compare_writes_where_it_is_told(trained: Path, trained_conditional: Pat
 def test_comparison_of_what_cannot_be_compared(trained: Path, copy: Path, tmp_path: Path) -> None:
     target = tmp_path / "x.html"
     for args, says in (
-        ([trained], ("two runs",)),
+        ([trained], ("at least two runs",)),
         ([trained, trained], ("twice",)),
         ([trained, tmp_path], ("recipe.yaml",)),
         ([trained, tmp_path / "none"], ("none",)),
@@ -311,7 +312,7 @@ def test_comparison_of_what_cannot_be_compared(trained: Path, copy: Path, tmp_pa
         one_line(vae("compare", *args, "-o", target), *says)
     (copy / METRICS).unlink()
     one_line(vae("compare", trained, copy, "-o", target), "metrics.json", "--resume")
-    one_line(vae("report", tmp_path, "-o", target), "recipe.yaml")
+    one_line(vae("report", tmp_path, "-o", target), "config.json")
     one_line(vae("report", trained, "-o", tmp_path / "none" / "x.html"), "does not exist")
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
 

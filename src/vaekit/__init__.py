@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vaekit.core.errors import VaekitError
     from vaekit.data import Dataset, ImageSet, TensorSet, binarize, load_images
-    from vaekit.evaluation.model_evaluation import EvaluationConfig, evaluate
+    from vaekit.evaluation.evaluation_config import EvaluationConfig
+    from vaekit.evaluation.model_evaluation import evaluate_model
+    from vaekit.experiment.embed import embed
+    from vaekit.experiment.evaluate import evaluate
+    from vaekit.experiment.score import score
     from vaekit.experiment.train import train
     from vaekit.models import VAE, Model
     from vaekit.objectives import ELBO, IWAE
@@ -29,7 +33,7 @@ _HOME_OF = {
     "Callback": "vaekit.training",
     "Dataset": "vaekit.data",
     "ELBO": "vaekit.objectives",
-    "EvaluationConfig": "vaekit.evaluation.model_evaluation",
+    "EvaluationConfig": "vaekit.evaluation.evaluation_config",
     "IWAE": "vaekit.objectives",
     "Gallery": "vaekit.presentation.gallery",
     "ImageSet": "vaekit.data",
@@ -39,9 +43,12 @@ _HOME_OF = {
     "VAE": "vaekit.models",
     "VaekitError": "vaekit.core.errors",
     "binarize": "vaekit.data",
-    "evaluate": "vaekit.evaluation.model_evaluation",
+    "embed": "vaekit.experiment.embed",
+    "evaluate": "vaekit.experiment.evaluate",
+    "evaluate_model": "vaekit.evaluation.model_evaluation",
     "load": "vaekit.runs.run_folder",
     "load_images": "vaekit.data",
+    "score": "vaekit.experiment.score",
     "train": "vaekit.experiment.train",
 }
 
@@ -59,9 +66,12 @@ __all__ = [
     "TensorSet",
     "VaekitError",
     "binarize",
+    "embed",
     "evaluate",
+    "evaluate_model",
     "load",
     "load_images",
+    "score",
     "train",
 ]
 

@@ -5,6 +5,7 @@ A command imports what it runs only when it runs it, so that ``--help`` answers 
 """
 
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -62,9 +63,7 @@ def root(
 ) -> None:
     """Train variational autoencoders, see what they learned, and know how good they are."""
     if version:
-        from vaekit import __version__
-
-        print(f"vaekit {__version__}")
+        print(f"vaekit {metadata.version('vaekit')}")
         raise typer.Exit
 
 

@@ -1,4 +1,4 @@
-"""Options that commands share, and where what they draw goes."""
+"""Options that several commands have, and the functions that write their outputs."""
 
 import json
 import os
@@ -15,28 +15,25 @@ from vaekit.core.files import atomic_path
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from vaekit.presentation.gallery import Gallery
-
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id.")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write.", show_default=False)]
-Seed = Annotated[int, typer.Option(help="The seed of what is drawn.", min=0, max=2**63 - 1)]
-Labels = Annotated[list[str] | None, typer.Option("--label", help="The class of what is drawn; may be repeated.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.", show_default=False)]
+Seed = Annotated[int, typer.Option(help="The random seed.", min=0, max=2**63 - 1)]
+Labels = Annotated[
+    list[str] | None, typer.Option("--label", help="The class, by name or number; may be given several times.")
+]
 Label = Annotated[str | None, typer.Option(help="The class, by name or number, if the model is conditional.")]
-Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")]
-Data = Annotated[str | None, typer.Option(help="Other images than the run's own: a name, folder, array or hub id.")]
-
-
-def gallery(run: str, data: str | None) -> "Gallery":
-    """The gallery of a run's model and its test images, or others."""
-    from vaekit.presentation.gallery import Gallery
-    from vaekit.runs.run_folder import RunFolder
-
-    found = RunFolder(run)
-    return found.gallery if data is None else Gallery(found.model, found.images(data), found.fitting)
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="The device to compute on.")]
+Data = Annotated[
+    str | None, typer.Option(help="Images to use instead of the run's test images: a name, folder, array or hub id.")
+]
 
 
 def place(output: Path | None, run: str, name: str, part: str = "images") -> Path:
-    """Where to write: where ``-o`` says, else in a part of the run's folder, else here."""
+    """Returns the path to write: ``output`` if it is given, else ``name`` in ``part`` of the run folder or, without, here.
+
+    Raises:
+        DataError: If the folder of ``output`` does not exist.
+    """
     if output is not None:
         if not output.parent.is_dir():
             raise DataError(f"{output}: the folder {output.parent} does not exist")
@@ -46,7 +43,15 @@ def place(output: Path | None, run: str, name: str, part: str = "images") -> Pat
 
 
 def write(save: Callable[[Path], object], path: Path) -> None:
-    """Writes to a path, whole or not at all, and says where."""
+    """Writes a file atomically, and prints its path.
+
+    Arguments:
+        save: Writes the file to a path.
+        path: The path to write.
+
+    Raises:
+        DataError: If the file cannot be written.
+    """
     try:
         with atomic_path(path) as partial:
             save(partial)
@@ -56,17 +61,17 @@ def write(save: Callable[[Path], object], path: Path) -> None:
 
 
 def show(image: "Image") -> None:
-    """Shows an image in a window, where a person sits at a screen."""
+    """Shows an image in a window if there is a screen and the output is a terminal."""
     has_screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if has_screen and is_terminal():
         image.show()
 
 
 def is_terminal() -> bool:
-    """Whether a person reads what is printed."""
+    """Returns whether the output is a terminal."""
     return sys.stdout.isatty()
 
 
 def write_json(numbers: dict[str, Any], path: Path) -> None:
-    """Writes numbers to a path, and says where."""
+    """Writes numbers as JSON, and prints the path."""
     write(lambda file: file.write_text(json.dumps(numbers, indent=2) + "\n"), path)

@@ -1,26 +1,29 @@
-"""The commands that draw: stills, charts, moving images and pages."""
+"""The commands that plot: images, figures, animations and reports."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Data, Label, Labels, Output, RunPath, Seed, gallery, place, show, write
-from vaekit.core.errors import ConfigError
+from vaekit.cli.options import Data, Label, Labels, Output, RunPath, Seed, place, show, write
 
-Way = Annotated[Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps latents' length.")]
-Start = Annotated[str, typer.Option("--from", help="Where the other latents stay: @N, a class, or an image file.")]
+InterpolationPath = Annotated[
+    Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps the length of latents.")
+]
+Start = Annotated[str, typer.Option("--from", help="The values of the other latents: @N, a class, or an image file.")]
+IMAGE_DPI, CURVES_DPI = 200, 120
+"""The resolution of figures in dots per inch: of most, and of the learning curves, whose figure is larger."""
 
 
 def sample(
     run: RunPath,
-    num: Annotated[int, typer.Option("--num", "-n", help="How many images.", min=1)] = 100,
+    num: Annotated[int, typer.Option("--num", "-n", help="The number of images.", min=1)] = 100,
     label: Labels = None,
-    temperature: Annotated[float, typer.Option(help="Below 1: safer images, nearer the mean.", min=0.0)] = 1.0,
+    temperature: Annotated[float, typer.Option(help="Below 1: samples closer to the prior's mean.", min=0.0)] = 1.0,
     seed: Seed = 0,
     output: Output = None,
 ) -> None:
-    """Draw images from the prior and lay them out in a grid.
+    """Sample images from the prior and plot them in a grid.
 
     [bold]Examples[/bold]
 
@@ -28,27 +31,23 @@ def sample(
 
       vae sample runs/mnist-conv --label 7 -n 25 -o sevens.png
     """
-    from vaekit.plots.grids import columns_for
-    from vaekit.presentation.gallery import Gallery
-    from vaekit.runs.run_folder import RunFolder
+    from vaekit.experiment import plot
 
-    model = RunFolder(run).model
-    columns = columns_for(model.shape[-1])
-    image = Gallery(model).samples(num, label or (), temperature, seed, columns if num > columns else None)
+    image = plot.sample(run, num, label or (), temperature, seed)
     write(image.save, place(output, run, "samples.png"))
 
 
 def reconstruct(
     run: RunPath,
     images: Annotated[list[Path] | None, typer.Argument(help="Image files; by default test images.")] = None,
-    num: Annotated[int | None, typer.Option("--num", "-n", help="How many test images.", min=1)] = None,
+    num: Annotated[int | None, typer.Option("--num", "-n", help="The number of test images.", min=1)] = None,
     label: Labels = None,
     data: Data = None,
     output: Output = None,
 ) -> None:
-    """Lay test images out above their reconstructions, or images of your own beside theirs.
+    """Plot test images above their reconstructions, or your own images beside theirs.
 
-    Images of your own are also shown in a window where there is one.
+    Your own images are also shown in a window if there is a screen.
 
     [bold]Examples[/bold]
 
@@ -56,12 +55,9 @@ def reconstruct(
 
       vae reconstruct runs/mnist-mlp three.png seven.png -o both.png
     """
-    from vaekit.presentation.gallery import Gallery
-    from vaekit.runs.run_folder import RunFolder
+    from vaekit.experiment import plot
 
-    folder = RunFolder(run)
-    shown = Gallery(folder.model, None, folder.fitting) if images else gallery(run, data)
-    image = shown.reconstructions(num, files=images or (), labels=label or ())
+    image = plot.reconstruct(run, images or (), num, label or (), data)
     write(image.save, place(output, run, "reconstructions.png"))
     if images:
         show(image)
@@ -69,13 +65,15 @@ def reconstruct(
 
 def traverse(
     run: RunPath,
-    num: Annotated[int, typer.Option("--num", "-n", help="How many latents, from the highest mean KL down.", min=1)] = 16,
-    steps: Annotated[int, typer.Option(help="How many images in a row.", min=2, max=1_000)] = 11,
+    num: Annotated[
+        int, typer.Option("--num", "-n", help="The number of latents, from the highest mean KL down.", min=1)
+    ] = 16,
+    steps: Annotated[int, typer.Option(help="The number of images in a row.", min=2, max=1_000)] = 11,
     start: Start = "@0",
     data: Data = None,
     output: Output = None,
 ) -> None:
-    """Change one latent at a time, a row each, over the values that occur.
+    """Change one latent at a time over its range, one latent in a row.
 
     [bold]Examples[/bold]
 
@@ -83,13 +81,15 @@ def traverse(
 
       vae traverse runs/mnist-conv --from 3 --num 8 -o threes.png
     """
-    image = gallery(run, data).traversals(num, steps, start)
+    from vaekit.experiment import plot
+
+    image = plot.traverse(run, num, steps, start, data)
     write(image.save, place(output, run, "traversals.png"))
 
 
 def manifold(
     run: RunPath,
-    steps: Annotated[int, typer.Option(help="How many images along each side.", min=1, max=500)] = 20,
+    steps: Annotated[int, typer.Option(help="The number of images along each side.", min=1, max=500)] = 20,
     plane: Annotated[
         Literal["active", "principal"],
         typer.Option(help="With more than two latents: the two of the highest KL, or the principal components."),
@@ -98,7 +98,7 @@ def manifold(
     data: Data = None,
     output: Output = None,
 ) -> None:
-    """Decode the latent plane, evenly spaced in probability.
+    """Decode a grid of points of the latent plane, evenly spaced in probability.
 
     [bold]Examples[/bold]
 
@@ -106,21 +106,23 @@ def manifold(
 
       vae manifold runs/mnist-conv --plane principal
     """
-    image = gallery(run, data).manifold(steps, plane, label)
+    from vaekit.experiment import plot
+
+    image = plot.manifold(run, steps, plane, label, data)
     write(image.save, place(output, run, "manifold.png"))
 
 
 def interpolate(
     run: RunPath,
-    a: Annotated[str, typer.Argument(help="Where to start: a class, @N for test image N, or an image file.")],
-    b: Annotated[str, typer.Argument(help="Where to end.")],
-    steps: Annotated[int, typer.Option(help="How many images, both ends included.", min=2, max=1_000)] = 10,
-    path: Way = "linear",
+    a: Annotated[str, typer.Argument(help="The first waypoint: a class, @N for test image N, or an image file.")],
+    b: Annotated[str, typer.Argument(help="The last waypoint.")],
+    steps: Annotated[int, typer.Option(help="The number of images, both ends included.", min=2, max=1_000)] = 10,
+    path: InterpolationPath = "linear",
     label: Labels = None,
     data: Data = None,
     output: Output = None,
 ) -> None:
-    """Draw the way from one image or class to another through the latents, as a strip.
+    """Interpolate between two images or classes in the latent space.
 
     [bold]Examples[/bold]
 
@@ -130,21 +132,23 @@ def interpolate(
 
       vae interpolate runs/mnist-mlp three.png seven.png --steps 12 -o strip.png
     """
-    image = gallery(run, data).interpolation(a, b, steps, path, label or ())
+    from vaekit.experiment import plot
+
+    image = plot.interpolate(run, a, b, steps, path, label or (), data)
     write(image.save, place(output, run, "interpolation.png"))
 
 
 def map_(
     run: RunPath,
     method: Annotated[
-        Literal["pca", "tsne", "umap"], typer.Option(help="How more than two latents are brought to a plane.")
+        Literal["pca", "tsne", "umap"], typer.Option(help="The projection of more than two latents to a plane.")
     ] = "pca",
-    num: Annotated[int | None, typer.Option("--num", "-n", help="How many images, from the first on.", min=2)] = None,
-    widths: Annotated[bool, typer.Option("--widths", help="Draw posteriors as ellipses of one standard deviation.")] = False,
+    num: Annotated[int | None, typer.Option("--num", "-n", help="The number of images, from the first on.", min=2)] = None,
+    widths: Annotated[bool, typer.Option("--widths", help="Plot posteriors as ellipses of one standard deviation.")] = False,
     data: Data = None,
     output: Output = None,
 ) -> None:
-    """Draw where images lie in the latent space, colored by class.
+    """Plot the posterior means of images in the latent space, colored by class.
 
     [bold]Examples[/bold]
 
@@ -152,74 +156,82 @@ def map_(
 
       vae map runs/mnist-conv --method tsne -o map.svg
     """
-    figure = gallery(run, data).latent_map(method, num, widths)
-    write(lambda path: figure.savefig(path, dpi=200), place(output, run, "latent-map.png"))
+    from vaekit.experiment import plot
+
+    figure = plot.map(run, method, num, widths, data)
+    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), place(output, run, "latent-map.png"))
 
 
 def rates(run: RunPath, data: Data = None, output: Output = None) -> None:
-    """Draw the KL of each latent, and which latents are active.
+    """Plot the KL of each latent, and which latents are active.
 
     [bold]Example[/bold]
 
       vae rates runs/mnist-conv
     """
-    figure = gallery(run, data).rates()
-    write(lambda path: figure.savefig(path, dpi=200), place(output, run, "rates.png"))
+    from vaekit.experiment import plot
+
+    figure = plot.rates(run, data)
+    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), place(output, run, "rates.png"))
 
 
 def errors(
     run: RunPath,
-    num: Annotated[int, typer.Option("--num", "-n", help="How many images to show beside the mean.", min=1)] = 6,
+    num: Annotated[int, typer.Option("--num", "-n", help="The number of images to show beside the mean.", min=1)] = 6,
     data: Data = None,
     output: Output = None,
 ) -> None:
-    """Draw where in an image reconstructions are wrong.
+    """Plot the error of reconstructions in each pixel.
 
     [bold]Example[/bold]
 
       vae errors runs/fashion-mnist
     """
-    figure = gallery(run, data).errors(num)
-    write(lambda path: figure.savefig(path, dpi=200), place(output, run, "errors.png"))
+    from vaekit.experiment import plot
+
+    figure = plot.errors(run, num, data)
+    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), place(output, run, "errors.png"))
 
 
 def curves(run: RunPath, output: Output = None) -> None:
-    """Draw the ELBO, its two terms, the KL weight, the learning rate and the gradient norm against epochs.
+    """Plot the ELBO, its two terms, the KL weight, the learning rate and the gradient norm against epochs.
 
     [bold]Example[/bold]
 
       vae curves runs/mnist-conv -o curves.pdf
     """
-    from vaekit.runs.run_folder import RunFolder
+    from vaekit.experiment import plot
 
-    figure = RunFolder(run).curves()
-    write(lambda path: figure.savefig(path, dpi=120), place(output, run, "curves.png"))
+    figure = plot.curves(run)
+    write(lambda path: figure.savefig(path, dpi=CURVES_DPI), place(output, run, "curves.png"))
 
 
 def animate(
     run: RunPath,
     through: Annotated[
         str | None,
-        typer.Option(help="Where to pass: pi, or stops with commas between: classes, @N for test image N, image files."),
+        typer.Option(help="pi, or waypoints separated by commas: classes, @N for test image N, image files."),
     ] = None,
-    training: Annotated[bool, typer.Option("--training", help="The same images as the model learned.")] = False,
-    traverse: Annotated[bool, typer.Option("--traverse", help="Latents moving through their values.")] = False,
-    digits: Annotated[int, typer.Option(help="How many digits of pi.", min=2)] = 40,
+    training: Annotated[bool, typer.Option("--training", help="The images of each epoch of the training.")] = False,
+    traverse: Annotated[bool, typer.Option("--traverse", help="Latents that move through their ranges.")] = False,
+    digits: Annotated[int, typer.Option(help="The number of digits of pi.", min=2)] = 40,
     steps: Annotated[
-        int | None, typer.Option(help="How many frames lie between two stops; 8 by default.", min=1, max=1_000)
+        int | None, typer.Option(help="The number of frames between two waypoints; 8 by default.", min=1, max=1_000)
     ] = None,
-    hold: Annotated[int | None, typer.Option(help="How long a stop is held, in milliseconds.", min=20, max=60_000)] = None,
-    size: Annotated[int, typer.Option(help="How many pixels an image fills at least.", min=1, max=8_192)] = 280,
-    num: Annotated[int, typer.Option("--num", "-n", help="How many latents --traverse shows.", min=1)] = 9,
-    path: Way = "linear",
+    hold: Annotated[
+        int | None, typer.Option(help="The duration of a waypoint, in milliseconds.", min=20, max=60_000)
+    ] = None,
+    size: Annotated[int, typer.Option(help="The least size of an image, in pixels.", min=1, max=8_192)] = 280,
+    num: Annotated[int, typer.Option("--num", "-n", help="The number of latents of --traverse.", min=1)] = 9,
+    path: InterpolationPath = "linear",
     start: Start = "@0",
     label: Labels = None,
     data: Data = None,
     output: Output = None,
 ) -> None:
-    """Make an animation: through classes, images or the digits of pi; of the latents; or of how training went.
+    """Animate a path through classes, images or the digits of pi; or the latents; or the training.
 
-    The suffix of -o chooses the format: .gif, .webp, or .mp4 where imageio-ffmpeg is installed.
+    The suffix of -o chooses the format: .gif, .webp, or .mp4 if imageio-ffmpeg is installed.
 
     [bold]Examples[/bold]
 
@@ -229,57 +241,53 @@ def animate(
 
       vae animate runs/mnist-conv --traverse
     """
+    from vaekit.experiment import plot
     from vaekit.plots.animation import check_suffix
-    from vaekit.presentation.gallery import DIGIT_HOLD, HOLD, MOVES, SWING, film_of_training
-    from vaekit.runs.run_folder import RunFolder
 
-    if sum((through is not None, training, traverse)) != 1:
-        raise ConfigError("say what to animate: one of --through 1,9, --through pi, --training, --traverse")
-    if label and (training or traverse or through == "pi"):
-        raise ConfigError("--label is the class of the image files that --through passes")
     name = "training" if training else "traversal" if traverse else "pi" if through == "pi" else "through"
-    where = place(output, run, f"{name}.gif")
-    check_suffix(where)
-    if training:
-        film = film_of_training(RunFolder(run).folder)
-    elif traverse:
-        film = gallery(run, data).film_of_traversals(num, steps or SWING, size, start)
-    elif through == "pi":
-        film = gallery(run, data).film_of_pi(digits, moves=steps or MOVES, hold=hold or DIGIT_HOLD, size=size, path=path)
-    else:
-        stops = [stop.strip() for stop in (through or "").split(",") if stop.strip()]
-        film = gallery(run, data).film(
-            stops, moves=steps or MOVES, hold=hold or HOLD, size=size, path=path, labels=label or ()
-        )
-    write(film.save, where)
+    output_path = place(output, run, f"{name}.gif")
+    check_suffix(output_path)  # before the frames are computed
+    animation = plot.animate(
+        run,
+        through,
+        training=training,
+        traverse=traverse,
+        digits=digits,
+        steps=steps,
+        hold=hold,
+        size=size,
+        num=num,
+        path=path,
+        start=start,
+        labels=label or (),
+        data=data,
+    )
+    write(animation.save, output_path)
 
 
 def report(run: RunPath, data: Data = None, output: Output = None) -> None:
-    """Write a page about a run that opens anywhere: one HTML file with its numbers, images, charts and recipe.
+    """Write a report of a run: one HTML file with its metrics, images, figures and recipe.
 
     [bold]Example[/bold]
 
       vae report runs/mnist-conv
     """
-    from vaekit.reports.run_report import write_report
-    from vaekit.runs.run_folder import REPORT, RunFolder
+    from vaekit.experiment import plot
+    from vaekit.runs.run_folder import REPORT
 
-    found, shown = RunFolder(run), gallery(run, data)
-    write(lambda path: write_report(found, shown, path), place(output, run, REPORT, "."))
+    write(plot.report(run, data).save, place(output, run, REPORT, "."))
 
 
 def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders.")],
     output: Output = None,
 ) -> None:
-    """Write a page about several runs: their numbers side by side, curves over one another, the same images through each.
+    """Write a comparison of several runs: one HTML file with their metrics, learning curves and reconstructions.
 
     [bold]Example[/bold]
 
       vae compare runs/mnist-mlp runs/mnist-conv -o compare.html
     """
-    from vaekit.reports.run_report import write_comparison
-    from vaekit.runs.run_folder import RunFolder
+    from vaekit.experiment import plot
 
-    found = [RunFolder(run) for run in runs]
-    write(lambda path: write_comparison(found, path), place(output, ".", "compare.html", "."))
+    write(plot.compare(runs).save, place(output, ".", "compare.html", "."))

@@ -58,7 +58,7 @@ class Batches:
     """The batches of a data set, in a new random order in each epoch; the last batch of an epoch may be smaller.
 
     Arguments:
-        images: The data set; of any event shape and type.
+        dataset: The data set, of any event shape and type.
         batch_size: B, the number of values in a batch.
         seed: The seed of the order; the transform uses the next one.
         device: The device of the batches.
@@ -67,14 +67,14 @@ class Batches:
 
     def __init__(
         self,
-        images: Dataset,
+        dataset: Dataset,
         batch_size: int,
         *,
         seed: int,
         device: str | torch.device = "cpu",
         transform: Transform | None = None,
     ) -> None:
-        self.images = move_if_it_fits(images, torch.device(device))
+        self.dataset = move_if_it_fits(dataset, torch.device(device))
         self.batch_size = batch_size
         self.device = torch.device(device)
         self.transform = transform
@@ -85,12 +85,12 @@ class Batches:
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        return -(-len(self.images) // self.batch_size)
+        return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yields the batches of an epoch, or the remaining ones of an epoch that was restored from a saved state."""
         self._order_at_epoch = self._order.get_state()
-        order = torch.randperm(len(self.images), generator=self._order)
+        order = torch.randperm(len(self.dataset), generator=self._order)
         parts = order.split(self.batch_size)[self.position :]
         for position, x in enumerate(self._gather(parts), self.position):
             self.position = position + 1
@@ -100,14 +100,14 @@ class Batches:
 
     def _gather(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         """The values at each part of the order; read ahead by a thread if they are on disk."""
-        if not self.images.on_disk:
-            yield from map(self.images.gather, parts)
+        if not self.dataset.on_disk:
+            yield from map(self.dataset.gather, parts)
             return
         waiting: deque[Future[Tensor]] = deque()
         pool = ThreadPoolExecutor(1, "vaekit-read-ahead")
         try:
             for part in parts:
-                waiting.append(pool.submit(self.images.gather, part))
+                waiting.append(pool.submit(self.dataset.gather, part))
                 if len(waiting) > NUM_PREFETCHED:
                     yield waiting.popleft().result()
             while waiting:
@@ -116,7 +116,7 @@ class Batches:
             pool.shutdown(cancel_futures=True)
 
     def _batch(self, x: Tensor, positions: Tensor) -> Batch:
-        labels = self.images.labels
+        labels = self.dataset.labels
         x = x.to(self.device, non_blocking=True)
         y = None if labels is None else labels[positions].to(self.device, non_blocking=True)
         return Batch(x if self.transform is None else self.transform(x, self._noise), y, positions)

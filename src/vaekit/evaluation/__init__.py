@@ -1,5 +1,5 @@
-"""How good a model is, in numbers that one can quote.
+"""Evaluation: estimators of how good a model is, each with standard errors.
 
-Its modules are imported by name, each only when it is wanted: ``likelihood`` is light, ``reconstruction`` brings the image
-metrics of ``torchmetrics``, which take a second to import, and ``evaluate`` brings them all.
+The modules are imported by name: ``model_evaluation`` uses all of them, and some import packages that take a second to load,
+such as ``torchmetrics``.
 """

@@ -1,9 +1,10 @@
-r"""Numbers with what it takes to quote them: a value, its standard error, its unit and what it was measured on.
+r"""Estimates with their standard errors, and the metrics that they are estimates of.
 
-The standard error of a mean over N images is :math:`s / \sqrt{N}`, with :math:`s` the standard deviation over images.
+The standard error of a mean over N images is :math:`s / \sqrt{N}`, with the standard deviation :math:`s` over images.
 
-Where a dear estimate y is made for n of the N images that have a cheap one x, images differ far more from each other
-than y from x. So the mean of y is taken as :math:`\bar x_N + \overline{(y - x)}_n`, the difference estimator, with variance
+Let an inexpensive estimate x exist for N images, and an expensive estimate y for n of them. The variance of x over images is
+much larger than that of y - x. So the mean of y is estimated by the difference estimator,
+:math:`\bar x_N + \overline{(y - x)}_n`, with variance
 
 .. math:: \frac{s_x^2}{N} + \frac{s_{y - x}^2}{n} + \frac{2 \, \mathrm{cov}(x, y - x)}{N}.
 
@@ -19,15 +20,38 @@ import torch
 from torch import Tensor
 
 from vaekit.core.progress import track
-from vaekit.data import ImageSet
-from vaekit.models import VAE
+from vaekit.data import Dataset
+from vaekit.models import Model
 
-MAX_IMAGES = 500
-"""How many images are evaluated at a time at most; of large ones the model takes fewer."""
-
+MAX_BATCH_SIZE = 500
+"""The largest number of images that are evaluated at a time; large images come in smaller batches."""
 
 LATENTS, PIXELS = "latents", "pixels in [0, 1]"
-"""What numbers are of that have nothing to do with a likelihood."""
+"""The space of estimates that do not depend on the likelihood."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What an estimate estimates, and how it is printed. Each is declared once, beside its estimator.
+
+    Arguments:
+        key: The name in files.
+        name: The name that is printed.
+        meaning: One or two sentences that explain the metric.
+        unit: The unit that is printed; empty if ``meaning`` states it.
+        digits: The number of decimal places.
+        higher_is_better: Whether a higher value is better; None if neither direction is.
+        sample_noun: The word for the samples of the estimator, in the plural: then the number of samples and images is
+            printed beside the value.
+    """
+
+    key: str
+    name: str
+    meaning: str
+    unit: str
+    digits: int = 2
+    higher_is_better: bool | None = None
+    sample_noun: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,12 +60,13 @@ class Estimate:
 
     Arguments:
         value: The mean.
-        standard_error: Its standard error over images.
+        standard_error: Its standard error over images; None for one image.
         unit: Its unit.
-        num_images: N, how many images it is a mean over.
-        num_samples: K, how many samples of z, or chains, were drawn for each, where any were.
-        space: What the number is a number of, where that is not plain: ``binary pixels``, ``256 gray levels``, ...
-        steps: How many densities or steps of an optimizer each sample went through, where it did.
+        num_images: N, the number of images.
+        num_samples: K, the number of samples of z, or of chains, for each image, if the estimator samples.
+        space: What the values are probabilities or numbers of, e.g. ``binary pixels``.
+        steps: The number of annealed distributions, or of optimizer steps, for each sample.
+        num_annealed: The number of images with an expensive estimate, for a difference estimator.
     """
 
     value: float
@@ -51,51 +76,57 @@ class Estimate:
     num_samples: int | None = None
     space: str | None = None
     steps: int | None = None
+    num_annealed: int | None = None
 
     def to_data(self) -> dict[str, Any]:
-        """Returns the estimate as a dictionary."""
+        """Returns the estimate as a dictionary for JSON, without fields that are None."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def mean_over_images(
     values: Tensor, unit: str, num_samples: int | None = None, space: str | None = None, steps: int | None = None
 ) -> Estimate:
-    """Returns the mean of a number for each image, of shape (N), with its standard error."""
-    values = values.cpu().double()  # not every accelerator knows float64
+    """Returns the mean, with its standard error, of values for each image, with shape (N)."""
+    values = values.cpu().double()  # some accelerators do not support float64
     error = float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
     return Estimate(float(values.mean()), error, unit, len(values), num_samples, space, steps)
 
 
-def mean_by_difference(cheap: Tensor, dear: Tensor) -> tuple[float, float | None]:
-    """Returns the mean over all images of a dear number that only the first of them have, and its standard error.
+def mean_by_difference(inexpensive: Tensor, expensive: Tensor) -> tuple[float, float | None]:
+    """Returns the mean over N images of values that are known for the first n of them, and its standard error.
 
     Arguments:
-        cheap: A cheap number for each image, with shape (N).
-        dear: The dear one for the first of them, with shape (n), n at most N.
+        inexpensive: An inexpensive estimate for each image, with shape (N).
+        expensive: The expensive estimate for the first n images, with shape (n), n <= N.
     """
-    cheap, gaps = cheap.cpu().double(), dear.cpu().double() - cheap[: len(dear)].cpu().double()
-    value = float(cheap.mean() + gaps.mean())
-    if len(dear) < 2:
+    inexpensive, expensive = inexpensive.cpu().double(), expensive.cpu().double()
+    first = inexpensive[: len(expensive)]
+    gaps = expensive - first
+    value = float(inexpensive.mean() + gaps.mean())
+    if len(gaps) < 2:
         return value, None
-    together = torch.cov(torch.stack([cheap[: len(dear)], gaps]))[0, 1]
-    variance = cheap.var() / len(cheap) + gaps.var() / len(gaps) + 2 * together / len(cheap)
+    covariance = torch.cov(torch.stack([first, gaps]))[0, 1]
+    variance = inexpensive.var() / len(inexpensive) + gaps.var() / len(gaps) + 2 * covariance / len(inexpensive)
     return value, float(variance.clamp(min=0).sqrt())
 
 
 def batches(
-    model: VAE, images: ImageSet, description: str = "", most: int = MAX_IMAGES
+    model: Model, data: Dataset, description: str = "", max_batch_size: int = MAX_BATCH_SIZE
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yields images of shape (B, C, H, W) where the model lives, in order, and labels if the model takes any.
+    """Yields the values of a data set in order, with labels if the model is class-conditional.
 
     Arguments:
         model: The model.
-        images: The images.
-        description: What is done, for a bar; empty for none.
-        most: B at most; large images come a few at a time.
+        data: The data set.
+        description: The label of a progress bar; without one there is no bar.
+        max_batch_size: The largest B; B is smaller if the model's chunk size is.
+
+    Yields:
+        Values of shape (B, *event) on the model's device, and labels of shape (B) or None.
     """
-    parts = torch.arange(len(images)).split(min(most, model.chunk_size))
-    for positions in track(parts, description, len(parts)) if description else parts:
+    chunks = torch.arange(len(data)).split(min(max_batch_size, model.chunk_size))
+    for positions in track(chunks, description, len(chunks)) if description else chunks:
         labels = None
-        if model.condition is not None and images.labels is not None:
-            labels = images.labels[positions].to(model.device)
-        yield images.gather(positions).to(model.device), labels
+        if model.condition is not None and data.labels is not None:
+            labels = data.labels[positions].to(model.device)
+        yield data.gather(positions).to(model.device), labels

@@ -1,27 +1,30 @@
-"""Every honest number of a model, in one call.
+"""The evaluation of a model on a data set by all estimators of this package.
 
-Each part has its module; here they are put together, as far as the images allow: no features and no probes without
-labels, no bits per dimension without a mass over gray levels. What is left out is named with its reason.
+What the model or the data does not allow is left out, with the reason: for example there are no downstream tasks without
+labels, and no bits per dimension without a probability mass over gray levels.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from vaekit.core.errors import DataError, ModelError
+from vaekit.core.errors import DataError, ModelError, VaekitError
 from vaekit.core.units import NATS
-from vaekit.data import ImageSet
+from vaekit.data import Dataset, ImageSet
 from vaekit.distributions import is_diagonal_gaussian
-from vaekit.evaluation.estimate import batches, mean_by_difference, mean_over_images
-from vaekit.evaluation.latents.aggregate_posterior import aggregate_terms
-from vaekit.evaluation.latents.collapse import collapse_report
-from vaekit.evaluation.latents.downstream import usefulness
-from vaekit.evaluation.latents.encodings import active_units
+from vaekit.evaluation.estimate import Estimate, batches, mean_by_difference, mean_over_images
+from vaekit.evaluation.evaluation_config import FULL, EvaluationConfig
+from vaekit.evaluation.evaluation_result import EvaluatedData, Evaluation
+from vaekit.evaluation.latents.aggregate_posterior import RateDecomposition, decompose_rate
+from vaekit.evaluation.latents.collapse import CollapseReport, collapse_report
+from vaekit.evaluation.latents.downstream import DownstreamScores, downstream_scores
+from vaekit.evaluation.latents.encodings import LatentCount, active_units
 from vaekit.evaluation.likelihood.amortization import amortization_gap
-from vaekit.evaluation.likelihood.annealing import Annealing, annealed_of_each, bracket
+from vaekit.evaluation.likelihood.annealing import Bracket, annealed_of_each, bracket
 from vaekit.evaluation.likelihood.bounds import (
     bits_per_dimension,
     elbo_of_each,
@@ -30,207 +33,215 @@ from vaekit.evaluation.likelihood.bounds import (
     meaning,
     space_of,
 )
-from vaekit.evaluation.samples.features import FeatureExtractor, learned_features
-from vaekit.evaluation.samples.fidelity import fidelity
+from vaekit.evaluation.samples.features import FeatureExtractor
+from vaekit.evaluation.samples.fidelity import Fidelity, fidelity
+from vaekit.evaluation.samples.learned_features import learned_features
 from vaekit.evaluation.samples.reconstruction import reconstruction_quality
-from vaekit.models import VAE
+from vaekit.models import Model
+
+MAX_GENERIC_AGGREGATED = 1000
+"""The largest number of images for the decomposition of the rate if the posterior is no diagonal Gaussian. It evaluates N^2
+densities by a network."""
+
+Part = TypeVar("Part")
 
 
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """How much evaluation; a number of images of 0 leaves its part out, others are drawn at random.
-
-    Arguments:
-        num_samples: K of the importance-weighted estimate of log p(x).
-        max_images: For how many images it is made; None for all.
-        annealing: How annealed importance sampling goes.
-        annealed: For how many images, and for how many that the model draws, it is made.
-        refined: For how many images the amortization gap is measured.
-        aggregated: Over how many images the rate is taken apart.
-        compared: How many images of each kind the fidelity of samples is measured with.
-        probed: With how many training, and how many test images the usefulness of latents is measured.
-    """
-
-    num_samples: int = 5000
-    max_images: int | None = 1000
-    annealing: Annealing = field(default_factory=lambda: Annealing(chains=8, distributions=300))
-    annealed: int = 100
-    refined: int = 200
-    aggregated: int = 10_000
-    compared: int = 5000
-    probed: int = 10_000
-
-
-FULL = EvaluationConfig()
-"""All of it: minutes for a small model."""
-QUICK = EvaluationConfig(500, 200, Annealing(chains=8, distributions=100), 20, 50, 2000, 1000, 2000)
-"""For small models a minute's version, with larger standard errors."""
-BRIEF = EvaluationConfig(100, 1000, annealed=0, refined=0, aggregated=0, compared=0, probed=0)
-"""What a run ends with."""
-
-MAX_ASKED = 1000
-"""Over how many images the rate is taken apart where each posterior has to be asked by its network: N^2 densities."""
-
-
-def evaluate(
-    model: VAE,
-    images: ImageSet,
+def evaluate_model(
+    model: Model,
+    data: Dataset,
     *,
-    train: ImageSet | None = None,
+    train: Dataset | None = None,
     gray: tuple[ImageSet, ImageSet] | None = None,
     extractor: FeatureExtractor | None = None,
-    effort: EvaluationConfig = FULL,
+    config: EvaluationConfig = FULL,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Evaluates a model on images.
+) -> Evaluation:
+    """Evaluates a model on a data set.
 
     Arguments:
         model: The model.
-        images: The images, binarized if the model's likelihood is to be one of binary pixels.
-        train: Images to learn features and probes from; without them fidelity and usefulness are left out.
-        gray: Both as they were before they were binarized, where they were, to judge samples by; ``images`` and ``train`` by
-            default.
-        extractor: The features by which samples are compared with training images, for instance
-            :func:`vaekit.evaluation.samples.inception.inception_features`; by default learned from ``train``.
-        effort: How much.
-        seed: The seed of everything that is drawn.
+        data: The data set, binarized if the model was trained on binarized images.
+        train: The training data, for fidelity and downstream tasks; without it they are left out.
+        gray: If ``data`` and ``train`` are binarized, the same images before: fidelity is computed on them.
+        extractor: The features for fidelity, e.g. :func:`vaekit.evaluation.samples.inception.inception_features`; by default
+            they are learned from ``train``.
+        config: The numbers of images and samples.
+        seed: The seed of all samples. The global generators are not used.
 
-    Returns:
-        A dictionary that JSON can hold: ``data`` and ``meaning`` say what the numbers are, each number comes with its
-        standard error, unit and counts, and ``left_out`` says why what is missing is.
+    Example:
+        >>> evaluation = evaluate_model(model, images, config=QUICK)
+        >>> evaluation.metrics["elbo"].value
     """
-    numbers: dict[str, Any] = {
-        "data": {
-            "name": images.name,
-            "split": images.split,
-            "num_images": len(images),
-            "shape": list(images.shape),
-            "pixels": images.binary or "gray levels",
-            "fingerprint": images.fingerprint,
-        },
-        "meaning": meaning(model, images),
-    }
-    parts: list[Callable[[], dict[str, Any]]] = [
-        lambda: _likelihood(model, images, effort, seed),
-        lambda: _refined(model, images, effort, seed),
-        lambda: {"active_units": active_units(model, images)},
-        lambda: _latents(model, images, effort, seed),
-        lambda: {name: estimate.to_data() for name, estimate in reconstruction_quality(model, images).items()},
-        lambda: _fidelity(model, *(gray or (images, train)), extractor, effort, seed),
-        lambda: _usefulness(model, images, train, effort, seed),
-    ]
-    for part in parts:
+    left_out: dict[str, str] = {}
+
+    def attempt(name: str, part: Callable[[], Part | None]) -> Part | None:
+        """Returns the results of a part, or None with the reason in ``left_out``."""
         try:
-            numbers |= part()
-        except LeftOut as reason:
-            numbers.setdefault("left_out", {})[reason.what] = reason.why
-    return numbers
+            return part()
+        except _LeftOut as error:
+            left_out[name] = str(error)
+            return None
+
+    metrics, brackets = _likelihood(model, data, config, seed)
+    gap = attempt("amortization_gap", lambda: _amortization(model, data, config, seed))
+    metrics |= {} if gap is None else {"amortization_gap": gap}
+    metrics["active_units"] = active_units(model, data)
+    subset = _aggregated(model, data, config, seed)
+    latents = attempt("latents", lambda: _latents(model, subset, seed))
+    collapse = attempt("collapse", lambda: _collapse(model, subset, latents, seed))
+    metrics |= attempt("reconstruction", lambda: _reconstruction(model, data)) or {}
+    compared = gray or (data, train)
+    return Evaluation(
+        data=EvaluatedData.of(data),
+        meaning=meaning(model, data),
+        metrics=metrics,
+        bracket=brackets,
+        latents=latents,
+        collapse=collapse,
+        fidelity=attempt("fidelity", lambda: _fidelity(model, *compared, extractor, config, seed)),
+        usefulness=attempt("usefulness", lambda: _usefulness(model, data, train, config, seed)),
+        left_out=left_out,
+    )
 
 
-class LeftOut(Exception):
-    """A part of the evaluation that these images or this model do not allow."""
-
-    def __init__(self, what: str, why: str) -> None:
-        super().__init__(why)
-        self.what = what
-        self.why = why
+class _LeftOut(Exception):
+    """A part of the evaluation that the model or the data does not allow."""
 
 
-def _likelihood(model: VAE, images: ImageSet, effort: EvaluationConfig, seed: int) -> dict[str, Any]:
-    """The ELBO with its terms, log p(x) by importance sampling and by annealing, and the distances between them."""
-    space = space_of(model, images)
-    terms = elbo_terms(model, images, seed=seed, description=f"bounding log p(x) of {len(images):,} images")
-    found = {name: estimate.to_data() for name, estimate in terms.items()}
-    in_bits = model.likelihood.measure == "mass" and model.likelihood.support == "gray levels"
-    if in_bits:
-        found["bits_per_dim"] = bits_per_dimension(terms["elbo"], images).to_data()
-    weighed = torch.empty(0)
-    if effort.num_samples and effort.max_images != 0:
-        some = images.sample(effort.max_images or len(images), seed)
-        weighed = log_likelihood_of_each(model, some, num_samples=effort.num_samples, seed=seed)
-        gaps = weighed + sum(elbo_of_each(model, some, seed=seed))
-        log_px = mean_over_images(weighed, NATS, effort.num_samples, space)
-        found["log_likelihood"] = log_px.to_data()
-        if in_bits:
-            found["bits_per_dim_iw"] = bits_per_dimension(log_px, images).to_data()
-        found["iw_gap"] = mean_over_images(gaps, NATS, effort.num_samples, space).to_data()
-    return found | (_annealed(model, images, weighed, effort, seed) if effort.annealed else {})
+@contextmanager
+def _leave_out(error: type[VaekitError]) -> Iterator[None]:
+    """Turns an error of an estimator into :class:`_LeftOut`."""
+    try:
+        yield
+    except error as reason:
+        raise _LeftOut(str(reason)) from None
 
 
-def _annealed(model: VAE, images: ImageSet, weighed: Tensor, effort: EvaluationConfig, seed: int) -> dict[str, Any]:
-    """Log p(x) by annealed importance sampling, how far it lies above importance sampling, and its bracket."""
-    how, some, space = effort.annealing, images.sample(effort.annealed, seed), space_of(model, images)
-    values = annealed_of_each(model, some, how, seed=seed)
-    both = bracket(model, len(some), how, labels=None if model.condition is None else some.labels, seed=seed)
-    annealed = mean_over_images(values, NATS, how.chains, space, how.distributions)
-    found = {"bracket": {"lower": both.lower.to_data(), "upper": both.upper.to_data()}, "bracket_gap": both.gap.to_data()}
-    if len(weighed):
-        num = min(len(weighed), len(values))
-        gap = mean_over_images(values[:num] - weighed[:num], NATS, how.chains, space, how.distributions)
-        found["annealed_gap"] = gap.to_data()
-    if len(weighed) > len(values):
-        value, error = mean_by_difference(weighed, values)
-        annealed = replace(annealed, value=value, standard_error=error, num_images=len(weighed))
-    return found | {"annealed": annealed.to_data() | {"num_annealed": len(values)}}
+def _likelihood(
+    model: Model, data: Dataset, config: EvaluationConfig, seed: int
+) -> tuple[dict[str, Estimate | LatentCount], Bracket | None]:
+    """The ELBO with its terms, log p(x) by importance sampling and by annealing, and the gaps between them."""
+    space = space_of(model, data)
+    terms = elbo_terms(model, data, seed=seed, description=f"ELBO of {len(data):,} images")
+    metrics: dict[str, Estimate | LatentCount] = {**terms}
+    is_mass = model.likelihood.measure == "mass" and model.likelihood.support == "gray levels"
+    if is_mass:
+        metrics["bits_per_dim"] = bits_per_dimension(terms["elbo"], data)
+    iw = torch.empty(0)
+    if config.num_samples and config.max_images != 0:
+        subset = data.sample(config.max_images or len(data), seed)
+        iw = log_likelihood_of_each(model, subset, num_samples=config.num_samples, seed=seed)
+        log_px = mean_over_images(iw, NATS, config.num_samples, space)
+        metrics["log_likelihood"] = log_px
+        if is_mass:
+            metrics["bits_per_dim_iw"] = bits_per_dimension(log_px, data)
+        gaps = iw + sum(elbo_of_each(model, subset, seed=seed))
+        metrics["iw_gap"] = mean_over_images(gaps, NATS, config.num_samples, space)
+    if not config.num_annealed:
+        return metrics, None
+    annealed, brackets = _annealed(model, data, iw, config, seed)
+    return metrics | annealed, brackets
 
 
-def _refined(model: VAE, images: ImageSet, effort: EvaluationConfig, seed: int) -> dict[str, Any]:
+def _annealed(
+    model: Model, data: Dataset, iw: Tensor, config: EvaluationConfig, seed: int
+) -> tuple[dict[str, Estimate], Bracket]:
+    """Estimates log p(x) by annealed importance sampling, its difference to importance sampling, and its bracket."""
+    settings, subset = config.annealing, data.sample(config.num_annealed, seed)
+    values = annealed_of_each(model, subset, settings, seed=seed)
+    labels = None if model.condition is None else subset.labels
+    brackets = bracket(model, len(subset), settings, labels=labels, seed=seed)
+
+    def mean(values: Tensor) -> Estimate:
+        return mean_over_images(values, NATS, settings.num_chains, space_of(model, data), settings.num_distributions)
+
+    metrics = {"bracket_gap": brackets.gap}
+    if len(iw):
+        num = min(len(iw), len(values))
+        metrics["annealed_gap"] = mean(values[:num] - iw[:num])
+    estimate = replace(mean(values), num_annealed=len(values))
+    if len(iw) > len(values):
+        value, error = mean_by_difference(iw, values)
+        estimate = replace(estimate, value=value, standard_error=error, num_images=len(iw))
+    return metrics | {"annealed": estimate}, brackets
+
+
+def _amortization(model: Model, data: Dataset, config: EvaluationConfig, seed: int) -> Estimate | None:
     """The amortization gap, of models whose posterior is a diagonal Gaussian."""
-    if not effort.refined:
-        return {}
-    try:
-        return {"amortization_gap": amortization_gap(model, images.sample(effort.refined, seed), seed=seed).to_data()}
-    except ModelError as error:
-        raise LeftOut("amortization_gap", str(error)) from None
+    if not config.num_refined:
+        return None
+    with _leave_out(ModelError):
+        return amortization_gap(model, data.sample(config.num_refined, seed), seed=seed)
 
 
-def _latents(model: VAE, images: ImageSet, effort: EvaluationConfig, seed: int) -> dict[str, Any]:
-    """The parts of the rate, and whether the latents are used."""
-    if not effort.aggregated:
-        return {}
+def _aggregated(model: Model, data: Dataset, config: EvaluationConfig, seed: int) -> Dataset | None:
+    """The images of the decomposition of the rate and of the collapse report."""
+    if not config.num_aggregated:
+        return None
     with model.inference():
-        x, labels = next(batches(model, images, most=1))
-        cheap = is_diagonal_gaussian(model.encode(x, labels))
-    some = images.sample(effort.aggregated if cheap else min(effort.aggregated, MAX_ASKED), seed)
-    try:
-        aggregate = aggregate_terms(model, some, seed=seed)
-        return {"latents": aggregate.to_data(), "collapse": collapse_report(model, some, seed=seed, aggregate=aggregate)}
-    except DataError as error:
-        raise LeftOut("latents", str(error)) from None
+        x, labels = next(batches(model, data, max_batch_size=1))
+        gaussian = is_diagonal_gaussian(model.encode(x, labels))
+    return data.sample(config.num_aggregated if gaussian else min(config.num_aggregated, MAX_GENERIC_AGGREGATED), seed)
+
+
+def _latents(model: Model, data: Dataset | None, seed: int) -> RateDecomposition | None:
+    """The decomposition of the rate."""
+    if data is None:
+        return None
+    with _leave_out(DataError):
+        return decompose_rate(model, data, seed=seed)
+
+
+def _collapse(
+    model: Model, data: Dataset | None, decomposition: RateDecomposition | None, seed: int
+) -> CollapseReport | None:
+    """Whether the latents are used."""
+    if data is None or decomposition is None:
+        return None
+    return collapse_report(model, _images(data, "the collapse report"), seed=seed, decomposition=decomposition)
+
+
+def _reconstruction(model: Model, data: Dataset) -> dict[str, Estimate]:
+    """PSNR and structural similarity."""
+    quality = reconstruction_quality(model, _images(data, "PSNR and SSIM"))
+    estimates = {"psnr": quality.psnr, "ssim": quality.ssim, "ms_ssim": quality.ms_ssim}
+    return {key: estimate for key, estimate in estimates.items() if estimate is not None}
 
 
 def _fidelity(
-    model: VAE,
-    images: ImageSet,
-    train: ImageSet | None,
+    model: Model,
+    data: Dataset,
+    train: Dataset | None,
     extractor: FeatureExtractor | None,
-    effort: EvaluationConfig,
+    config: EvaluationConfig,
     seed: int,
-) -> dict[str, Any]:
-    """How like real images samples and reconstructions are, by given features or those learned from training images."""
-    if not effort.compared:
-        return {}
+) -> Fidelity | None:
+    """How similar samples and reconstructions are to training images, by features."""
+    if not config.num_compared:
+        return None
     if train is None:
-        raise LeftOut("fidelity", "no training images were given to learn features from and to compare with")
-    try:
+        raise _LeftOut("no training images were given to learn features from and to compare with")
+    images, train = _images(data, "fidelity"), _images(train, "fidelity")
+    with _leave_out(DataError):
         extractor = extractor or learned_features(train, device=model.device)
-        return {"fidelity": fidelity(model, images, train, extractor, num=effort.compared, seed=seed)}
-    except DataError as error:
-        raise LeftOut("fidelity", str(error)) from None
+        return fidelity(model, images, train, extractor, num=config.num_compared, seed=seed)
 
 
-def _usefulness(model: VAE, images: ImageSet, train: ImageSet | None, effort: EvaluationConfig, seed: int) -> dict[str, Any]:
-    """What a simple classifier can do with the latents."""
-    if not effort.probed:
-        return {}
+def _usefulness(
+    model: Model, data: Dataset, train: Dataset | None, config: EvaluationConfig, seed: int
+) -> DownstreamScores | None:
+    """The scores of downstream tasks on the latents."""
+    if not config.num_probed:
+        return None
     if train is None:
-        raise LeftOut("usefulness", "no training images were given to learn a probe from")
-    try:
-        return {"usefulness": usefulness(model, train, images, max_images=effort.probed, seed=seed)}
-    except DataError as error:
-        raise LeftOut("usefulness", str(error)) from None
+        raise _LeftOut("no training images were given to train classifiers on")
+    images, train = _images(data, "the comparison with pixels"), _images(train, "the comparison with pixels")
+    with _leave_out(DataError):
+        return downstream_scores(model, train, images, max_images=config.num_probed, seed=seed)
 
 
-def brief(num_samples: int, max_images: int | None) -> EvaluationConfig:
-    """Returns what a run ends with, with so many importance samples for so many images."""
-    return replace(BRIEF, num_samples=num_samples, max_images=max_images)
+def _images(data: Dataset, what: str) -> ImageSet:
+    """The data set, if it holds images."""
+    if not isinstance(data, ImageSet):
+        raise _LeftOut(f"{what} needs images, and {data.name} holds {data.noun} of shape {data.shape}")
+    return data

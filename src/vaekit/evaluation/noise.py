@@ -1,8 +1,7 @@
-"""Random numbers that belong to an image.
+"""Random numbers that depend only on a seed and on the position of an image in its data set.
 
-What is drawn for an image depends on a seed and on the image's place in its set, and on nothing else: not on the batch
-that it comes in, the order, or the process that evaluates it. So an estimate is the same for any batch size and chunking,
-to rounding.
+They do not depend on the batch size, the order of evaluation or the process. So estimates are the same for any batch size,
+up to rounding.
 """
 
 from collections.abc import Iterable
@@ -13,47 +12,49 @@ from torch import Tensor
 
 from vaekit.core.rng import generator
 
-BLOCK = 50
-"""How many samples are drawn at a time; a generator's stream depends on it, so that it is fixed."""
+BLOCK_SIZE = 50
+"""The number of samples that are generated at a time. It is fixed, because the random numbers depend on it."""
 
 
 class Noise:
-    """Numbers for the images of a batch, each from a generator of its own, drawn on the CPU.
+    """Random numbers for the images of a batch, each image with its own generator, generated on the CPU.
 
     Arguments:
         seed: The seed of the estimate.
-        places: The place of each image in its set, B of them.
-        size: D, how many numbers a sample has.
-        device: Where the numbers are wanted.
+        positions: The position of each of the B images in its data set.
+        size: D, the number of values in a sample.
+        device: The device of the results.
     """
 
-    def __init__(self, seed: int, places: Iterable[int], size: int, device: torch.device) -> None:
-        self.generators = [generator(_mix(seed, place)) for place in places]
+    def __init__(self, seed: int, positions: Iterable[int], size: int, device: torch.device) -> None:
+        self.generators = [generator(_image_seed(seed, position)) for position in positions]
         self.size = size
         self.device = device
-        self.left = torch.empty(0, len(self.generators), size)
+        self._buffer = torch.empty(0, len(self.generators), size)
 
     def normal(self, num: int) -> Tensor:
-        """Draws standard normal numbers, with shape (num, B, D); two calls give what one call for both would."""
-        blocks = [self.left]
+        """Returns standard normal values, with shape (num, B, D). Two calls give the same values as one call for both."""
+        blocks = [self._buffer]
         while sum(map(len, blocks)) < num:
-            drawn = [torch.randn(BLOCK, self.size, generator=own) for own in self.generators]
-            blocks.append(torch.stack(drawn, 1))
-        found = torch.cat(blocks) if len(blocks) > 1 else self.left
-        self.left = found[num:]
-        return found[:num].to(self.device)
+            block = [torch.randn(BLOCK_SIZE, self.size, generator=source) for source in self.generators]
+            blocks.append(torch.stack(block, 1))
+        values = torch.cat(blocks) if len(blocks) > 1 else self._buffer
+        self._buffer = values[num:]
+        return values[:num].to(self.device)
 
-    def moves(self, num: int) -> tuple[Tensor, Tensor]:
-        """Draws what a step of a Markov chain needs.
+    def transition(self, num: int) -> tuple[Tensor, Tensor]:
+        """Returns the random numbers for one transition of ``num`` Markov chains per image.
 
         Returns:
-            Standard normal numbers with shape (num, B, D), and numbers between 0 and 1 with shape (num, B).
+            Standard normal values with shape (num, B, D), and uniform values in [0, 1) with shape (num, B).
         """
-        drawn = [(torch.randn(num, self.size, generator=own), torch.rand(num, generator=own)) for own in self.generators]
-        normal, uniform = (torch.stack(numbers, 1).to(self.device) for numbers in zip(*drawn, strict=True))
+        pairs = [
+            (torch.randn(num, self.size, generator=source), torch.rand(num, generator=source)) for source in self.generators
+        ]
+        normal, uniform = (torch.stack(values, 1).to(self.device) for values in zip(*pairs, strict=True))
         return normal, uniform
 
 
-def _mix(seed: int, place: int) -> int:
-    """A seed for an image that shares nothing with those of its neighbors."""
-    return int.from_bytes(blake2b(f"{seed} {place}".encode(), digest_size=7).digest(), "little")
+def _image_seed(seed: int, position: int) -> int:
+    """A seed for an image that is unrelated to the seeds of other images."""
+    return int.from_bytes(blake2b(f"{seed} {position}".encode(), digest_size=7).digest(), "little")

@@ -6,6 +6,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from torch import Tensor
 
 from vaekit.core.config import describe, to_data
 from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, RunError
-from vaekit.core.files import atomic_path, write_json, write_text
+from vaekit.core.files import write_json, write_text
 from vaekit.core.rng import fixed_seed
 from vaekit.data import Dataset, ImageSet, load_images
-from vaekit.evaluation.model_evaluation import brief, evaluate
+from vaekit.evaluation.evaluation_config import BRIEF
+from vaekit.evaluation.model_evaluation import evaluate_model
 from vaekit.experiment.prepare import Experiment, prepare
 from vaekit.experiment.run_writer import (
     RunWriter,
@@ -33,7 +35,7 @@ from vaekit.models import Model, load_vae
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import print_metrics
-from vaekit.reports.run_report import write_report
+from vaekit.reports.run_report import run_report
 from vaekit.runs.recipe import Recipe, complete, load_recipe, recipe_of, write_recipe
 from vaekit.runs.run_folder import ENVIRONMENT, HISTORY, METRICS, RECIPE, REPORT, STATE, RunFolder
 from vaekit.training import Callback, progress_view, read_state
@@ -217,24 +219,25 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder
     recipe, trainer, test = experiment.recipe, experiment.trainer, experiment.splits.test
     model = load_vae(folder).to(trainer.device)
     section = recipe.evaluation
+    config = replace(BRIEF, num_samples=section.num_samples, max_images=section.max_images)
+    evaluation = evaluate_model(model, test, config=config)
     metrics = {
         "recipe": recipe.name,
         "epochs": trainer.progress.epoch,
         "best_epoch": trainer.progress.best_epoch,
         "seconds": round(trainer.progress.seconds, 2),
         "parameters": num_parameters(model),
-        **evaluate(model, test, effort=brief(section.num_samples, section.max_images)),
+        **evaluation.to_data(),
     }
     shown = first_images(test)
     if shown is not None:
         write_grids(model, shown, folder)
     write_curves(folder)
     write_json(folder / METRICS, metrics)
-    print_metrics(metrics, console)
+    print_metrics(evaluation, console)
     written = {"images": folder / "images", "metrics": folder / METRICS}
     if isinstance(test, ImageSet):
-        with atomic_path(folder / REPORT) as partial:
-            write_report(RunFolder(folder), Gallery(model, test), partial)
+        run_report(RunFolder(folder), Gallery(model, test)).save(folder / REPORT)
         written = {"report": folder / REPORT} | written
     for name, path in written.items():
         console.print(f"{name:<9} {path}", highlight=False, markup=False, soft_wrap=True)

@@ -1,1 +1,1 @@
-"""Files for other programs: tables."""
+"""Files for other programs."""

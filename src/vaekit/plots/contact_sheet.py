@@ -1,4 +1,4 @@
-"""Contact sheets: images in rows, each with words of its own below it."""
+"""Contact sheets: images in rows, each with a caption below it."""
 
 import math
 from collections.abc import Sequence
@@ -6,36 +6,36 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from vaekit.plots.animation import captioned, enlarge, mosaic
+from vaekit.plots.frames import captioned, enlarge, mosaic
 from vaekit.plots.grids import columns_for
 from vaekit.plots.style import INK, font, wrap
 
 TILE = 132
-"""How many pixels an image fills at least, so that a number fits below it."""
-SIZE, SMALL, PAD = 16, 14, 10
-"""The size of the words above and of those below small images, and the room around them."""
+"""The least size of an image in pixels, which leaves space for a number below it."""
+TITLE_SIZE, CAPTION_SIZE, PAD = 16, 14, 10
+"""The text sizes of the title and of the captions of small images, and the margin, in pixels."""
 
 
 def contact_sheet(images: Tensor, captions: Sequence[str], title: str, columns: int = 8) -> Image.Image:
-    """Lays images out in rows with a caption below each and a title above all.
+    """Arranges images in rows with a caption below each and a title above all.
 
     Arguments:
         images: N images, with shape (N, C, H, W).
-        captions: What stands below each, a few characters.
-        title: What is shown.
-        columns: How many images stand side by side at most.
+        captions: The text below each image, a few characters.
+        title: The text above.
+        columns: The maximum number of images side by side.
     """
-    longest = max(font(SMALL).getlength(words) for words in captions)
+    longest = max(font(CAPTION_SIZE).getlength(caption) for caption in captions)
     enlarged = enlarge(images, max(TILE, math.ceil(longest) + PAD))
-    tiles = [captioned(tile, words) for tile, words in zip(enlarged, captions, strict=True)]
+    tiles = [captioned(tile, caption) for tile, caption in zip(enlarged, captions, strict=True)]
     body = mosaic(tiles, min(columns, columns_for(tiles[0].width), len(tiles)))
-    width = max(body.width, 4 * TILE) + 2 * PAD  # a single image still has room for a title above it
-    lines = wrap(title, SIZE, width - 2 * PAD)
-    line = math.ceil(1.3 * SIZE)
-    top = len(lines) * line + 2 * PAD
+    width = max(body.width, 4 * TILE) + 2 * PAD  # the sheet of a single image still has space for its title
+    lines = wrap(title, TITLE_SIZE, width - 2 * PAD)
+    line_height = math.ceil(1.3 * TITLE_SIZE)
+    top = len(lines) * line_height + 2 * PAD
     sheet = Image.new(body.mode, (width, top + body.height), "white")
     sheet.paste(body, (PAD, top))
-    pen = ImageDraw.Draw(sheet)
-    for number, words in enumerate(lines):
-        pen.text((PAD, PAD + number * line), words, INK, font(SIZE))
+    canvas = ImageDraw.Draw(sheet)
+    for number, text in enumerate(lines):
+        canvas.text((PAD, PAD + number * line_height), text, INK, font(TITLE_SIZE))
     return sheet

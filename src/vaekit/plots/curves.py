@@ -1,4 +1,4 @@
-"""Learning curves, from the lines of ``metrics.jsonl``: of one run with its splits, or of several runs over one another."""
+"""Learning curves from the records of ``metrics.jsonl``: both splits of one run, or several runs in one plot."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from vaekit.plots.style import ACCENT, SECOND, color, styled
 
 History = Sequence[dict[str, Any]]
-"""The epochs of a run, each with ``epoch``, ``train``, ``valid``, ``lr`` and ``grad_norm``; terms in nats per image."""
+"""The records of the epochs of a run, with ``epoch``, ``train``, ``valid``, ``lr`` and ``grad_norm``."""
 
 QUANTITIES = {
     "elbo": ("ELBO (higher is better)", "nats per image"),
@@ -21,44 +21,45 @@ QUANTITIES = {
     "lr": ("learning rate", "at the epoch's end"),
     "grad_norm": ("gradient norm", "mean over the epoch"),
 }
-"""What is drawn, with its title and unit."""
-SPLIT = ("elbo", "distortion", "rate")
-"""What is measured on training and on validation images."""
+"""The plotted quantities, each with its title and unit."""
+ON_BOTH_SPLITS = ("elbo", "distortion", "rate")
+"""The quantities that are measured on training and on validation images."""
 
 
 @styled
 def learning_curves(history: History, title: str) -> Figure:
-    """Draws the ELBO, its two terms, the KL weight, the learning rate and the gradient norm against epochs.
+    """Plots the ELBO, its two terms, the KL weight, the learning rate and the gradient norm against epochs.
 
     Arguments:
-        history: The epochs.
-        title: What was trained, on how many images.
+        history: The records of the run.
+        title: The text above the figure.
     """
     figure = Figure(figsize=(10, 6), layout="constrained")
     figure.suptitle(title, fontsize=11)
     for axes, quantity in zip(figure.subplots(2, 3).flat, QUANTITIES, strict=True):
-        _draw(axes, {"": history}, quantity)
+        _plot(axes, {"": history}, quantity)
     return figure
 
 
 @styled
 def curve(histories: Mapping[str, History], quantity: str) -> Figure:
-    """Draws one quantity against epochs, small enough for a phone.
+    """Plots one quantity against epochs, in a figure that fits a phone.
 
     Arguments:
-        histories: The epochs of each run by its name; of a single run both splits are drawn, of several the validation.
+        histories: The records of each run by its name. Both splits of a single run are plotted, and the validation split of
+            several runs.
         quantity: One of :data:`QUANTITIES`.
     """
     figure = Figure(figsize=(4.2, 3.0 + (0.16 * len(histories) if len(histories) > 1 else 0)), layout="constrained")
     axes = figure.subplots()
-    _draw(axes, histories, quantity)
+    _plot(axes, histories, quantity)
     if len(histories) > 1:
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=1)
     return figure
 
 
-def _draw(axes: Axes, histories: Mapping[str, History], quantity: str) -> None:
-    """One quantity of one run or of several."""
+def _plot(axes: Axes, histories: Mapping[str, History], quantity: str) -> None:
+    """Plots one quantity of one run or of several."""
     title, unit = QUANTITIES[quantity]
     several = len(histories) > 1
     for number, (name, history) in enumerate(histories.items()):
@@ -66,10 +67,10 @@ def _draw(axes: Axes, histories: Mapping[str, History], quantity: str) -> None:
             _line(axes, history, quantity, "valid", color(number), name)
         else:
             _line(axes, history, quantity, "train", ACCENT, "train")
-        if quantity in SPLIT and not several:
+        if quantity in ON_BOTH_SPLITS and not several:
             _line(axes, history, quantity, "valid", SECOND, "validation")
             axes.legend()
-    axes.set_title(f"{title}, validation" if several and quantity in SPLIT else title)
+    axes.set_title(f"{title}, validation" if several and quantity in ON_BOTH_SPLITS else title)
     axes.set_ylabel(unit)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -82,20 +83,20 @@ def _draw(axes: Axes, histories: Mapping[str, History], quantity: str) -> None:
         axes.set_yscale("log")
 
 
-def _line(axes: Axes, history: History, quantity: str, split: str, ink: str, label: str) -> None:
-    measured = split if quantity in SPLIT else "train"
-    found = [(r["epoch"], r.get(quantity, r[measured].get(quantity))) for r in history]
-    points = [(epoch, value) for epoch, value in found if value is not None]
-    axes.plot(*zip(*points, strict=True) if points else ([], []), color=ink, label=label, **_marks(len(points)))
+def _line(axes: Axes, history: History, quantity: str, split: str, line_color: str, label: str) -> None:
+    measured = split if quantity in ON_BOTH_SPLITS else "train"
+    pairs = [(r["epoch"], r.get(quantity, r[measured].get(quantity))) for r in history]
+    points = [(epoch, value) for epoch, value in pairs if value is not None]
+    axes.plot(*zip(*points, strict=True) if points else ([], []), color=line_color, label=label, **_markers(len(points)))
 
 
-def _marks(num: int) -> dict[str, Any]:
-    """Points are marked while there are few of them."""
+def _markers(num: int) -> dict[str, Any]:
+    """The options that mark the points of a short line."""
     return {"marker": "o", "markersize": 3} if num < 30 else {}
 
 
 def _zoom(axes: Axes) -> None:
-    """Keeps the first epochs, which are far below all others, from flattening the curve."""
+    """Leaves the first epochs, whose ELBO is far below the others, out of the range of the axis."""
     values = sorted(value for line in axes.lines for value in np.asarray(line.get_ydata(), float).tolist())
     if len(values) > 8:
         low, high = values[len(values) // 10], values[-1]

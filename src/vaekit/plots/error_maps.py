@@ -1,4 +1,4 @@
-"""Where reconstructions are wrong."""
+"""The error of reconstructions in each pixel."""
 
 import numpy as np
 import torch
@@ -10,28 +10,27 @@ from vaekit.plots.style import MAGNITUDE, count, styled
 
 
 @styled
-def error_chart(rms: Tensor, originals: Tensor, reconstructions: Tensor, num_images: int) -> Figure:
-    """Draws the error of each pixel over a set, and of a few images.
+def error_plot(rms: Tensor, originals: Tensor, reconstructions: Tensor, num_images: int) -> Figure:
+    """Plots the error of each pixel over a set, and the errors of a few images.
 
     Arguments:
         rms: The root mean squared error of each pixel over the set, in gray levels, with shape (H, W).
         originals: A few images, with shape (N, C, H, W).
-        reconstructions: The same after the model.
-        num_images: How many images ``rms`` is over.
+        reconstructions: Their reconstructions, with the same shape.
+        num_images: The number of images of the set.
     """
     above, below = as_uint8(originals), as_uint8(reconstructions)
     error = (above.float() - below.float()).square().mean(1).sqrt()
     num = len(above)
-    tall = rms.shape[0] / rms.shape[1]
-    figure = Figure(figsize=(4.2, 3.2 + 4.2 / num * tall * 3), layout="constrained")
-    parts = np.asarray(figure.subfigures(2, 1, height_ratios=[3.0, 0.2 + 4.2 / num * tall * 3]))
-    upper, lower = parts
+    aspect = rms.shape[0] / rms.shape[1]
+    figure = Figure(figsize=(4.2, 3.2 + 4.2 / num * aspect * 3), layout="constrained")
+    upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=[3.0, 0.2 + 4.2 / num * aspect * 3]))
     axes = upper.subplots()
-    drawn = axes.imshow(rms.numpy(), cmap=MAGNITUDE, vmin=0, interpolation="nearest")
+    heat_map = axes.imshow(rms.numpy(), cmap=MAGNITUDE, vmin=0, interpolation="nearest")
     upper.suptitle(f"root mean squared error of each pixel, {count(num_images, 'images')}", fontsize=9)
     axes.set_xlabel("pixel column")
     axes.set_ylabel("pixel row")
-    upper.colorbar(drawn, ax=axes, label="gray levels of 255", shrink=0.9)
+    upper.colorbar(heat_map, ax=axes, label="gray levels of 255", shrink=0.9)
     rows = (("original", above), ("model", below), ("error", error))
     panels = lower.subplots(3, num, squeeze=False)
     for line, (name, images) in zip(panels, rows, strict=True):

@@ -1,4 +1,4 @@
-"""Figures of latents: where images lie, and how much each latent carries."""
+"""Plots of latents: the map of posterior means, and the rate of each latent."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ from torch import Tensor
 from vaekit.plots.style import ACCENT, INK, SECOND, color, count, marker, styled
 
 MAX_LEGEND = 40
-"""With more classes than this the legend would hide the map."""
-FEWEST_PLACES = 8
-"""Fewer bars than this stay as slim as if there were so many."""
+"""The maximum number of classes that are distinguished; the legend of more would cover the map."""
+MIN_PLACES = 8
+"""The least number of bars that the axis has space for, so that few bars are not wide."""
 MAX_BARS = 64
-"""How many latents are drawn one by one; the others are named in the title."""
+"""The maximum number of latents that are plotted."""
 
 
 @styled
@@ -30,16 +30,16 @@ def latent_map(
     title: str,
     covariances: Tensor | None = None,
 ) -> Figure:
-    """Draws images as points in the latent space, colored by class.
+    """Plots images as points in the latent space, colored by class.
 
     Arguments:
-        points: Where they lie, with shape (N, 1) or (N, 2); one coordinate is drawn as a histogram for each class.
+        points: Their coordinates, with shape (N, 1) or (N, 2); of one coordinate a histogram of each class is plotted.
         labels: Their classes, with shape (N), or None.
         classes: The names of the classes, by label.
-        axis_names: What the coordinates are.
-        title: What is shown.
-        covariances: The covariance of each posterior, with shape (N, 2, 2), drawn as ellipses of one standard deviation, or
-            None.
+        axis_names: The names of the coordinates.
+        title: The text above.
+        covariances: The covariance of each posterior, with shape (N, 2, 2), plotted as ellipses of one standard deviation;
+            None for no ellipses.
     """
     groups = _groups(labels, len(points))
     named = labels is not None and len(groups) <= MAX_LEGEND
@@ -56,12 +56,12 @@ def latent_map(
         axes.set_ylabel("images")
     else:
         for label, rows in groups:
-            ink = color(label) if named else ACCENT
+            class_color = color(label) if named else ACCENT
             axes.scatter(
                 coordinates[rows, 0],
                 coordinates[rows, 1],
                 s=min(12, max(3, 8000 / len(points))),
-                color=ink,
+                color=class_color,
                 marker=marker(label),
                 alpha=0.7,
                 linewidths=0,
@@ -69,7 +69,7 @@ def latent_map(
                 rasterized=True,
             )
             if covariances is not None:
-                axes.add_collection(_ellipses(axes, coordinates[rows], covariances.numpy()[rows], ink))
+                axes.add_collection(_ellipses(axes, coordinates[rows], covariances.numpy()[rows], class_color))
         if named:
             _name_centers(axes, coordinates, groups, names)
         axes.set_ylabel(axis_names[1])
@@ -84,17 +84,17 @@ def latent_map(
 
 
 @styled
-def rate_chart(rates: Tensor, variances: Tensor, threshold: float, num_images: int) -> Figure:
-    """Draws the KL of each latent, and whether it is active.
+def rate_plot(rates: Tensor, variances: Tensor, threshold: float, num_images: int) -> Figure:
+    """Plots the KL of each latent, and which latents are active.
 
     Arguments:
-        rates: The mean KL of each latent in nats, with shape (D), or their sum alone, with shape (1).
+        rates: The mean KL of each latent in nats, with shape (D); or only their sum, with shape (1).
         variances: The variance of each latent's posterior mean, with shape (D).
         threshold: The variance above which a latent is active.
-        num_images: How many images these are means over.
+        num_images: The number of images that the means are over.
     """
-    has_parts = len(rates) == len(variances)
-    order = (rates if has_parts else variances).argsort(descending=True, stable=True)
+    is_factorized = len(rates) == len(variances)
+    order = (rates if is_factorized else variances).argsort(descending=True, stable=True)
     shown = order[:MAX_BARS].tolist()
     active = variances > threshold
     figure = Figure(figsize=(4.2, 4.4), layout="constrained")
@@ -105,13 +105,14 @@ def rate_chart(rates: Tensor, variances: Tensor, threshold: float, num_images: i
     )
     above, below = figure.subplots(2, 1, sharex=True)
     places = np.arange(len(shown))
-    inks = [ACCENT if active[latent] else SECOND for latent in shown]
-    if has_parts:
-        above.bar(places, rates[shown].numpy(), color=inks, hatch=["" if active[latent] else "//" for latent in shown])
+    colors = [ACCENT if active[latent] else SECOND for latent in shown]
+    if is_factorized:
+        above.bar(places, rates[shown].numpy(), color=colors, hatch=["" if active[latent] else "//" for latent in shown])
     above.set_ylabel("KL, nats")
     above.set_title(f"rate of each latent, {float(rates.sum()):.2f} nats in all")
-    for latent, place, ink in zip(shown, places, inks, strict=True):
-        below.plot(place, max(float(variances[latent]), 1e-8), "o" if active[latent] else "x", color=ink, markersize=4)
+    for latent, place, latent_color in zip(shown, places, colors, strict=True):
+        marker_shape = "o" if active[latent] else "x"
+        below.plot(place, max(float(variances[latent]), 1e-8), marker_shape, color=latent_color, markersize=4)
     below.axhline(threshold, color=INK, linestyle="--", linewidth=1)
     below.annotate(
         f"active above {threshold:g}",
@@ -125,9 +126,9 @@ def rate_chart(rates: Tensor, variances: Tensor, threshold: float, num_images: i
     below.set_ylim(min(threshold / 30, float(variances.clamp(min=1e-6).min()) / 2), max(3.0, 2 * float(variances.max())))
     below.set_ylabel("variance of the mean")
     below.set_title("how far the mean moves between images")
-    below.set_xlabel("latent, from the highest KL down" if has_parts else "latent, from the highest variance down")
+    below.set_xlabel("latent, from the highest KL down" if is_factorized else "latent, from the highest variance down")
     every = max(1, -(-len(shown) // 16))
-    spare = max(0, FEWEST_PLACES - len(shown)) / 2
+    spare = max(0, MIN_PLACES - len(shown)) / 2
     below.set_xlim(-0.6 - spare, len(shown) - 0.4 + spare)
     below.set_xticks(places[::every], [str(latent) for latent in shown[::every]])
     for axes in (above, below):
@@ -136,7 +137,7 @@ def rate_chart(rates: Tensor, variances: Tensor, threshold: float, num_images: i
 
 
 def _groups(labels: Tensor | None, num: int) -> list[tuple[int, NDArray[np.int64]]]:
-    """The rows of each class that occurs; all of them as one where there are no classes."""
+    """The rows of each class that occurs; all rows as one group if there are no labels."""
     if labels is None:
         return [(0, np.arange(num))]
     values = labels.numpy()
@@ -151,8 +152,8 @@ def _histograms(
         axes.hist(values[rows], edges, histtype="step", linewidth=1.5, color=color(label), label=names[label])
 
 
-def _ellipses(axes: Axes, centers: NDArray[np.float32], covariances: NDArray[np.float32], ink: str) -> EllipseCollection:
-    """One standard deviation of each posterior."""
+def _ellipses(axes: Axes, centers: NDArray[np.float32], covariances: NDArray[np.float32], edge: str) -> EllipseCollection:
+    """The ellipses of one standard deviation of each posterior."""
     values, vectors = np.linalg.eigh(covariances)
     widths = 2 * np.sqrt(values.clip(min=0))
     angles = np.degrees(np.arctan2(vectors[:, 1, 1], vectors[:, 0, 1]))
@@ -164,7 +165,7 @@ def _ellipses(axes: Axes, centers: NDArray[np.float32], covariances: NDArray[np.
         offsets=centers,
         transOffset=axes.transData,
         facecolors="none",
-        edgecolors=ink,
+        edgecolors=edge,
         linewidths=0.6,
         alpha=0.5,
     )
@@ -173,7 +174,7 @@ def _ellipses(axes: Axes, centers: NDArray[np.float32], covariances: NDArray[np.
 def _name_centers(
     axes: Axes, points: NDArray[np.float32], groups: list[tuple[int, NDArray[np.int64]]], names: dict[int, str]
 ) -> None:
-    """Each class's name where most of it lies, so that nobody depends on colors."""
+    """Writes the name of each class at its median, for readers who do not tell the colors apart."""
     for label, rows in groups:
         middle = np.median(points[rows], axis=0)
         axes.annotate(

@@ -1,4 +1,4 @@
-"""Curves over the published ones: what was obtained in color, what a paper shows pale behind it."""
+"""Figures of reproductions: the obtained curves in color, the published curves pale behind them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +10,24 @@ from vaekit.plots.style import ACCENT, COLORS, SECOND, styled
 METHOD_COLORS = [ACCENT, SECOND, *COLORS[4:]]
 COLUMNS = 5
 LEGEND_INCHES = 2.6
-"""How much room an entry of the legend needs."""
+"""The width of an entry of the legend."""
 PALE = 0.35
-FEW = 25
-"""Points are marked while a line has fewer."""
+"""The opacity of published curves."""
+MAX_MARKED = 25
+"""The points of shorter lines are marked."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line of a chart.
+    """A line of a panel.
 
     Arguments:
-        label: What it is, for the legend.
-        x: Where, N numbers.
-        y: What, N numbers.
-        method: Which color: one for each method.
-        solid: Solid for test images, dashed for training images.
-        published: Whether it is the paper's, and drawn pale and broad.
+        label: The text in the legend.
+        x: N numbers.
+        y: N numbers.
+        method: The number of the method, which has a color.
+        solid: Whether the line is solid (test images) or dashed (training images).
+        published: Whether the line is the paper's, which is pale and broad.
     """
 
     label: str
@@ -39,16 +40,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart of a figure.
+    """One plot of a figure.
 
     Arguments:
-        title: What it shows.
-        x_label: What its x axis counts.
-        y_label: What its y axis measures, with the unit.
-        curves: Its lines.
-        limits: The lowest and the highest y.
-        x_limits: The lowest and the highest x.
-        logarithmic: Whether the x axis is.
+        title: The title.
+        x_label: The label of the x axis, with the unit.
+        y_label: The label of the y axis, with the unit.
+        curves: The lines.
+        limits: The range of the y axis.
+        x_limits: The range of the x axis.
+        logarithmic: Whether the x axis is logarithmic.
     """
 
     title: str
@@ -61,17 +62,17 @@ class Panel:
 
 
 @styled
-def panels(charts: Sequence[Panel]) -> Figure:
-    """Draws charts side by side, up to five in a row and in rows of equal length, under one legend."""
-    rows = -(-len(charts) // COLUMNS)
-    columns = -(-len(charts) // rows)
+def panels(plots: Sequence[Panel]) -> Figure:
+    """Plots panels side by side, up to five in a row and in rows of equal length, above one legend."""
+    rows = -(-len(plots) // COLUMNS)
+    columns = -(-len(plots) // rows)
     figure = Figure(figsize=(3.0 * max(columns, 2), 2.8 * rows + 0.6), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(charts) :]:
+    for axes in grid.flat[len(plots) :]:
         axes.set_visible(False)
-    for place, chart in enumerate(charts):
+    for place, panel in enumerate(plots):
         axes = grid.flat[place]
-        for curve in chart.curves:
+        for curve in panel.curves:
             axes.plot(
                 curve.x,
                 curve.y,
@@ -79,22 +80,22 @@ def panels(charts: Sequence[Panel]) -> Figure:
                 linestyle="-" if curve.solid else "--",
                 linewidth=4 if curve.published else 1.5,
                 alpha=PALE if curve.published else 1,
-                marker="o" if len(curve.x) < FEW else None,
+                marker="o" if len(curve.x) < MAX_MARKED else None,
                 markersize=3.5,
                 solid_capstyle="butt",
                 dash_capstyle="butt",
                 label=curve.label,
             )
-        axes.set_title(chart.title)
-        axes.set_xlabel(chart.x_label)
+        axes.set_title(panel.title)
+        axes.set_xlabel(panel.x_label)
         if place % columns == 0:
-            axes.set_ylabel(chart.y_label)
-        if chart.logarithmic:
+            axes.set_ylabel(panel.y_label)
+        if panel.logarithmic:
             axes.set_xscale("log")
-        if chart.limits is not None:
-            axes.set_ylim(*chart.limits)
-        if chart.x_limits is not None:
-            axes.set_xlim(*chart.x_limits)
+        if panel.limits is not None:
+            axes.set_ylim(*panel.limits)
+        if panel.x_limits is not None:
+            axes.set_xlim(*panel.x_limits)
         axes.grid(True)
     labels = {label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     across = max(1, int(figure.get_figwidth() / LEGEND_INCHES))

@@ -1,8 +1,8 @@
-"""How words and figures look: one typeface, colors that color-blind readers tell apart, ink for light and dark pages.
+"""The style of text and figures: the typeface, colors for color-blind readers, and ink for light and dark pages.
 
-The classes have the ten colors of Petroff, which keep their distance under every common color blindness; from the eleventh
-class on the markers change too. Magnitudes are drawn in cividis, which rises evenly in lightness and is the same to nearly
-every eye.
+Classes have the ten colors of Petroff, which are distinguishable under every common color blindness; from the eleventh
+class on the markers differ too. Magnitudes have the color map cividis, whose lightness is linear and which looks the same
+under color blindness.
 
 References:
     | Accessible Color Sequences for Data Visualization (Petroff, 2021), https://arxiv.org/abs/2107.02270
@@ -20,14 +20,14 @@ from matplotlib.figure import Figure
 from PIL import ImageFont
 
 INK = "#22252a"
-"""The color of words and axes; in a page it becomes the page's own."""
+"""The color of text and axes; in an HTML page it is replaced by the color of the page's text."""
 ACCENT, SECOND = "#0072B2", "#D55E00"
 """Blue and vermillion of Okabe and Ito's palette."""
 MAGNITUDE = "cividis"
 """The color map of magnitudes."""
 COLORS = [matplotlib.colors.to_hex(color) for color in color_sequences["petroff10"]]
 MARKERS = ["o", "^", "s", "D", "v", "P", "X", "*"]
-"""Markers that classes take, ten classes each."""
+"""The markers of classes, each of ten classes."""
 
 STYLE = {
     "text.color": INK,
@@ -48,7 +48,7 @@ STYLE = {
     "svg.hashsalt": "vaekit",
 }
 styled = rc_context(rc=STYLE)  # type: ignore[arg-type]
-"""A decorator: the function draws in this style."""
+"""A decorator: the function plots in this style."""
 
 PAGE_CSS = "<style>svg{color:#22252a;background:none}@media(prefers-color-scheme:dark){svg{color:#e9e7e2}}</style>"
 
@@ -65,7 +65,7 @@ def marker(label: int) -> str:
 
 @styled
 def to_svg(figure: Figure) -> str:
-    """Returns a figure as SVG whose ink is dark on a light page and light on a dark one."""
+    """Returns a figure as SVG whose ink is dark on a light page and light on a dark page."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, dpi=200, metadata={"Date": None})
     text = file.getvalue()
@@ -76,12 +76,12 @@ def to_svg(figure: Figure) -> str:
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """Returns the typeface that matplotlib brings, for words on images."""
+    """Returns the typeface of matplotlib in a size in pixels, for text around images."""
     return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
 
 
 def wrap(text: str, size: int, width: float) -> list[str]:
-    """Breaks text into lines of at most a width in pixels; a word that is longer stands alone."""
+    """Splits text into lines of at most a width in pixels; a longer word has a line for itself."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -92,6 +92,6 @@ def wrap(text: str, size: int, width: float) -> list[str]:
     return lines
 
 
-def count(num: int, what: str) -> str:
-    """Returns a number and what is counted, e.g. ``10,000 images``."""
-    return f"{num:,} {what if num != 1 else what.removesuffix('s')}"
+def count(num: int, noun: str) -> str:
+    """Returns a number and a noun, e.g. ``10,000 images``; the noun is given in the plural."""
+    return f"{num:,} {noun if num != 1 else noun.removesuffix('s')}"

@@ -1,4 +1,4 @@
-"""The final numbers as people read them: what each is called, what it means, and how it is written."""
+"""The final metrics as text: their values, standard errors, units and meanings, and the tables of an evaluation."""
 
 import math
 from collections.abc import Mapping
@@ -8,173 +8,165 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-MEANINGS = {
-    "elbo": ("ELBO", "A lower bound of log p(x): how probable the model finds an image it never saw. Higher is better."),
-    "distortion": ("distortion", "What is lost by drawing an image from its latents: −E log p(x|z). Lower is better."),
-    "rate": (
-        "rate",
-        "What the latents say about an image beyond the prior: KL(q(z|x) ‖ p(z)). ELBO = −(distortion + rate).",
-    ),
-    "bits_per_dim": ("bits/dim", "The ELBO as the bits that each number of an image costs. Lower is better."),
-    "log_likelihood": ("log p(x), IW", "A tighter bound than the ELBO, by importance sampling. Higher is better."),
-    "bits_per_dim_iw": ("bits/dim, IW", "That bound as the bits that each number of an image costs. Lower is better."),
-    "iw_gap": ("IW − ELBO", "How far the ELBO lies below that bound, over the same images."),
-    "annealed": (
-        "log p(x), AIS",
-        "The tightest of the three, by annealed importance sampling: that by importance sampling, and what annealing adds.",
-    ),
-    "annealed_gap": ("AIS − IW", "How far importance sampling lies below annealing, over the same images."),
-    "bracket_gap": ("AIS bracket", "How far at most annealing is off on images that the model drew, from both sides."),
-    "amortization_gap": (
-        "amortization",
-        "What the ELBO gains when each image's posterior is refined: the encoder's haste.",
-    ),
-    "active_units": ("active latents", "Latents whose posterior mean moves with the image; the others carry nothing."),
-    "psnr": ("PSNR", "How near reconstructions are to their images, in decibels of squared error. Higher is better."),
-    "ms_ssim": ("MS-SSIM", "The same over five scales. Higher is better."),
-    "ssim": ("SSIM", "How alike reconstructions and images are in structure; 1 is equal. Higher is better."),
-}
-"""The final numbers, each with its name and what it means."""
-COUNTED = {
-    "log_likelihood": "samples",
-    "iw_gap": "samples",
-    "annealed": "chains",
-    "annealed_gap": "chains",
-    "bracket_gap": "chains",
-    "amortization_gap": "samples",
-}
-"""The numbers whose counts are said beside them, and what was counted."""
-HIGHER_IS_BETTER = ("elbo", "log_likelihood", "annealed", "psnr", "ssim", "ms_ssim")
+from vaekit.evaluation.estimate import Estimate, Metric
+from vaekit.evaluation.evaluation_result import METRICS, Evaluation
+from vaekit.evaluation.latents.aggregate_posterior import RateDecomposition
+from vaekit.evaluation.latents.downstream import DownstreamScores
+from vaekit.evaluation.latents.encodings import LatentCount
+from vaekit.evaluation.samples.fidelity import Fidelity
 
+MEANINGS = {key: (metric.name, metric.meaning) for key, metric in METRICS.items()}
+"""The name and the meaning of each metric by its key."""
+HIGHER_IS_BETTER = tuple(key for key, metric in METRICS.items() if metric.higher_is_better)
+"""The metrics of which a higher value is better."""
 
-CLOSED = 0.5
-"""How wide, in nats, the bracket of annealing may be for what it brackets to be called known."""
-
-
-def is_open(gap: Mapping[str, Any]) -> bool:
-    """Whether a bracket is surely too wide: by two standard errors."""
-    return bool(gap["value"] - 2 * gap.get("standard_error", 0.0) > CLOSED)
+MAX_BRACKET_GAP = 0.5
+"""The width of the AIS bracket, in nats, above which AIS has not converged."""
 
 
 def value_of(key: str, number: Mapping[str, Any]) -> str:
-    """Returns a number with its standard error."""
-    if key == "active_units":
-        return f"{number['value']} of {number['of']}"
-    digits = 4 if key in ("ssim", "ms_ssim", "bits_per_dim", "bits_per_dim_iw") else 2
-    value = f"{number['value']:.{digits}f}"
-    return f"{value} ± {number['standard_error']:.{digits}f}" if "standard_error" in number else value
+    """Returns the value of a metric in a metrics file, with its standard error."""
+    return _value(METRICS[key], _result(number))
 
 
 def unit_of(key: str, number: Mapping[str, Any]) -> str:
-    """Returns the unit of a number, and what it rests on where that is not said elsewhere."""
-    if key == "active_units":
-        return f"variance over {number['threshold']:g}"
-    unit = "" if key in ("ssim", "ms_ssim") else str(number["unit"])
-    if key in COUNTED:
-        counted = f"{number['num_samples']:,} {COUNTED[key]} each, " if "num_samples" in number else ""
-        steps = f"{number['steps']:,} steps, " if "steps" in number else ""
-        num = number["num_images"]
-        some = f"{number['num_annealed']:,} of " if number.get("num_annealed", num) < num else ""
-        return f"{unit}, {counted}{steps}{some}{num:,} images"
-    return unit
+    """Returns the unit of a metric in a metrics file, with the number of samples and images for sampled metrics."""
+    return _unit(METRICS[key], _result(number))
 
 
-def print_metrics(metrics: Mapping[str, Any], console: Console) -> None:
-    """Prints the final numbers, each with its standard error and unit."""
-    data = metrics["data"]
-    console.print(
-        f"\n{data['num_images']:,} {data['split']} images of {data['name']}, {data['pixels']}: {metrics['meaning']}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+def is_bracket_wide(gap: Estimate) -> bool:
+    """Returns whether the AIS bracket is wider than :data:`MAX_BRACKET_GAP`, by two standard errors."""
+    return gap.value - 2 * (gap.standard_error or 0.0) > MAX_BRACKET_GAP
+
+
+def print_metrics(evaluation: Evaluation, console: Console) -> None:
+    """Prints the results of an evaluation: metrics with standard errors and units, and tables."""
+    data = evaluation.data
+    _print(
+        console,
+        f"\n{data.num_images:,} {data.split} images of {data.name}, {data.pixels}: {evaluation.meaning}",
     )
-    for key, (name, _) in MEANINGS.items():
-        if key in metrics:
-            line = f"{name:<14}{value_of(key, metrics[key]):>18}  {unit_of(key, metrics[key])}"
-            console.print(line.rstrip(), highlight=False, markup=False, soft_wrap=True)
-    if "bracket_gap" in metrics and is_open(metrics["bracket_gap"]):
-        said = "The bracket is open: annealing has not arrived, and more --distributions would raise log p(x) by AIS."
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
-    if "latents" in metrics:
-        _print_latents(metrics["latents"], metrics["collapse"], console)
-    if "fidelity" in metrics:
-        _print_fidelity(metrics["fidelity"], console)
-    if "usefulness" in metrics:
-        _print_usefulness(metrics["usefulness"], console)
-    for what, why in metrics.get("left_out", {}).items():
-        console.print(f"without {what}: {why}", highlight=False, markup=False, soft_wrap=True)
-
-
-PARTS = {
-    "rate": "rate, KL(q(z|x) ‖ p(z))",
-    "mutual_information": "mutual information of x and z",
-    "aggregate_kl": "KL(q(z) ‖ p(z)) of the aggregate",
-    "total_correlation": "total correlation",
-    "dimension_wise_kl": "KL of each latent's aggregate, summed",
-}
-"""The rate and what it is made of."""
-
-
-def _print_latents(latents: Mapping[str, Any], collapse: Mapping[str, Any], console: Console) -> None:
-    """The parts of the rate, and whether the latents are used."""
-    num = latents["rate"]["num_images"]
-    table = _table(f"The rate over {num:,} images", "nats per image", "value")
-    for key, name in PARTS.items():
-        if key in latents:
-            table.add_row(name, value_of(key, latents[key]))
-    console.print(table)
-    if latents["saturated"]:
-        most = latents["log_num_images"]
-        said = f"The mutual information is all that {num:,} images can show, log N = {most:.2f}: a lower bound of itself."
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
-    console.print(collapse["verdict"], highlight=False, markup=False, soft_wrap=True)
-
-
-def _print_fidelity(fidelity: Mapping[str, Any], console: Console) -> None:
-    """How like training images others are, by learned features."""
-    count, extractor = fidelity["num_images"], fidelity["extractor"]["description"]
-    title = f"{count:,} images against as many of the train split, by {extractor}"
-    table = _table(title, "", *fidelity["rows"])
-    for column in fidelity["columns"]:
-        table.add_row(column, *(_short(row[column]) for row in fidelity["rows"].values()))
-    console.print(table)
-    if fidelity["few"]:
-        head, dim = fidelity["columns"][0], fidelity["extractor"]["dim"]
-        said = f"{head} of {count:,} images by {dim:,} features is bias before all: compare it with its floor alone."
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
-
-
-def _print_usefulness(usefulness: Mapping[str, Any], console: Console) -> None:
-    """What classifiers and clusterings make of the latents, and of pixels."""
-    measures = {name: row for name, row in usefulness.items() if isinstance(row, dict) and "pixels" in row}
-    representations = list(next(iter(measures.values())))
-    table = _table("What the latents are good for", "", *representations)
-    for name, row in measures.items():
-        table.add_row(name, *(_short(row[representation]) for representation in representations))
-    console.print(table)
-
-
-def _table(title: str, *heads: str) -> Table:
-    """A table without walls, which fits a narrow screen and breaks no word of its heads."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True)
-    for head in heads:
-        table.add_column(head, min_width=max(map(len, head.split()), default=0))
-    return table
-
-
-def _short(number: Mapping[str, Any]) -> str:
-    """A number to the first digit of its standard error; to three digits where there is none."""
-    value, error = number["value"], number.get("standard_error")
-    if not error:
-        return f"{value:.3g}" if error is None else f"{value:.3g} ± 0"
-    places = max(0, -math.floor(math.log10(error)))
-    return f"{value:.{places}f} ± {error:.{places}f}"
+    for key, metric in METRICS.items():
+        if (result := evaluation.metrics.get(key)) is not None:
+            _print(console, f"{metric.name:<14}{_value(metric, result):>18}  {_unit(metric, result)}".rstrip())
+    if evaluation.bracket is not None and is_bracket_wide(evaluation.bracket.gap):
+        _print(console, "The AIS bracket is wide: annealing has not converged; more --num-distributions narrow it.")
+    if evaluation.latents is not None:
+        _print_latents(evaluation.latents, console)
+    if evaluation.collapse is not None:
+        _print(console, evaluation.collapse.verdict)
+    if evaluation.fidelity is not None:
+        _print_fidelity(evaluation.fidelity, console)
+    if evaluation.usefulness is not None:
+        _print_usefulness(evaluation.usefulness, console)
+    for part, reason in evaluation.left_out.items():
+        _print(console, f"without {part}: {reason}")
 
 
 def duration(seconds: float) -> str:
-    """Returns a time that people read, e.g. ``12 min 4 s``."""
+    """Returns a time for people to read, e.g. ``12 min 4 s``."""
     whole = round(seconds)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s"
+
+
+def _result(number: Mapping[str, Any]) -> Estimate | LatentCount:
+    """A result from its dictionary in a metrics file."""
+    if "of" in number:
+        return LatentCount(number["value"], number["of"], number["threshold"], number["num_images"])
+    return Estimate(**{"standard_error": None, **number})
+
+
+def _value(metric: Metric, result: Estimate | LatentCount) -> str:
+    if isinstance(result, LatentCount):
+        return f"{result.value} of {result.of}"
+    return _with_error(result, metric.digits)
+
+
+def _unit(metric: Metric, result: Estimate | LatentCount) -> str:
+    if isinstance(result, LatentCount):
+        return f"variance over {result.threshold:g}"
+    if not metric.sample_noun:
+        return metric.unit
+    samples = f"{result.num_samples:,} {metric.sample_noun} each, " if result.num_samples is not None else ""
+    steps = f"{result.steps:,} steps, " if result.steps is not None else ""
+    is_part = result.num_annealed is not None and result.num_annealed < result.num_images
+    part = f"{result.num_annealed:,} of " if is_part else ""
+    return f"{metric.unit}, {samples}{steps}{part}{result.num_images:,} images"
+
+
+def _with_error(estimate: Estimate, digits: int) -> str:
+    value = f"{estimate.value:.{digits}f}"
+    return value if estimate.standard_error is None else f"{value} ± {estimate.standard_error:.{digits}f}"
+
+
+def _short(estimate: Estimate) -> str:
+    """A value to the first digit of its standard error, or to three digits if there is none."""
+    if not estimate.standard_error:
+        return f"{estimate.value:.3g}" + ("" if estimate.standard_error is None else " ± 0")
+    return _with_error(estimate, max(0, -math.floor(math.log10(estimate.standard_error))))
+
+
+def _print_latents(latents: RateDecomposition, console: Console) -> None:
+    """The parts of the rate."""
+    num = latents.rate.num_images
+    parts = {
+        "rate, KL(q(z|x) ‖ p(z))": latents.rate,
+        "mutual information of x and z": latents.mutual_information,
+        "KL(q(z) ‖ p(z)) of the aggregate": latents.aggregate_kl,
+        "total correlation": latents.total_correlation,
+        "KL of each latent's aggregate, summed": latents.dimension_wise_kl,
+    }
+    table = _table(f"The rate over {num:,} images", latents.rate.unit, "value")
+    for name, part in parts.items():
+        if part is not None:
+            table.add_row(name, _with_error(part, 2))
+    console.print(table)
+    if latents.saturated:
+        limit = f"log N = {latents.log_num_images:.2f}"
+        _print(console, f"The mutual information is near its upper limit for {num:,} images, {limit}: it is a lower bound.")
+
+
+def _print_fidelity(fidelity: Fidelity, console: Console) -> None:
+    """The comparisons with training images."""
+    num = f"{fidelity.num_images:,}"
+    title = f"{num} images against as many of the train split, by {fidelity.extractor.description}"
+    table = _table(title, "", *fidelity.rows)
+    comparisons = [list(row.by_name().values()) for row in fidelity.rows.values()]
+    for column, estimates in zip(fidelity.columns, zip(*comparisons, strict=True), strict=True):
+        table.add_row(column, *map(_short, estimates))
+    console.print(table)
+    if fidelity.few:
+        head, dim = fidelity.columns[0], fidelity.extractor.dim
+        _print(
+            console,
+            f"{head} of {num} images by {dim:,} features is dominated by its bias: compare it with test against train only.",
+        )
+
+
+def _print_usefulness(usefulness: DownstreamScores, console: Console) -> None:
+    """The scores of downstream tasks on the latents and on pixels."""
+    representations = {
+        "posterior means": usefulness.posterior_means.by_name(),
+        "pixels": usefulness.pixels.by_name(),
+        "PCA": usefulness.pca.by_name(),
+    }
+    table = _table("Downstream tasks", "", *representations)
+    for task in representations["pixels"]:
+        table.add_row(task, *(_short(scores[task]) for scores in representations.values()))
+    console.print(table)
+
+
+def _print(console: Console, line: str) -> None:
+    """Prints a line as it is, without colors and line breaks."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(title: str, *heads: str) -> Table:
+    """A table without borders, which fits a narrow terminal and breaks no word of its heads."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True)
+    for head in heads:
+        table.add_column(head, min_width=max(map(len, head.split()), default=0))
+    return table

@@ -1,56 +1,71 @@
-"""The numbers of papers, had again: published beside obtained, with a verdict.
+"""Reproductions of published results: tables and figures with published and obtained numbers, and a verdict on each.
 
-The table lists what can be reproduced; ``vae reproduce`` runs it.
+:data:`REPRODUCTIONS` lists them, :func:`reproduce` and the command ``vae reproduce`` run them.
 """
 
 from functools import partial
 
-from vaekit.reproduction import aevb, aevb_initialization, aevb_marginals, aevb_samples, iwae_table, vamp_gain
+from vaekit.reproduction import (
+    aevb,
+    aevb_bounds,
+    aevb_initialization,
+    aevb_marginals,
+    aevb_samples,
+    ais_gap,
+    iwae_table,
+    vamp_gain,
+)
 from vaekit.reproduction.protocol import TIERS, Outcome, Reproduction, Row, Tier
 from vaekit.reproduction.results import reproduce
+
+_VAMP_TIERS: dict[Tier, str] = {
+    "smoke": "1 epoch per prior: a minute",
+    "cpu": "60 epochs per prior: half an hour to an hour",
+    "gpu": "up to 1,000 epochs per prior, with early stopping",
+}
 
 REPRODUCTIONS: dict[str, Reproduction] = {
     reproduction.name: reproduction
     for reproduction in (
         Reproduction(
             "aevb-fig2",
-            "the bound against training images seen, AEVB and wake-sleep",
+            "Figure 2, the bound against training images seen, AEVB and wake-sleep",
             aevb.PAPER,
             "MNIST, Frey Face",
             {
-                "smoke": "one model of each, 1e5 images: a minute",
-                "cpu": "MNIST 3e6 images, Frey Face 1e7 (10 latents) and 1e6: one to two hours",
-                "gpu": "all of it to 1e8, as published",
+                "smoke": "AEVB, one model per data set, 1e5 images seen: a minute",
+                "cpu": "MNIST 3e6 images seen, Frey Face 1e7 (10 latents) or 1e6: one to two hours",
+                "gpu": "all models, 1e8 images seen, as published",
             },
-            aevb.figure_2,
+            aevb_bounds.figure_2,
         ),
         Reproduction(
             "aevb-fig3",
-            "the marginal likelihood with 3 latents: AEVB, Monte Carlo EM and wake-sleep",
+            "Figure 3, the marginal likelihood with 3 latents: AEVB, Monte Carlo EM and wake-sleep",
             aevb.PAPER,
             "MNIST",
             {
-                "smoke": "Monte Carlo EM alone, 1e6 images seen, 50 points: a minute",
-                "cpu": "N = 1,000, 5e6 images seen, 1,000 points: about an hour",
-                "gpu": "N = 1,000 and 50,000, 6e7 images seen",
+                "smoke": "Monte Carlo EM only, N = 1,000, 1e6 images seen, estimated on 50 images: a minute",
+                "cpu": "N = 1,000, 5e6 images seen, estimated on 1,000 images: about an hour",
+                "gpu": "N = 1,000 and 50,000, 6e7 images seen, estimated on 1,000 images",
             },
             aevb_marginals.figure_3,
         ),
         Reproduction(
             "aevb-fig4",
-            "manifolds of MNIST and Frey Face",
+            "Figure 4, manifolds of MNIST and Frey Face",
             aevb.PAPER,
             "MNIST, Frey Face",
             {
                 "smoke": "Frey Face, 1e5 images seen: a few seconds",
                 "cpu": "MNIST 3e6 and Frey Face 1e7 images seen: a quarter of an hour",
-                "gpu": "both 1e8 images seen",
+                "gpu": "both with 1e8 images seen",
             },
             aevb_samples.figure_4,
         ),
         Reproduction(
             "aevb-fig5",
-            "samples of MNIST from models of 2, 5, 10 and 20 latents",
+            "Figure 5, samples of MNIST from models with 2, 5, 10 and 20 latents",
             aevb.PAPER,
             "MNIST",
             {
@@ -62,23 +77,23 @@ REPRODUCTIONS: dict[str, Reproduction] = {
         ),
         Reproduction(
             "aevb-weights",
-            "what N(0, 0.01) means: models of Figure 2 from first weights of either reading",
+            "Figure 2 with initial weights from N(0, 0.01), 0.01 read as a variance or as a standard deviation",
             aevb.PAPER,
             "MNIST, Frey Face",
             {
                 "smoke": "Frey Face by wake-sleep, 1e5 images seen: half a minute",
                 "cpu": "six models, 1e6 images seen: half an hour",
-                "gpu": "the same to 1e8",
+                "gpu": "six models, 1e8 images seen",
             },
-            aevb_initialization.first_weights,
+            aevb_initialization.compare_initializations,
         ),
         Reproduction(
             "iwae-table1",
-            "negative log-likelihood and active units of models trained with 1, 5 and 50 samples",
+            "Table 1, negative log-likelihood and active units of models trained with 1, 5 and 50 samples",
             iwae_table.PAPER,
             "MNIST",
             {
-                "smoke": "k = 5, one epoch: a minute",
+                "smoke": "k = 5, 1 epoch: a minute",
                 "cpu": "k = 1, 5, 50, the first 40 of the 3,280 epochs: one to two hours",
                 "gpu": "k = 1, 5, 50, all 3,280 epochs",
             },
@@ -86,39 +101,31 @@ REPRODUCTIONS: dict[str, Reproduction] = {
         ),
         Reproduction(
             "vamp-mnist",
-            "84.45 to 82.43 nats when the prior changes and nothing else",
+            "the gain of the VampPrior over a standard normal prior on MNIST",
             vamp_gain.PAPER,
             "MNIST",
-            {
-                "smoke": "an epoch each: a minute",
-                "cpu": "60 epochs each: half an hour to an hour",
-                "gpu": "to the end of patience",
-            },
+            _VAMP_TIERS,
             partial(vamp_gain.compare_priors, data="mnist"),
         ),
         Reproduction(
             "vamp-fashion",
-            "228.70 to 227.35 nats when the prior changes and nothing else",
+            "the gain of the VampPrior over a standard normal prior on Fashion-MNIST",
             vamp_gain.PAPER,
             "Fashion-MNIST",
-            {
-                "smoke": "an epoch each: a minute",
-                "cpu": "60 epochs each: half an hour to an hour",
-                "gpu": "to the end of patience",
-            },
+            _VAMP_TIERS,
             partial(vamp_gain.compare_priors, data="fashion-mnist"),
         ),
         Reproduction(
             "ais-gap",
-            "the importance-weighted bound against annealed importance sampling: a gap of about 1 nat",
-            iwae_table.GAP_PAPER,
+            "the gap between the importance-weighted bound and annealed importance sampling, about 1 nat",
+            ais_gap.PAPER,
             "MNIST",
             {
-                "smoke": "the model of iwae-table1's smoke tier, 20 images: a minute",
-                "cpu": "the model of iwae-table1's cpu tier, 100 images, 1,000 distributions: ten minutes",
-                "gpu": "the model of iwae-table1's gpu tier, 1,000 images, 10,000 distributions",
+                "smoke": "model of iwae-table1, smoke tier; 20 images, 50 distributions: a minute",
+                "cpu": "model of iwae-table1, cpu tier; 100 images, 1,000 distributions: ten minutes, after iwae-table1",
+                "gpu": "model of iwae-table1, gpu tier; 1,000 images, 10,000 distributions",
             },
-            iwae_table.ais_gap,
+            ais_gap.ais_gap,
         ),
     )
 }

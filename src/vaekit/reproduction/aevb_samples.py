@@ -1,6 +1,6 @@
-"""Figures 4 and 5 of Auto-Encoding Variational Bayes: manifolds of two latents, and samples of models of 2 to 20.
+"""Figures 4 and 5 of Auto-Encoding Variational Bayes: manifolds of two latents, and samples with 2 to 20 latents.
 
-They are images to be looked at; the table beside them says how good the models are that drew them.
+The figures are for visual comparison. The table reports the test bounds of the models.
 """
 
 from vaekit.core.rng import fixed_seed
@@ -8,55 +8,55 @@ from vaekit.data import ImageSet
 from vaekit.models import VAE
 from vaekit.plots import grid, in_a_row
 from vaekit.presentation.gallery import Gallery
-from vaekit.reproduction.aevb import IMAGE_NAMES, bound_row, choices_of, figures, images_of, trained
-from vaekit.reproduction.artifacts import Workshop
+from vaekit.reproduction.aevb import DATA_NAMES, Experiment, list_choices, load_train_test, published_curves, train_model
+from vaekit.reproduction.aevb_bounds import bound_row
+from vaekit.reproduction.artifacts import ArtifactCache
 from vaekit.reproduction.protocol import Outcome, Row, Tier
 
-SIDE = 20
-"""How many images along each side of a manifold."""
+MANIFOLD_SIZE = 20
+"""The number of images along each side of a manifold."""
 NUM_SAMPLES = 100
-MANIFOLDS: dict[Tier, dict[str, float]] = {
-    "smoke": {"frey": 1e5},
-    "cpu": {"mnist": 3e6, "frey": 1e7},
-    "gpu": {"mnist": 1e8, "frey": 1e8},
+MANIFOLDS: dict[Tier, list[Experiment]] = {
+    "smoke": [Experiment("frey", 2, "aevb", 1e5)],
+    "cpu": [Experiment("mnist", 2, "aevb", 3e6), Experiment("frey", 2, "aevb", 1e7)],
+    "gpu": [Experiment("mnist", 2, "aevb", 1e8), Experiment("frey", 2, "aevb", 1e8)],
 }
-SAMPLES: dict[Tier, dict[int, float]] = {
-    "smoke": {5: 1e5},
-    "cpu": dict.fromkeys((2, 5, 10, 20), 3e6),
-    "gpu": dict.fromkeys((2, 5, 10, 20), 1e8),
+SAMPLES: dict[Tier, list[Experiment]] = {
+    "smoke": [Experiment("mnist", 5, "aevb", 1e5)],
+    "cpu": [Experiment("mnist", latent_dim, "aevb", 3e6) for latent_dim in (2, 5, 10, 20)],
+    "gpu": [Experiment("mnist", latent_dim, "aevb", 1e8) for latent_dim in (2, 5, 10, 20)],
 }
-"""How many images each model has seen, by data and by latents."""
+MANIFOLD_CHOICES = [
+    "The square of latents is decoded at the quantiles 0.025 to 0.975 of a standard normal. Images are means of p(x|z).",
+]
+SAMPLE_CHOICES = ["Samples are means of p(x|z) with z sampled from the prior."]
 
 
-def figure_4(shop: Workshop, tier: Tier) -> Outcome:
-    """Draws the manifolds of Frey Face and of MNIST."""
-    rows, drawn = [], {}
-    for data, samples in MANIFOLDS[tier].items():
-        model, row, test = _model(shop, data, 2, samples)
+def figure_4(cache: ArtifactCache, tier: Tier) -> Outcome:
+    """Plots the manifolds of MNIST and Frey Face."""
+    rows, images = [], {}
+    for experiment in MANIFOLDS[tier]:
+        model, row, test = _train(cache, experiment)
         rows.append(row)
-        plane = Gallery(model, test).plane(SIDE).images.flip(0)
-        drawn[IMAGE_NAMES[data]] = grid(plane.flatten(0, 1), SIDE)
-    choices = [
-        *choices_of([*MANIFOLDS[tier]]),
-        "The latent square is decoded at the quantiles 0.025 to 0.975 of a Gaussian; images are means of p(x|z).",
-    ]
-    return Outcome(rows, in_a_row([*drawn.values()], [*drawn]), choices)
+        plane = Gallery(model, test).plane(MANIFOLD_SIZE).images.flip(0)
+        images[DATA_NAMES[experiment.data]] = grid(plane.flatten(0, 1), MANIFOLD_SIZE)
+    choices = list_choices([experiment.data for experiment in MANIFOLDS[tier]]) + MANIFOLD_CHOICES
+    return Outcome(rows, in_a_row([*images.values()], [*images]), choices)
 
 
-def figure_5(shop: Workshop, tier: Tier) -> Outcome:
-    """Draws samples of MNIST from models of 2, 5, 10 and 20 latents."""
-    rows, drawn = [], {}
-    for latents, samples in SAMPLES[tier].items():
-        model, row, _ = _model(shop, "mnist", latents, samples)
+def figure_5(cache: ArtifactCache, tier: Tier) -> Outcome:
+    """Plots samples of MNIST from models with 2, 5, 10 and 20 latents."""
+    rows, images = [], {}
+    for experiment in SAMPLES[tier]:
+        model, row, _ = _train(cache, experiment)
         rows.append(row)
         with fixed_seed(0):
-            drawn[f"{latents} latents"] = grid(model.sample(NUM_SAMPLES), 10)
-    choices = [*choices_of(["mnist"]), "Samples are means of p(x|z) at latents drawn from the prior."]
-    return Outcome(rows, in_a_row([*drawn.values()], [*drawn]), choices)
+            images[f"{experiment.latent_dim} latents"] = grid(model.sample(NUM_SAMPLES), 10)
+    return Outcome(rows, in_a_row([*images.values()], [*images]), list_choices(["mnist"]) + SAMPLE_CHOICES)
 
 
-def _model(shop: Workshop, data: str, latents: int, samples: float) -> tuple[VAE, Row, ImageSet]:
-    """A model, trained for Figure 2 where that has it, with its bound and its test images."""
-    train, test = images_of(data)
-    model, records = trained(shop.beside("aevb-fig2"), data, latents, "aevb", samples, train, test)
-    return model, bound_row(data, latents, "aevb", records[-1], figures()["fig2"]), test
+def _train(cache: ArtifactCache, experiment: Experiment) -> tuple[VAE, Row, ImageSet]:
+    """Returns a model, its test bound and its test images; the artifacts are shared with Figure 2."""
+    train, test = load_train_test(experiment.data)
+    model, records = train_model(cache.of_reproduction("aevb-fig2"), experiment, train, test)
+    return model, bound_row(experiment, records[-1], published_curves()["fig2"]), test

@@ -1,27 +1,28 @@
-"""What one sees while a piece of a reproduction is trained: a bar on a terminal, a line for each measurement elsewhere."""
+"""Progress of a training in a reproduction: a bar on a terminal, otherwise a line for each measurement."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
-from vaekit.training import View
+from vaekit.training import Callback, Trainer
 
 REFRESH_SECONDS = 0.5
 
 
-class PieceView(View):
-    """How far a piece's training has come.
+class ArtifactView(Callback):
+    """Shows how many of the training images were used.
 
     Arguments:
-        console: Where to tell.
-        name: The piece.
-        num_samples: How many training images it sees in all.
+        console: The console to print to.
+        name: The name of the artifact.
+        num_images_seen: The number of training images that the whole training uses, counting repeats.
     """
 
-    def __init__(self, console: Console, name: str, num_samples: int) -> None:
-        self.console = console
+    def __init__(self, console: Console, name: str, num_images_seen: int) -> None:
         self.name = name
         self.bar = Progress(
             TextColumn("[bold]{task.description}"),
@@ -32,26 +33,24 @@ class PieceView(View):
             transient=True,
             disable=not console.is_terminal,
         )
-        self.task = self.bar.add_task(name, total=num_samples)
-        self.last = 0.0
+        self.task = self.bar.add_task(name, total=num_images_seen)
+        self.updated = 0.0
 
-    def begin(self, step: int, num_steps: int, steps_per_epoch: int) -> None:
+    def on_train_begin(self, trainer: Trainer) -> None:
         """Shows the bar."""
         self.bar.start()
 
-    def step(self, step: int, images_seen: int, logs: dict[str, Any], lr: float) -> None:
-        """Moves the bar, twice a second."""
-        if time.monotonic() - self.last > REFRESH_SECONDS:
-            self.last = time.monotonic()
-            self.bar.update(self.task, completed=images_seen)
+    def on_step(self, trainer: Trainer, logs: dict[str, Tensor]) -> None:
+        """Updates the bar, twice per second."""
+        if time.monotonic() - self.updated > REFRESH_SECONDS:
+            self.updated = time.monotonic()
+            self.bar.update(self.task, completed=trainer.progress.images_seen)
 
-    def measured(self, samples: float, what: str, value: float) -> None:
-        """Prints what was measured, in nats, after so many images."""
-        self.bar.console.print(f"{self.name}: {samples:,.0f} images seen, {what} {value:.2f}", highlight=False)
+    def show_measurement(self, images_seen: int, numbers: Mapping[str, Any]) -> None:
+        """Prints that the model was measured, and the ELBO in nats per image if it is among the numbers."""
+        value = f"ELBO {numbers['elbo']:.2f}" if "elbo" in numbers else "measured"
+        self.bar.console.print(f"{self.name}: {images_seen:,} images seen, {value}", highlight=False)
 
-    def epoch(self, record: dict[str, Any], epochs: int) -> None:
-        """Says nothing: an epoch of a small set is over in a moment."""
-
-    def end(self) -> None:
-        """Takes the bar away."""
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Removes the bar."""
         self.bar.stop()

@@ -1,7 +1,7 @@
-"""What a reproduction says: rows of published and obtained numbers, each with a tolerance set beforehand and a verdict.
+"""The result of a reproduction: rows of published and obtained numbers, each with a tolerance and a verdict.
 
-A paper's table or figure has **tiers**: ``smoke`` for a minute, ``cpu`` for about an hour on two cores, ``gpu`` for the
-paper's own schedule. Tolerances belong to the row and never to the outcome.
+Each table or figure has three **tiers**: ``smoke`` takes about a minute, ``cpu`` takes about an hour on two cores, and
+``gpu`` follows the paper's own schedule. The tolerance of a row is set before the run and does not depend on the outcome.
 """
 
 import math
@@ -15,77 +15,84 @@ from PIL.Image import Image
 from vaekit.core.units import NATS
 
 if TYPE_CHECKING:
-    from vaekit.reproduction.artifacts import Workshop
+    from vaekit.reproduction.artifacts import ArtifactCache
 
 Tier = Literal["smoke", "cpu", "gpu"]
 TIERS: tuple[Tier, ...] = ("smoke", "cpu", "gpu")
-SURE = 2.0
-"""How many standard errors a number must lie from a limit to be said to be on one side of it."""
+NUM_STANDARD_ERRORS = 2.0
+"""The minimum distance of a number from a limit, in standard errors, for a verdict on that limit."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A number of a paper beside the one that was obtained.
+    """A published number and the number that was obtained.
+
+    A row is either compared with the published number (``tolerance``) or with limits (``minimum``, ``maximum``), which
+    state a claim such as "the gain is positive".
 
     Arguments:
-        what: What the number is.
-        published: What the paper prints, or what its figure shows.
-        obtained: What was obtained; None where the row was not run.
-        standard_error: Of what was obtained, over images.
-        tolerance: How far the two may lie apart; None where they are not to be compared.
-        least: What a claim of order or size asks for instead: the obtained number must be no less.
-        most: And no more.
-        unit: The unit of all of them.
-        note: What is different here from what was published.
+        quantity: The name of the number.
+        published: The number in the paper's text, table or figure; None if there is none.
+        obtained: The number that was obtained; None if the row was not run.
+        standard_error: The standard error of the obtained number, over images.
+        tolerance: The largest accepted distance between the two numbers; None if they are not compared.
+        minimum: The lower limit of the obtained number; None for no lower limit.
+        maximum: The upper limit of the obtained number; None for no upper limit.
+        unit: The unit of all numbers in the row.
+        note: A difference from the published setting.
     """
 
-    what: str
+    quantity: str
     published: float | None
     obtained: float | None
     standard_error: float | None = None
     tolerance: float | None = None
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     unit: str = NATS
     note: str = ""
 
     @property
     def verdict(self) -> str:
-        """Whether what was obtained is what was published, within the tolerance, and by how much not.
+        """The verdict on the obtained number.
 
-        A claim of order or size is decided only where noise cannot be what decides it.
+        A limit is undecided if the obtained number lies within two standard errors of it.
         """
         if self.obtained is None:
             return "not run"
         if math.isnan(self.obtained):
             return "not a number"
-        if self.least is not None or self.most is not None:
-            least, most = -math.inf if self.least is None else self.least, math.inf if self.most is None else self.most
-            nearest = min(abs(self.obtained - end) for end in (least, most))
-            if self.standard_error is not None and nearest < SURE * self.standard_error:
-                return "undecided, within the noise"
-            return "holds" if least <= self.obtained <= most else "does not hold"
+        if self.minimum is not None or self.maximum is not None:
+            return self._limit_verdict(self.obtained)
         if self.published is None:
             return "no published number"
         if self.tolerance is None:
             return "not compared"
-        beyond = abs(self.obtained - self.published) - self.tolerance
-        return "within" if beyond <= 0 else f"missed by {beyond:.2f}" if beyond >= 0.01 else "missed by less than 0.01"
+        excess = abs(self.obtained - self.published) - self.tolerance
+        return "within" if excess <= 0 else f"missed by {excess:.2f}" if excess >= 0.01 else "missed by less than 0.01"
+
+    def _limit_verdict(self, obtained: float) -> str:
+        minimum = -math.inf if self.minimum is None else self.minimum
+        maximum = math.inf if self.maximum is None else self.maximum
+        distance = min(abs(obtained - limit) for limit in (minimum, maximum))
+        if self.standard_error is not None and distance < NUM_STANDARD_ERRORS * self.standard_error:
+            return "undecided, within two standard errors"
+        return "holds" if minimum <= obtained <= maximum else "does not hold"
 
     def to_data(self) -> dict[str, Any]:
-        """Returns the row, with its verdict, as a dictionary."""
+        """Returns the row and its verdict as a dictionary."""
         return asdict(self) | {"verdict": self.verdict}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a tier came to.
+    """The outcome of one tier.
 
     Arguments:
-        rows: The table.
-        figure: What the paper draws, drawn again.
-        choices: What was chosen where the paper is silent, or done otherwise, a sentence each.
-        curves: The numbers that the figure draws, by name.
+        rows: The rows of the table.
+        figure: The reproduced figure.
+        choices: One sentence for each choice that the paper does not specify, and for each deviation from the paper.
+        curves: The numbers that the figure shows, by name.
     """
 
     rows: list[Row]
@@ -96,15 +103,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A table or figure of a paper that can be had again.
+    """A table or figure of a paper that can be reproduced.
 
     Arguments:
-        name: What to call it.
-        title: What it shows.
-        paper: Authors, year and link.
-        data: Which images it needs.
-        tiers: What each tier does and about how long it takes.
-        run: Makes it.
+        name: The name on the command line, and the name of the folder of the results.
+        title: A one-line description.
+        paper: Title, authors, year and link.
+        data: The data sets.
+        tiers: For each tier, what it runs and about how long it takes.
+        run: Runs a tier, given the artifact cache of that tier.
     """
 
     name: str
@@ -112,4 +119,4 @@ class Reproduction:
     paper: str
     data: str
     tiers: dict[Tier, str]
-    run: Callable[["Workshop", Tier], Outcome]
+    run: Callable[["ArtifactCache", Tier], Outcome]

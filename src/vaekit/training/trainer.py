@@ -168,7 +168,7 @@ class Trainer:
     def _mean_logs(self) -> dict[str, float]:
         """The means over the epoch, which begin anew."""
         assert self.log_sums is not None  # an epoch has at least one batch
-        means = (self.log_sums / len(self.batches.images)).tolist()
+        means = (self.log_sums / len(self.batches.dataset)).tolist()
         self.log_sums = None
         return dict(zip(self.log_names, means, strict=True))
 

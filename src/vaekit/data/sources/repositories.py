@@ -53,12 +53,12 @@ def load_splits(name: str, scratch: Path, /, *args: str, **options: Any) -> dict
     except Exception as error:  # its builders raise errors of any kind
         raise_if_disk_full(error)
         reason = " ".join(str(error).split())[:160]
-        raise DataError(f"{name}: no images there, and no data set in the hub's layout ({reason})") from None
+        raise DataError(f"{name}: no images, and no data set in the hub's layout ({reason})") from None
     tables = {str(split): table for split, table in data.items() if len(table)}
     features = next(iter(tables.values())).features if tables else {}
     images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
     if not images:
-        raise DataError(f"{name}: no images there (columns: {', '.join(features) or 'none'})")
+        raise DataError(f"{name}: no images (columns: {', '.join(features) or 'none'})")
     labels, classes = _read_labels(name, tables, features)
     return {split: RawSplit(_cells(table, images[0]), labels.get(split), classes) for split, table in tables.items()}
 

@@ -1,1 +1,1 @@
-"""What the latents carry: encodings, the aggregate posterior, collapse, and downstream tasks."""
+"""What the latents encode: posterior means, the aggregate posterior, posterior collapse, and downstream tasks."""

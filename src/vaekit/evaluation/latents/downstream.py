@@ -1,15 +1,15 @@
-r"""What the code of an image is good for, where nobody told the model of classes.
+r"""Downstream tasks: how well classes can be predicted from the latents.
 
-On posterior means :math:`\mathbb{E}_{q(z|x)}[z]`, and for comparison on raw pixels and on as many principal components of
-them as there are latents:
+Three tasks are measured on the posterior means :math:`\mathbb{E}_{q(z|x)}[z]` and, as baselines, on the pixels and on
+their principal components, as many as there are latents:
 
 - **linear probe**: the accuracy of logistic regression on features of mean 0 and variance 1,
-- **k-NN**: the accuracy of the vote of the :data:`NEIGHBORS` nearest training images, by Euclidean distance,
+- **k-NN**: the accuracy of the majority vote of the :data:`NUM_NEIGHBORS` nearest training images by Euclidean distance,
 - **clustering**: k-means of the test images with as many clusters as classes, compared with the classes by the adjusted
   Rand index (ARI) and the normalized mutual information (NMI).
 
-The first two learn from training images and are tested on test images; their standard error is the binomial one over
-these. That of clustering is over :data:`SEEDS` seeds of k-means.
+The first two are trained on training images and tested on test images; their standard error is binomial. The standard error
+of clustering is over :data:`NUM_SEEDS` seeds of k-means.
 
 References:
     | Understanding intermediate layers using linear classifier probes (Alain & Bengio, 2016),
@@ -21,7 +21,7 @@ References:
 
 import math
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,133 +34,200 @@ from vaekit.core.units import to_unit_interval
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import Estimate, mean_over_images
 from vaekit.evaluation.latents.encodings import encode_images
-from vaekit.models import VAE
+from vaekit.models import Model
 
-NEIGHBORS = 5
+NUM_NEIGHBORS = 5
 """k of k-NN."""
-SEEDS = 5
-"""How many times k-means starts anew."""
-MAX_PIXELS = 2**26
-"""How many numbers the images of a split have together at most, 256 MB of float32: of large images fewer are used."""
-STEPS = 100
-"""The most steps that logistic regression takes; far from converged on pixels, but its accuracy stands still by then."""
+NUM_SEEDS = 5
+"""The number of runs of k-means."""
+MAX_NUMBERS = 2**26
+"""The number of pixel values of a split that are used at most: 256 MB of float32. It limits the number of large images."""
+MAX_STEPS = 100
+"""The number of iterations of logistic regression. On pixels it has not converged by then, but its accuracy has."""
 
 ACCURACY, AGREEMENT = "share of images", "1 is equal, 0 is chance"
 
 Array = NDArray[Any]
 
 
-def usefulness(model: VAE, train: ImageSet, test: ImageSet, *, max_images: int = 10_000, seed: int = 0) -> dict[str, Any]:
-    """Measures how well classes can be told from codes.
+@dataclass(frozen=True)
+class TaskScores:
+    """The scores of one representation of the images.
 
-    The encoder of a conditional model is told the label of each image, test images included: then these numbers say how
-    much of the class z repeats, and not how well it could be predicted (``told_labels``).
+    Arguments:
+        linear_probe: The accuracy of logistic regression.
+        k_nn: The accuracy of k nearest neighbors.
+        ari: The adjusted Rand index of clusters and classes.
+        nmi: The normalized mutual information of clusters and classes.
+    """
+
+    linear_probe: Estimate
+    k_nn: Estimate
+    ari: Estimate
+    nmi: Estimate
+
+    def by_name(self) -> dict[str, Estimate]:
+        """Returns the scores by the names that are shown."""
+        return {"linear probe": self.linear_probe, "k-NN": self.k_nn, "ARI": self.ari, "NMI": self.nmi}
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """The settings of the downstream tasks.
+
+    Arguments:
+        train_images: The number of training images.
+        test_images: The number of test images.
+        components: The number of principal components.
+        neighbors: k of k-NN.
+        clusters: The number of clusters of k-means.
+        clustering_seeds: The number of runs of k-means.
+        told_labels: Whether the encoder receives the labels, because the model is conditional.
+    """
+
+    train_images: int
+    test_images: int
+    components: int
+    neighbors: int
+    clusters: int
+    clustering_seeds: int
+    told_labels: bool
+
+
+@dataclass(frozen=True)
+class DownstreamScores:
+    """The scores of the downstream tasks.
+
+    Arguments:
+        posterior_means: The scores of the posterior means.
+        pixels: The scores of the pixels.
+        pca: The scores of the principal components of the pixels.
+        majority_class: The accuracy of always predicting the most frequent class of the training images.
+        settings: The settings.
+    """
+
+    posterior_means: TaskScores
+    pixels: TaskScores
+    pca: TaskScores
+    majority_class: Estimate
+    settings: TaskSettings
+
+    def to_data(self) -> dict[str, Any]:
+        """Returns the scores as a dictionary for JSON: by task, then by representation."""
+        representations = {"posterior means": self.posterior_means, "pixels": self.pixels, "PCA": self.pca}
+        return {
+            **{
+                task: {name: scores.by_name()[task].to_data() for name, scores in representations.items()}
+                for task in self.pixels.by_name()
+            },
+            "commonest class": self.majority_class.to_data(),
+            "settings": asdict(self.settings),
+        }
+
+
+def downstream_scores(
+    model: Model, train: ImageSet, test: ImageSet, *, max_images: int = 10_000, seed: int = 0
+) -> DownstreamScores:
+    """Measures how well classes can be predicted from the posterior means.
+
+    The encoder of a conditional model receives the label of each image, including the test images. Then the scores measure
+    how much of the label z repeats, not how well the class could be predicted.
 
     Arguments:
         model: The model.
-        train: Images to learn from, with labels.
-        test: Images to be tested on, with labels.
-        max_images: How many images of each, drawn at random, are used at most; fewer of large ones.
-        seed: The seed of that draw, of PCA and of k-means.
-
-    Returns:
-        A dictionary that JSON can hold: ``linear probe``, ``k-NN``, ``ARI`` and ``NMI``, each with an estimate for
-        ``posterior means``, ``pixels`` and ``PCA``; the accuracy of always naming the ``commonest class`` of the training
-        images; and ``settings``.
+        train: Training images with labels.
+        test: Test images with labels.
+        max_images: The number of images of each split to use at most, chosen at random; fewer if the images are large.
+        seed: The seed of that choice, of PCA and of k-means.
 
     Raises:
-        DataError: If there are no labels, or only one class to learn.
+        DataError: If a split has no labels, or the training images have only one class.
     """
     for images in (train, test):
         if images.labels is None:
             raise DataError(
-                f"{images.name}: the {images.split} split has no labels, so codes cannot be compared with classes"
+                f"{images.name}: the {images.split} split has no labels, so latents cannot be compared with classes"
             )
-    most = max(1, min(max_images, MAX_PIXELS // math.prod(test.shape)))
-    train, test = train.sample(most, seed), test.sample(most, seed)
+    num_images = max(1, min(max_images, MAX_NUMBERS // math.prod(test.shape)))
+    train, test = train.sample(num_images, seed), test.sample(num_images, seed)
     y_train, y_test = _labels(train), _labels(test)
     if len(np.unique(y_train)) < 2:
-        raise DataError(
-            f"{train.name}: all images of the {train.split} split are of one class, so there is nothing to tell apart"
-        )
-    representations = _representations(model, train, test, seed)
-    num_clusters = len(np.unique(y_test))
-    results: dict[str, dict[str, Any]] = {"linear probe": {}, "k-NN": {}, "ARI": {}, "NMI": {}}
-    for name, (a, b) in representations.items():
-        with working(f"usefulness of {name}"):
-            found = {
-                "linear probe": linear_probe(a, y_train, b, y_test, seed),
-                "k-NN": nearest_neighbors(a, y_train, b, y_test),
-            }
-            for key, number in (found | clustering(b, y_test, num_clusters, seed)).items():
-                results[key][name] = replace(number, space=name).to_data()
-    return results | {
-        "commonest class": _accuracy(np.full_like(y_test, np.bincount(y_train).argmax()), y_test).to_data(),
-        "settings": {
-            "train_images": len(train),
-            "test_images": len(test),
-            "components": representations["PCA"][0].shape[1],
-            "neighbors": min(NEIGHBORS, len(train)),
-            "clusters": num_clusters,
-            "clustering_seeds": SEEDS,
-            "told_labels": model.condition is not None,
-        },
-    }
+        raise DataError(f"{train.name}: the images of the {train.split} split have only one class; use at least two classes")
+    means = encode_images(model, train).means.numpy(), encode_images(model, test).means.numpy()
+    pixels = _pixels(train), _pixels(test)
+    components = principal_components(*pixels, model.latent_dim, seed)
+
+    def scores(name: str, x_train: Array, x_test: Array) -> TaskScores:
+        with working(f"downstream tasks on {name}"):
+            accuracy = linear_probe(x_train, y_train, x_test, y_test, seed)
+            votes = nearest_neighbors(x_train, y_train, x_test, y_test)
+            ari, nmi = clustering(x_test, y_test, len(np.unique(y_test)), seed)
+        return TaskScores(*(replace(score, space=name) for score in (accuracy, votes, ari, nmi)))
+
+    return DownstreamScores(
+        posterior_means=scores("posterior means", *means),
+        pixels=scores("pixels", *pixels),
+        pca=scores("PCA", *components),
+        majority_class=_accuracy(np.full_like(y_test, np.bincount(y_train).argmax()), y_test),
+        settings=TaskSettings(
+            train_images=len(train),
+            test_images=len(test),
+            components=components[0].shape[1],
+            neighbors=min(NUM_NEIGHBORS, len(train)),
+            clusters=len(np.unique(y_test)),
+            clustering_seeds=NUM_SEEDS,
+            told_labels=model.condition is not None,
+        ),
+    )
+
+
+def principal_components(x_train: Array, x_test: Array, num: int, seed: int = 0) -> tuple[Array, Array]:
+    """Returns the principal components of the training features, of both splits, with shape (N, min(num, N, F))."""
+    from sklearn.decomposition import PCA
+
+    pca = PCA(min(num, *x_train.shape), random_state=seed).fit(x_train)
+    return pca.transform(x_train), pca.transform(x_test)
 
 
 def linear_probe(x_train: Array, y_train: Array, x_test: Array, y_test: Array, seed: int = 0) -> Estimate:
     """Returns the accuracy of logistic regression on standardized features of shape (N, F), with labels of shape (N)."""
-    from sklearn.exceptions import ConvergenceWarning  # heavy, and only needed here
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=STEPS, random_state=seed))
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_STEPS, random_state=seed))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)  # expected, see MAX_STEPS
         probe.fit(x_train, y_train)
     return _accuracy(probe.predict(x_test), y_test)
 
 
 def nearest_neighbors(x_train: Array, y_train: Array, x_test: Array, y_test: Array) -> Estimate:
-    """Returns the accuracy of the vote of the nearest training images by features of shape (N, F)."""
+    """Returns the accuracy of k nearest neighbors on features of shape (N, F), with labels of shape (N)."""
     from sklearn.neighbors import KNeighborsClassifier
 
-    vote = KNeighborsClassifier(min(NEIGHBORS, len(x_train)), algorithm="brute").fit(x_train, y_train)
-    return _accuracy(vote.predict(x_test), y_test)
+    classifier = KNeighborsClassifier(min(NUM_NEIGHBORS, len(x_train)), algorithm="brute").fit(x_train, y_train)
+    return _accuracy(classifier.predict(x_test), y_test)
 
 
-def clustering(x: Array, labels: Array, num_clusters: int, seed: int = 0) -> dict[str, Estimate]:
-    """Returns ``ARI`` and ``NMI`` of labels of shape (N) and k-means by features of shape (N, F)."""
+def clustering(x: Array, labels: Array, num_clusters: int, seed: int = 0) -> tuple[Estimate, Estimate]:
+    """Returns the ARI and the NMI of k-means on features of shape (N, F) and labels of shape (N)."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     scores = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # codes that are all the same make fewer clusters
-        for start in range(seed, seed + SEEDS):
-            found = KMeans(num_clusters, n_init=1, random_state=start).fit_predict(x)
-            scores.append((adjusted_rand_score(labels, found), normalized_mutual_info_score(labels, found)))
-    means, errors = np.mean(scores, 0), np.std(scores, 0, ddof=1) / SEEDS**0.5
-    return {
-        name: Estimate(float(mean), float(error), AGREEMENT, len(x))
-        for name, mean, error in zip(("ARI", "NMI"), means, errors, strict=True)
-    }
-
-
-def _representations(model: VAE, train: ImageSet, test: ImageSet, seed: int) -> dict[str, tuple[Array, Array]]:
-    """The features of training and test images, with shape (N, F), by name."""
-    from sklearn.decomposition import PCA
-
-    means = encode_images(model, train).means.numpy(), encode_images(model, test).means.numpy()
-    pixels = _pixels(train), _pixels(test)
-    components = PCA(min(model.latent_dim, *pixels[0].shape), random_state=seed).fit(pixels[0])
-    return {
-        "posterior means": means,
-        "pixels": pixels,
-        "PCA": (components.transform(pixels[0]), components.transform(pixels[1])),
-    }
+        warnings.simplefilter("ignore", ConvergenceWarning)  # raised if fewer than num_clusters features are distinct
+        for start in range(seed, seed + NUM_SEEDS):
+            clusters = KMeans(num_clusters, n_init=1, random_state=start).fit_predict(x)
+            scores.append((adjusted_rand_score(labels, clusters), normalized_mutual_info_score(labels, clusters)))
+    (ari, nmi), (ari_error, nmi_error) = np.mean(scores, 0), np.std(scores, 0, ddof=1) / NUM_SEEDS**0.5
+    return (
+        Estimate(float(ari), float(ari_error), AGREEMENT, len(x)),
+        Estimate(float(nmi), float(nmi_error), AGREEMENT, len(x)),
+    )
 
 
 def _pixels(images: ImageSet) -> Array:
@@ -169,10 +236,10 @@ def _pixels(images: ImageSet) -> Array:
 
 
 def _labels(images: ImageSet) -> Array:
-    assert images.labels is not None  # asked for on entry
+    assert images.labels is not None  # checked by downstream_scores
     array: Array = images.labels.cpu().numpy()
     return array
 
 
-def _accuracy(said: Array, labels: Array) -> Estimate:
-    return mean_over_images(torch.from_numpy(said == labels), ACCURACY)
+def _accuracy(predictions: Array, labels: Array) -> Estimate:
+    return mean_over_images(torch.from_numpy(predictions == labels), ACCURACY)

@@ -1,12 +1,10 @@
-r"""What the latents carry.
+r"""The posteriors of a set of images, and which latents are active.
 
-A latent is **active** if its posterior mean moves with the image:
-:math:`\mathrm{Var}_x(\mathbb{E}_{q(z|x)}[z_d]) > 0.01` over the set. The **aggregate posterior**
-:math:`q(z) = \frac1N \sum_n q(z|x_n)` says which values of a latent occur.
+A latent is **active** if its posterior mean varies over the images:
+:math:`\mathrm{Var}_x(\mathbb{E}_{q(z|x)}[z_d]) > 0.01`.
 
 References:
     | Importance Weighted Autoencoders (Burda et al., 2015), https://arxiv.org/abs/1509.00519
-    | ELBO surgery (Hoffman & Johnson, 2016), http://approximateinference.org/accepted/HoffmanJohnson2016.pdf
 """
 
 from dataclasses import dataclass
@@ -17,13 +15,42 @@ import torch
 from torch import Tensor
 
 from vaekit.core.rng import fixed_seed
-from vaekit.data import ImageSet
-from vaekit.evaluation.estimate import LATENTS
+from vaekit.data import Dataset
+from vaekit.evaluation.estimate import LATENTS, Metric
 from vaekit.evaluation.likelihood.bounds import with_noise
-from vaekit.models import VAE
+from vaekit.models import Model
 
 THRESHOLD = 0.01
-"""The variance of posterior means above which a latent counts as active."""
+"""The variance of the posterior mean above which a latent is active."""
+
+METRICS = (Metric("active_units", "active latents", "The latents whose posterior mean varies over images.", LATENTS, 0),)
+
+
+@dataclass(frozen=True)
+class LatentCount:
+    """The number of latents whose statistic exceeds a threshold.
+
+    Arguments:
+        value: The number of latents above the threshold.
+        of: D, the number of latents.
+        threshold: The threshold.
+        num_images: The number of images that the statistic is computed from.
+    """
+
+    value: int
+    of: int
+    threshold: float
+    num_images: int
+
+    def to_data(self) -> dict[str, Any]:
+        """Returns the count as a dictionary for JSON."""
+        return {
+            "value": self.value,
+            "of": self.of,
+            "unit": LATENTS,
+            "threshold": self.threshold,
+            "num_images": self.num_images,
+        }
 
 
 @dataclass(frozen=True)
@@ -32,11 +59,11 @@ class Encodings:
 
     Arguments:
         means: E[z] under q(z|x), with shape (N, D).
-        stddevs: The standard deviations, with shape (N, D).
-        rates: The mean over images of KL(q(z|x) || p(z)) for each latent, in nats, with shape (D); where prior or
-            posterior does not factorize over latents there is only their sum, with shape (1).
+        stddevs: The standard deviations of q(z|x), with shape (N, D).
+        rates: The mean over images of KL(q(z|x) || p(z)) for each latent, in nats, with shape (D). If the prior or the
+            posterior does not factorize over latents, only their sum exists, with shape (1).
         prior_mean: The mean of p(z), with shape (D).
-        prior_stddev: Its standard deviation, with shape (D).
+        prior_stddev: The standard deviation of p(z), with shape (D).
     """
 
     means: Tensor
@@ -52,27 +79,46 @@ class Encodings:
 
     @property
     def active(self) -> Tensor:
-        """Which latents are active, as booleans of shape (D)."""
+        """Whether each latent is active, as booleans with shape (D)."""
         return self.variances > THRESHOLD
 
     @property
+    def active_units(self) -> LatentCount:
+        """The number of active latents."""
+        return self._count(self.active, THRESHOLD)
+
+    @property
+    def rate_per_latent(self) -> bool:
+        """Whether ``rates`` has one value per latent."""
+        return len(self.rates) == self.means.shape[1]
+
+    @property
     def order(self) -> Tensor:
-        """The latents from the one of the highest mean KL down (of the highest variance where KL has no parts)."""
-        has_parts = len(self.rates) == self.means.shape[1]
-        return (self.rates if has_parts else self.variances).argsort(descending=True, stable=True)
+        """The latents in descending order of their rate, or of their variance if there is no rate per latent."""
+        return (self.rates if self.rate_per_latent else self.variances).argsort(descending=True, stable=True)
+
+    def used_latents(self, min_rate: float) -> LatentCount | None:
+        """Returns the number of latents whose rate exceeds ``min_rate`` nats, or None if there is no rate per latent."""
+        return self._count(self.rates > min_rate, min_rate) if self.rate_per_latent else None
 
     def quantiles(self, low: float, high: float) -> Tensor:
-        """Returns two quantiles of each latent over draws from all posteriors, as Gaussians, with shape (2, D)."""
+        """Returns two quantiles of each latent over the aggregate posterior, with shape (2, D).
+
+        Each posterior contributes one sample, from a Gaussian with its mean and standard deviation.
+        """
         with fixed_seed(0):
             z = self.means + self.stddevs * torch.randn_like(self.means)
         return torch.from_numpy(np.quantile(z.numpy(), [low, high], axis=0))
 
     def principal(self, num: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Finds the principal components of the posterior means.
+        """Computes the principal components of the posterior means.
+
+        Arguments:
+            num: The number of components.
 
         Returns:
-            Unit directions of shape (num, D), each with its largest entry positive; the standard deviation along each, with
-            shape (num); and the share of the variance that each holds, with shape (num).
+            Unit vectors with shape (num, D), each with its largest entry positive; the standard deviation along each, with
+            shape (num); and the share of the total variance along each, with shape (num).
         """
         centered = (self.means - self.means.mean(0)).double()
         values, vectors = torch.linalg.eigh(centered.T @ centered / len(centered))
@@ -82,13 +128,16 @@ class Encodings:
         shares = values / values.sum().clamp(min=1e-12)
         return directions[:num].float(), values[:num].sqrt().float(), shares[:num].float()
 
+    def _count(self, mask: Tensor, threshold: float) -> LatentCount:
+        return LatentCount(int(mask.sum()), len(mask), threshold, len(self.means))
 
-def encode_images(model: VAE, images: ImageSet) -> Encodings:
-    """Encodes all images of a set."""
+
+def encode_images(model: Model, images: Dataset) -> Encodings:
+    """Computes the posterior of each image of a set."""
     means, stddevs, rates = [], [], []
     with model.inference():
         for x, labels, noise in with_noise(model, images, 0, f"encoding {len(images):,} images"):
-            latent = model.latent_terms(x, labels, noise=noise.normal)
+            latent = model.latent_terms(x, labels, 1, noise.normal)
             means.append(latent.qz.mean.cpu())
             stddevs.append(latent.qz.stddev.cpu())
             rates.append(latent.rate().cpu())
@@ -96,18 +145,6 @@ def encode_images(model: VAE, images: ImageSet) -> Encodings:
     return Encodings(torch.cat(means), torch.cat(stddevs), torch.cat(rates).mean(0), prior_mean, prior_stddev)
 
 
-def active_units(model: VAE, images: ImageSet) -> dict[str, Any]:
-    """Counts the active latents over a set of images.
-
-    Returns:
-        ``value`` active latents ``of`` so many, with the ``unit``, and the ``threshold`` and ``num_images`` that the count
-        rests on.
-    """
-    codes = encode_images(model, images)
-    return {
-        "value": int(codes.active.sum()),
-        "of": codes.means.shape[1],
-        "unit": LATENTS,
-        "threshold": THRESHOLD,
-        "num_images": len(codes.means),
-    }
+def active_units(model: Model, images: Dataset) -> LatentCount:
+    """Counts the active latents over a set of images."""
+    return encode_images(model, images).active_units

@@ -1,1 +1,1 @@
-"""Estimates of log p(x) and of its bounds."""
+"""Estimators of log p(x) and of its bounds."""

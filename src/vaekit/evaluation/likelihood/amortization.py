@@ -1,7 +1,7 @@
-r"""What the encoder loses by answering at once: the amortization gap.
+r"""The amortization gap: the loss in the ELBO from using an encoder instead of optimizing each posterior.
 
-For each image the posterior's own mean and standard deviation are refined by gradient ascent on the evidence lower bound,
-from the encoder's on, with everything else of the model as it is:
+For each image the mean and the standard deviation of the posterior are optimized by gradient ascent on the ELBO, starting
+from the encoder's, with the model fixed:
 
 .. math:: q^*(z) = \mathcal{N}(\mu^*, \mathrm{diag}\,\sigma^{*2}), \qquad
           (\mu^*, \sigma^*) = \arg\max_{\mu, \sigma} \mathrm{elbo}(x; \mu, \sigma)
@@ -10,7 +10,7 @@ from the encoder's on, with everything else of the model as it is:
           = \underbrace{\log p(x) - \mathrm{elbo}(x; q^*)}_{\text{approximation gap}}
           + \underbrace{\mathrm{elbo}(x; q^*) - \mathrm{elbo}(x; q)}_{\text{amortization gap}}
 
-Both bounds are measured with samples that the refinement never saw.
+Both bounds are estimated with samples that were not used in the optimization.
 
 References:
     | Inference Suboptimality in Variational Autoencoders (Cremer et al., 2018), https://arxiv.org/abs/1801.03558
@@ -23,80 +23,89 @@ from torch.distributions import Distribution, Independent, Normal
 from vaekit.core.errors import ModelError
 from vaekit.core.terms import LatentTerms
 from vaekit.core.units import NATS
-from vaekit.data import ImageSet
+from vaekit.data import Dataset
 from vaekit.distributions import is_diagonal_gaussian
-from vaekit.evaluation.estimate import Estimate, mean_over_images
+from vaekit.evaluation.estimate import Estimate, Metric, mean_over_images
 from vaekit.evaluation.likelihood.bounds import space_of, with_noise
 from vaekit.evaluation.noise import Noise
-from vaekit.models import VAE
+from vaekit.models import Model
 
-STEPS, LEARNING_RATE = 300, 0.05
-"""How long each image's posterior is refined, by Adam, and how fast, in standard deviations of the encoder's."""
-DRAWS = 5
-"""How many samples of z a step of refinement sees."""
+NUM_STEPS, LEARNING_RATE = 300, 0.05
+"""The number of steps of Adam, and its learning rate, in standard deviations of the encoder's posterior."""
+NUM_STEP_SAMPLES = 5
+"""The number of samples of z in an optimization step."""
 NUM_SAMPLES = 100
-"""How many samples both bounds are measured with."""
-MAX_CHUNK_SIZE = 100
-"""How many images are refined at a time."""
+"""The number of samples of z with which both bounds are estimated."""
+MAX_BATCH_SIZE = 100
+"""The largest number of images that are refined at a time."""
+
+METRICS = (
+    Metric(
+        "amortization_gap",
+        "amortization",
+        "The increase of the ELBO when each image's posterior is optimized, starting from the encoder's.",
+        NATS,
+        2,
+        None,
+        "samples",
+    ),
+)
 
 
 def amortization_gap(
-    model: VAE, images: ImageSet, *, num_samples: int = NUM_SAMPLES, steps: int = STEPS, seed: int = 0
+    model: Model, data: Dataset, *, num_samples: int = NUM_SAMPLES, num_steps: int = NUM_STEPS, seed: int = 0
 ) -> Estimate:
-    """Returns how much each image's ELBO rises when its posterior is refined, in nats.
+    """Estimates the increase of the ELBO when each image's posterior is optimized, in nats.
 
     Arguments:
         model: A model whose posterior is a diagonal Gaussian.
-        images: The images.
-        num_samples: K, how many samples both bounds are measured with.
-        steps: How many steps each posterior is refined for.
+        data: The data set.
+        num_samples: K, the number of samples of z with which both bounds are estimated.
+        num_steps: The number of optimization steps.
         seed: The seed of all samples.
 
     Raises:
         ModelError: If the posterior is of another kind.
     """
     gaps = []
-    most = max(1, min(MAX_CHUNK_SIZE, model.chunk_size // DRAWS))
+    batch_size = max(1, min(MAX_BATCH_SIZE, model.chunk_size // NUM_STEP_SAMPLES))
     with model.inference():
-        description = f"refining the posteriors of {len(images):,} images"
-        for x, labels, noise in with_noise(model, images, seed, description, most):
+        for x, labels, noise in with_noise(model, data, seed, f"refining {len(data):,} posteriors", batch_size):
             qz, pz = model.encode(x, labels), model.prior_of(len(x), labels)
             if not is_diagonal_gaussian(qz):
-                raise ModelError(
-                    "the amortization gap is that of a diagonal Gaussian, and this posterior is of another kind"
-                )
-            refined = _refined(model, x, labels, qz, pz, steps, noise)
-            same = noise.normal(num_samples)
-            before, after = (_elbo(model, x, labels, q, pz, same) for q in (qz, refined))
+                raise ModelError("the amortization gap is defined for diagonal Gaussian posteriors only; this one is not")
+            refined = _refine(model, x, labels, qz, pz, num_steps, noise)
+            z_noise = noise.normal(num_samples)
+            before, after = (_elbo(model, x, labels, q, pz, z_noise) for q in (qz, refined))
             gaps.append(after - before)
-    return mean_over_images(torch.cat(gaps).cpu(), NATS, num_samples, space_of(model, images), steps=steps)
+    return mean_over_images(torch.cat(gaps).cpu(), NATS, num_samples, space_of(model, data), steps=num_steps)
 
 
-def _refined(
-    model: VAE, x: Tensor, labels: Tensor | None, qz: Distribution, pz: Distribution, steps: int, noise: Noise
+def _refine(
+    model: Model, x: Tensor, labels: Tensor | None, qz: Distribution, pz: Distribution, num_steps: int, noise: Noise
 ) -> Distribution:
-    """The posterior of each image after refinement: mean + shift * stddev, and stddev * e^widening of the encoder's."""
+    """The optimized posterior of each image, N(mean + shift * stddev, (stddev * e^log_ratio)^2)."""
     mean, stddev = qz.mean, qz.stddev
-    shift, widening = torch.zeros_like(mean).requires_grad_(), torch.zeros_like(mean).requires_grad_()
-    optimizer = torch.optim.Adam([shift, widening], LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    shift, log_ratio = torch.zeros_like(mean).requires_grad_(), torch.zeros_like(mean).requires_grad_()
+    optimizer = torch.optim.Adam([shift, log_ratio], LEARNING_RATE)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
 
     def posterior() -> Distribution:
-        return Independent(Normal(mean + shift * stddev, stddev * widening.exp(), validate_args=False), 1)
+        return Independent(Normal(mean + shift * stddev, stddev * log_ratio.exp(), validate_args=False), 1)
 
     with torch.enable_grad():
-        for _ in range(steps):
-            loss = -_elbo(model, x, labels, posterior(), pz, noise.normal(DRAWS)).sum()
+        for _ in range(num_steps):
+            loss = -_elbo(model, x, labels, posterior(), pz, noise.normal(NUM_STEP_SAMPLES)).sum()
             optimizer.zero_grad()
-            shift.grad, widening.grad = torch.autograd.grad(loss, [shift, widening])
+            shift.grad, log_ratio.grad = torch.autograd.grad(loss, [shift, log_ratio])
             optimizer.step()
-            schedule.step()
+            scheduler.step()
     with torch.no_grad():
         return posterior()
 
 
-def _elbo(model: VAE, x: Tensor, labels: Tensor | None, q: Distribution, pz: Distribution, noise: Tensor) -> Tensor:
-    """The ELBO of each image under a posterior of its own, with shape (B), by noise of shape (K, B, D)."""
-    z, joint = q.mean + q.stddev * noise, model.log_joint(x, labels)
-    log_px = torch.cat([joint(some)[1] for some in z.split(max(1, model.chunk_size // len(x)))])
+def _elbo(model: Model, x: Tensor, labels: Tensor | None, q: Distribution, pz: Distribution, noise: Tensor) -> Tensor:
+    """The ELBO of each image under its posterior q, with shape (B), from noise of shape (K, B, D)."""
+    z, log_joint = q.mean + q.stddev * noise, model.log_joint(x, labels)
+    log_px = torch.cat([log_joint(chunk)[1] for chunk in z.split(max(1, model.chunk_size // len(x)))])
     return log_px.mean(0) - LatentTerms(z, q, pz).rate().sum(-1)

@@ -1,10 +1,14 @@
-r"""How probable a model finds images: the evidence lower bound with its two terms, and log p(x) from below.
+r"""The evidence lower bound and its two terms, and the importance-weighted bound of log p(x).
 
 .. math:: \mathrm{elbo} \le \mathcal{L}_K \le \log p(x), \qquad
           \mathcal{L}_K = \mathbb{E} \log \frac1K \sum_k \frac{p(x, z_k)}{q(z_k|x)}
 
-Whether these numbers are likelihoods at all depends on the data: :func:`meaning` says what they are. What is drawn for a
-image is its own (:mod:`vaekit.evaluation.noise`), so that no number depends on the batch size.
+Whether these values are log-likelihoods depends on the data; :func:`meaning` states it. The noise of each image is its own
+(:mod:`vaekit.evaluation.noise`), so no value depends on the batch size.
+
+References:
+    | Auto-Encoding Variational Bayes (Kingma & Welling, 2013), https://arxiv.org/abs/1312.6114
+    | Importance Weighted Autoencoders (Burda et al., 2015), https://arxiv.org/abs/1509.00519
 """
 
 import math
@@ -14,51 +18,101 @@ import torch
 from torch import Tensor
 
 from vaekit.core.units import BITS, NATS, bits_per_dim
-from vaekit.data import ImageSet
-from vaekit.evaluation.estimate import LATENTS, MAX_IMAGES, Estimate, batches, mean_over_images
+from vaekit.data import Dataset, ImageSet
+from vaekit.evaluation.estimate import LATENTS, MAX_BATCH_SIZE, Estimate, Metric, batches, mean_over_images
 from vaekit.evaluation.noise import Noise
-from vaekit.models import VAE
+from vaekit.models import Model
 
 CROSS_ENTROPY = "cross-entropy, not a likelihood"
-MAX_CHUNK_SIZE = 100
-"""How many images are weighed at a time."""
+MAX_IW_BATCH_SIZE = 100
+"""The largest number of images in a batch of importance sampling."""
+
+METRICS = (
+    Metric(
+        "elbo", "ELBO", "A lower bound of log p(x) for images that were not trained on. Higher is better.", NATS, 2, True
+    ),
+    Metric(
+        "distortion", "distortion", "The reconstruction term of the ELBO, −E log p(x|z). Lower is better.", NATS, 2, False
+    ),
+    Metric(
+        "rate",
+        "rate",
+        "The information about an image in its latents, KL(q(z|x) ‖ p(z)). ELBO = −(distortion + rate).",
+        NATS,
+    ),
+    Metric("bits_per_dim", "bits/dim", "The negative ELBO, in bits per value of an image. Lower is better.", BITS, 4, False),
+    Metric(
+        "log_likelihood",
+        "log p(x), IW",
+        "The importance-weighted bound of log p(x), tighter than the ELBO. Higher is better.",
+        NATS,
+        2,
+        True,
+        "samples",
+    ),
+    Metric("bits_per_dim_iw", "bits/dim, IW", "That bound in bits per value of an image. Lower is better.", BITS, 4, False),
+    Metric(
+        "iw_gap",
+        "IW − ELBO",
+        "The importance-weighted bound minus the ELBO, over the same images.",
+        NATS,
+        2,
+        None,
+        "samples",
+    ),
+)
 
 
-def meaning(model: VAE, images: ImageSet) -> str:
-    """Says what the model's log-probabilities of these images are."""
-    likelihood = model.likelihood
+def meaning(model: Model, data: Dataset) -> str:
+    """Returns what the model's log-probabilities of this data are, in one line."""
+    likelihood, values = model.likelihood, _noun(data)
     if likelihood.support == "binary":
-        return "log-probability of binary pixels" if images.is_binary() else f"{CROSS_ENTROPY} (the pixels are gray)"
+        if is_binary(data):
+            return f"log-probability of binary {values}"
+        return f"{CROSS_ENTROPY} (the {values} are {'gray' if isinstance(data, ImageSet) else 'not binary'})"
     if likelihood.measure == "mass":
         return f"log-probability of images of {likelihood.levels} gray levels"
-    return f"log-density of pixels scaled to [0, 1], support: {likelihood.support}; it may be positive"
+    scale = " scaled to [0, 1]" if isinstance(data, ImageSet) else ""
+    return f"log-density of {values}{scale}, support: {likelihood.support}; it may be positive"
 
 
-def space_of(model: VAE, images: ImageSet) -> str:
-    """Says in a few words what the model's log-probabilities of these images are probabilities of."""
-    likelihood = model.likelihood
+def space_of(model: Model, data: Dataset) -> str:
+    """Returns what the model's log-probabilities of this data are probabilities of, in a few words."""
+    likelihood, values = model.likelihood, _noun(data)
     if likelihood.support == "binary":
-        return "binary pixels" if images.is_binary() else "gray pixels, cross-entropy"
-    return f"{likelihood.levels} gray levels" if likelihood.measure == "mass" else "density of pixels in [0, 1]"
+        if is_binary(data):
+            return f"binary {values}"
+        return "gray pixels, cross-entropy" if isinstance(data, ImageSet) else "values, cross-entropy"
+    if likelihood.measure == "mass":
+        return f"{likelihood.levels} gray levels"
+    return f"density of {values} in [0, 1]" if isinstance(data, ImageSet) else f"density of {values}"
+
+
+def is_binary(data: Dataset) -> bool:
+    """Returns whether all values are binary: 0 or 255 for pixels, else 0 or 1."""
+    if isinstance(data, ImageSet):
+        return data.is_binary()
+    chunks = torch.arange(len(data)).split(MAX_BATCH_SIZE)
+    return all(bool(((x == 0) | (x == 1)).all()) for x in map(data.gather, chunks))
 
 
 def with_noise(
-    model: VAE, images: ImageSet, seed: int, description: str = "", most: int = MAX_IMAGES
+    model: Model, data: Dataset, seed: int, description: str = "", max_batch_size: int = MAX_BATCH_SIZE
 ) -> Iterator[tuple[Tensor, Tensor | None, Noise]]:
-    """Yields images where the model lives, labels if it takes any, and the noise that belongs to these images."""
-    place = 0
-    for x, labels in batches(model, images, description, most):
-        yield x, labels, Noise(seed, range(place, place + len(x)), model.latent_dim, model.device)
-        place += len(x)
+    """Yields the batches of :func:`~vaekit.evaluation.estimate.batches`, each with the noise of its images."""
+    start = 0
+    for x, labels in batches(model, data, description, max_batch_size):
+        yield x, labels, Noise(seed, range(start, start + len(x)), model.latent_dim, model.device)
+        start += len(x)
 
 
 def elbo_of_each(
-    model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int = 0, description: str = ""
+    model: Model, data: Dataset, *, num_samples: int = 1, seed: int = 0, description: str = ""
 ) -> tuple[Tensor, Tensor]:
-    """Returns distortion and rate of each image, in nats, each with shape (N); behind a bar if that is described."""
+    """Returns the distortion and the rate of each image, in nats, each with shape (N); arguments of :func:`elbo_terms`."""
     distortions, rates = [], []
     with model.inference():
-        for x, labels, noise in with_noise(model, images, seed, description):
+        for x, labels, noise in with_noise(model, data, seed, description):
             terms = model(x, labels, num_samples, noise.normal)
             distortions.append(terms.distortion())
             rates.append(terms.rate())
@@ -66,19 +120,19 @@ def elbo_of_each(
 
 
 def elbo_terms(
-    model: VAE, images: ImageSet, *, num_samples: int = 1, seed: int = 0, description: str = ""
+    model: Model, data: Dataset, *, num_samples: int = 1, seed: int = 0, description: str = ""
 ) -> dict[str, Estimate]:
-    """Returns ``elbo``, ``distortion`` and ``rate``.
+    """Estimates ``elbo``, ``distortion`` and ``rate``.
 
     Arguments:
         model: The model.
-        images: The images.
-        num_samples: K, how many samples of z the distortion is averaged over.
-        seed: The seed of those samples; the global generators are left alone.
-        description: What to write beside a bar; none by default, since bounds are measured within other work.
+        data: The data set.
+        num_samples: K, the number of samples of z over which the distortion is averaged.
+        seed: The seed of the samples. The global generators are not used.
+        description: The label of a progress bar; without one there is no bar.
     """
-    distortion, rate = elbo_of_each(model, images, num_samples=num_samples, seed=seed, description=description)
-    space = space_of(model, images)
+    distortion, rate = elbo_of_each(model, data, num_samples=num_samples, seed=seed, description=description)
+    space = space_of(model, data)
     return {
         "elbo": mean_over_images(-(distortion + rate), NATS, num_samples, space),
         "distortion": mean_over_images(distortion, NATS, num_samples, space),
@@ -86,28 +140,32 @@ def elbo_terms(
     }
 
 
-def bound_values(model: VAE, images: ImageSet) -> dict[str, float]:
-    """Returns the values of :func:`elbo_terms` alone, as they are followed in training."""
+def bound_values(model: Model, images: Dataset) -> dict[str, float]:
+    """Returns the values of :func:`elbo_terms`, for validation during training."""
     return {name: estimate.value for name, estimate in elbo_terms(model, images).items()}
 
 
-def bits_per_dimension(nats: Estimate, images: ImageSet) -> Estimate:
-    """Returns the bits that an image costs for each of its numbers, of the log of a mass over gray levels."""
+def bits_per_dimension(nats: Estimate, images: Dataset) -> Estimate:
+    """Converts the log of a probability mass over gray levels, in nats per image, to bits per dimension."""
     num = math.prod(images.shape)
     error = None if nats.standard_error is None else bits_per_dim(-nats.standard_error, num)
     return Estimate(bits_per_dim(nats.value, num), error, BITS, nats.num_images, nats.num_samples, nats.space)
 
 
-def log_likelihood_of_each(model: VAE, images: ImageSet, *, num_samples: int, seed: int = 0) -> Tensor:
-    """Returns the importance-weighted lower bound of log p(x) of each image, in nats, with shape (N)."""
+def log_likelihood_of_each(model: Model, data: Dataset, *, num_samples: int, seed: int = 0) -> Tensor:
+    """Returns the importance-weighted bound of log p(x) of each image, in nats, with shape (N)."""
     values = []
-    description = f"log p(x), {num_samples:,} samples an image"
-    for x, labels, noise in with_noise(model, images, seed, description, most=MAX_CHUNK_SIZE):
+    description = f"log p(x), {num_samples:,} samples per image"
+    for x, labels, noise in with_noise(model, data, seed, description, MAX_IW_BATCH_SIZE):
         values.append(model.log_likelihood(x, labels, num_samples, noise.normal))
     return torch.cat(values).cpu()
 
 
-def log_likelihood(model: VAE, images: ImageSet, *, num_samples: int, seed: int = 0) -> Estimate:
-    """Returns the importance-weighted lower bound of log p(x), with exactly ``num_samples`` samples an image."""
-    values = log_likelihood_of_each(model, images, num_samples=num_samples, seed=seed)
-    return mean_over_images(values, NATS, num_samples, space_of(model, images))
+def log_likelihood(model: Model, data: Dataset, *, num_samples: int, seed: int = 0) -> Estimate:
+    """Estimates log p(x) from below by importance sampling, with ``num_samples`` samples per image."""
+    values = log_likelihood_of_each(model, data, num_samples=num_samples, seed=seed)
+    return mean_over_images(values, NATS, num_samples, space_of(model, data))
+
+
+def _noun(data: Dataset) -> str:
+    return "pixels" if isinstance(data, ImageSet) else "values"

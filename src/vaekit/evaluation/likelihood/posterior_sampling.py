@@ -1,13 +1,13 @@
 r"""log p(x) from samples of the posterior, as in Appendix D of Auto-Encoding Variational Bayes.
 
-With a density :math:`q(z)` fitted to samples of the posterior, and L new samples of it,
+Let :math:`q(z)` be a density that is fitted to samples of the posterior, and :math:`z_l` L new samples of the posterior:
 
 .. math:: \frac{1}{p(x)} = \int \frac{q(z)}{p(x)} \, dz = \mathbb{E}_{p(z|x)}\Big[\frac{q(z)}{p(z) \, p(x|z)}\Big]
           \approx \frac1L \sum_{l=1}^L \frac{q(z_l)}{p(z_l) \, p(x|z_l)}.
 
-It needs no encoder, and is good for few latents alone, fewer than five. Here :math:`q` is a Gaussian with a full
-covariance, and each of the L samples comes from a Hamiltonian chain of its own, begun at a point that is drawn from the
-prior and chosen by p(x|z).
+The estimator does not use the encoder. It is accurate only for few latents, fewer than five. Here :math:`q` is a Gaussian
+with a full covariance. Each of the L samples comes from a separate Hamiltonian Monte Carlo chain, whose first state is a
+sample of the prior that is resampled in proportion to p(x|z).
 
 References:
     | Auto-Encoding Variational Bayes (Kingma & Welling, 2013), https://arxiv.org/abs/1312.6114
@@ -21,94 +21,105 @@ from torch.distributions import MultivariateNormal
 
 from vaekit.core.errors import ConfigError
 from vaekit.core.units import NATS
-from vaekit.data import ImageSet
+from vaekit.data import Dataset
 from vaekit.distributions import sample_from_noise
 from vaekit.evaluation.estimate import Estimate, mean_over_images
 from vaekit.evaluation.likelihood.bounds import space_of, with_noise
 from vaekit.evaluation.noise import Noise
 from vaekit.mcmc.hmc import LogDensities, State, Trajectory, transition
-from vaekit.models import VAE
+from vaekit.mcmc.step_size import adapt_step
+from vaekit.models import Model
 
-CANDIDATES = 1000
-"""How many draws from the prior a chain's beginning is chosen among."""
-MIN_SAMPLES = 5
-"""How many samples for each latent there are at least: with fewer the estimate is too high by tenths of a nat and more."""
-MOVES = 40
-"""How many trajectories a chain takes before a sample of it is used, and again before the second."""
-LEAPFROG = 4
-ACCEPTANCE, SLOWER, FASTER = 0.8, 0.9, 1.1
+NUM_CANDIDATES = 1000
+"""The number of prior samples from which the first states are resampled."""
+MIN_SAMPLES_PER_LATENT = 5
+"""The smallest L per latent. With fewer samples the estimate is too high by tenths of a nat or more."""
+NUM_TRANSITIONS = 40
+"""The number of transitions before the samples that q(z) is fitted to, and again before the new samples."""
+NUM_LEAPFROG_STEPS = 4
+ACCEPTANCE, ADAPTATION_RATE = 0.8, 0.1
 RIDGE = 1e-6
-"""What is added to the variances of the fitted Gaussian, of latents whose prior has 1."""
+"""A value added to the variances of the fitted Gaussian."""
 
 
-def posterior_log_likelihood(model: VAE, images: ImageSet, *, num_samples: int = 50, seed: int = 0) -> Estimate:
-    """Estimates log p(x) of models of few latents from samples of their posteriors.
+def posterior_log_likelihood(model: Model, data: Dataset, *, num_samples: int = 50, seed: int = 0) -> Estimate:
+    """Estimates log p(x) of a model with few latents from samples of its posteriors.
 
     Arguments:
-        model: The model, not conditional.
-        images: The images.
-        num_samples: L, how many samples the density is fitted to, and how many new ones the estimate is a mean over.
-        seed: The seed of the chains; each image has numbers of its own.
+        model: The model, which must not be class-conditional.
+        data: The data set.
+        num_samples: L, the number of samples that the Gaussian is fitted to, and of new samples.
+        seed: The seed of the chains. Each image has its own random numbers.
 
     Raises:
-        ConfigError: If L is so small that the fitted Gaussian fits its samples rather than the posterior.
+        ConfigError: If L is too small for the number of latents.
     """
-    if num_samples < MIN_SAMPLES * model.latent_dim:
-        least = MIN_SAMPLES * model.latent_dim
+    min_samples = MIN_SAMPLES_PER_LATENT * model.latent_dim
+    if num_samples < min_samples:
         raise ConfigError(
-            f"a Gaussian of {model.latent_dim} latents is fitted to {least} samples at least, got {num_samples}"
+            f"num_samples must be at least {min_samples} for a Gaussian of {model.latent_dim} latents, got {num_samples}"
         )
-    most = max(1, model.chunk_size // num_samples)
-    found = []
+    batch_size = max(1, model.chunk_size // num_samples)
+    values = []
     with model.inference():
-        for x, _, noise in with_noise(model, images, seed, f"sampling {len(images):,} posteriors", most):
-            found.append(_estimate(model, x, num_samples, noise))
-    return mean_over_images(torch.cat(found).cpu(), NATS, num_samples, space_of(model, images))
+        for x, _, noise in with_noise(model, data, seed, f"sampling {len(data):,} posteriors", batch_size):
+            values.append(_estimate(model, x, num_samples, noise))
+    return mean_over_images(torch.cat(values).cpu(), NATS, num_samples, space_of(model, data))
 
 
-def _estimate(model: VAE, x: Tensor, num_samples: int, noise: Noise) -> Tensor:
-    joint = model.log_joint(x)
+def _estimate(model: Model, x: Tensor, num_samples: int, noise: Noise) -> Tensor:
+    """The estimate of log p(x) of each image, with shape (B)."""
+    log_joint = model.log_joint(x)
 
     def log_densities(z: Tensor) -> tuple[Tensor]:
-        log_pz, log_px = joint(z)
+        log_pz, log_px = log_joint(z)
         return (log_pz + log_px,)
 
-    state = State.at(_beginnings(model, x, num_samples, noise), log_densities)
+    state = State.at(_initial_points(model, x, num_samples, noise), log_densities)
     step = 0.5 * state.z.std(0, keepdim=True).mean(-1, keepdim=True).clamp(min=0.01)  # (1, B, 1)
-    state, step = _moved(state, step, log_densities, noise, adapt=True)
-    fitted = _gaussian(state.z)
-    state, _ = _moved(state, step, log_densities, noise, adapt=False)
+    state, step = _warm_up(state, step, log_densities, noise)
+    fitted = _fit_gaussian(state.z)
+    state = _sample(state, step, log_densities, noise)
     ratios: Tensor = fitted.log_prob(state.z) - state.values[0]
     return math.log(num_samples) - ratios.logsumexp(0)
 
 
-def _beginnings(model: VAE, x: Tensor, num: int, noise: Noise) -> Tensor:
-    """Points of shape (num, B, D), drawn from the prior and chosen in proportion to p(x|z)."""
-    pz, joint = model.prior_of(len(x)), model.log_joint(x)
-    z = sample_from_noise(pz, noise.normal(CANDIDATES))
-    part = max(1, model.chunk_size // len(x))
-    log_px = torch.cat([joint(chunk)[1] for chunk in z.split(part)])
-    _, uniform = noise.moves(num)  # (num, B)
-    chosen = torch.searchsorted(log_px.softmax(0).cumsum(0).T.contiguous(), uniform.T.contiguous()).T.clamp(
-        max=CANDIDATES - 1
-    )
-    return z.gather(0, chosen.unsqueeze(-1).expand(-1, -1, z.shape[-1]))
+def _initial_points(model: Model, x: Tensor, num: int, noise: Noise) -> Tensor:
+    """Samples of the prior, resampled in proportion to p(x|z), with shape (num, B, D)."""
+    pz, log_joint = model.prior_of(len(x)), model.log_joint(x)
+    z = sample_from_noise(pz, noise.normal(NUM_CANDIDATES))
+    chunk_size = max(1, model.chunk_size // len(x))
+    log_px = torch.cat([log_joint(chunk)[1] for chunk in z.split(chunk_size)])
+    _, uniform = noise.transition(num)  # (num, B)
+    cumulative = log_px.softmax(0).cumsum(0).T.contiguous()
+    indices = torch.searchsorted(cumulative, uniform.T.contiguous()).T.clamp(max=NUM_CANDIDATES - 1)
+    return z.gather(0, indices.unsqueeze(-1).expand(-1, -1, z.shape[-1]))
 
 
-def _moved(state: State, step: Tensor, log_densities: LogDensities, noise: Noise, *, adapt: bool) -> tuple[State, Tensor]:
-    """Chains after their moves; where it is asked for, with each image's step adapted on the way."""
-    weights, scale = state.values.new_ones(1), state.z.new_ones(())
-    for _ in range(MOVES):
-        normal, uniform = noise.moves(len(state.z))
-        state, accepted = transition(state, weights, log_densities, Trajectory(step, LEAPFROG, scale), normal, uniform)
-        if adapt:
-            often = accepted.mean(0, keepdim=True).unsqueeze(-1) > ACCEPTANCE
-            step = step * torch.where(often, FASTER, SLOWER)
+def _warm_up(state: State, step: Tensor, log_densities: LogDensities, noise: Noise) -> tuple[State, Tensor]:
+    """The chains after :data:`NUM_TRANSITIONS` transitions, during which the step of each image is adapted."""
+    for _ in range(NUM_TRANSITIONS):
+        state, probability = _transition(state, step, log_densities, noise)
+        acceptance = probability.mean(0, keepdim=True).unsqueeze(-1)
+        step = adapt_step(step, acceptance, ACCEPTANCE, ADAPTATION_RATE)
     return state, step
 
 
-def _gaussian(z: Tensor) -> MultivariateNormal:
-    """The Gaussian of samples of shape (L, B, D), with batch shape (B)."""
+def _sample(state: State, step: Tensor, log_densities: LogDensities, noise: Noise) -> State:
+    """The chains after :data:`NUM_TRANSITIONS` transitions with fixed steps."""
+    for _ in range(NUM_TRANSITIONS):
+        state, _ = _transition(state, step, log_densities, noise)
+    return state
+
+
+def _transition(state: State, step: Tensor, log_densities: LogDensities, noise: Noise) -> tuple[State, Tensor]:
+    normal, uniform = noise.transition(len(state.z))
+    trajectory = Trajectory(step, NUM_LEAPFROG_STEPS, state.z.new_ones(()))
+    return transition(state, state.values.new_ones(1), log_densities, trajectory, normal, uniform)
+
+
+def _fit_gaussian(z: Tensor) -> MultivariateNormal:
+    """The Gaussian that is fitted to samples of shape (L, B, D), with batch shape (B)."""
     centered = (z - z.mean(0)).double()
     covariance = torch.einsum("lbi,lbj->bij", centered, centered) / (len(z) - 1)
     ridge = RIDGE * torch.eye(z.shape[-1], dtype=covariance.dtype, device=z.device)

@@ -1,30 +1,29 @@
-r"""Which images are odd: a model's scores of each image, and how well they tell one set from another.
+r"""Scores of single images for outlier detection, and how well a score separates two sets of images.
 
-With K samples :math:`z_k \sim q(z|x)` and weights :math:`w_k = p(x, z_k) / q(z_k|x)`, in nats and **lower for odder
-images** throughout:
+With K samples :math:`z_k \sim q(z|x)` and weights :math:`w_k = p(x, z_k) / q(z_k|x)`, all scores are in nats and **lower for
+more unusual images**:
 
-- ``log_px``: :math:`\log \frac1K \sum_k w_k`, the plain likelihood, from below. Its Monte Carlo standard error is that of
-  the delta method, :math:`s_w / (\sqrt K \, \bar w)`, with :math:`s_w` the standard deviation of the weights. It is itself
-  made of the weights that were found and grows no further than 1: near that a single one of them carries the estimate, and
-  more samples would raise it by more than the error says.
+- ``log_px``: :math:`\log \frac1K \sum_k w_k`, the importance-weighted bound of log p(x). Its Monte Carlo standard error is
+  that of the delta method, :math:`s_w / (\sqrt K \, \bar w)`, with the standard deviation :math:`s_w` of the weights. It is
+  estimated from the same weights and is at most about 1. Near 1 a single weight dominates the estimate, and more samples
+  would raise it by more than the standard error.
 - ``elbo``: :math:`\frac1K \sum_k \log w_k`.
-- ``ratio``: :math:`\log p(x) + L(x)`, with L(x) the length of the image as PNG, bits times log 2. That is the logarithm of
-  a likelihood ratio against a generic compressor, whose log-probability of the image is :math:`-L(x)`. Where the model
-  gives a density of pixels and not a mass over gray levels, a constant is missing, which no order depends on.
-- ``waic``: :math:`\frac1K \sum_k \log w_k - \mathrm{Var}_k \log w_k`. Like the criterion of Choi et al., but the
-  variance is over samples of one model's posterior and not over an ensemble of models.
-- ``typicality``: :math:`-|\log p(x) - c|`, with c the mean of :math:`\log p` over training images: the test of Nalisnick
+- ``ratio``: :math:`\log p(x) + L(x)`, where L(x) is the length of the image as PNG, in nats. It is a log-likelihood ratio
+  against a general-purpose compressor, whose log-probability of the image is :math:`-L(x)`. If the model gives a density of
+  pixels and not a mass over gray levels, the ratio lacks a constant, which does not change the order.
+- ``waic``: :math:`\frac1K \sum_k \log w_k - \mathrm{Var}_k \log w_k`. It differs from the criterion of Choi et al. in that
+  the variance is over posterior samples of one model, not over an ensemble of models.
+- ``typicality``: :math:`-|\log p(x) - c|`, with the mean c of :math:`\log p` over training images: the test of Nalisnick
   et al. for a set of one image.
 
-Plain likelihood is known to fail, because it prefers what is simple: models of clothes were found to hold digits for more
-probable than clothes, and a model may hold faded images for more probable than those it learned from. Hence the
-corrections, none of which is right for every failure, and hence the area under the ROC curve,
+The likelihood alone can fail, because it is higher for simple images: models of clothes assign a higher likelihood to digits
+than to clothes. None of the corrections solves every such case. So the area under the ROC curve is reported,
 
 .. math:: \mathrm{AUROC} = P(s(x) > s(y)) + \tfrac12 P(s(x) = s(y)),
 
-for x of the one set and y of the other: 1 tells them apart, 0.5 is chance, and below it the score is misled. Its standard
-error is that of DeLong et al.: with :math:`V_i` the share of the y below :math:`x_i` and :math:`U_j` the share of the x
-above :math:`y_j`, the root of :math:`s_V^2 / M + s_U^2 / N`. It is 0 where no image is on the wrong side.
+for x in one set and y in the other: 1 is perfect separation and 0.5 is chance. Below 0.5 the score is higher for the other
+set. The standard error is that of DeLong et al.: with the share :math:`V_i` of the y below :math:`x_i` and the share
+:math:`U_j` of the x above :math:`y_j`, it is the root of :math:`s_V^2 / M + s_U^2 / N`. It is 0 at perfect separation.
 
 References:
     | Do Deep Generative Models Know What They Don't Know? (Nalisnick et al., 2018), https://arxiv.org/abs/1810.09136
@@ -46,84 +45,88 @@ from PIL import Image
 from torch import Tensor
 
 from vaekit.core.errors import ConfigError
-from vaekit.data import ImageSet
+from vaekit.data import Dataset, ImageSet
 from vaekit.evaluation.estimate import Estimate
-from vaekit.evaluation.likelihood.bounds import MAX_CHUNK_SIZE, with_noise
-from vaekit.models import VAE
+from vaekit.evaluation.likelihood.bounds import MAX_IW_BATCH_SIZE, with_noise
+from vaekit.models import Model
 
-AREA = "1 tells apart, 0.5 is chance"
+AUROC_UNIT = "1 tells apart, 0.5 is chance"
 """The unit of an AUROC."""
 COMPRESSOR = "PNG"
-"""The compressor whose code length is an image's complexity: PNG as Pillow writes it, at its smallest."""
+"""The image format whose code length is the complexity of an image, as Pillow writes it with ``optimize``."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model says of each image of a set, in nats, all of float64 and shape (N).
+    """The scores of the N images of a set, in nats, each float64 with shape (N).
 
     Arguments:
         log_px: The importance-weighted bound of log p(x).
         standard_error: Its Monte Carlo standard error.
         elbo: The mean of the log weights.
-        variance: Their variance, in nats squared.
-        complexity: L(x), the length of the image as PNG.
+        variance: The variance of the log weights, in nats squared.
+        complexity: L(x), the length of the image as PNG; None if the data are not images.
     """
 
     log_px: Tensor
     standard_error: Tensor
     elbo: Tensor
     variance: Tensor
-    complexity: Tensor
+    complexity: Tensor | None
 
     @property
-    def ratio(self) -> Tensor:
-        """The likelihood against that of a compressor, log p(x) + L(x)."""
-        return self.log_px + self.complexity
+    def ratio(self) -> Tensor | None:
+        """The log-likelihood ratio against a compressor, log p(x) + L(x); None if the data are not images."""
+        return None if self.complexity is None else self.log_px + self.complexity
 
     @property
     def waic(self) -> Tensor:
-        """The mean of the log weights less their variance."""
+        """The mean minus the variance of the log weights."""
         return self.elbo - self.variance
 
     def typicality(self, center: float) -> Tensor:
-        """Minus the distance of log p(x) from its mean over training images."""
+        """Returns minus the distance of log p(x) from its mean over training images."""
         return -(self.log_px - center).abs()
 
 
-def scores(model: VAE, images: ImageSet, *, num_samples: int = 100, seed: int = 0) -> Scores:
-    """Scores each image of a set; see the head of the module.
+def scores(model: Model, data: Dataset, *, num_samples: int = 100, seed: int = 0) -> Scores:
+    """Scores each image of a set.
 
     Arguments:
         model: The model.
-        images: The images, as the model saw its own in training.
-        num_samples: K, how many samples of z for each image, at least 2.
-        seed: The seed of those samples; the global generators are left alone.
+        data: The data set, prepared as in training.
+        num_samples: K, the number of samples of z per image, at least 2.
+        seed: The seed of the samples. The global generators are not used.
 
     Raises:
-        ConfigError: If K is too small for a standard error.
-        ModelError: If the images have another shape than the model's, or it needs labels that there are not.
+        ConfigError: If K is below 2, too small for a standard error.
+        ModelError: If the images do not have the model's shape, or labels are missing.
     """
     if num_samples < 2:
-        raise ConfigError(f"a standard error takes 2 samples of z at least, got num_samples={num_samples}")
-    found, lengths = [], []
-    description = f"scoring {len(images):,} images, {num_samples:,} samples each"
+        raise ConfigError(f"num_samples must be at least 2 for a standard error, got {num_samples}")
+    summaries, lengths = [], []
+    description = f"scoring {len(data):,} images, {num_samples:,} samples each"
     with model.inference():
-        for x, labels, noise in with_noise(model, images, seed, description, most=MAX_CHUNK_SIZE):
-            found.append(weigh(torch.cat([*model.log_weights(x, labels, num_samples, noise.normal)])))
-            lengths.append(code_lengths(x))
-    log_px, standard_error, elbo, variance = torch.cat(found, 1)
-    return Scores(log_px, standard_error, elbo, variance, torch.cat(lengths))
+        for x, labels, noise in with_noise(model, data, seed, description, MAX_IW_BATCH_SIZE):
+            summaries.append(summarize_weights(torch.cat([*model.log_weights(x, labels, num_samples, noise.normal)])))
+            lengths += [code_lengths(x)] if isinstance(data, ImageSet) else []
+    log_px, standard_error, elbo, variance = torch.cat(summaries, 1)
+    return Scores(log_px, standard_error, elbo, variance, torch.cat(lengths) if lengths else None)
 
 
-def weigh(log_weights: Tensor) -> Tensor:
-    """Returns what log weights of shape (K, N) say of log p(x): ``log_px``, ``standard_error``, ``elbo`` and ``variance``.
+def summarize_weights(log_weights: Tensor) -> Tensor:
+    """Computes ``log_px``, its ``standard_error``, ``elbo`` and ``variance`` from log weights.
 
-    K is 2 at least; the four are float64, with shape (4, N).
+    Arguments:
+        log_weights: Log weights in nats, with shape (K, N), K >= 2.
+
+    Returns:
+        The four in float64, with shape (4, N).
     """
     log_weights = log_weights.cpu().double()
     num = len(log_weights)
     log_px = log_weights.logsumexp(0) - math.log(num)
-    weights = (log_weights - log_px).exp()  # over their mean, so that nothing overflows
+    weights = (log_weights - log_px).exp()  # relative to their mean, so that nothing overflows
     return torch.stack([log_px, weights.std(0) / num**0.5, log_weights.mean(0), log_weights.var(0)])
 
 
@@ -133,24 +136,24 @@ def code_lengths(pixels: Tensor) -> Tensor:
 
 
 def auroc(own: Tensor, other: Tensor) -> Estimate:
-    """Returns how well a score tells two sets apart, if the first is to score higher.
+    """Returns how well a score separates two sets, of which the first should score higher.
 
     Arguments:
-        own: The scores of the one, with shape (M), at least 2.
-        other: The scores of the other, with shape (N), at least 2.
+        own: The scores of the first set, with shape (M), M >= 2.
+        other: The scores of the second set, with shape (N), N >= 2.
 
     Raises:
-        ConfigError: If there are fewer, so that there is no standard error.
+        ConfigError: If a set has fewer than two scores, too few for a standard error.
     """
     if min(len(own), len(other)) < 2:
-        raise ConfigError(f"an AUROC takes 2 images of each set at least, got {len(own)} and {len(other)}")
+        raise ConfigError(f"an AUROC needs at least 2 images of each set, got {len(own)} and {len(other)}")
     below, above = _share_below(own, other), 1 - _share_below(other, own)
     error = (below.var() / len(own) + above.var() / len(other)).sqrt()
-    return Estimate(float(below.mean()), float(error), AREA, len(own) + len(other))
+    return Estimate(float(below.mean()), float(error), AUROC_UNIT, len(own) + len(other))
 
 
 def _png_bytes(image: Tensor) -> int:
-    """How many bytes an image of shape (C, H, W) has as PNG."""
+    """The number of bytes of an image of shape (C, H, W) as PNG."""
     array = image.permute(1, 2, 0).numpy()
     file = io.BytesIO()
     Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(file, COMPRESSOR, optimize=True)
@@ -158,7 +161,7 @@ def _png_bytes(image: Tensor) -> int:
 
 
 def _share_below(scores: Tensor, others: Tensor) -> Tensor:
-    """The share of the others below each score, of which those that are equal count half."""
+    """The share of the other scores below each score, where equal scores count half."""
     ordered = others.sort().values
     counts = torch.searchsorted(ordered, scores) + torch.searchsorted(ordered, scores, right=True)
     return counts.double() / (2 * len(others))

@@ -1,4 +1,4 @@
-"""Where in an image reconstructions are wrong."""
+"""The reconstruction error of each pixel."""
 
 import torch
 from torch import Tensor
@@ -6,10 +6,10 @@ from torch import Tensor
 from vaekit.core.units import GRAY_LEVELS, to_unit_interval
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import batches
-from vaekit.models import VAE
+from vaekit.models import Model
 
 
-def pixel_errors(model: VAE, images: ImageSet) -> Tensor:
+def pixel_errors(model: Model, images: ImageSet) -> Tensor:
     """Returns the root mean squared error of each pixel over images and channels, in gray levels, with shape (H, W)."""
     total = torch.zeros(images.shape[1:], dtype=torch.float64)
     for pixels, labels in batches(model, images):

@@ -1,7 +1,7 @@
-"""Training with pythae 0.1.2 as its documentation shows: own networks, its ``VAE`` and its ``BaseTrainer``.
+"""Training with pythae 0.1.2 as in its documentation: user-defined networks, its ``VAE`` and its ``BaseTrainer``.
 
-Pythae feeds gray levels to its cross-entropy and does not binarize, which only makes its life easier. Its trainer is driven
-as its ``train`` does, epoch by epoch; evaluation, copies of the best model and checkpoints are left out.
+Pythae computes the cross-entropy of gray pixels and does not binarize them, which saves it some work. The benchmark repeats
+the steps of the trainer's ``train`` for each epoch, without evaluation, copies of the best model and checkpoints.
 """
 
 import io
@@ -19,18 +19,18 @@ from pythae.models.nn import BaseDecoder, BaseEncoder
 from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from torch import Tensor, nn
 
-from benchmarks.contenders import BATCH_SIZE, HIDDEN, LATENTS, LEARNING_RATE, PIXELS, Contender, Turn
+from benchmarks.training_methods import BATCH_SIZE, HIDDEN, LATENT_DIM, LEARNING_RATE, NUM_PIXELS, Epoch, TrainingMethod
 from vaekit.data import ImageSet
 
 
 class Encoder(BaseEncoder):
-    """Images to mean and log-variance."""
+    """From images to mean and log-variance."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.hidden = nn.Linear(PIXELS, HIDDEN)
-        self.mu = nn.Linear(HIDDEN, LATENTS)
-        self.logvar = nn.Linear(HIDDEN, LATENTS)
+        self.hidden = nn.Linear(NUM_PIXELS, HIDDEN)
+        self.mu = nn.Linear(HIDDEN, LATENT_DIM)
+        self.logvar = nn.Linear(HIDDEN, LATENT_DIM)
 
     def forward(self, x: Tensor) -> ModelOutput:
         """Encodes images of shape (B, 1, 28, 28)."""
@@ -39,12 +39,12 @@ class Encoder(BaseEncoder):
 
 
 class Decoder(BaseDecoder):
-    """Latents to images."""
+    """From latents to images."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.hidden = nn.Linear(LATENTS, HIDDEN)
-        self.output = nn.Linear(HIDDEN, PIXELS)
+        self.hidden = nn.Linear(LATENT_DIM, HIDDEN)
+        self.output = nn.Linear(HIDDEN, NUM_PIXELS)
 
     def forward(self, z: Tensor) -> ModelOutput:
         """Decodes latents of shape (B, 20) to probabilities."""
@@ -52,16 +52,16 @@ class Decoder(BaseDecoder):
         return ModelOutput(reconstruction=torch.sigmoid(logits).unflatten(-1, (1, 28, 28)))
 
 
-class Pythae(Contender):
-    """Pythae's trainer over its own DataLoader, with its default of no workers."""
+class PythaeTrainer(TrainingMethod):
+    """Pythae's trainer with its DataLoader, which has no workers by default."""
 
     def __init__(self, images: ImageSet) -> None:
-        logging.disable(logging.INFO)  # its modules raise their own levels, so that it cannot be hushed by name
-        self.folder = tempfile.TemporaryDirectory()  # its trainer makes a folder, whatever one asks for
+        logging.disable(logging.INFO)  # pythae's modules set their own log levels
+        self.folder = tempfile.TemporaryDirectory()  # the trainer always creates an output folder
         processor = DataProcessor()
         dataset = processor.to_dataset(processor.process_data(images.pixels.float() / 255))
-        shape = VAEConfig(input_dim=(1, 28, 28), latent_dim=LATENTS, reconstruction_loss="bce")
-        self.network = VAE(shape, encoder=Encoder(), decoder=Decoder())
+        model_config = VAEConfig(input_dim=(1, 28, 28), latent_dim=LATENT_DIM, reconstruction_loss="bce")
+        self.network = VAE(model_config, encoder=Encoder(), decoder=Decoder())
         config = BaseTrainerConfig(
             output_dir=self.folder.name,
             per_device_train_batch_size=BATCH_SIZE,
@@ -72,15 +72,15 @@ class Pythae(Contender):
         self.trainer.prepare_training()
         self.epoch = 0
 
-    def turn(self) -> Turn:
-        """Goes through the images once more."""
+    def train_epoch(self) -> Epoch:
+        """Trains and times one epoch."""
         trainer, config = self.trainer, self.trainer.training_config
         self.epoch += 1
-        with redirect_stderr(io.StringIO()):  # its progress bar, which stays on as it is for everyone
-            started = time.perf_counter()
+        with redirect_stderr(io.StringIO()):  # hides the progress bar, which runs as it does for a user
+            start = time.perf_counter()
             trainer.callback_handler.on_epoch_begin(training_config=config, epoch=self.epoch)
             loss = trainer.train_step(self.epoch)
             trainer._schedulers_step(loss)
             trainer.callback_handler.on_epoch_end(training_config=config)
-            seconds = time.perf_counter() - started
-        return Turn(seconds, loss)
+            seconds = time.perf_counter() - start
+        return Epoch(seconds, loss)

@@ -1,0 +1,183 @@
+"""The plot commands as functions: each takes a run and the options of the command of its name, and returns what it plots.
+
+    >>> from vaekit.experiment import plot
+    >>> plot.manifold("runs/mnist-2d").save("manifold.png")
+    >>> plot.map("runs/mnist-2d", widths=True).savefig("map.svg")
+    >>> plot.animate("runs/mnist-conv", through=["1", "9"]).save("one-to-nine.gif")
+
+A run is a :class:`~vaekit.RunFolder`, or the path of a run folder, a model folder or a model on the Hugging Face Hub.
+``data`` names the images to use instead of the run's test images. Images are Pillow images, figures are matplotlib figures,
+animations are :class:`vaekit.plots.Animation`, and reports are :class:`vaekit.reports.page.Page`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vaekit.core.errors import ConfigError
+from vaekit.plots import Animation
+from vaekit.plots.grids import columns_for
+from vaekit.presentation.animations import (
+    DIGIT_HOLD,
+    HOLD,
+    STEPS,
+    SWING_STEPS,
+    InterpolationPath,
+    animate_training,
+)
+from vaekit.presentation.gallery import Gallery
+from vaekit.presentation.latent_planes import PlaneKind
+from vaekit.presentation.projection import Method
+from vaekit.reports.comparison import comparison
+from vaekit.reports.page import Page
+from vaekit.reports.run_report import run_report
+from vaekit.runs.run_folder import RunFolder
+
+Run = RunFolder | str | Path
+
+
+def sample(run: Run, num: int = 100, labels: Sequence[str] = (), temperature: float = 1.0, seed: int = 0) -> Image.Image:
+    """Plots samples from the prior; arguments as of :meth:`vaekit.Gallery.samples`."""
+    model = _open(run).model
+    columns = columns_for(model.shape[-1])
+    return Gallery(model).samples(num, labels, temperature, seed, columns if num > columns else None)
+
+
+def reconstruct(
+    run: Run,
+    files: Sequence[Path] = (),
+    num: int | None = None,
+    labels: Sequence[str] = (),
+    data: str | None = None,
+) -> Image.Image:
+    """Plots test images above their reconstructions, or image files beside theirs; see :meth:`Gallery.reconstructions`."""
+    if files:
+        folder = _open(run)
+        return Gallery(folder.model, None, folder.fitting).reconstructions(files=files, labels=labels)
+    return _gallery(run, data).reconstructions(num, labels=labels)
+
+
+def traverse(run: Run, num: int = 16, steps: int = 11, start: str = "@0", data: str | None = None) -> Image.Image:
+    """Plots one latent at a time over its range; arguments as of :meth:`vaekit.Gallery.traversals`."""
+    return _gallery(run, data).traversals(num, steps, start)
+
+
+def manifold(
+    run: Run, steps: int = 20, plane: PlaneKind = "active", label: str | None = None, data: str | None = None
+) -> Image.Image:
+    """Plots images decoded on the latent plane; arguments as of :meth:`vaekit.Gallery.manifold`."""
+    return _gallery(run, data).manifold(steps, plane, label)
+
+
+def interpolate(
+    run: Run,
+    a: str,
+    b: str,
+    steps: int = 10,
+    path: InterpolationPath = "linear",
+    labels: Sequence[str] = (),
+    data: str | None = None,
+) -> Image.Image:
+    """Plots an interpolation between two waypoints; arguments as of :meth:`vaekit.Gallery.interpolation`."""
+    return _gallery(run, data).interpolation(a, b, steps, path, labels)
+
+
+def map(run: Run, method: Method = "pca", num: int | None = None, widths: bool = False, data: str | None = None) -> Figure:
+    """Plots the posterior means, colored by class; arguments as of :meth:`vaekit.Gallery.latent_map`."""
+    return _gallery(run, data).latent_map(method, num, widths)
+
+
+def rates(run: Run, data: str | None = None) -> Figure:
+    """Plots the KL of each latent, and which latents are active."""
+    return _gallery(run, data).rates()
+
+
+def errors(run: Run, num: int = 6, data: str | None = None) -> Figure:
+    """Plots the error of reconstructions in each pixel, and the errors of the first ``num`` images."""
+    return _gallery(run, data).errors(num)
+
+
+def curves(run: Run) -> Figure:
+    """Plots the learning curves of a run.
+
+    Raises:
+        RunError: If no epoch is finished.
+    """
+    return _open(run).curves()
+
+
+def animate(
+    run: Run,
+    through: str | Sequence[str] | None = None,
+    *,
+    training: bool = False,
+    traverse: bool = False,
+    digits: int = 40,
+    steps: int | None = None,
+    hold: int | None = None,
+    size: int = 280,
+    num: int = 9,
+    path: InterpolationPath = "linear",
+    start: str = "@0",
+    labels: Sequence[str] = (),
+    data: str | None = None,
+) -> Animation:
+    """Animates waypoints, the digits of pi, traversals, or the training of a run; exactly one of these is chosen.
+
+    Arguments:
+        run: The run.
+        through: The waypoints (see :mod:`vaekit.presentation.waypoints`), in a list or separated by commas; or ``pi``.
+        training: Whether to animate the images of each epoch.
+        traverse: Whether to animate traversals.
+        digits: The number of digits of pi.
+        steps: The number of frames between two waypoints (8 by default), or between the ends of a traversal (16).
+        hold: The duration of a waypoint in milliseconds; 700 by default, and 350 for pi.
+        size: The least size of an image, in pixels.
+        num: The maximum number of latents that are traversed.
+        path: ``linear``, or ``spherical`` for the arc that keeps the length of latents.
+        start: The waypoint that gives the values of the other latents of a traversal.
+        labels: The classes of the image files in ``through``, if the model is class-conditional.
+        data: The images to use instead of the run's test images.
+
+    Raises:
+        ConfigError: If none or several are chosen, or labels are given without image files.
+    """
+    if sum((through is not None, training, traverse)) != 1:
+        raise ConfigError("choose what to animate: one of --through 1,9, --through pi, --training, --traverse")
+    if labels and (through is None or through == "pi"):
+        raise ConfigError("--label is the class of the image files in --through")
+    if training:
+        return animate_training(_open(run).folder)
+    gallery = _gallery(run, data)
+    if through is None:
+        return gallery.traversal_animation(num, steps=steps or SWING_STEPS, size=size, start=start)
+    if through == "pi":
+        return gallery.pi_animation(digits, steps=steps or STEPS, hold=hold or DIGIT_HOLD, size=size, path=path)
+    names = [name.strip() for name in through.split(",") if name.strip()] if isinstance(through, str) else through
+    return gallery.animation(names, steps=steps or STEPS, hold=hold or HOLD, size=size, path=path, labels=labels)
+
+
+def report(run: Run, data: str | None = None) -> Page:
+    """Returns the HTML report of a run."""
+    return run_report(_open(run), _gallery(run, data))
+
+
+def compare(runs: Sequence[Run]) -> Page:
+    """Returns the HTML comparison of several runs.
+
+    Raises:
+        RunError: If there are fewer than two runs, one is named twice, or one is not finished.
+    """
+    return comparison([_open(run) for run in runs])
+
+
+def _open(run: Run) -> RunFolder:
+    return run if isinstance(run, RunFolder) else RunFolder(run)
+
+
+def _gallery(run: Run, data: str | None) -> Gallery:
+    """The gallery of a run's model and its test images, or other images."""
+    folder = _open(run)
+    return folder.gallery if data is None else Gallery(folder.model, folder.images(data), folder.fitting)

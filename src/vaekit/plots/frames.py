@@ -1,0 +1,173 @@
+r"""The frames of animations: their positions on a path through waypoints, enlarged images, captions and mosaics.
+
+An animation passes T waypoints on a closed path. Its frames are at positions :math:`i + e(t)` between waypoints :math:`i`
+and :math:`i + 1`, with
+
+.. math:: e(t) = t^2 (3 - 2t), \qquad t = \tfrac{1}{M+1}, \dots, \tfrac{M}{M+1},
+
+so that the speed is zero at both ends. At each waypoint there is one frame, which is shown for longer than the others.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from vaekit.plots.animation import Animation, LazyFrames
+from vaekit.plots.grids import as_uint8, to_image
+from vaekit.plots.style import INK, font
+
+FAINT = "#9aa0a6"
+"""The color of captions other than the current one."""
+
+
+def timeline(num_waypoints: int, steps: int, hold: int, frame: int) -> tuple[Tensor, list[int]]:
+    """Returns the position of each frame on a closed path, and its duration.
+
+    Arguments:
+        num_waypoints: T, the number of waypoints.
+        steps: M, the number of frames between two waypoints.
+        hold: The duration of the frame at a waypoint, in milliseconds.
+        frame: The duration of every other frame, in milliseconds.
+
+    Returns:
+        Positions of shape (T (M + 1)), from 0 to below T, and the durations.
+    """
+    t = torch.arange(steps + 1, dtype=torch.float64) / (steps + 1)
+    eased = t * t * (3 - 2 * t)
+    positions = torch.arange(num_waypoints, dtype=torch.float64).unsqueeze(1) + eased
+    return positions.flatten(), ([hold] + [frame] * steps) * num_waypoints
+
+
+def swing(steps: int) -> Tensor:
+    """Returns weights of shape (2 M) for M steps, which go from 0 to 1 and back as a cosine."""
+    return 0.5 - 0.5 * torch.cos(torch.arange(2 * steps) * (math.pi / steps))
+
+
+def enlarge(images: Tensor, size: int) -> list[Image.Image]:
+    """Returns images of shape (N, C, H, W), enlarged by a whole factor until the longer side has ``size`` pixels."""
+    pixels = as_uint8(images)
+    factor = max(1, math.ceil(size / max(pixels.shape[-2:])))
+    return [to_image(image.permute(1, 2, 0).numpy().repeat(factor, 0).repeat(factor, 1)) for image in pixels]
+
+
+def waypoint_animation(
+    images: Tensor, positions: Tensor, durations: list[int], captions: Sequence[str], size: int
+) -> Animation:
+    """Returns an animation with the captions of the waypoints below each frame.
+
+    Arguments:
+        images: The image of each frame, with shape (F, C, H, W).
+        positions: The position of each frame on the path, with shape (F).
+        durations: The duration of each frame, in milliseconds.
+        captions: The caption of each waypoint.
+        size: The least length of the longer side of an image, in pixels.
+    """
+    (first,) = enlarge(images[:1], size)
+    strip = CaptionStrip(captions, max(first.width, size), max(18, size // 14))
+
+    def frame(number: int) -> Image.Image:
+        (image,) = enlarge(images[number : number + 1], size)
+        return strip.below(image, float(positions[number]))
+
+    return Animation(LazyFrames(frame, len(images)), durations)
+
+
+class CaptionStrip:
+    """A strip of captions: the current one is dark, and a bar below marks the position. Long lists are split into pages.
+
+    Arguments:
+        captions: The captions.
+        width: The width of the strip in pixels.
+        size: The height of letters in pixels.
+    """
+
+    def __init__(self, captions: Sequence[str], width: int, size: int) -> None:
+        self.width, self.size, self.height = width, size, 2 * size
+        gap = 0.5 * size
+        self.places: list[tuple[int, float, float]] = []
+        """The page, the left edge and the length of each caption."""
+        self.captions = [_shorten(caption, size, width - 2 * gap) for caption in captions]
+        page, left = 0, gap
+        for caption in self.captions:
+            length = font(size).getlength(caption)
+            if left > gap and left + length > width - gap:
+                page, left = page + 1, gap
+            self.places.append((page, left, length))
+            left += length + gap
+        self.shifts = [
+            (width - max(x + w for p, x, w in self.places if p == number) - gap) / 2 for number in range(page + 1)
+        ]
+        """The offset of each page, which centers it."""
+
+    def below(self, frame: Image.Image, position: float) -> Image.Image:
+        """Returns a frame with the strip below it and the bar at a position on the path."""
+        width = max(frame.width, self.width)
+        sheet = Image.new(frame.mode, (width, frame.height + self.height), "white")
+        sheet.paste(frame, ((width - frame.width) // 2, 0))
+        before, weight = int(position) % len(self.captions), position - int(position)
+        after = (before + 1) % len(self.captions)
+        current = before if weight < 0.5 else after
+        base = frame.height + 1.35 * self.size
+        self._write_captions(ImageDraw.Draw(sheet), base, current)
+        self._draw_bar(ImageDraw.Draw(sheet), base, (before, after, current), weight)
+        return sheet
+
+    def _write_captions(self, canvas: ImageDraw.ImageDraw, base: float, current: int) -> None:
+        """Writes the captions of the current one's page."""
+        page = self.places[current][0]
+        for number, (own_page, left, _) in enumerate(self.places):
+            if own_page == page:
+                color = INK if number == current else FAINT
+                place = (left + self.shifts[page], base)
+                canvas.text(place, self.captions[number], color, font(self.size), anchor="ls")
+
+    def _draw_bar(self, canvas: ImageDraw.ImageDraw, base: float, captions: tuple[int, int, int], weight: float) -> None:
+        """Draws the bar between the captions before and after; between two pages it stays below the current one."""
+        before, after, current = captions
+        page = self.places[current][0]
+        ends = [self.places[before], self.places[after]]
+        if any(own_page != page for own_page, _, _ in ends):
+            weight, ends = 0.0, [self.places[current]] * 2
+        left, length = (a + (b - a) * weight for a, b in zip(ends[0][1:], ends[1][1:], strict=True))
+        left += self.shifts[page]
+        thickness = max(2, self.size // 7)
+        box = (round(left), round(base) + thickness, round(left + length), round(base) + 2 * thickness)
+        canvas.rectangle(box, fill=INK)
+
+
+def captioned(image: Image.Image, caption: str) -> Image.Image:
+    """Returns an image with a centered caption below it."""
+    size = max(14, image.width // 45)
+    sheet = Image.new(image.mode, (image.width, image.height + 2 * size), "white")
+    sheet.paste(image, (0, 0))
+    ImageDraw.Draw(sheet).text((image.width / 2, image.height + size), caption, INK, font(size), anchor="mm")
+    return sheet
+
+
+def mosaic(images: Sequence[Image.Image], columns: int, gap: int = 12) -> Image.Image:
+    """Arranges images of any sizes in rows of ``columns`` images."""
+    rows = [images[start : start + columns] for start in range(0, len(images), columns)]
+    width = max(sum(image.width for image in row) + gap * (len(row) - 1) for row in rows)
+    height = sum(max(image.height for image in row) for row in rows) + gap * (len(rows) - 1)
+    sheet = Image.new(images[0].mode, (width, height), "white")
+    top = 0
+    for row in rows:
+        left = 0
+        for image in row:
+            sheet.paste(image, (left, top))
+            left += image.width + gap
+        top += max(image.height for image in row) + gap
+    return sheet
+
+
+def _shorten(text: str, size: int, width: float) -> str:
+    """The text, cut and ended by an ellipsis if it is wider than ``width``."""
+    if font(size).getlength(text) <= width:
+        return text
+    kept = text
+    while kept and font(size).getlength(f"{kept}…") > width:
+        kept = kept[:-1]
+    return f"{kept}…"

@@ -1,0 +1,150 @@
+"""Images decoded on lines and planes of the latent space: traversals of single latents, and the latent manifold."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vaekit.plots.style import count
+from vaekit.presentation.model_view import ModelView
+from vaekit.presentation.waypoints import parse_waypoints
+
+LOW, HIGH = 0.01, 0.99
+"""The quantiles of the aggregate posterior between which a latent is traversed."""
+
+PlaneKind = Literal["active", "principal"]
+
+
+@dataclass(frozen=True)
+class Traversal:
+    """Images in which one latent at a time changes.
+
+    Arguments:
+        images: Images with shape (R, S, C, H, W), one latent in a row.
+        latents: The R latents, by number.
+        row_labels: The name, the mean KL and the range of each latent.
+        title: A description of the images.
+    """
+
+    images: Tensor
+    latents: list[int]
+    row_labels: list[str]
+    title: str
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Images on a plane through the latent space, or on a line if there is one latent.
+
+    Arguments:
+        images: Images with shape (R, S, C, H, W); ``images[r, s]`` is decoded at ``vertical[r]`` and ``horizontal[s]``.
+        horizontal: The coordinates along the first direction, with shape (S).
+        vertical: The coordinates along the second direction, with shape (R).
+        title: A description of the plane.
+    """
+
+    images: Tensor
+    horizontal: Tensor
+    vertical: Tensor
+    title: str
+
+
+@dataclass(frozen=True)
+class Directions:
+    """A latent plane: the point ``origin`` of shape (D), and one or two directions of shape (D) with their coordinates.
+
+    Arguments:
+        origin: The point at which both coordinates are 0.
+        directions: Unit vectors, with shape (1 or 2, D).
+        coordinates: The coordinates at which images are decoded, with shape (1 or 2, S).
+        title: A description of the plane.
+    """
+
+    origin: Tensor
+    directions: Tensor
+    coordinates: Tensor
+    title: str
+
+
+def traverse(view: ModelView, num: int, weights: Tensor, start: str = "@0") -> Traversal:
+    """Decodes one latent at a time at values of its range, from the latent with the highest mean KL down.
+
+    Arguments:
+        view: The model, and the images whose aggregate posterior gives the range of each latent.
+        num: R, the maximum number of latents.
+        weights: Positions between the 1st (0) and the 99th percentile (1) of the aggregate posterior, with shape (S).
+        start: The waypoint that gives the values of all other latents.
+    """
+    encodings, latent_dim = view.encodings, view.model.latent_dim
+    waypoint = parse_waypoints(view, [start])
+    latents = encodings.order[:num].tolist()
+    low, high = encodings.quantiles(LOW, HIGH)[:, latents]
+    values = low.unsqueeze(1) + (high - low).unsqueeze(1) * weights
+    images = view.model.traverse(waypoint.z[0], latents, values, waypoint.labels)
+    row_labels = [f"{view.describe_latent(d)}\n{a:+.1f} … {b:+.1f}" for d, a, b in zip(latents, low, high, strict=True)]
+    which = f"{len(latents)} of {latent_dim} latents" if len(latents) < latent_dim else "each latent"
+    title = (
+        f"{which} in turn, the others as in {waypoint.captions[0]}; from the 1st to the 99th percentile of the aggregate "
+        f"posterior; ordered by mean KL over {view.describe_images()}"
+    )
+    return Traversal(images, latents, row_labels, title)
+
+
+def latent_plane(view: ModelView, steps: int, kind: PlaneKind = "active", label: str | None = None) -> Plane:
+    """Decodes a grid of latents, evenly spaced in probability through the inverse Gaussian CDF.
+
+    References:
+        | Auto-Encoding Variational Bayes (Kingma & Welling, 2013), figure 4, https://arxiv.org/abs/1312.6114
+
+    Arguments:
+        view: The model, and the images that the plane is chosen by.
+        steps: S, the number of images along each direction.
+        kind: If there are more than two latents, the two most ``active`` with all others at the prior's mean, or the two
+            ``principal`` components of the posterior means around their mean.
+        label: The class, if the model is class-conditional; the first by default.
+    """
+    latent_dim = view.model.latent_dim
+    quantiles = (torch.arange(steps) + 0.5) / steps
+    scores = torch.special.ndtri(quantiles)
+    spacing = f"at quantiles {quantiles[0]:.3g} to {quantiles[-1]:.3g} of a Gaussian"
+    choose = _principal_directions if latent_dim > 2 and kind == "principal" else _latent_directions
+    plane = choose(view, scores, spacing)
+    title = plane.title
+    horizontal = plane.coordinates[0]
+    vertical = plane.coordinates[1] if latent_dim > 1 else torch.zeros(1)
+    z = (plane.origin + horizontal.unsqueeze(1) * plane.directions[0]).expand(len(vertical), steps, latent_dim)
+    if latent_dim > 1:
+        z = z + vertical.reshape(-1, 1, 1) * plane.directions[1]
+    labels = view.labels([] if label is None else [label], 1)
+    if view.model.condition is not None and labels is not None:
+        title += f"; class {view.model.condition.classes[int(labels[0])]}"
+    images = view.model.decode_mean(z.flatten(0, 1), None if labels is None else labels.expand(len(vertical) * steps))
+    return Plane(images.unflatten(0, (len(vertical), steps)), horizontal, vertical, title)
+
+
+def _principal_directions(view: ModelView, scores: Tensor, spacing: str) -> Directions:
+    """The plane of the first two principal components of the posterior means."""
+    encodings = view.encodings
+    directions, stddevs, shares = encodings.principal(2)
+    title = (
+        f"the first two principal components of the posterior means of {view.describe_images()}, {shares[0]:.0%} of their "
+        f"variance across and {shares[1]:.0%} upwards, {spacing}"
+    )
+    return Directions(encodings.means.mean(0), directions, stddevs.unsqueeze(1) * scores, title)
+
+
+def _latent_directions(view: ModelView, scores: Tensor, spacing: str) -> Directions:
+    """The plane of all latents if there are at most two, else of the two most active ones."""
+    encodings, dim = view.encodings, view.model.latent_dim
+    chosen = list(range(dim)) if dim <= 2 else encodings.order[:2].tolist()
+    directions = torch.eye(dim)[chosen]
+    coordinates = encodings.prior_mean[chosen].unsqueeze(1) + encodings.prior_stddev[chosen].unsqueeze(1) * scores
+    origin = encodings.prior_mean * (1 - directions.sum(0))
+    axes = f"z{chosen[0]} across" + (f", z{chosen[1]} upwards" if dim > 1 else "") + f", {spacing}"
+    if dim > 2:
+        rest = f"the {count(dim - 2, 'others')} at the prior's mean"
+        title = f"the two most active latents by mean KL over {view.describe_images()}, {axes}; {rest}"
+    else:
+        title = f"the whole latent {'plane' if dim > 1 else 'line'}, {axes}"
+    return Directions(origin, directions, coordinates, title)

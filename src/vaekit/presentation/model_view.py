@@ -1,0 +1,109 @@
+"""A model with the images it is shown on, and the labels that a class-conditional model needs."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.core.errors import DataError, ModelError
+from vaekit.data import Fitting, ImageSet, fit, open_image
+from vaekit.evaluation.latents.encodings import Encodings, encode_images
+from vaekit.models import Model
+from vaekit.plots.style import count
+
+
+class ModelView:
+    """A model and a set of images, whose posteriors are computed once.
+
+    Arguments:
+        model: The model.
+        images: The images, as the model saw them in training; usually the test split. Samples need none.
+        fitting: How image files are fitted to the model's shape.
+    """
+
+    def __init__(self, model: Model, images: ImageSet | None = None, fitting: Fitting | None = None) -> None:
+        self.model = model
+        self._images = images
+        self.fitting = fitting or Fitting()
+
+    @property
+    def images(self) -> ImageSet:
+        """The images.
+
+        Raises:
+            DataError: If there are none.
+        """
+        if self._images is None:
+            raise DataError("this plot needs images: Gallery(model, images)")
+        return self._images
+
+    @cached_property
+    def encodings(self) -> Encodings:
+        """The posteriors of all images."""
+        return encode_images(self.model, self.images)
+
+    def labels(self, names: Sequence[str], num: int) -> Tensor | None:
+        """Returns labels of shape (num): the named classes in turn, or all classes in turn if none is named.
+
+        Raises:
+            ModelError: If classes are named and the model is not class-conditional.
+            DataError: If there is no such class.
+
+        Returns:
+            The labels, or None if the model is not class-conditional.
+        """
+        condition = self.model.condition
+        if condition is None:
+            if names:
+                raise ModelError("the model is not conditional, so it takes no --label; train one with --conditional")
+            return None
+        chosen = torch.tensor([condition.index(name) for name in names or condition.classes])
+        return chosen[torch.arange(num) % len(chosen)]
+
+    def file_labels(self, names: Sequence[str], num: int) -> Tensor | None:
+        """Returns the labels of image files, with shape (num): one class for all, or one for each.
+
+        Raises:
+            ModelError: If the model is class-conditional and no class is named, or the number of classes is wrong.
+            DataError: If there is no such class.
+
+        Returns:
+            The labels, or None if the model is not class-conditional.
+        """
+        if self.model.condition is not None and num and not names:
+            known = ", ".join(self.model.condition.classes)
+            raise ModelError(f"the model is conditional: name the class with --label (known: {known})")
+        if len(names) > 1 and len(names) != num:
+            raise ModelError(f"{len(names)} labels for {count(num, 'images')}; give one for all or one for each")
+        return self.labels(names, num)
+
+    def labels_of(self, images: ImageSet) -> Tensor | None:
+        """Returns the labels of images of the set; None if the model is not class-conditional."""
+        return None if self.model.condition is None else images.labels
+
+    def read_files(self, paths: Sequence[Path]) -> Tensor:
+        """Reads image files as uint8 of shape (N, C, H, W), fitted to the model's shape.
+
+        Raises:
+            DataError: If a file does not exist, or is no image.
+        """
+        channels, height, width = self.model.shape
+        for path in paths:
+            if not path.is_file():
+                raise DataError(f"{path}: no such image")
+        pixels = np.empty((len(paths), channels, height, width), np.uint8)
+        for row, path in enumerate(paths):
+            pixels[row] = fit(open_image(path, str(path)), (height, width), channels, self.fitting)
+        return torch.from_numpy(pixels)
+
+    def describe_images(self) -> str:
+        """Returns the number, the split and the name of the images, e.g. ``10,000 test images of mnist``."""
+        return f"{count(len(self.encodings.means), f'{self.images.split} images')} of {self.images.name}"
+
+    def describe_latent(self, latent: int) -> str:
+        """Returns the name of a latent with its mean KL, where the KL is a sum over latents."""
+        rates = self.encodings.rates
+        return f"z{latent} · {rates[latent]:.2f} nats" if len(rates) == self.model.latent_dim else f"z{latent}"

@@ -1,0 +1,131 @@
+"""HTML pages: one file that loads nothing else, neither from the network nor by a script.
+
+A page is data, collected in :mod:`vaekit.reports.run_report` and :mod:`vaekit.reports.comparison`, and a template of
+``templates/`` that lays it out. Images are embedded as ``data:`` URLs; figures are SVG, whose ink follows the light or dark
+page of the reader.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vaekit.core.files import write_text
+from vaekit.plots import Animation, to_svg
+
+MAX_IMAGE_WIDTH = 1_800
+"""The maximum width of an image on a page, in pixels; wider ones are scaled down."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """An HTML page.
+
+    Arguments:
+        html: The text of the page.
+    """
+
+    html: str
+
+    def save(self, path: str | Path) -> None:
+        """Writes the page."""
+        write_text(Path(path), self.html)
+
+
+@dataclass(frozen=True)
+class PageImage:
+    """An image, a figure or an animation on a page.
+
+    Arguments:
+        source: The content as a ``data:`` URL.
+        size: The width and the height on the page, in pixels.
+        alt: The alternative text.
+        caption: The text above.
+        kind: ``image`` for a white background, ``figure`` for that of the page.
+    """
+
+    source: str
+    size: tuple[int, int]
+    alt: str
+    caption: str = ""
+    kind: str = "image"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a page.
+
+    Arguments:
+        title: The heading.
+        text: A description of the images.
+        images: The images.
+        layout: ``single``, ``figures`` side by side where there is space, or ``rows`` of strips.
+        animation: An animation that is hidden until the reader opens it.
+    """
+
+    title: str
+    text: str
+    images: Sequence[PageImage]
+    layout: str = "single"
+    animation: PageImage | None = None
+
+    @property
+    def anchor(self) -> str:
+        """The identifier of the section in URLs."""
+        return self.title.lower().replace(" ", "-")
+
+
+def render(template: str, **values: Any) -> Page:
+    """Returns the page of a template and its values.
+
+    Arguments:
+        template: The name of the template.
+        values: The values of the template's variables; each must be given.
+    """
+    environment = Environment(
+        loader=PackageLoader("vaekit", "reports/templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return Page(environment.get_template(template).render(version=version("vaekit"), **values))
+
+
+def embed_image(image: Image.Image, alt: str, caption: str = "") -> PageImage:
+    """Embeds an image: gray ones as PNG, color ones as WebP."""
+    if image.width > MAX_IMAGE_WIDTH:
+        height = round(image.height * MAX_IMAGE_WIDTH / image.width)
+        image = image.resize((MAX_IMAGE_WIDTH, height), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    if image.mode == "L":
+        image.save(file, "PNG", optimize=True)
+        media_type = "image/png"
+    else:
+        image.save(file, "WEBP", quality=90)
+        media_type = "image/webp"
+    return PageImage(_data_url(media_type, file.getvalue()), image.size, alt, caption)
+
+
+def embed_figure(figure: Figure, alt: str) -> PageImage:
+    """Embeds a figure as SVG."""
+    width, height = (round(100 * side) for side in figure.get_size_inches())
+    return PageImage(_data_url("image/svg+xml", to_svg(figure).encode()), (width, height), alt, kind="figure")
+
+
+def embed_animation(animation: Animation, alt: str) -> PageImage:
+    """Embeds an animation as WebP."""
+    file = io.BytesIO()
+    animation.write(file, ".webp")
+    return PageImage(_data_url("image/webp", file.getvalue()), animation.frames[0].size, alt)
+
+
+def _data_url(media_type: str, content: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,107 @@
+"""Runs that cannot be resumed, and training that diverges."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.bad_input import Make, edit_json, truncate
+from tests.commands import Refuse, one_line, vae
+from vaekit.core.terms import Loss, Terms
+from vaekit.models import load_vae
+from vaekit.objectives import ELBO, OBJECTIVES
+from vaekit.runs.run_folder import STATE, RunFolder
+from vaekit.training import write_state
+
+BAD_RUNS: dict[str, tuple[Make, list[str], tuple[str, ...]]] = {
+    "finished": (lambda run: None, [], ("copy: ", "3 epochs", "--epochs")),
+    "fewer epochs": (lambda run: None, ["--epochs", "2"], ("copy: ", "3 epochs", "--epochs")),
+    "learning rate": (lambda run: None, ["--lr", "0.1", "--epochs", "5"], ("optimizer.lr", "training.epochs")),
+    "seed": (lambda run: None, ["--seed", "5"], ("training.seed", "training.epochs")),
+    "other images": (lambda run: None, ["--data", "mnist"], ("data.name", "training.epochs")),
+    "other latent_dim": (lambda run: None, ["--latent-dim", "3"], ("model.latent_dim", "training.epochs")),
+    "nonsense": (lambda run: None, ["--set", "training.epoch=5"], ("training.epoch", "'epochs'")),
+    "no recipe": (lambda run: (run / "recipe.yaml").unlink(), ["--epochs", "4"], ("copy: ", "recipe.yaml")),
+    "no checkpoint": (lambda run: (run / STATE).unlink(), ["--epochs", "4"], ("state.safetensors: ", "checkpoint")),
+    "truncated checkpoint": (lambda run: truncate(run / STATE, 0.5), ["--epochs", "4"], ("state.safetensors: ", "damaged")),
+    "checkpoint without its end": (
+        lambda run: truncate(run / STATE, 0.9999),
+        ["--epochs", "4"],
+        ("state.safetensors: ", "damaged"),
+    ),
+    "empty checkpoint": (lambda run: truncate(run / STATE, 0), ["--epochs", "4"], ("state.safetensors: ", "damaged")),
+    "model as checkpoint": (
+        lambda run: shutil.copy(run / "model.safetensors", run / STATE),
+        ["--epochs", "4"],
+        ("state.safetensors: ", "damaged"),
+    ),
+    "checkpoint of other values": (
+        lambda run: write_state(run / STATE, {"a": 1}),
+        ["--epochs", "4"],
+        ("checkpoint",),
+    ),
+    "recipe that is not YAML": (lambda run: (run / "recipe.yaml").write_text("["), ["--epochs", "4"], ("copy/recipe.yaml",)),
+    "recipe of bytes": (
+        lambda run: (run / "recipe.yaml").write_bytes(b"\xff\xfe"),
+        ["--epochs", "4"],
+        ("copy/recipe.yaml",),
+    ),
+    "no environment": (lambda run: (run / "environment.json").unlink(), ["--epochs", "4"], ("copy/environment.json",)),
+    "truncated environment": (
+        lambda run: truncate(run / "environment.json", 0.5),
+        ["--epochs", "4"],
+        ("copy/environment.json",),
+    ),
+    "images that changed": (
+        lambda run: edit_json(run / "environment.json", data={"train": "0", "test": "0", "name": "digits"}),
+        ["--epochs", "4"],
+        ("digits", "changed"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_RUNS)
+def test_run_that_cannot_be_resumed(case: str, run_copy: Path, refuse: Refuse) -> None:
+    damage, options, says = BAD_RUNS[case]
+    damage(run_copy)
+    refuse("train", "--resume", run_copy, *options, says=says)
+
+
+@pytest.mark.parametrize(
+    ("args", "option"), [(["mnist-mlp"], "recipe"), (["--out", "elsewhere"], "--out"), (["--force"], "--force")]
+)
+def test_resume_with_options_that_do_not_apply(args: list[str], option: str, run_copy: Path, refuse: Refuse) -> None:
+    refuse("train", *args, "--resume", run_copy, "--epochs", "4", says=("--resume", option))
+
+
+# Divergence
+
+DIVERGING = ("--set", "optimizer.name=sgd", "--set", "optimizer.lr=1e30", "--set", "scheduler.name=constant")
+
+
+def test_divergence_reports_the_step_and_leaves_nothing(refuse: Refuse) -> None:
+    refuse("train", *DIVERGING, "--out", "run", says=("not finite", "step 2 (epoch 1)", "--lr", "training.clip_norm"))
+
+
+def test_divergence_at_the_last_step_is_reported(refuse: Refuse) -> None:
+    refuse("train", *DIVERGING, "--batch-size", 2000, "--epochs", 1, "--out", "run", says=("not finite", "epoch 1", "--lr"))
+
+
+class FiniteForOneEpoch(ELBO):
+    """The ELBO for one epoch, and NaN afterwards."""
+
+    def __call__(self, terms: Terms, epoch: float) -> Loss:
+        loss = super().__call__(terms, epoch)
+        return loss if epoch < 1 else Loss(loss.value * torch.nan, loss.logs)
+
+
+def test_divergence_keeps_the_last_finite_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OBJECTIVES, "finite-for-one-epoch", FiniteForOneEpoch)
+    run = tmp_path / "run"
+    outcome = vae("train", "--set", "objective.name=finite-for-one-epoch", "--set", "evaluation.num_samples=0", "--out", run)
+    one_line(outcome, "step 22 (epoch 2)", str(run), "last good epoch")
+    assert [record["epoch"] for record in RunFolder(run).history] == [1]
+    assert all(bool(value.isfinite().all()) for value in load_vae(run).state_dict().values())
+    assert not (run / "metrics.json").exists()
+    assert not list(run.rglob(".*"))
