@@ -36,7 +36,7 @@ class Diverged(RunError):
 
 
 class Interrupted(VaekitError):
-    """Training was asked to stop and did so after saving its state."""
+    """Training was interrupted by the user; its state is saved."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
