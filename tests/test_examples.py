@@ -2,6 +2,7 @@
 
 import math
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -99,3 +100,23 @@ def test_nothing_in_a_folder_or_recipe_can_ask_for_a_plugin(tmp_path: Path) -> N
     outcome = vae("train", recipe)
     assert outcome.code == 2
     assert "plugin: unknown key" in outcome.err
+
+
+@pytest.mark.parametrize("command", ["sample", "reconstruct", "evaluate", "score", "embed", "map", "report"])
+def test_commands_refuse_a_model_of_other_data_in_one_line(command: str, tabular: Path) -> None:
+    outcome = vae(command, tabular, "--plugin", EXAMPLES / "tabular.py")
+    assert outcome.code == 2
+    assert len(outcome.err.splitlines()) == 1
+    assert re.search(r"shape \(20,\).*images", outcome.err)
+
+
+@pytest.fixture(scope="module")
+def tabular(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return load_example("tabular").main(tmp_path_factory.mktemp("tabular") / "run", 1).folder
+
+
+def test_a_plugin_s_part_is_named_when_it_is_missing(tabular: Path) -> None:
+    command = [sys.executable, "-m", "vaekit", "sample", str(tabular)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert re.search("'gaussian-columns'.*--plugin", process.stderr)

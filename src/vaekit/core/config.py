@@ -75,7 +75,8 @@ def lookup(table: Mapping[str, T], name: Any, place: str) -> T:
         ConfigError: If there is no such name, with the nearest ones.
     """
     if not isinstance(name, str) or name not in table:
-        raise ConfigError(f"{place}: unknown name {name!r}{suggest(str(name), table)}")
+        own = "; a part of your own is registered by --plugin FILE" if isinstance(table, Registry) else ""
+        raise ConfigError(f"{place}: unknown name {name!r}{suggest(str(name), table)}{own}")
     return table[name]
 
 

@@ -7,7 +7,7 @@ from vaekit.data.cache import clear_cache, list_cache
 from vaekit.data.dataset import Dataset, TensorSet, hold_out
 from vaekit.data.fitting import Fit, Fitting, fit
 from vaekit.data.image_files import open_image
-from vaekit.data.images import ImageSet
+from vaekit.data.images import ImageSet, is_image_shape
 from vaekit.data.inspection import SplitSummary, inspect
 from vaekit.data.loading import load_images
 
@@ -29,6 +29,7 @@ __all__ = [
     "fit",
     "hold_out",
     "inspect",
+    "is_image_shape",
     "list_cache",
     "load_images",
     "open_image",

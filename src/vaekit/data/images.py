@@ -47,3 +47,8 @@ class ImageSet(Dataset):
         if self.store.dtype != torch.uint8 or self.store.dim() != 4:
             shape, dtype = tuple(self.store.shape), str(self.store.dtype).removeprefix("torch.")
             raise DataError(f"images must be uint8 of shape (N, C, H, W), got {dtype} of shape {shape}")
+
+
+def is_image_shape(shape: tuple[int, ...]) -> bool:
+    """Whether an event shape is that of gray or color images, (1, H, W) or (3, H, W)."""
+    return len(shape) == 3 and shape[0] in (1, 3)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaekit.core.errors import DataError, ModelError
-from vaekit.data import Fitting, ImageSet, fit, open_image
+from vaekit.data import Fitting, ImageSet, fit, is_image_shape, open_image
 from vaekit.evaluation.latents.encodings import Encodings, encode_images
 from vaekit.models import Model
 from vaekit.plots.style import count
@@ -22,9 +22,17 @@ class ModelView:
         model: The model.
         images: The images, as the model saw them in training; usually the test split. Samples need none.
         fitting: How image files are fitted to the model's shape.
+
+    Raises:
+        ModelError: If the model is not of images.
     """
 
     def __init__(self, model: Model, images: ImageSet | None = None, fitting: Fitting | None = None) -> None:
+        if not is_image_shape(model.shape):
+            raise ModelError(
+                f"the model is of data of shape {tuple(model.shape)}, and only images are shown; "
+                "use model.sample(num), model.encode(x) and model.decode(z)"
+            )
         self.model = model
         self._images = images
         self.fitting = fitting or Fitting()

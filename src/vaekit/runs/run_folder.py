@@ -23,7 +23,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from vaekit.core.errors import ConfigError, DataError, ModelError, RunError
-from vaekit.data import Fitting, ImageSet, binarize, load_images
+from vaekit.data import Fitting, ImageSet, binarize, is_image_shape, load_images
 from vaekit.data.sources.hub import describe_error, download
 from vaekit.models import VAE, load_vae
 from vaekit.models.serialization import CONFIG, WEIGHTS, check_format
@@ -163,6 +163,11 @@ class RunFolder:
     def _load(self, source: str, split: str) -> ImageSet:
         """Images fitted to the model's shape, each set read once."""
         if (source, split) not in self._gray:
+            if not is_image_shape(self.model.shape):
+                raise DataError(
+                    f"{self.folder}: the model is of data of shape {tuple(self.model.shape)}, and images are read; "
+                    "in Python: vaekit.evaluate_model(model, data)"
+                )
             channels, height, width = self.model.shape
             fitting = self.fitting
             options: dict[str, Any] = {"fit": fitting.fit, "background": fitting.background}
