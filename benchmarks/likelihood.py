@@ -1,8 +1,8 @@
-"""How fast log p(x) is estimated, as a share of how fast this machine multiplies matrices.
+"""The speed of the importance-weighted estimate of log p(x), relative to the speed of matrix products on this machine.
 
-Run it as ``python -m benchmarks.likelihood runs/mnist-mlp``. Parts of the test images take turns with products of plain
-matrices of the size that a decoder of 512 hidden units multiplies; operations are counted by torch. Printed are the time of
-all images, the median over the parts with its range, and log p(x).
+Run it as ``python -m benchmarks.likelihood runs/mnist-mlp``. Parts of the test images alternate with products of matrices of
+the size of a decoder with 512 hidden units; torch counts the operations. It prints the time for all images, the median over
+the parts with its range, and log p(x).
 """
 
 import argparse
@@ -21,7 +21,7 @@ PLAIN_SECONDS = 4.0
 
 
 def plain_rate() -> float:
-    """Returns how many operations a second plain products of matrices reach."""
+    """Returns the number of operations per second of matrix products."""
     left, right = torch.randn(ROWS, HIDDEN), torch.randn(HIDDEN, PIXELS)
     count, begun = 0, time.monotonic()
     while time.monotonic() - begun < PLAIN_SECONDS:
@@ -32,9 +32,9 @@ def plain_rate() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.likelihood", description=__doc__.partition("\n")[0])
-    parser.add_argument("run", help="a run's folder")
-    parser.add_argument("--num-samples", type=int, default=5000, help="samples an image (%(default)s)")
-    parser.add_argument("--parts", type=int, default=5, help="in how many parts (%(default)s)")
+    parser.add_argument("run", help="a run folder")
+    parser.add_argument("--num-samples", type=int, default=5000, help="samples per image (%(default)s)")
+    parser.add_argument("--parts", type=int, default=5, help="number of parts (%(default)s)")
     options = parser.parse_args()
     run = RunFolder(options.run)
     images, k = run.images(), options.num_samples

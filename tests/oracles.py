@@ -24,8 +24,10 @@ from torch.distributions import Distribution, Independent, Laplace, Multivariate
 
 from vaekit import distributions
 from vaekit.core.config import Registry
+from vaekit.core.rng import fixed_seed
+from vaekit.data import TensorSet
 from vaekit.distributions import DiagonalGaussian, LayeredDistribution, Likelihood, StandardNormal
-from vaekit.models import VAE
+from vaekit.models import VAE, Model
 from vaekit.networks import Decoder, Encoder, Shape
 
 
@@ -167,3 +169,119 @@ def documented_class(module: ModuleType, name: str) -> Any:
     results = DocTestRunner().run(example, clear_globs=False)
     assert results == (0, 1)
     return example.globs[name]
+
+
+class VectorNormal(LinearNormal):
+    """A Gaussian around the decoder's output, for vectors that are not scaled."""
+
+    event_dim = 1
+
+    def target(self, x: Tensor) -> Tensor:
+        return x
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        return Independent(Normal(parameters, torch.full_like(parameters, self.scale)), 1)
+
+
+class TwoLayerGaussian(Model):
+    r"""A linear-Gaussian model with two stochastic layers of D latents each, in float64.
+
+    .. math:: z_1 \sim \mathcal{N}(0, I), \quad z_2 | z_1 \sim \mathcal{N}(a z_1, s^2), \quad
+              x | z_2 \sim \mathcal{N}(W z_2 + b, \sigma^2 I)
+
+    The columns of W are orthogonal. So p(z_1|x) and p(z_2|x, z_1) are diagonal: with y = W' (x - b) / |w|^2 and
+    r = \sigma^2 / |w|^2,
+
+    .. math:: p(z_1|x) = \mathcal{N}\bigl(v_1 a y / (s^2 + r), v_1\bigr), \quad v_1 = 1 / (1 + a^2 / (s^2 + r)), \qquad
+              p(z_2|x, z_1) = \mathcal{N}\bigl(v_2 (a z_1 / s^2 + y / r), v_2\bigr), \quad v_2 = 1 / (1 / s^2 + 1 / r).
+
+    Arguments:
+        off: How far the posterior is from p(z|x): ``off`` is added to both log-variances and to the mean of z_1, and
+            off (1 + z_1) to the mean of z_2. With 0 the posterior is exact.
+    """
+
+    condition = None
+
+    def __init__(self, off: float = 0.0, latent_dim: int = 2, size: int = 5) -> None:
+        super().__init__()
+        source = torch.Generator().manual_seed(3)
+        basis, _ = torch.linalg.qr(torch.randn(size, latent_dim, generator=source, dtype=torch.float64))
+        self.weight = nn.Parameter(basis * torch.linspace(1.0, 2.0, latent_dim, dtype=torch.float64))
+        self.bias = torch.randn(size, generator=source, dtype=torch.float64)
+        self.slope = torch.linspace(0.8, -1.5, latent_dim, dtype=torch.float64)  # a
+        self.scale = torch.linspace(0.5, 0.9, latent_dim, dtype=torch.float64)  # s
+        self.likelihood = VectorNormal(0.6)
+        self.off = off
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.weight),)
+
+    @property
+    def latent_dim(self) -> int:
+        return 2 * len(self.slope)
+
+    @property
+    def residual(self) -> Tensor:
+        """r, the variance of y given z_2."""
+        residual: Tensor = self.likelihood.scale**2 / self.weight.detach().square().sum(0)
+        return residual
+
+    @property
+    def variances(self) -> tuple[Tensor, Tensor]:
+        """v_1 and v_2, the variances of the exact posterior, each with shape (D)."""
+        marginal = self.scale**2 + self.residual
+        return 1 / (1 + self.slope**2 / marginal), 1 / (1 / self.scale**2 + 1 / self.residual)
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Parameters of q(z|x): mean and variance of z_1, then slope, intercept and variance of z_2 given z_1."""
+        weight = self.weight.detach()
+        y, (v1, v2) = (x - self.bias) @ weight / weight.square().sum(0), self.variances
+        growth = torch.tensor(self.off, dtype=torch.float64).exp()
+        mean = v1 * self.slope * y / (self.scale**2 + self.residual) + self.off
+        return mean, v1 * growth, v2 * self.slope / self.scale**2 + self.off, v2 * y / self.residual + self.off, v2 * growth
+
+    def qz(self, x: Tensor, context: Tensor | None = None) -> Distribution:
+        mean, variance, slope, intercept, below = self.posterior(x)
+        top = Independent(Normal(mean, variance.sqrt().expand_as(mean)), 1)
+        size = len(self.slope)
+        return LayeredDistribution(top, [lambda z: Independent(Normal(slope * z + intercept, below.sqrt()), 1)], [size] * 2)
+
+    def pz(self, num: int, context: Tensor | None = None) -> Distribution:
+        zeros = torch.zeros(num, len(self.slope), dtype=torch.float64)
+        top = Independent(Normal(zeros, torch.ones_like(zeros)), 1)
+        return LayeredDistribution(top, [lambda z: Independent(Normal(self.slope * z, self.scale), 1)], [zeros.shape[1]] * 2)
+
+    def px(self, z: Tensor, context: Tensor | None = None) -> Distribution:
+        px: Distribution = self.likelihood(z[..., len(self.slope) :].double() @ self.weight.T + self.bias)
+        return px
+
+    def log_evidence(self, x: Tensor) -> Tensor:
+        """log p(x) in nats, with shape (N)."""
+        weight = self.weight.detach()
+        covariance = weight * (self.slope**2 + self.scale**2) @ weight.T
+        noise = self.likelihood.scale**2 * torch.eye(len(weight), dtype=torch.float64)
+        return MultivariateNormal(self.bias, covariance + noise).log_prob(x)
+
+    def divergence(self, x: Tensor) -> Tensor:
+        """KL(q(z|x) || p(z|x)) in nats, with shape (N)."""
+        mean, variance, *_ = self.posterior(x)
+        (v1, v2), growth = self.variances, torch.tensor(self.off, dtype=torch.float64).exp()
+        square = self.off**2 * ((1 + mean).square() + variance)  # the mean of (off (1 + z_1))^2
+        first = 0.5 * (growth + self.off**2 / v1 - 1 - self.off)
+        second = 0.5 * (growth + square / v2 - 1 - self.off)
+        return (first + second).sum(-1)
+
+    def layer_rates(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """KL of each latent of z_1 and, averaged over z_1 ~ q(z_1|x), of z_2, in nats, each with shape (N, D)."""
+        mean, variance, slope, intercept, below = self.posterior(x)
+        first = 0.5 * (mean**2 + variance - 1 - variance.log())
+        difference = slope - self.slope
+        square = (difference * mean + intercept).square() + difference**2 * variance
+        second = self.scale.log() - 0.5 * below.log() + (below + square) / (2 * self.scale**2) - 0.5
+        return first, second
+
+    def data(self, num: int) -> TensorSet:
+        """Samples of x."""
+        with fixed_seed(5):
+            return TensorSet(self.sample_joint(num)[1], name="vectors", split="test")

@@ -150,7 +150,7 @@ def test_output_in_a_missing_folder(args: list[str], trained: Path, refuse: Refu
     def measure(*args: object, **options: object) -> None:
         raise AssertionError("evaluated before the output was checked")
 
-    monkeypatch.setattr("vaekit.evaluation.model_evaluation.evaluate", measure)
+    monkeypatch.setattr("vaekit.experiment.evaluate.evaluate_model", measure)
     name, *rest = args
     refuse(name, trained, *rest, "-o", "nowhere/x.png", says=("nowhere/x.png: ", "folder"))
 

@@ -1,8 +1,10 @@
 """``vae evaluate``: the metrics that it writes, and its options."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ import torch
 
 import vaekit
 from tests.commands import done, strict_json, vae
+from vaekit.evaluation.evaluation_config import QUICK
 from vaekit.evaluation.likelihood.bounds import elbo_terms
-from vaekit.evaluation.model_evaluation import QUICK
+from vaekit.runs import run_folder
 from vaekit.runs.run_folder import RunFolder
 
 NUM_TEST = 359
@@ -21,19 +24,19 @@ NUM_TEST = 359
 def test_evaluation_writes_the_metrics_of_the_python_function(
     trained: Path, digits: vaekit.ImageSet, tmp_path: Path
 ) -> None:
-    annealed = ("--annealed", 6, "--chains", 3, "--distributions", 7)
-    weighed = ("--num-samples", 20, "--max-images", 50)
-    out = done("evaluate", trained, "--quick", *weighed, *annealed, "--seed", 4, "-o", tmp_path / "x.json")
-    how = replace(QUICK.annealing, chains=3, distributions=7)
-    effort = replace(QUICK, num_samples=20, max_images=50, annealed=6, annealing=how)
-    expected = vaekit.evaluate(
-        vaekit.load(trained), digits, train=RunFolder(trained).images(split="train"), effort=effort, seed=4
-    )
+    annealed = ("--num-annealed", 6, "--num-chains", 3, "--num-distributions", 7)
+    importance = ("--num-samples", 20, "--max-images", 50)
+    out = done("evaluate", trained, "--quick", *importance, *annealed, "--seed", 4, "-o", tmp_path / "x.json")
+    annealing = replace(QUICK.annealing, num_chains=3, num_distributions=7)
+    config = replace(QUICK, num_samples=20, max_images=50, num_annealed=6, annealing=annealing)
+    train = RunFolder(trained).images(split="train")
+    expected = vaekit.evaluate_model(vaekit.load(trained), digits, train=train, config=config, seed=4).to_data()
     written = strict_json(tmp_path / "x.json")
     assert written == expected
+    assert vaekit.evaluate(trained, config=config, seed=4).to_data() == expected
     assert (written["log_likelihood"]["num_images"], written["elbo"]["num_images"]) == (50, NUM_TEST)
-    said = {key: written["annealed"][key] for key in ("num_annealed", "num_images", "num_samples", "steps")}
-    assert said == {"num_annealed": 6, "num_images": 50, "num_samples": 3, "steps": 7}
+    counts = {key: written["annealed"][key] for key in ("num_annealed", "num_images", "num_samples", "steps")}
+    assert counts == {"num_annealed": 6, "num_images": 50, "num_samples": 3, "steps": 7}
     assert "3 chains each, 7 steps, 6 of 50 images" in out
     elbo = expected["elbo"]
     assert f"{elbo['value']:.2f} ± {elbo['standard_error']:.2f}" in out
@@ -56,13 +59,11 @@ def test_evaluation_of_other_images_measures_them(trained: Path, digits: vaekit.
 
 
 def test_long_evaluation_prints_a_forecast(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = ("--quick", "--num-samples", 2, "--annealed", 0, "--refined", 1, "-o", tmp_path / "x.json")
+    options = ("--quick", "--num-samples", 2, "--num-annealed", 0, "--num-refined", 1, "-o", tmp_path / "x.json")
     assert "about" not in done("evaluate", trained, *options)
-    monkeypatch.setattr("vaekit.cli.evaluate_commands.LONG", 0.0)
-    said = done("evaluate", trained, *options).splitlines()[0]
-    assert re.fullmatch(
-        r"about .*s: .*s for importance samples, .*s for refinement; --quick and the options take less", said
-    )
+    monkeypatch.setattr("vaekit.cli.evaluate_commands.ANNOUNCED_SECONDS", 0.0)
+    line = done("evaluate", trained, *options).splitlines()[0]
+    assert re.match("about .*s: .*s for importance samples, .*s for refinement", line)
 
 
 def test_fid_needs_training_images_and_weights(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +90,8 @@ def test_output_that_is_a_folder_is_refused(place: str, trained: Path) -> None:
 
 def test_quick_evaluation_lists_its_reductions(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaekit.cli.evaluate_commands.QUICK_SECONDS", 0.0)
-    out = done("evaluate", trained, "--quick", "--refined", 2, "-o", tmp_path / "x.json")
-    assert out.startswith("quick: 0 images weighed, 0 annealed, 2 refined; more would take over 0 s for a part\n")
+    out = done("evaluate", trained, "--quick", "--num-refined", 2, "-o", tmp_path / "x.json")
+    assert re.match("quick: 0 images for importance sampling, 0 annealed, 2 refined", out)
     written = strict_json(tmp_path / "x.json")
     assert not {"log_likelihood", "annealed"} & set(written)
     assert written["amortization_gap"]["num_images"] == 2
@@ -108,3 +109,24 @@ def test_missing_device_is_refused(command: str, trained: Path, tmp_path: Path) 
 def test_evaluation_of_a_single_image_is_json(trained: Path, tmp_path: Path) -> None:
     done("evaluate", trained, "--quick", "--num-samples", 2, "--max-images", 1, "-o", tmp_path / "x.json")
     assert strict_json(tmp_path / "x.json")["log_likelihood"]["num_images"] == 1
+
+
+def test_evaluation_loads_each_input_once(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model, the recipe, and the training and test images."""
+    calls: list[object] = []
+
+    def count(name: str, key: Callable[..., object]) -> None:
+        original = getattr(run_folder, name)
+
+        def counting(*args: Any, **options: Any) -> Any:
+            calls.append(key(*args))
+            return original(*args, **options)
+
+        monkeypatch.setattr(run_folder, name, counting)
+
+    count("load_vae", lambda folder: "model")
+    count("read_recipe", lambda *args: "recipe")
+    count("load_images", lambda source, split: (source, split))
+    options = ("--num-samples", 2, "--num-annealed", 0, "--num-refined", 0)
+    done("evaluate", trained, "--quick", *options, "-o", tmp_path / "x.json")
+    assert sorted(map(str, calls)) == ["('digits', 'test')", "('digits', 'train')", "model", "recipe"]

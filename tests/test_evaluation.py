@@ -1,4 +1,4 @@
-"""Evaluation: every number against a closed form or an independent computation, whatever the batch size."""
+"""Evaluation: every metric against a closed form or an independent computation, for any batch size."""
 
 import json
 import math
@@ -13,8 +13,9 @@ from torch import Tensor
 from tests.oracles import linear_gaussian
 from tests.test_contracts import make_vae, pixels
 from vaekit.data import ImageSet, binarize
-from vaekit.evaluation.cost import decodings, forecast, seconds_per_decoding, shortened
+from vaekit.evaluation.cost import estimate_seconds, limit_seconds, num_decodings, seconds_per_decoding
 from vaekit.evaluation.estimate import mean_by_difference, mean_over_images
+from vaekit.evaluation.evaluation_config import BRIEF, EvaluationConfig
 from vaekit.evaluation.latents.collapse import collapse_report
 from vaekit.evaluation.latents.encodings import active_units
 from vaekit.evaluation.likelihood.annealing import Annealing, annealed_of_each
@@ -26,7 +27,7 @@ from vaekit.evaluation.likelihood.bounds import (
     log_likelihood_of_each,
     meaning,
 )
-from vaekit.evaluation.model_evaluation import EvaluationConfig, brief, evaluate
+from vaekit.evaluation.model_evaluation import evaluate_model
 from vaekit.evaluation.samples.reconstruction import ms_ssim, psnr, reconstruction_quality, ssim
 from vaekit.models import VAE
 from vaekit.runs.run_folder import RunFolder
@@ -67,7 +68,7 @@ def test_likelihoods_of_a_model_with_a_closed_form() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 7, 60, 1000])
-def test_what_draws_nothing_does_not_depend_on_the_batch_size(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_without_samples_do_not_depend_on_the_batch_size(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = make_vae(), image_set()
     expected = (active_units(model, images), reconstruction_quality(model, images))
     monkeypatch.setattr(VAE, "chunk_size", batch)
@@ -79,7 +80,7 @@ def test_what_draws_nothing_does_not_depend_on_the_batch_size(batch: int, monkey
         assert getattr(found[1], key).num_images == 60
 
 
-def test_what_is_drawn_depends_on_the_seed_alone_and_leaves_the_generators_alone() -> None:
+def test_samples_depend_only_on_the_seed_and_do_not_use_the_global_generators() -> None:
     model, images = make_vae(), image_set()
     torch.manual_seed(1)
     expected = torch.rand(2)
@@ -89,9 +90,9 @@ def test_what_is_drawn_depends_on_the_seed_alone_and_leaves_the_generators_alone
     assert elbo_terms(model, images) == first != elbo_terms(model, images, seed=1)
 
 
-def test_training_mode_is_put_back() -> None:
+def test_training_mode_is_restored() -> None:
     model, images = make_vae().train(), image_set()
-    evaluate(model, images, effort=brief(2, None))
+    evaluate_model(model, images, config=replace(BRIEF, num_samples=2, max_images=None)).to_data()
     assert model.training
 
 
@@ -104,7 +105,7 @@ def test_elbo_of_a_set_is_the_mean_of_its_images() -> None:
     assert terms["elbo"].value == pytest.approx(-(terms["distortion"].value + terms["rate"].value))
 
 
-def test_active_units_are_those_that_move() -> None:
+def test_active_units_are_those_whose_mean_varies() -> None:
     model, images = make_vae(), image_set()
     with torch.no_grad():
         model.posterior.mu.weight[1:] = 0
@@ -113,7 +114,7 @@ def test_active_units_are_those_that_move() -> None:
     assert active_units(model, images).to_data() == data
 
 
-def test_a_collapsed_model_has_none() -> None:
+def test_collapsed_model_has_no_active_units() -> None:
     model, images = make_vae(), image_set()
     with torch.no_grad():
         for parameter in model.posterior.parameters():
@@ -200,25 +201,31 @@ def test_ms_ssim_is_for_images_that_are_large_enough(height: int, width: int) ->
         assert data["ms_ssim"]["unit"] == data["ssim"]["unit"] == "1 is equal"
 
 
-def test_gray_pixels_are_no_bernoulli_likelihood() -> None:
+def test_bernoulli_of_gray_pixels_is_a_cross_entropy() -> None:
     gray, model = image_set(), make_vae(likelihood="bernoulli")
     assert CROSS_ENTROPY in meaning(model, gray)
-    assert CROSS_ENTROPY in evaluate(model, gray, effort=brief(0, None))["meaning"]
-    binary = evaluate(model, binarize(gray, seed=0), effort=brief(0, None))
+    assert (
+        CROSS_ENTROPY
+        in evaluate_model(model, gray, config=replace(BRIEF, num_samples=0, max_images=None)).to_data()["meaning"]
+    )
+    binary = evaluate_model(model, binarize(gray, seed=0), config=replace(BRIEF, num_samples=0, max_images=None)).to_data()
     assert CROSS_ENTROPY not in binary["meaning"]
     assert binary["data"]["pixels"] == "binarized once with seed 0"
     assert "density" in meaning(make_vae(likelihood="gaussian"), gray)
 
 
-def test_evaluation_says_what_it_counted() -> None:
-    numbers = evaluate(make_vae(), image_set(), effort=brief(13, 20))
+def test_evaluation_states_its_counts() -> None:
+    numbers = evaluate_model(make_vae(), image_set(), config=replace(BRIEF, num_samples=13, max_images=20)).to_data()
     assert numbers["log_likelihood"]["num_images"] == 20
     assert numbers["log_likelihood"]["num_samples"] == 13
     assert numbers["elbo"]["num_images"] == numbers["data"]["num_images"] == 60
-    assert "log_likelihood" not in evaluate(make_vae(), image_set(), effort=brief(0, None))
+    assert (
+        "log_likelihood"
+        not in evaluate_model(make_vae(), image_set(), config=replace(BRIEF, num_samples=0, max_images=None)).to_data()
+    )
 
 
-def test_conditional_models_are_given_the_labels() -> None:
+def test_conditional_models_receive_the_labels() -> None:
     model = make_vae(classes=["a", "b", "c"])
     images = ImageSet(pixels(9), torch.arange(9) % 3, ("a", "b", "c"))
     expected = model.elbo(images.pixels, images.labels, num_samples=3000).mean().item()
@@ -227,7 +234,9 @@ def test_conditional_models_are_given_the_labels() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 9), (1, 1, 9), (3, 3, 3)])
 def test_tiny_images_can_be_evaluated(shape: tuple[int, int, int]) -> None:
-    numbers = evaluate(make_vae(shape=shape), image_set(5, shape), effort=brief(2, None))
+    numbers = evaluate_model(
+        make_vae(shape=shape), image_set(5, shape), config=replace(BRIEF, num_samples=2, max_images=None)
+    ).to_data()
     assert ("ssim" in numbers) == (min(shape[1:]) >= 2)
     assert math.isfinite(numbers["psnr"]["value"])
 
@@ -235,9 +244,9 @@ def test_tiny_images_can_be_evaluated(shape: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize(
     ("likelihood", "arguments"), [("logistic-mixture", {"bits": 5}), ("gaussian", {}), ("bernoulli", {})]
 )
-def test_bits_per_dimension_exist_for_gray_levels_alone(likelihood: str, arguments: dict[str, int]) -> None:
+def test_bits_per_dimension_exist_only_for_gray_levels(likelihood: str, arguments: dict[str, int]) -> None:
     model, images = make_vae(likelihood=likelihood, **arguments), image_set()
-    numbers = evaluate(model, images, effort=brief(3, None))
+    numbers = evaluate_model(model, images, config=replace(BRIEF, num_samples=3, max_images=None)).to_data()
     for bits, nats in (("bits_per_dim", "elbo"), ("bits_per_dim_iw", "log_likelihood")):
         assert (bits in numbers) == (likelihood == "logistic-mixture")
         if bits not in numbers:
@@ -249,24 +258,35 @@ def test_bits_per_dimension_exist_for_gray_levels_alone(likelihood: str, argumen
         assert numbers["meaning"] == "log-probability of images of 32 gray levels"
 
 
-TINY = EvaluationConfig(20, 30, Annealing(2, 5, leapfrog=2), annealed=4, refined=5, aggregated=100, compared=60, probed=100)
+TINY = EvaluationConfig(
+    20,
+    30,
+    Annealing(2, 5, num_leapfrog_steps=2),
+    num_annealed=4,
+    num_refined=5,
+    num_aggregated=100,
+    num_compared=60,
+    num_probed=100,
+)
 
 
-def test_more_images_may_be_annealed_than_weighed() -> None:
+def test_more_images_for_annealing_than_for_importance_sampling() -> None:
     model, images = make_vae(), image_set(12)
-    numbers = evaluate(model, images, effort=replace(TINY, max_images=3, annealed=7, refined=0, aggregated=0), seed=3)
+    numbers = evaluate_model(
+        model, images, config=replace(TINY, max_images=3, num_annealed=7, num_refined=0, num_aggregated=0), seed=3
+    ).to_data()
     annealed = annealed_of_each(model, images.sample(7, seed=3), TINY.annealing, seed=3)
-    weighed = log_likelihood_of_each(model, images.sample(3, seed=3), num_samples=20, seed=3)
+    iw = log_likelihood_of_each(model, images.sample(3, seed=3), num_samples=20, seed=3)
     assert numbers["annealed"]["value"] == pytest.approx(annealed.mean().item(), rel=1e-5)
     assert (numbers["annealed"]["num_images"], numbers["annealed"]["num_annealed"]) == (7, 7)
-    assert numbers["annealed_gap"]["value"] == pytest.approx((annealed[:3] - weighed).mean().item(), abs=1e-3)
+    assert numbers["annealed_gap"]["value"] == pytest.approx((annealed[:3] - iw).mean().item(), abs=1e-3)
     assert numbers["annealed_gap"]["num_images"] == 3
 
 
-def test_everything_is_measured_in_one_call(trained: Path) -> None:
+def test_full_evaluation_equals_the_single_estimators(trained: Path) -> None:
     run = RunFolder(trained)
     model, test, train = run.model, run.images(), run.images(split="train")
-    numbers = evaluate(model, test, train=train, effort=TINY, seed=3)
+    numbers = evaluate_model(model, test, train=train, config=TINY, seed=3).to_data()
     assert "left_out" not in numbers
     assert json.loads(json.dumps(numbers)) == numbers
     some = test.sample(30, seed=3)
@@ -290,27 +310,27 @@ def test_everything_is_measured_in_one_call(trained: Path) -> None:
     assert numbers["log_likelihood"]["space"] == "density of pixels in [0, 1]"
 
 
-def test_difference_estimator_is_the_mean_of_the_dear_number_with_its_error() -> None:
+def test_difference_estimator_is_unbiased_and_states_its_error() -> None:
     random = torch.Generator().manual_seed(0)
 
-    def drawn(num: int, of: int) -> tuple[float, float, float]:
-        cheap = 5 * torch.randn(of, generator=random)
-        dear = cheap + 1 + 0.2 * cheap + torch.randn(of, generator=random)
-        value, error = mean_by_difference(cheap, dear[:num])
+    def sampled(num: int, of: int) -> tuple[float, float, float]:
+        inexpensive = 5 * torch.randn(of, generator=random)
+        expensive = inexpensive + 1 + 0.2 * inexpensive + torch.randn(of, generator=random)
+        value, error = mean_by_difference(inexpensive, expensive[:num])
         assert error is not None
-        return value, error, float(dear[:num].mean())
+        return value, error, float(expensive[:num].mean())
 
-    found = torch.tensor([drawn(20, 200) for _ in range(3000)])
+    found = torch.tensor([sampled(20, 200) for _ in range(3000)])
     assert abs(found[:, 0].mean() - 1) < 5 * found[:, 0].std() / math.sqrt(3000)
     assert found[:, 1].square().mean().sqrt() == pytest.approx(found[:, 0].std().item(), rel=0.07)
     assert found[:, 0].std() < found[:, 2].std() / 2  # of twenty images alone
-    cheap, dear = torch.randn(2, 50, generator=random)
-    all_of_them = mean_over_images(dear, "nats")
-    assert mean_by_difference(cheap, dear) == pytest.approx((all_of_them.value, all_of_them.standard_error))
-    assert mean_by_difference(cheap, dear[:1])[1] is None
+    inexpensive, expensive = torch.randn(2, 50, generator=random)
+    all_of_them = mean_over_images(expensive, "nats")
+    assert mean_by_difference(inexpensive, expensive) == pytest.approx((all_of_them.value, all_of_them.standard_error))
+    assert mean_by_difference(inexpensive, expensive[:1])[1] is None
 
 
-def test_parts_of_a_set_that_is_sorted_by_class_are_of_all_classes() -> None:
+def test_random_subsets_of_a_sorted_set_have_all_classes() -> None:
     labels = torch.arange(4).repeat_interleave(100)
     images = ImageSet(torch.zeros(400, 1, 2, 2, dtype=torch.uint8), labels)
     some, more = images.sample(40, seed=1), images.sample(80, seed=1)
@@ -321,20 +341,29 @@ def test_parts_of_a_set_that_is_sorted_by_class_are_of_all_classes() -> None:
     assert len(images.sample(1000, seed=1)) == 400
 
 
-NOTHING = EvaluationConfig(0, 0, Annealing(3, 40, leapfrog=4), annealed=0, refined=0, aggregated=0, compared=0, probed=0)
+NOTHING = EvaluationConfig(
+    0,
+    0,
+    Annealing(3, 40, num_leapfrog_steps=4),
+    num_annealed=0,
+    num_refined=0,
+    num_aggregated=0,
+    num_compared=0,
+    num_probed=0,
+)
 
 
 @pytest.mark.parametrize(
-    ("part", "effort"),
+    ("part", "config"),
     [
         ("importance samples", replace(NOTHING, num_samples=70, max_images=12)),
         ("importance samples", replace(NOTHING, num_samples=70, max_images=None)),
-        ("annealing", replace(NOTHING, annealed=30)),
-        ("annealing", replace(NOTHING, annealed=200)),
-        ("refinement", replace(NOTHING, refined=3)),
+        ("annealing", replace(NOTHING, num_annealed=30)),
+        ("annealing", replace(NOTHING, num_annealed=200)),
+        ("refinement", replace(NOTHING, num_refined=3)),
     ],
 )
-def test_forecast_counts_what_is_decoded(part: str, effort: EvaluationConfig) -> None:
+def test_cost_counts_the_decoded_images(part: str, config: EvaluationConfig) -> None:
     model, images = make_vae(), image_set(40)
     decoded = {False: 0, True: 0}
 
@@ -342,41 +371,43 @@ def test_forecast_counts_what_is_decoded(part: str, effort: EvaluationConfig) ->
         decoded[output.requires_grad] += len(output)
 
     model.decoder.register_forward_hook(count)
-    evaluate(model, images, effort=NOTHING)
+    evaluate_model(model, images, config=NOTHING).to_data()
     before = decoded[False]
-    evaluate(model, images, effort=effort)
-    counted = decodings(effort, 40)
+    evaluate_model(model, images, config=config).to_data()
+    counted = num_decodings(config, 40)
     assert {name for name, num in counted.items() if num} == {part}
     assert decoded[False] - 2 * before + 2 * decoded[True] == pytest.approx(counted[part], rel=0.06)
-    assert forecast(effort, 40, 0.25) == {part: counted[part] / 4}
+    assert estimate_seconds(config, 40, 0.25) == {part: counted[part] / 4}
 
 
-def test_effort_is_shortened_to_what_a_machine_can_do_in_time() -> None:
-    effort = EvaluationConfig(100, None, Annealing(2, 10, leapfrog=5), annealed=100, refined=50)
-    assert shortened(effort, 1000, 1e-6, 20.0) == effort
-    short = shortened(effort, 1000, 1e-3, 20.0)
-    assert (short.max_images, short.annealed, short.refined) == (200, 20, 6)
-    assert all(19 < wait <= 20 for wait in forecast(short, 1000, 1e-3).values())
-    none = shortened(effort, 1000, 1.0, 20.0)
-    assert (none.max_images, none.annealed, none.refined) == (0, 0, 0)
+def test_config_is_limited_to_the_time_of_each_part() -> None:
+    config = EvaluationConfig(100, None, Annealing(2, 10, num_leapfrog_steps=5), num_annealed=100, num_refined=50)
+    assert limit_seconds(config, 1000, 1e-6, 20.0) == config
+    short = limit_seconds(config, 1000, 1e-3, 20.0)
+    assert (short.max_images, short.num_annealed, short.num_refined) == (200, 20, 6)
+    assert all(19 < wait <= 20 for wait in estimate_seconds(short, 1000, 1e-3).values())
+    none = limit_seconds(config, 1000, 1.0, 20.0)
+    assert (none.max_images, none.num_annealed, none.num_refined) == (0, 0, 0)
     assert none.num_samples == 100
     assert 0 < seconds_per_decoding(make_vae(), image_set(3)) < 1
 
 
-def test_one_image_leaves_its_latents_out_and_no_more() -> None:
-    numbers = evaluate(make_vae(), image_set(1), effort=TINY)
+def test_single_image_leaves_out_only_the_latents() -> None:
+    numbers = evaluate_model(make_vae(), image_set(1), config=TINY).to_data()
     assert "aggregate posterior" in numbers["left_out"]["latents"]
     assert numbers["log_likelihood"]["num_images"] == numbers["annealed"]["num_images"] == 1
 
 
-def test_what_cannot_be_measured_is_left_out_with_a_reason() -> None:
+def test_parts_that_are_not_possible_are_left_out_with_a_reason() -> None:
     model, images = make_vae(posterior="flow"), image_set(40)
-    numbers = evaluate(model, images, train=images, effort=TINY)
+    numbers = evaluate_model(model, images, train=images, config=TINY).to_data()
     assert set(numbers["left_out"]) == {"amortization_gap", "fidelity", "usefulness"}
     assert "diagonal Gaussian" in numbers["left_out"]["amortization_gap"]
     assert "labels" in numbers["left_out"]["fidelity"]
     assert "labels" in numbers["left_out"]["usefulness"]
     assert math.isfinite(numbers["annealed"]["value"])
-    alone = evaluate(make_vae(), images, effort=TINY)
+    alone = evaluate_model(make_vae(), images, config=TINY).to_data()
     assert "no training images" in alone["left_out"]["fidelity"]
-    assert not {"annealed", "latents", "fidelity"} & set(evaluate(model, images, effort=brief(2, 5)))
+    assert not {"annealed", "latents", "fidelity"} & set(
+        evaluate_model(model, images, config=replace(BRIEF, num_samples=2, max_images=5)).to_data()
+    )

@@ -15,8 +15,9 @@ from torch import Tensor
 from tests.test_contracts import make_vae, pixels
 from vaekit.core.errors import DataError
 from vaekit.data import ImageSet
-from vaekit.evaluation.cost import seconds_per_look
-from vaekit.evaluation.model_evaluation import brief, evaluate
+from vaekit.evaluation.cost import seconds_per_feature_vector
+from vaekit.evaluation.evaluation_config import BRIEF
+from vaekit.evaluation.model_evaluation import evaluate_model
 from vaekit.evaluation.samples import inception_weights
 from vaekit.evaluation.samples.features import INCEPTION, metric_name
 from vaekit.evaluation.samples.inception import SHA256, InceptionFeatures, inception_features
@@ -98,7 +99,7 @@ def test_gray_images_are_repeated_in_three_channels_and_rounded_to_8_bits(networ
     assert metric_name(extractor, "coverage") == f"coverage-{INCEPTION}"
     with pytest.raises(DataError, match=r"Inception.*channels, got 2"):
         extractor(RAMP[:, :2] / 255)
-    assert 0 < seconds_per_look(extractor, ImageSet(RAMP)) < 60
+    assert 0 < seconds_per_feature_vector(extractor, ImageSet(RAMP)) < 60
 
 
 def test_weights_are_identified_by_their_hash(network: InceptionV3, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,14 +145,15 @@ def test_error_if_the_weights_cannot_be_downloaded(monkeypatch: pytest.MonkeyPat
 def test_evaluation_with_inception_gives_an_fid(network: InceptionV3) -> None:
     """For images without labels too, because no features are learned from them."""
     images = ImageSet(pixels(8, (1, 6, 5)))
-    effort = replace(brief(2, 4), compared=8)
-    numbers = evaluate(
-        make_vae(shape=(1, 6, 5)), images, train=images, extractor=InceptionFeatures(network, "0" * 64), effort=effort
+    config = replace(BRIEF, num_samples=2, max_images=4, num_compared=8)
+    evaluation = evaluate_model(
+        make_vae(shape=(1, 6, 5)), images, train=images, extractor=InceptionFeatures(network, "0" * 64), config=config
     )
+    numbers = evaluation.to_data()
     assert numbers["fidelity"]["columns"][:2] == ["FID", "KID"]
     assert numbers["fidelity"]["few"] is True
     console = Console(file=io.StringIO(), width=80)
-    print_metrics(numbers, console)
-    assert "FID of 8 images by 2,048 features is bias before all" in console.file.getvalue()  # type: ignore[attr-defined]
+    print_metrics(evaluation, console)
+    assert "FID of 8 images by 2,048 features is dominated by its bias" in console.file.getvalue()  # type: ignore[attr-defined]
     assert numbers["fidelity"]["rows"]["test against train"]["FID"]["value"] == pytest.approx(0, abs=1e-6)
     assert numbers["fidelity"]["rows"]["noise"]["FID"]["value"] > 0.1

@@ -68,7 +68,7 @@ def test_gradient_of_the_elbo_equals_the_closed_form() -> None:
         assert errors.max() < 0.05 * closed.abs().max()
 
 
-def test_iwae_climbs_the_log_of_the_mean_weight() -> None:
+def test_iwae_loss_is_the_log_of_the_mean_weight() -> None:
     oracle = linear_gaussian(off=0.5)
     terms = oracle.model(oracle.x, num_samples=7)
     loss = IWAE(7)(terms, 0.0)
@@ -84,7 +84,7 @@ def test_iwae_of_one_sample_is_the_elbo() -> None:
     assert abs(draws.mean() - closed) < 5 * draws.std() / len(draws) ** 0.5
 
 
-def test_best_sample_gets_the_largest_weight_in_the_iwae_gradient() -> None:
+def test_iwae_gradient_is_weighted_by_the_normalized_weights() -> None:
     oracle = linear_gaussian(num=1, off=0.5)
     terms = oracle.model(oracle.x, num_samples=9)
     (gradient,) = torch.autograd.grad(IWAE(9)(terms, 0.0).value, terms.log_px)
@@ -92,20 +92,20 @@ def test_best_sample_gets_the_largest_weight_in_the_iwae_gradient() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 7, 4099, 10_000])
-def test_importance_sampling_draws_exactly_k_samples(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_importance_sampling_uses_exactly_k_samples(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     oracle = linear_gaussian(num=3)
-    drawn: list[int] = []
-    decoded = type(oracle.model)._decoded
+    sampled: list[int] = []
+    parameters_of = VAE._parameters_of
 
-    def counting(self: object, z: torch.Tensor, context: torch.Tensor | None) -> object:
-        drawn.append(z.shape[0])
-        return decoded(oracle.model, z, context)
+    def counting(self: VAE, z: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
+        sampled.append(z.shape[0])
+        return parameters_of(self, z, context)
 
-    monkeypatch.setattr(type(oracle.model), "_decoded", counting)
+    monkeypatch.setattr(VAE, "_parameters_of", counting)
     monkeypatch.setattr(VAE, "chunk_size", 3 * 1000)
     estimate = oracle.model.log_likelihood(oracle.x, num_samples=k)
-    assert sum(drawn) == k
-    assert max(drawn) <= 1000  # memory does not grow with k
+    assert sum(sampled) == k
+    assert max(sampled) <= 1000  # memory does not grow with k
     torch.testing.assert_close(estimate, oracle.log_evidence(), atol=1e-3, rtol=0)
 
 

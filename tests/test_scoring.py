@@ -1,4 +1,4 @@
-"""Scores of single images and their codes: estimators in closed form, and the files that commands leave read back."""
+"""Scores of single images and their codes: estimators in closed form, and the files that the commands write."""
 
 import csv
 import io
@@ -23,8 +23,8 @@ from vaekit.core.errors import ConfigError
 from vaekit.data import ImageSet, load_images
 from vaekit.evaluation.latents.encodings import encode_images
 from vaekit.evaluation.likelihood.bounds import log_likelihood_of_each
-from vaekit.evaluation.likelihood.scores import Scores, auroc, code_lengths, scores, weigh
-from vaekit.export.tables import Scored, in_order, oddest, scores_as_columns
+from vaekit.evaluation.likelihood.scores import Scores, auroc, code_lengths, scores, summarize_weights
+from vaekit.experiment.score import ScoredImages, ScoredSet
 from vaekit.models import VAE, load_vae, save_vae
 from vaekit.runs.run_folder import RunFolder
 
@@ -62,7 +62,7 @@ def folder_of(path: Path, names: Sequence[str], seed: int = 0) -> Path:
 # Estimators.
 
 
-def test_an_exact_posterior_gives_the_evidence_without_error() -> None:
+def test_exact_posterior_gives_the_evidence_without_error() -> None:
     oracle, images = imaged()
     found, evidence = scores(oracle.model, images, num_samples=4), oracle.log_evidence().double()
     torch.testing.assert_close(found.log_px, evidence, atol=1e-4, rtol=0)
@@ -97,16 +97,16 @@ def test_standard_error_is_the_spread_over_seeds() -> None:
     assert stated.min() > 0.005
 
 
-def test_weights_are_weighed_without_overflow() -> None:
+def test_weights_are_summarized_without_overflow() -> None:
     rows = [[-900.0, 900.0, 0.0], [-900.0, 900.0 + math.log(3), -200.0]]
-    log_px, error, elbo, variance = weigh(torch.tensor(rows, dtype=torch.float64))
+    log_px, error, elbo, variance = summarize_weights(torch.tensor(rows, dtype=torch.float64))
     assert log_px.tolist() == pytest.approx([-900, 900 + math.log(2), -math.log(2)])
     assert error.tolist() == pytest.approx([0, 0.5, 1], abs=1e-9)  # of equal ones, of 1 and 3, of one alone
     assert elbo.tolist() == pytest.approx([-900, 900 + math.log(3) / 2, -100])
     assert variance.tolist() == pytest.approx([0, math.log(3) ** 2 / 2, 20_000], abs=1e-4)
 
 
-def test_scores_depend_on_the_image_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_depend_only_on_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     oracle, images = imaged(num=130, off=0.3)
     whole, part = (scores(oracle.model, some, num_samples=70) for some in (images, images.first(7)))
     torch.testing.assert_close(whole.log_px[:7], part.log_px, atol=1e-4, rtol=0)
@@ -119,7 +119,7 @@ def test_scores_depend_on_the_image_alone(monkeypatch: pytest.MonkeyPatch) -> No
     assert not torch.equal(other.log_px, part.log_px)
 
 
-def test_code_length_is_that_of_the_file() -> None:
+def test_code_length_is_the_size_of_the_file() -> None:
     torch.manual_seed(0)
     noise = torch.randint(256, (3, 16, 16), dtype=torch.uint8)
     sparse = torch.from_numpy(np.random.default_rng(0).random((1, 64, 64)) < 0.1).byte() * 255  # smaller if Pillow is asked
@@ -134,9 +134,9 @@ def test_code_length_is_that_of_the_file() -> None:
     assert color > 3 * 256 * 8 * math.log(2)  # noise cannot be compressed
 
 
-def test_corrections_are_what_they_say() -> None:
+def test_corrections_equal_their_formulas() -> None:
     found = Scores(*torch.tensor([[-10.0, -20.0], [0.1, 0.2], [-12.0, -25.0], [3.0, 4.0], [7.0, 30.0]]).double())
-    assert found.ratio.tolist() == [-3, 10]  # the simple image of the higher likelihood is the odder one
+    assert found.ratio.tolist() == [-3, 10]  # the simple image of the higher likelihood is more unusual
     assert found.waic.tolist() == [-15, -29]
     assert found.typicality(-18).tolist() == [-8, -2]
 
@@ -151,7 +151,7 @@ def test_auroc_of_two_gaussians() -> None:
     assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.15)
 
 
-def test_auroc_counts_ties_by_half_as_scikit_learn_does() -> None:
+def test_auroc_counts_ties_by_half_as_scikit_learn() -> None:
     torch.manual_seed(0)
     own, other = torch.randint(8, (70,)).double(), torch.randint(6, (40,)).double()
     expected = roc_auc_score([1] * 70 + [0] * 40, torch.cat([own, other]))
@@ -164,30 +164,30 @@ def test_auroc_counts_ties_by_half_as_scikit_learn_does() -> None:
     assert auroc(own, other).num_images == 110 < above
 
 
-def test_the_oddest_of_several_sets() -> None:
+def test_most_unusual_images_of_several_sets() -> None:
     pixels = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 1, 2, 2).contiguous()
     values = torch.tensor([3.0, 1.0, 0.0, 2.0, -1.0]).double()
     names = [("a", slice(0, 2)), ("b", slice(2, 5))]
     sets = [
-        Scored(ImageSet(pixels[part], name=name), torch.arange(part.start, part.stop), Scores(*[values[part]] * 5))
+        ScoredSet(ImageSet(pixels[part], name=name), torch.arange(part.start, part.stop), Scores(*[values[part]] * 5), "")
         for name, part in names
     ]
-    order = in_order(sets, "log_px")
-    assert order.tolist() == [4, 2, 1, 3, 0]
-    images, captions = oddest(sets, order[:4], "log_px")
+    scored = ScoredImages(sets, "log_px")
+    assert scored.order.tolist() == [4, 2, 1, 3, 0]
+    images, captions = scored.most_unusual(4)
     assert images[:, 0, 0, 0].tolist() == [4, 2, 1, 3]
     assert captions == ["-1.0 b", "0.0 b", "1.0 a", "2.0 b"]
-    columns = scores_as_columns(sets, order)
+    columns = scored.columns()
     assert columns["data"] == ["b", "b", "a", "b", "a"]
     assert columns["name"] == [f"image {row}" for row in columns["row"]]
     assert columns["row"] == [4, 2, 1, 3, 0]
 
 
-def test_too_little_for_a_standard_error() -> None:
+def test_too_few_samples_for_a_standard_error() -> None:
     oracle, images = imaged(num=2)
-    with pytest.raises(ConfigError, match="2 samples of z at least, got num_samples=1"):
+    with pytest.raises(ConfigError, match=r"num_samples.*at least 2"):
         scores(oracle.model, images, num_samples=1)
-    with pytest.raises(ConfigError, match="2 images of each set at least, got 2 and 1"):
+    with pytest.raises(ConfigError, match=r"AUROC.*2 images"):
         auroc(torch.zeros(2), torch.zeros(1))
 
 
@@ -200,7 +200,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
     return shutil.copytree(trained, tmp_path / "run")
 
 
-def test_score_writes_the_oddest_first(run: Path) -> None:
+def test_score_writes_the_lowest_score_first(run: Path) -> None:
     out = done("score", run, "--num-samples", 5, "-n", 10)
     said = "359 test images of digits: log-density of pixels scaled to [0, 1], support: real line; it may be positive"
     assert out.splitlines() == [said, str(run / "scores.csv"), str(run / "scores.png")]
@@ -227,7 +227,7 @@ def test_score_writes_the_oddest_first(run: Path) -> None:
     assert any(np.array_equal(pixels[top : top + 136, 10 : 10 + 136], enlarged) for top in range(120))
 
 
-def test_score_orders_by_what_is_asked_for(run: Path, tmp_path: Path) -> None:
+def test_score_orders_by_the_chosen_score(run: Path, tmp_path: Path) -> None:
     done("score", run, "--num-samples", 2, "--max-images", 50, "--by", "ratio", "-o", tmp_path / "x.parquet")
     found = pyarrow.parquet.read_table(tmp_path / "x.parquet").to_pydict()
     assert found["rank"] == list(range(1, 51))
@@ -248,13 +248,13 @@ def test_score_never_calls_a_cross_entropy_a_likelihood(tmp_path: Path) -> None:
     assert "likelihood" not in out.replace("not a likelihood", "")
 
 
-def test_single_images_cannot_be_told_apart(run: Path, refuse: Refuse, tmp_path: Path) -> None:
+def test_auroc_of_single_images_is_refused(run: Path, refuse: Refuse, tmp_path: Path) -> None:
     one, more = (folder_of(tmp_path / str(num), [f"{number:02}.png" for number in range(num)]) for num in (1, 30))
-    refuse("score", run, "--against", one, says=("1: ", "two images of each"))
-    refuse("score", run, "--against", more, "--max-images", 1, says=("digits: ", "two images of each"))
+    refuse("score", run, "--against", one, says=("1: ", "AUROC", "two images"))
+    refuse("score", run, "--against", more, "--max-images", 1, says=("digits: ", "AUROC", "two images"))
 
 
-def test_against_tells_how_well_each_score_does(run: Path, tmp_path: Path) -> None:
+def test_against_prints_the_auroc_of_each_score(run: Path, tmp_path: Path) -> None:
     noise = folder_of(tmp_path / "noise", [f"{number:02}.png" for number in range(30)])
     options = ("--num-samples", 3, "--max-images", 40)
     out = done("score", run, "--against", noise, *options, "-o", tmp_path / "x.csv")
@@ -267,13 +267,13 @@ def test_against_tells_how_well_each_score_does(run: Path, tmp_path: Path) -> No
         score = floats(found[name])
         expected = auroc(score[own], score[~own])
         assert (value, error) == (f"{expected.value:.4f}", f"{expected.standard_error:.4f}")
-    assert "30 images of noise: log-density of pixels" in out  # all of them, since nobody trained on them
+    assert "30 images of noise: log-density of pixels" in out  # all of them, since none were trained on
     assert float(lines[0][1]) > 0.95  # noise is improbable
     cells = [(cell, data) for cell, data in zip(found["label"], found["data"], strict=True)]
     assert {data for cell, data in cells if cell == ""} == {"noise"}
 
 
-def test_files_are_called_by_their_names(run: Path, tmp_path: Path) -> None:
+def test_rows_have_the_names_of_files(run: Path, tmp_path: Path) -> None:
     names = ["b/zwei.png", 'a/éin, "s".png', "a/two.png", "b/four.png", "b/five.png"]
     folder = folder_of(tmp_path / "mine", names)
     done("score", run, folder, "--num-samples", 2, "-o", tmp_path / "x.csv")
@@ -290,7 +290,7 @@ def test_files_are_called_by_their_names(run: Path, tmp_path: Path) -> None:
         assert float(mean[0, 0]) == pytest.approx(float(cell), abs=1e-5)
 
 
-def test_names_stay_with_their_images(tmp_path: Path) -> None:
+def test_names_belong_to_their_images(tmp_path: Path) -> None:
     names = [f"{number:02}.png" for number in range(25)]
     folder = folder_of(tmp_path / "set", names)
     (folder / "07.png").write_bytes(b"no image")
@@ -354,7 +354,7 @@ def test_images_without_labels(run: Path, tmp_path: Path) -> None:
     assert "label" not in table(tmp_path / "z.csv")
 
 
-def test_a_model_without_its_images(run: Path, tmp_path: Path) -> None:
+def test_model_without_its_training_images(run: Path, tmp_path: Path) -> None:
     save_vae(load_vae(run), tmp_path / "model")
     noise = folder_of(tmp_path / "noise", ["1.png", "2.png"])
     outcome = vae("score", tmp_path / "model", noise, "--num-samples", 2, "-o", tmp_path / "x.csv")
@@ -371,9 +371,11 @@ def test_a_model_without_its_images(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["score", "embed"])
-def test_what_is_refused(command: str, run: Path, refuse: Refuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_requests_are_refused(
+    command: str, run: Path, refuse: Refuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def work(*args: object, **options: object) -> None:
-        raise AssertionError("worked before it was known where to write")
+        raise AssertionError("encoded before the output was checked")
 
     np.save(tmp_path / "color.npy", np.zeros((4, 3, 8, 8), np.uint8))
     (tmp_path / "taken.csv").mkdir()
@@ -390,7 +392,7 @@ def test_what_is_refused(command: str, run: Path, refuse: Refuse, tmp_path: Path
     refuse(command, run, "-o", "taken.csv", says=("taken.csv: cannot be written", "folder"))
 
 
-def test_nothing_is_left_of_what_cannot_be_written(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_no_file(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **options: object) -> None:
         raise OSError("no room")
 

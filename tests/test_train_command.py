@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,8 +20,8 @@ from tests.commands import QUICK, done, strict_json, tiles, vae, weights_equal, 
 from vaekit.core.config import to_data
 from vaekit.core.rng import fixed_seed
 from vaekit.core.units import to_gray_levels
+from vaekit.evaluation.evaluation_config import BRIEF
 from vaekit.evaluation.likelihood.bounds import elbo_of_each
-from vaekit.evaluation.model_evaluation import brief
 from vaekit.runs.recipe import load_recipe
 from vaekit.runs.run_folder import STATE, RunFolder
 from vaekit.training import read_state
@@ -102,7 +103,7 @@ def test_final_metrics_are_those_of_the_model_on_the_test_split(run_folder: Path
     assert metrics["elbo"]["value"] == pytest.approx(-terms, abs=1e-4)
     assert metrics["log_likelihood"]["value"] > metrics["elbo"]["value"]
     assert metrics["log_likelihood"]["num_samples"] == 20
-    again = vaekit.evaluate(model, digits, effort=brief(20, None))
+    again = vaekit.evaluate_model(model, digits, config=replace(BRIEF, num_samples=20, max_images=None)).to_data()
     assert {key: metrics[key] for key in again} == again
 
 

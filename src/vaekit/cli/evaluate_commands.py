@@ -73,8 +73,12 @@ def evaluate(
     inputs = load_inputs(run, data=data, features=features, device=device)
     preset = inputs.limited(QUICK, QUICK_SECONDS) if quick else FULL
     config = _with_options(preset, max_images, num_chains, num_distributions)
-    counts = {"num_samples": num_samples, "num_annealed": num_annealed, "num_refined": num_refined}
-    config = replace(config, **{field: value for field, value in counts.items() if value is not None})
+    config = replace(
+        config,
+        num_samples=config.num_samples if num_samples is None else num_samples,
+        num_annealed=config.num_annealed if num_annealed is None else num_annealed,
+        num_refined=config.num_refined if num_refined is None else num_refined,
+    )
     if quick and preset != QUICK:
         num_iw = "all" if config.max_images is None else config.max_images
         images = f"{num_iw} images for importance sampling, {config.num_annealed} annealed, {config.num_refined} refined"

@@ -19,29 +19,29 @@ def train(
     size: Annotated[str | None, typer.Option(help="Fit images to a side, as 128, or height x width, as 96x128.")] = None,
     channels: Annotated[int | None, typer.Option(help="1 for gray, 3 for color.", min=1, max=3)] = None,
     fit: Annotated[
-        Literal["crop", "pad", "stretch"] | None, typer.Option(help="What to do where proportions differ; crop by default.")
+        Literal["crop", "pad", "stretch"] | None, typer.Option(help="What to do if proportions differ; crop by default.")
     ] = None,
     background: Annotated[
         str | None, typer.Option(help="The color behind transparent pixels and around padded images; white by default.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="How often to go through the images.")] = None,
-    latent_dim: Annotated[int | None, typer.Option(help="How many latents.")] = None,
-    beta: Annotated[float | None, typer.Option(help="The KL weight, constant; 1 is the ELBO.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="How many images a step sees.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="The number of passes over the images.")] = None,
+    latent_dim: Annotated[int | None, typer.Option(help="The number of latents.")] = None,
+    beta: Annotated[float | None, typer.Option(help="A constant KL weight; 1 is the ELBO.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="The number of images per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="The learning rate.")] = None,
-    conditional: Annotated[bool, typer.Option("--conditional", help="Tell the model the class of an image.")] = False,
-    seed: Annotated[int | None, typer.Option(help="The seed of everything random.")] = None,
+    conditional: Annotated[bool, typer.Option("--conditional", help="Give the model the class of each image.")] = False,
+    seed: Annotated[int | None, typer.Option(help="The random seed.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE by default.", show_default=False)] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a run that is there already.")] = False,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run that was stopped.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", metavar="PLACE=VALUE", help="Change the recipe.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the recipe, train nothing.")] = False,
 ) -> None:
-    """Train a model and write a run folder with its images and numbers.
+    """Train a model and write a run folder with the model, metrics, images and a report.
 
-    Without a recipe it trains on handwritten digits that come with the package, or on the images that --data names.
+    Without a recipe it trains on the handwritten digits of the package, or on the images that --data names.
 
     [bold]Examples[/bold]
 
@@ -52,11 +52,13 @@ def train(
       vae train --data holiday/ --size 96
 
       vae train --resume runs/mnist-conv
+
+      vae train digits --plugin my_parts.py --set model.prior.name=mine
     """
     from rich.console import Console
 
     from vaekit.experiment.prepare import prepare
-    from vaekit.experiment.train import resume as go_on
+    from vaekit.experiment.train import resume as resume_run
     from vaekit.experiment.train import run
     from vaekit.runs.recipe import DEFAULT, OWN, load_recipe, parse_overrides, parse_size
 
@@ -82,7 +84,7 @@ def train(
         ignored = {"the recipe": recipe, "--out": out, "--force": force or None}
         if given := [name for name, value in ignored.items() if value is not None]:
             raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}")
-        go_on(resume, overrides, console, dry_run=dry_run)
+        resume_run(resume, overrides, console, dry_run=dry_run)
         return
     loaded = load_recipe(recipe or (DEFAULT if data is None else OWN), overrides)
     folder = out or Path("runs") / loaded.name
@@ -117,7 +119,7 @@ def recipes() -> None:
 
 
 def _print_plan(experiment: Any, folder: Path, console: Any) -> None:
-    """Prints what a run would do."""
+    """Prints the data, the model and the recipe of a run."""
     import yaml
 
     from vaekit.core.config import to_data

@@ -1,6 +1,6 @@
-"""The mistakes a user can mend.
+"""Errors that a user can correct.
 
-Every error that a user can cause derives from :class:`VaekitError` and carries one line: what is wrong, why, and what to
+Every error that a user can cause derives from :class:`VaekitError`. Its message is one line: what is wrong, why, and what to
 do. The command line prints that line and exits with code 2; Python callers catch the class.
 """
 
@@ -9,14 +9,14 @@ from difflib import get_close_matches
 
 
 class VaekitError(Exception):
-    """A mistake that the user can mend; its message is one line, whatever it quotes."""
+    """An error that the user can correct; its message is one line, whatever it quotes."""
 
     def __str__(self) -> str:
         return " ".join(super().__str__().splitlines())
 
 
 class ConfigError(VaekitError):
-    """A recipe, option or model configuration that cannot be."""
+    """An invalid recipe, option or model configuration."""
 
 
 class DataError(VaekitError):
@@ -24,19 +24,19 @@ class DataError(VaekitError):
 
 
 class ModelError(VaekitError):
-    """A model folder that cannot be loaded, or a model asked for what it cannot do."""
+    """A model folder that cannot be loaded, or a method that the model does not support."""
 
 
 class RunError(VaekitError):
-    """A run that cannot start, go on or be read."""
+    """A run that cannot be started, resumed or read."""
 
 
 class Diverged(RunError):
-    """Training met a loss or gradient that is not a finite number."""
+    """A loss or gradient that is not finite."""
 
 
 class Interrupted(VaekitError):
-    """Training was asked to stop and did so after saving its state."""
+    """Training was interrupted by the user; its state is saved."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ Everything that vaekit writes goes to a temporary file in the same folder, which
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         ...     image.save(partial)
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}-partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}-partial-{os.getpid()}{path.suffix}")  # two processes never share one
     try:
         yield partial
         partial.replace(path)

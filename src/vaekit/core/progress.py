@@ -1,6 +1,6 @@
-"""What is said while work goes on, all of it on the error stream: lines, and bars for what takes longer than a second.
+"""Progress on the error stream: lines, and bars for work that takes longer than a second.
 
-Bars are shown on a terminal only, and gone when done.
+Bars are shown on a terminal only, and removed at the end.
 """
 
 import sys
@@ -15,13 +15,13 @@ T = TypeVar("T")
 
 
 def track(items: Iterable[T], description: str, total: int | None = None, done: int = 0) -> Iterator[T]:
-    """Yields the items behind a bar.
+    """Yields the items and shows a bar.
 
     Arguments:
-        items: What to go through.
-        description: What is done, in a word or two.
-        total: How many items there are, where they do not know it themselves.
-        done: How many of the total were done before.
+        items: The items.
+        description: The work, in a few words.
+        total: The number of items, if they have no length.
+        done: The number of items that were finished before.
     """
     console = Console(stderr=True)
     yield from rich_track(
@@ -37,11 +37,11 @@ def track(items: Iterable[T], description: str, total: int | None = None, done: 
 
 
 def working(description: str) -> AbstractContextManager[object]:
-    """Shows that something is going on for as long as the context lasts, where nobody can say how far it has come."""
+    """Shows a spinner while the context lasts, for work whose progress is unknown."""
     console = Console(stderr=True)
     return console.status(description) if console.is_terminal else nullcontext()
 
 
 def notify(line: str) -> None:
-    """Says something that the user should know, while work goes on."""
+    """Prints a line for the user."""
     print(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Random numbers that do not disturb one another.
+"""Seeds and generators.
 
 Training, validation and images draw from torch's global generators. What happens beside training must not change the
 numbers that training draws next, or a resumed run would differ from an uninterrupted one.
@@ -20,5 +20,5 @@ def fixed_seed(seed: int) -> Iterator[None]:
 
 
 def generator(seed: int, device: str | torch.device = "cpu") -> torch.Generator:
-    """Returns a new generator on ``device`` with a seed of its own."""
+    """Returns a new generator on ``device`` with a seed."""
     return torch.Generator(device).manual_seed(seed)

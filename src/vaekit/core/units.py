@@ -1,6 +1,6 @@
 r"""Numbers and their units.
 
-An image is stored as 8-bit gray levels :math:`g \in \{0, \dots, 255\}` and seen by a model on the unit interval,
+An image is stored as 8-bit gray levels :math:`g \in \{0, \dots, 255\}` and given to a model on the unit interval,
 :math:`x = g / 255`. Log-likelihoods are nats per image. Bits per dimension,
 
 .. math:: \mathrm{bpd} = -\frac{\log p(g)}{C H W \log 2},
@@ -13,10 +13,10 @@ import math
 from torch import Tensor
 
 GRAY_LEVELS = 256
-"""How many values an 8-bit pixel can take."""
+"""The number of values of an 8-bit pixel."""
 
 BITS = "bits per dimension"
-"""The unit of an image's cost where it is a probability mass over gray levels."""
+"""The unit of the negative log-likelihood where it is a probability mass over gray levels."""
 
 NATS = "nats per image"
 """The unit of every ``elbo``, ``rate``, ``distortion`` and ``log_*``."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.core.files import write_json
+from vaekit.core.files import atomic_path, write_json
 from vaekit.core.rng import fixed_seed
 from vaekit.data import Dataset, ImageSet
 from vaekit.experiment.prepare import Experiment, Splits
@@ -124,8 +124,10 @@ def write_grids(model: Model, images: ImageSet, folder: Path) -> None:
     labels = images.labels if model.condition is not None else None
     with fixed_seed(0):
         samples = model.sample(num, example_labels(model, num))
-    reconstruction_pairs(x, model.reconstruct(x, labels)).save(to / "reconstructions.png")
-    grid(samples, columns_for(images.shape[-1])).save(to / "samples.png")
+    with atomic_path(to / "reconstructions.png") as partial:
+        reconstruction_pairs(x, model.reconstruct(x, labels)).save(partial)
+    with atomic_path(to / "samples.png") as partial:
+        grid(samples, columns_for(images.shape[-1])).save(partial)
 
 
 def example_labels(model: Model, num: int) -> Tensor | None:
@@ -136,4 +138,5 @@ def example_labels(model: Model, num: int) -> Tensor | None:
 def write_curves(folder: Path) -> None:
     """Writes ``curves.png`` into the run's ``images``."""
     (folder / "images").mkdir(exist_ok=True)
-    RunFolder(folder).curves().savefig(folder / "images" / "curves.png", dpi=120)
+    with atomic_path(folder / "images" / "curves.png") as partial:
+        RunFolder(folder).curves().savefig(partial, dpi=120)

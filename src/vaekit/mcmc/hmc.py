@@ -1,16 +1,16 @@
 r"""Hamiltonian Monte Carlo for many chains at once.
 
 A density :math:`f(z) = \exp \sum_i \lambda_i \ell_i(z)` is given by the log-densities :math:`\ell_i` and their weights
-:math:`\lambda_i`, so that a path of densities is a path of weights and nothing is computed twice. With momentum :math:`r
-\sim \mathcal{N}(0, \mathrm{diag}\, s^{-2})` for scales :math:`s` of :math:`z`, a trajectory of :math:`L` leapfrog steps
+:math:`\lambda_i`, so that a path of densities is a path of weights, along which values and gradients are reused. With
+momentum :math:`r \sim \mathcal{N}(0, \mathrm{diag}\, s^{-2})` for scales :math:`s` of :math:`z`, a trajectory of :math:`L`
+leapfrog steps
 
 .. math::
     r \gets r + \tfrac{\epsilon}{2} \nabla \log f(z), \qquad z \gets z + \epsilon \, s^2 r, \qquad
     r \gets r + \tfrac{\epsilon}{2} \nabla \log f(z)
 
 is accepted with probability :math:`\min(1, e^{H - H'})`, :math:`H = -\log f(z) + \tfrac12 |s \, r|^2`, which leaves
-:math:`f` as it is for any step :math:`\epsilon` and scales that do not depend on the chain. Chains never mix: each has its
-own momentum and its own fate.
+:math:`f` invariant for any step :math:`\epsilon` and scales that do not depend on the chain. Chains are independent.
 
 References:
     | MCMC using Hamiltonian dynamics (Neal, 2011), https://arxiv.org/abs/1206.1901
@@ -24,12 +24,12 @@ from torch import Tensor
 
 LogDensities = Callable[[Tensor], Sequence[Tensor]]
 """Points of shape (*, D) in, :math:`\\ell_1` to :math:`\\ell_I` out, each with shape (*) and differentiable. They are not
-one tensor: the gradient of one would then pass through what all the others were computed from."""
+stacked into one tensor, so that the gradient of one does not pass through the graphs of the others."""
 
 
 @dataclass(frozen=True)
 class State:
-    """Where chains are.
+    """The state of chains.
 
     Arguments:
         z: Points, with shape (*, D).
@@ -51,7 +51,7 @@ class State:
         return cls(z.detach(), torch.stack([value.detach() for value in values]), torch.stack(gradients))
 
     def where(self, chosen: Tensor, other: "State") -> "State":
-        """Returns this state for the chains that are ``chosen``, booleans of shape (*), and the other for the rest."""
+        """Returns this state for the chains where ``chosen``, of shape (*), is true, and the other state for the rest."""
         return State(
             torch.where(chosen.unsqueeze(-1), self.z, other.z),
             torch.where(chosen, self.values, other.values),
@@ -61,12 +61,12 @@ class State:
 
 @dataclass(frozen=True)
 class Trajectory:
-    r"""How far and how finely chains move.
+    r"""The length and the step size of a trajectory.
 
     Arguments:
         step: :math:`\epsilon`, in units of the scales; a number, or one for each chain with shape (*, 1).
-        num_steps: L, how many leapfrog steps.
-        scale: :math:`s`, about how broad the density is along each axis, of a shape that fits (*, D).
+        num_steps: L, the number of leapfrog steps.
+        scale: :math:`s`, about the standard deviation of the density along each axis, of a shape that broadcasts to (*, D).
     """
 
     step: float | Tensor
@@ -77,18 +77,18 @@ class Trajectory:
 def transition(
     state: State, weights: Tensor, log_densities: LogDensities, trajectory: Trajectory, noise: Tensor, uniform: Tensor
 ) -> tuple[State, Tensor]:
-    r"""Moves chains once, leaving :math:`f` as it is.
+    r"""Moves chains by one trajectory, which leaves :math:`f` invariant.
 
     Arguments:
-        state: Where they are.
+        state: The state of the chains.
         weights: :math:`\lambda`, with shape (I).
-        log_densities: :math:`\ell`.
-        trajectory: How they move.
-        noise: Standard normal numbers for the momentum, with shape (*, D).
-        uniform: Numbers between 0 and 1 that decide on acceptance, with shape (*).
+        log_densities: The log-densities, :math:`\ell`.
+        trajectory: Length, step size and scales.
+        noise: Standard normal noise for the momentum, with shape (*, D).
+        uniform: Uniform noise in [0, 1) for acceptance, with shape (*).
 
     Returns:
-        Where they are then, and the probability with which each was to move, with shape (*).
+        The new state, and the acceptance probability of each chain, with shape (*).
     """
     step, scale = trajectory.step, trajectory.scale
     momentum = noise / scale
@@ -99,7 +99,7 @@ def transition(
         moved = State.at(moved.z + step * scale**2 * momentum, log_densities)
         momentum = momentum + 0.5 * step * _slope(moved, weights)
     difference = _log_density(moved, weights) - _kinetic(momentum, scale) - start
-    probability = torch.nan_to_num(difference, nan=-torch.inf).clamp(max=0).exp()  # a trajectory that left all numbers ends
+    probability = torch.nan_to_num(difference, nan=-torch.inf).clamp(max=0).exp()  # a trajectory that diverged is rejected
     return moved.where(uniform < probability, state), probability
 
 

@@ -80,6 +80,11 @@ class VAE(Model):
             raise ModelError(
                 f"the encoder reads {encoder.shape} and the decoder returns {decoder.shape}; give both one shape"
             )
+        if likelihood.event_dim != len(encoder.shape):
+            raise ModelError(
+                f"the likelihood is for data of {likelihood.event_dim} dimensions and the encoder reads shape "
+                f"{tuple(encoder.shape)}; choose another likelihood"
+            )
         num_maps = likelihood.num_maps(encoder.shape[0])
         if decoder.num_maps != num_maps:
             raise ModelError(

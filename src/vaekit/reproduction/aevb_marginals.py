@@ -42,7 +42,7 @@ PLAN: dict[Tier, tuple[dict[int, tuple[float, ...]], int]] = {
     "gpu": ({1000: (1e6, 2e6, 5e6, 1e7, 2e7, 6e7), 50_000: (5e6, 1e7, 2e7, 6e7)}, NUM_IMAGES),
 }
 """For each number of training images, the numbers of images seen at which to estimate; and the number of images to use."""
-ANNEALING = Annealing(chains=8, distributions=200, start="prior", leapfrog=5)
+ANNEALING = Annealing(num_chains=8, num_distributions=200, start="prior", num_leapfrog_steps=5)
 Learner = Literal["aevb", "wakesleep", "mcem"]
 LEARNER_NAMES: dict[Learner, str] = {"aevb": "AEVB", "wakesleep": "wake-sleep", "mcem": "Monte Carlo EM"}
 LEARNERS: dict[Tier, tuple[Learner, ...]] = {"smoke": ("mcem",), "cpu": tuple(LEARNER_NAMES), "gpu": tuple(LEARNER_NAMES)}
@@ -59,8 +59,8 @@ METHOD_CHOICES = [
     "Appendix D uses 50 chains per image, which start from samples of the prior chosen by p(x|z). It runs 40 trajectories "
     "of 4 leapfrog steps, fits a Gaussian with full covariance to the samples, and runs 40 more trajectories for the "
     "samples of the estimate. The paper specifies neither the density nor the number of trajectories.",
-    f"Annealed importance sampling uses {ANNEALING.chains} chains from the prior, {ANNEALING.distributions} distributions "
-    f"and {ANNEALING.leapfrog} leapfrog steps.",
+    f"Annealed importance sampling uses {ANNEALING.num_chains} chains from the prior, {ANNEALING.num_distributions} "
+    f"distributions and {ANNEALING.num_leapfrog_steps} leapfrog steps.",
 ]
 
 Curves = Mapping[str, Sequence[Mapping[str, Any]]]

@@ -31,9 +31,9 @@ GAP_LIMITS = (0.3, 1.5)
 """The gaps that count as about 1 nat. Models with the same ELBO can differ in the gap of their bound."""
 MAX_BRACKET = 0.5
 PLAN: dict[Tier, tuple[Annealing, int, int]] = {
-    "smoke": (Annealing(chains=4, distributions=50), 20, 200),
-    "cpu": (Annealing(chains=16, distributions=1000), 100, 10_000),
-    "gpu": (Annealing(chains=16, distributions=10_000), 1000, 100_000),
+    "smoke": (Annealing(num_chains=4, num_distributions=50), 20, 200),
+    "cpu": (Annealing(num_chains=16, num_distributions=1000), 100, 10_000),
+    "gpu": (Annealing(num_chains=16, num_distributions=10_000), 1000, 100_000),
 }
 """The annealing, the number of test images, and the number of importance samples to compare with."""
 
@@ -66,7 +66,7 @@ def _evaluate(model: VAE, images: ImageSet, annealing: Annealing, num_samples: i
 def _rows(numbers: Mapping[str, Any], tier: Tier) -> list[Row]:
     annealing, num_images, num_samples = PLAN[tier]
     note, images = iwae_table.schedule_note(tier), f"first {num_images} test images"
-    chains = f"{annealing.chains} chains, {annealing.distributions:,} distributions from the encoder"
+    chains = f"{annealing.num_chains} chains, {annealing.num_distributions:,} distributions from the encoder"
     minimum, maximum = GAP_LIMITS
 
     def row(name: str, quantity: str, published: float | None, **options: Any) -> Row:

@@ -155,7 +155,7 @@ class RunFolder:
             DataError: If there are no such images, or a model folder does not say which images it was trained on.
         """
         if source is None and not self.has_recipe:
-            raise DataError(f"{self.folder}: a model folder does not say which images it was trained on; name them")
+            raise DataError(f"{self.folder}: a model folder does not say which images it was trained on; name them (--data)")
         images = self._load(self.recipe.data.name if source is None else source, split)
         wanted = binarized and self.has_recipe and self.recipe.data.binarize != "none"
         return binarize(images, seed=TEST_SEED) if wanted else images

@@ -1,0 +1,49 @@
+"""Atomic writes: a reader sees the old content or the new one, and nothing is left behind."""
+
+from pathlib import Path
+
+import pytest
+
+from vaekit.core.files import atomic_path, write_json, write_text
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "model.txt"
+    path.write_text("old")
+    with atomic_path(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old"
+        assert (partial.parent, partial.suffix) == (tmp_path, ".txt")
+        assert partial.name.startswith(".")
+    assert path.read_text() == "new"
+    assert [file.name for file in tmp_path.iterdir()] == ["model.txt"]
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "model.txt"
+    path.write_text("old")
+
+    def write() -> None:
+        with atomic_path(path) as partial:
+            partial.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write()
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["model.txt"]
+
+
+def test_a_block_that_writes_nothing_is_an_error_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "model.txt"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError), atomic_path(path):
+        pass
+    assert path.read_text() == "old"
+
+
+def test_text_and_json_are_utf8(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "µ ± σ")
+    assert (tmp_path / "a.txt").read_bytes().decode() == "µ ± σ"
+    write_json(tmp_path / "a.json", {"value": 1.5, "names": ["µ"]})
+    assert (tmp_path / "a.json").read_text() == '{\n  "value": 1.5,\n  "names": [\n    "\\u00b5"\n  ]\n}\n'
