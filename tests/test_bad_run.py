@@ -1,5 +1,6 @@
 """Runs that cannot be resumed, and training that diverges."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -105,3 +106,24 @@ def test_divergence_keeps_the_last_finite_epoch(tmp_path: Path, monkeypatch: pyt
     assert all(bool(value.isfinite().all()) for value in load_vae(run).state_dict().values())
     assert not (run / "metrics.json").exists()
     assert not list(run.rglob(".*"))
+
+
+@pytest.mark.parametrize("version", [None, 1, 99])
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ("environment.json", ["sample"]),
+        ("environment.json", ["evaluate", "--quick"]),
+        ("environment.json", ["train", "--resume"]),
+        ("config.json", ["sample"]),
+        ("config.json", ["evaluate", "--quick"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_folder_of_another_format_version(
+    file: str, version: int | None, command: list[str], run_copy: Path, refuse: Refuse
+) -> None:
+    data = json.loads((run_copy / file).read_text())
+    data.pop("format")
+    (run_copy / file).write_text(json.dumps(data if version is None else data | {"format": version}))
+    refuse(*command, run_copy, says=("copy: ", "format", "update vaekit" if version == 99 else "train it again"))
