@@ -8,7 +8,7 @@ import typer
 
 import vaekit
 from tests.commands import done, start
-from vaekit.cli import app
+from vaekit.cli import app, split_plugins
 from vaekit.runs.recipe import load_recipe, recipe_names
 
 COMMANDS = (
@@ -51,7 +51,7 @@ def test_help_has_an_example_with_valid_options(command: str) -> None:
     assert examples
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for example in examples:
-        _, name, *args = shlex.split(example)
+        (_, name, *args), _ = split_plugins(shlex.split(example))
         assert name == command
         commands[name].make_context(name, args)  # raises for an unknown option
 

@@ -51,7 +51,7 @@ def test_interrupted_training_is_resumed_bit_for_bit(tmp_path: Path) -> None:
 
 def test_interrupted_evaluation_is_resumed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with patch("vaekit.experiment.train.evaluate", side_effect=KeyboardInterrupt):
+    with patch("vaekit.experiment.train.evaluate_model", side_effect=KeyboardInterrupt):
         outcome = vae("train", *QUICK, "--out", folder)
     assert outcome.code == 130
     assert f"vae train --resume {folder}" in outcome.err
