@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaekit.distributions import Bernoulli, DiagonalGaussian, StandardNormal
-from vaekit.models import VAE, ClassLabel
-from vaekit.models import vae as vae_module
+from vaekit.models import VAE, ClassLabel, generation
 from vaekit.models.interpolation import PATHS, along, linear, spherical
 from vaekit.networks import MLPDecoder, MLPEncoder
 
@@ -153,7 +152,7 @@ def test_journey_decodes_the_latents_of_its_way(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_journey_of_a_conditional_model_moves_the_context_in_a_line(path: str) -> None:
+def test_path_of_a_conditional_model_moves_the_context_in_a_line(path: str) -> None:
     model, z, labels = make_vae(CLASSES), torch.randn(3, DIM), torch.tensor([2, 0, 0])
     positions = torch.tensor([0.0, 0.25, 1.0, 1.5, 2.75])
     frames = model.decode_path(z, positions, labels, path)
@@ -189,7 +188,7 @@ def test_interpolation_of_a_conditional_model_moves_from_class_to_class() -> Non
 
 
 @pytest.mark.parametrize("classes", [None, CLASSES])
-def test_traversal_changes_one_latent_a_row(classes: list[str] | None) -> None:
+def test_traversal_changes_one_latent_per_row(classes: list[str] | None) -> None:
     model, z = make_vae(classes), torch.randn(DIM)
     label = None if classes is None else torch.tensor([1])
     context = None if classes is None else 3**0.5 * torch.eye(3)[1]
@@ -204,9 +203,9 @@ def test_traversal_changes_one_latent_a_row(classes: list[str] | None) -> None:
 
 
 @pytest.mark.parametrize("classes", [None, CLASSES])
-@pytest.mark.parametrize(("numbers", "most"), [(3 * 24, 3), (3 * 24 - 1, 2), (1, 1), (2**21, 10)])
+@pytest.mark.parametrize(("numbers", "chunk_size"), [(3 * 24, 3), (3 * 24 - 1, 2), (1, 1), (2**21, 10)])
 def test_many_images_are_decoded_in_chunks(
-    classes: list[str] | None, numbers: int, most: int, monkeypatch: pytest.MonkeyPatch
+    classes: list[str] | None, numbers: int, chunk_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, z = make_vae(classes), torch.randn(10, DIM)
     labels = None if classes is None else torch.arange(10) % 3
@@ -217,8 +216,8 @@ def test_many_images_are_decoded_in_chunks(
     def count(part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen.append(len(inputs[0]))
 
-    monkeypatch.setattr(vae_module, "CPU_CHUNK_BUDGET", numbers)
-    assert min(model.chunk_size, 10) == most
+    monkeypatch.setattr(generation, "CPU_CHUNK_BUDGET", numbers)
+    assert min(model.chunk_size, 10) == chunk_size
     model.decoder.register_forward_pre_hook(count)
     torch.testing.assert_close(model.decode_mean(z, labels), expected)
-    assert seen == [most] * (10 // most) + [10 % most] * (10 % most > 0)
+    assert seen == [chunk_size] * (10 // chunk_size) + [10 % chunk_size] * (10 % chunk_size > 0)

@@ -112,3 +112,12 @@ def test_importance_sampling_uses_exactly_k_samples(k: int, monkeypatch: pytest.
 def _posterior(oracle: object) -> tuple[torch.Tensor, torch.Tensor]:
     qz = oracle.model.encode(oracle.x)  # type: ignore[attr-defined]
     return qz.mean, qz.stddev[0]
+
+
+def test_between_chunks_of_weights_gradients_and_mode_are_the_callers() -> None:
+    oracle = linear_gaussian(num=3)
+    oracle.model.train()
+    weights = oracle.model.log_weights(oracle.x, num_samples=10)
+    next(weights)
+    assert torch.is_grad_enabled()
+    assert oracle.model.training

@@ -17,9 +17,10 @@ from PIL import Image, ImageSequence
 
 import vaekit
 from tests.commands import done, one_line, vae
+from vaekit.evaluation.estimate import Estimate
 from vaekit.plots import grid
 from vaekit.presentation.gallery import Gallery
-from vaekit.presentation.metric_text import MEANINGS, duration, is_open, unit_of, value_of
+from vaekit.presentation.metric_text import MEANINGS, duration, is_bracket_wide, unit_of, value_of
 from vaekit.reports.comparison import comparison
 from vaekit.reports.run_report import run_report
 from vaekit.runs.run_folder import METRICS, RECIPE, REPORT, RunFolder
@@ -334,5 +335,6 @@ def test_times_are_written_as_people_read_them(seconds: float, words: str) -> No
     ("value", "error", "wide"),
     [(0.3, 0.1, False), (0.6, 0.1, False), (0.8, 0.1, True), (232.0, 107.0, True), (9.0, 5.0, False)],
 )
-def test_a_bracket_is_open_where_it_is_surely_too_wide(value: float, error: float, wide: bool) -> None:
-    assert is_open({"value": value, "standard_error": error}) is wide
+def test_a_bracket_is_wide_by_two_standard_errors(value: float, error: float, wide: bool) -> None:
+    gap = Estimate(value, error, "nats", 10)
+    assert is_bracket_wide(gap) is wide

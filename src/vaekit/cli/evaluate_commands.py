@@ -56,7 +56,7 @@ def evaluate(
 
       vae evaluate runs/mnist-mlp --max-images 0 -o metrics.json
 
-      vae evaluate runs/mnist-conv --max-images 500 --num-annealed 40 --num-chains 4 --num-distributions 150
+      vae evaluate runs/mnist-conv --num-annealed 40 --num-chains 4
 
       vae evaluate runs/fashion-mnist --features inception
     """

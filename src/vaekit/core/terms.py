@@ -67,9 +67,10 @@ class Terms:
         latents: The stochastic layers, from the top down.
         px: The distribution p(x|z), with batch shape (K, B) and the event shape of x.
         x: The values at which p(x|z) is evaluated, with shape (B, C, H, W) for images.
-        penalties: What parts of the model add to the loss, by name, each with shape (B); the objective weights them.
-        sleep_terms: Samples z ~ p(z) and x ~ p(x|z) without gradients, one for each image of the batch, and returns the
-            layers with q(z|x); the gradient of q reaches the encoder. Only wake-sleep needs it.
+        penalties: Penalties that parts of the model add to the loss, by name. Each has shape (B) and is weighted by the
+            objective.
+        sleep_terms: A function that samples z ~ p(z) and x ~ p(x|z), one for each image of the batch and without gradients,
+            and returns the terms of z with q(z|x), whose gradient reaches the encoder. Only wake-sleep needs it.
     """
 
     log_px: Tensor

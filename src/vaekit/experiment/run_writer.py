@@ -70,7 +70,8 @@ class RunWriter(Callback):
         epochs = self.folder / "images" / "epochs"
         epochs.mkdir(exist_ok=True)
         for name in ("reconstructions", "samples"):
-            shutil.copy(self.folder / "images" / f"{name}.png", epochs / f"{name}-{epoch:04d}.png")
+            with atomic_path(epochs / f"{name}-{epoch:04d}.png") as partial:
+                shutil.copy(self.folder / "images" / f"{name}.png", partial)
 
 
 def begin_folder(experiment: Experiment, folder: Path) -> None:

@@ -1,7 +1,6 @@
-"""Samples, reconstructions, interpolations and traversals: what follows from p(z), q(z|x) and p(x|z) alone.
+"""Samples, reconstructions, interpolations and traversals: what can be generated from p(z), q(z|x) and p(x|z).
 
-Everything here runs without gradients and returns the means of p(x|z), for images on the unit interval, decoded in chunks
-so that memory does not grow with their number.
+What returns images runs without gradients and decodes in chunks, so that memory does not grow with their number.
 """
 
 import math
@@ -27,14 +26,17 @@ convolutional decoder is half as fast with more), and 256 MB on an accelerator."
 class LatentVariableModel(nn.Module, ABC):
     """Three distributions over images x and latents z, and what can be generated from them.
 
-    Methods without an underscore take labels; ``qz``, ``pz`` and ``px`` take the context that :meth:`context` makes of
-    labels once.
+    ``qz``, ``pz`` and ``px`` take a context, which :meth:`context` computes from labels; all other methods take labels.
 
     Attributes:
         condition: Labels to a context; None for a model that is not class-conditional.
     """
 
     condition: Condition | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.condition = None
 
     @property
     @abstractmethod

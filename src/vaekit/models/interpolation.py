@@ -32,7 +32,7 @@ def spherical(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
     Where the two point the same or opposite ways, or one is zero, the line takes the arc's place.
     """
     norms = a.norm(dim=-1) * b.norm(dim=-1)
-    cosine = torch.where(norms > SMALLEST_NORM, (a * b).sum(-1) / norms, 1)  # nothing points nowhere: a line from or to it
+    cosine = torch.where(norms > SMALLEST_NORM, (a * b).sum(-1) / norms, 1)  # zero has no direction: the line
     angle = cosine.clamp(-1, 1).acos()
     sine = angle.sin().unsqueeze(-1)
     arc = ((1 - weights) * angle).sin().unsqueeze(-1) * a + (weights * angle).sin().unsqueeze(-1) * b

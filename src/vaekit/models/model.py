@@ -30,7 +30,8 @@ Noise = Callable[[int], Tensor]
 class Model(LatentVariableModel):
     """A latent variable model that objectives, estimators, plots and commands work with.
 
-    A subclass defines :attr:`shape`, :attr:`latent_dim`, :meth:`qz`, :meth:`pz` and :meth:`px`, and has a likelihood.
+    A subclass defines :attr:`shape`, :attr:`latent_dim`, :meth:`qz`, :meth:`pz` and :meth:`px`, and has a likelihood. A
+    class-conditional one has a :attr:`condition` too.
 
     Attributes:
         likelihood: The family of p(x|z): the scale and the support of its data.
@@ -54,13 +55,16 @@ class Model(LatentVariableModel):
     def latent_terms(
         self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1, noise: Noise | None = None
     ) -> LatentTerms:
-        """Returns the terms of the latents of all layers as one vector, without decoding; arguments of :meth:`forward`."""
+        """Returns the terms of the latents of all layers as one vector; it takes the arguments of :meth:`forward`.
+
+        Nothing is decoded.
+        """
         context = self.context(labels, len(x))
         qz, pz = self.qz(x, context), self.pz(len(x), context)
         return JointLatentTerms(_samples(qz, num_samples, noise), qz, pz)
 
     def log_joint(self, x: Tensor, labels: Tensor | None = None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """Returns the function from latents z of shape (*, B, D) to log p(z) and log p(x|z).
+        """Returns a function that maps latents z of shape (*, B, D) to the pair log p(z) and log p(x|z).
 
         Both have shape (*, B) and are in nats. The encoder is not used, except by a prior that is made of it.
         """
@@ -114,9 +118,11 @@ class Model(LatentVariableModel):
             context = self.context(labels, len(x))
             qz, pz = self.qz(x, context), self.pz(len(x), context)
             target = self.likelihood.target(x)
-            for start in range(0, num_samples, chunk):
+        for start in range(0, num_samples, chunk):
+            with self.inference():  # not around the yield: the caller's gradients and the model's mode are its own
                 z = _samples(qz, min(chunk, num_samples - start), noise)
-                yield self._terms(z, qz, pz, target, context).log_weights()
+                log_weights = self._terms(z, qz, pz, target, context).log_weights()
+            yield log_weights
 
     def _terms(self, z: Tensor, qz: Distribution, pz: Distribution, target: Tensor, context: Tensor | None) -> Terms:
         """The terms of samples z of shape (K, B, D)."""

@@ -121,6 +121,8 @@ def load_vae(folder: Path) -> VAE:
 
     Raises:
         ModelError: If a file is missing, cut short, or the two do not belong together.
+        RunError: If the folder has another format version.
+        ConfigError: If the configuration names a part that is not registered, or a wrong argument.
     """
     text, data = _read_config(folder / CONFIG)
     check_format(data, folder)

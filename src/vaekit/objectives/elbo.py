@@ -35,7 +35,7 @@ class ELBO(Objective):
 
     Arguments:
         beta: :math:`\beta`, the KL weight, as a number or a schedule; with 1 the loss is the bound itself.
-        free_bits: :math:`\lambda`, the rate of each latent below which nothing is gained, in nats; where there is only a
+        free_bits: :math:`\lambda`, the rate below which a latent is not penalized further, in nats. Where there is only a
             joint rate of all latents, as under a VampPrior, :math:`\lambda` is for all of them together.
         capacity: :math:`C`, the target rate in nats per image, as a number or a schedule; None for no target.
         perceptual: The weight, in nats, of the structural dissimilarity between images and reconstructions; see
@@ -66,18 +66,18 @@ class ELBO(Objective):
 
     def forward(self, terms: Terms, epoch: float) -> Loss:
         """Returns the loss of a batch, in nats per image."""
-        rates = terms.rates()  # each (B, D)
+        rates = terms.rates()  # each (B, D), computed once for the loss and the logs
         rate = reduce(add, (r.sum(-1) for r in rates)).mean()
         distortion = terms.distortion().mean()
         if self.capacity is not None:
-            penalty = (rate - self.capacity(epoch)).abs()
+            rate_penalty = (rate - self.capacity(epoch)).abs()
         elif self.free_bits:
-            penalty = reduce(add, (r.mean(0).clamp(min=self.free_bits).sum() for r in rates))
+            rate_penalty = reduce(add, (r.mean(0).clamp(min=self.free_bits).sum() for r in rates))
         else:
-            penalty = rate
+            rate_penalty = rate
         beta = self.beta(epoch)
         logs = {"elbo": -(distortion + rate), "rate": rate, "distortion": distortion, "beta": rate.new_tensor(beta)}
-        loss = distortion + beta * penalty + self.penalty(terms, epoch)
+        loss = distortion + beta * rate_penalty + self.weighted_penalties(terms, epoch)
         logs |= {name: value.mean() for name, value in terms.penalties.items()}
         if self.perceptual:
             logs["dissimilarity"] = dissimilarity(terms.px.mean, terms.x).mean()

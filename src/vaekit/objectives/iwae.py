@@ -75,4 +75,4 @@ class IWAE(Objective):
                 raise ModelError("gradient: doubly-reparameterized is for one stochastic layer; choose reparameterized")
             scale_pathwise_gradient(terms, log_weights.softmax(0))
         bound = (log_weights.logsumexp(0) - math.log(len(log_weights))).mean()
-        return Loss(-bound + self.penalty(terms, epoch), terms.logs() | {"iw_elbo": bound.detach()})
+        return Loss(-bound + self.weighted_penalties(terms, epoch), terms.logs() | {"iw_elbo": bound.detach()})

@@ -32,7 +32,7 @@ class Objective(nn.Module, ABC):
             epoch: The time in epochs, fractional: 0 at the first step.
         """
 
-    def penalty(self, terms: Terms, epoch: float) -> Tensor | float:
+    def weighted_penalties(self, terms: Terms, epoch: float) -> Tensor | float:
         """Returns the weighted sum of the penalties of the model's parts, a scalar in nats per image; 0 without any."""
         one = as_schedule(1.0)
         return sum(self.penalties.get(name, one)(epoch) * value.mean() for name, value in terms.penalties.items())

@@ -50,7 +50,7 @@ class WakeSleep(Objective):
         scale_pathwise_gradient(terms, 0.0)
         wake = -reduce(add, (latent.pz.log_prob(latent.z) for latent in terms.latents), terms.log_px).mean()
         sleep = -_log_qz(terms.sleep_terms()).mean()
-        loss = wake + sleep + self.penalty(terms, epoch)
+        loss = wake + sleep + self.weighted_penalties(terms, epoch)
         return Loss(loss, terms.logs() | {"wake": wake.detach(), "sleep": sleep.detach()})
 
 

@@ -1,4 +1,4 @@
-"""The run folder: written by ``vae train``, read only here.
+"""The run folder: what ``vae train`` writes, and :class:`RunFolder`, which reads it.
 
 A run is a folder::
 

@@ -28,8 +28,8 @@ class Callback:
 
         Arguments:
             trainer: The trainer; ``trainer.progress`` counts steps, epochs and images.
-            logs: The scalars of this step, on the device: ``loss``, ``elbo``, ``rate``, ``grad_norm``, ... Reading one makes
-                an accelerator wait.
+            logs: The scalars of this step, on the device: ``loss``, and what the step and its objective log, for example
+                ``elbo``, ``rate``, ``grad_norm``. Reading one makes an accelerator wait.
         """
 
     def on_epoch(self, trainer: "Trainer", record: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ class StepSetup:
         accelerator: The device, the precision and the processes.
         num_images: N, the number of training images.
         clip_norm: The norm that gradients are scaled down to; None for no clipping.
-        seed: The seed of what is random in a step and not drawn from torch's global generator.
+        seed: The seed of a step's own generators.
     """
 
     model: Model
@@ -78,7 +78,7 @@ class Step(ABC):
             Detached scalars to log, ``loss`` among them; the same names at every step.
 
         Raises:
-            Diverged: If the loss or a gradient is not finite; the weights are then as before the step.
+            Diverged: If the loss or a gradient is not finite. A step of one update then leaves the weights unchanged.
         """
 
     def labels(self, batch: Batch) -> Tensor | None:

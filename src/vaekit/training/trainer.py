@@ -126,7 +126,7 @@ class Trainer:
             getattr(callback, method)(self, *arguments)
 
     def _train_epoch(self, stop_requested: Callable[[], bool]) -> None:
-        """The rest of an epoch, step by step."""
+        """Trains to the end of the epoch, which a resumed run may have begun before."""
         progress = self.progress
         begun, saved = time.monotonic() - progress.seconds, time.monotonic()
         self.step.train()
