@@ -16,8 +16,9 @@ from operator import add
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent
-from torch.distributions.kl import kl_divergence
+from torch.distributions import Distribution
+
+from vaekit.core.kl import kl_per_latent
 
 
 @dataclass(frozen=True)
@@ -35,23 +36,8 @@ class LatentTerms:
     pz: Distribution
 
     def rate(self) -> Tensor:
-        r"""Returns KL(q(z|x) || p(z)) of each latent, in nats, with shape (B, D).
-
-        It is analytic where torch registers the pair of distributions, else the Monte Carlo estimate
-        :math:`\frac1K \sum_k \log q(z_k|x) - \log p(z_k)`. It is averaged over the K samples of the layers above, if either
-        distribution depends on them. If one of the two does not factorize over latents, there is no rate of each latent:
-        the joint rate is returned, with D = 1.
-        """
-        q, p = self.qz, self.pz
-        if isinstance(q, Independent) and isinstance(p, Independent):
-            q, p = q.base_dist, p.base_dist
-        try:
-            rate = kl_divergence(q, p)
-            depends_on_samples = max(len(self.qz.batch_shape), len(self.pz.batch_shape)) == 2
-            rate = rate.mean(0) if depends_on_samples else rate
-        except NotImplementedError:
-            rate = (q.log_prob(self.z) - p.log_prob(self.z)).mean(0)
-        return rate.flatten(1) if rate.dim() > 1 else rate.unsqueeze(-1)
+        """Returns KL(q(z|x) || p(z)) of each latent, in nats, with shape (B, D); see :func:`vaekit.core.kl.kl_per_latent`."""
+        return kl_per_latent(self.qz, self.pz, self.z)
 
     def log_ratio(self) -> Tensor:
         """Returns log p(z) - log q(z|x) of each sample, in nats, with shape (K, B)."""

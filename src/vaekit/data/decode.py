@@ -1,4 +1,7 @@
-"""Decoding: encoded images of any size and mode become uint8 rows on disk, in parallel."""
+"""Decoding: encoded images of any size and mode become uint8 pixels, one by one or in parallel into rows on disk.
+
+Which files Pillow may open, and their limits of size, are in :mod:`vaekit.data.image_files`.
+"""
 
 import os
 import threading
