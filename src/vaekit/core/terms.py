@@ -36,7 +36,7 @@ class LatentTerms:
     pz: Distribution
 
     def rate(self) -> Tensor:
-        """Returns KL(q(z|x) || p(z)) of each latent, in nats, with shape (B, D); see :func:`vaekit.core.kl.kl_per_latent`."""
+        """Returns KL(q(z|x) || p(z)) of each latent, in nats, with shape (B, D), by :func:`vaekit.core.kl.kl_per_latent`."""
         return kl_per_latent(self.qz, self.pz, self.z)
 
     def log_ratio(self) -> Tensor:
