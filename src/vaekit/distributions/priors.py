@@ -3,7 +3,7 @@ r"""Priors p(z): modules that return a distribution over latents.
 This module has the base class and the standard normal prior, :math:`p(z) = \mathcal{N}(z; 0, I)`. Mixtures of Gaussians are
 in :mod:`vaekit.distributions.gaussian_mixtures`, normalizing flows in :mod:`vaekit.distributions.flows`.
 
-To add a prior, write a subclass of :class:`Prior` and register it:
+To add a prior, write a subclass of :class:`Prior` in a file of your own and register it in ``vaekit.distributions.PRIORS``:
 
 >>> @PRIORS.register("laplace")
 ... class LaplacePrior(Prior):
