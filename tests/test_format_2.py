@@ -1,7 +1,7 @@
 """A run that was begun by the version before: its checkpoint goes on, its model loads, and both become format 3.
 
-``format_2_run`` was written by vaekit with format 2, stopped after step 6 of 16; ``expected.jsonl`` is the history of the same
-run without a stop, by that version.
+``format_2_run`` was written by vaekit with format 2, stopped after step 6 of 16; ``expected.jsonl`` is the history of the
+same run without a stop, by that version.
 """
 
 import json

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
-from vaekit.core.errors import RunError
+from vaekit.core.errors import RunError, VaekitError
 from vaekit.core.files import write_json
 from vaekit.data import ImageSet
 from vaekit.evaluation.evaluation_config import BRIEF
@@ -25,9 +26,10 @@ from vaekit.runs.run_folder import METRICS, REPORT, RunFolder
 
 
 def is_finished(experiment: Experiment, folder: Path) -> bool:
-    """Returns whether training is over and everything that follows it has been written."""
+    """Returns whether training is over, and everything that it and what follows it write is there and whole."""
     has_report = (folder / REPORT).exists() or not isinstance(experiment.splits.test, ImageSet)
-    return experiment.trainer.finished and has_report and _has_metrics(experiment, folder)
+    has_results = has_report and _has_metrics(experiment, folder) and _has_model(experiment, folder)
+    return experiment.trainer.finished and has_results
 
 
 def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
@@ -76,6 +78,17 @@ def _metrics(experiment: Experiment, model: Model, evaluation: Evaluation) -> di
 def _epochs(experiment: Experiment) -> dict[str, int]:
     progress = experiment.trainer.progress
     return {"epochs": progress.epoch, "best_epoch": progress.best_epoch}
+
+
+def _has_model(experiment: Experiment, folder: Path) -> bool:
+    """Whether model and history are those of the checkpoint."""
+    run = RunFolder(folder)
+    try:
+        weights, best = run.model.state_dict(), experiment.trainer.best_weights or {}
+        same = weights.keys() == best.keys() and all(torch.equal(weights[key], best[key]) for key in weights)
+        return same and run.history == experiment.trainer.records
+    except VaekitError:  # missing or damaged
+        return False
 
 
 def _has_metrics(experiment: Experiment, folder: Path) -> bool:

@@ -24,6 +24,7 @@ from vaekit.models.serialization import FORMAT
 from vaekit.plots import grid, reconstruction_pairs
 from vaekit.plots.grids import columns_for, number_for
 from vaekit.runs.identity import identity
+from vaekit.runs.lock import LOCK
 from vaekit.runs.recipe import write_recipe
 from vaekit.runs.replacement import begin, forget, install
 from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, HISTORY, RECIPE, RunFolder
@@ -40,7 +41,7 @@ class RunWriter(Callback):
     model are written from them where they are not the same, so that a run that is resumed has both in any case.
 
     Arguments:
-        folder: The run folder.
+        folder: The run folder, whose lock is held.
         checkpoints: Its checkpoints.
         valid: The validation data, of which the first images are shown.
         images_every: The number of epochs between two grids of images.
@@ -53,7 +54,7 @@ class RunWriter(Callback):
         self.images_every = images_every
         self.curves_due = 0.0
         self.model_is_written = True
-        self.inode = folder.stat().st_ino
+        self.lock_inode = (folder / LOCK).stat().st_ino  # held open by the lock, so that no other file can get it
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Writes history and model as they are in the checkpoint."""
@@ -85,12 +86,17 @@ class RunWriter(Callback):
 
     def on_train_end(self, trainer: Trainer) -> None:
         """Writes the best model, if training has ended without a checkpoint."""
-        if not self.model_is_written and self.folder.is_dir():
+        if not self.model_is_written and self._is_ours:
             self._write_model(trainer)
 
+    @property
+    def _is_ours(self) -> bool:
+        """Whether the folder is still the one whose lock is held: somebody may have removed it, or put another in its place."""
+        lock = self.folder / LOCK
+        return lock.exists() and lock.stat().st_ino == self.lock_inode
+
     def _check_folder(self) -> None:
-        """Raises RunError if somebody has removed the folder, or put another in its place."""
-        if not self.folder.is_dir() or self.folder.stat().st_ino != self.inode:
+        if not self._is_ours:
             raise RunError(f"{self.folder}: was removed or replaced while the run wrote it; train anew")
 
     def _write_model(self, trainer: Trainer) -> None:

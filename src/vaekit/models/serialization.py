@@ -153,9 +153,11 @@ def load_vae(folder: Path, belongs_to: str | None = None) -> VAE:
             raise ModelError(f"{path}: its weights do not fit {CONFIG}; copy both from one run")
         weights = read_tensors(path)
     except FileNotFoundError:
-        raise ModelError(f"{path}: missing, so the model has no weights") from None
+        raise ModelError(f"{path}: missing, so the model has no weights; copy or restore it (vae train --resume)") from None
     except DamagedFile as error:
-        raise ModelError(f"{path}: damaged or cut short ({error}); copy it again or train anew") from None
+        raise ModelError(
+            f"{path}: damaged or cut short ({error}); copy or restore it (vae train --resume), or train anew"
+        ) from None
     if (name := first_not_finite(weights)) is not None:
         raise ModelError(f"{path}: {name} holds values that are not finite, so the model computes nothing; train anew")
     model.load_state_dict(weights)
