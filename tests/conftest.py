@@ -12,6 +12,7 @@ import torch
 
 import vaekit
 from tests.commands import Refuse, contents, one_line, vae
+from vaekit.core.files import write_text
 from vaekit.experiment.train import run as train
 from vaekit.runs.recipe import load_recipe
 
@@ -80,6 +81,19 @@ def trained_conditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_copy(trained: Path, tmp_path: Path) -> Path:
     """A copy of a run, named ``copy``, that a test may damage."""
     return shutil.copytree(trained, tmp_path / "copy")
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes a line for a report, and no curves, which take longer than everything else of a short run."""
+
+    class Page:
+        def save(self, path: Path) -> None:
+            write_text(path, "a report")
+
+    monkeypatch.setattr("vaekit.experiment.finish.run_report", lambda run, gallery: Page())
+    monkeypatch.setattr("vaekit.experiment.finish.write_curves", lambda folder: None)
+    monkeypatch.setattr("vaekit.experiment.run_writer.write_curves", lambda folder: None)
 
 
 @pytest.fixture

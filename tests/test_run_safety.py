@@ -28,7 +28,6 @@ from tests.commands import (
     without_time,
 )
 from vaekit.core.errors import RunError
-from vaekit.core.files import write_text
 from vaekit.experiment.train import run as train
 from vaekit.runs.lock import locked
 from vaekit.runs.recipe import load_recipe
@@ -36,20 +35,9 @@ from vaekit.runs.replacement import BEGINNING, MOVING, NEW, REPLACED, recover
 from vaekit.runs.run_folder import RunFolder
 from vaekit.training import Callback, Trainer
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 SHORT = ("--epochs", 3, "--batch-size", 400, "--set", "evaluation.num_samples=0")
-
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writes a line for a report, and no curves, which take longer than everything else of a short run."""
-
-    class Page:
-        def save(self, path: Path) -> None:
-            write_text(path, "a report")
-
-    monkeypatch.setattr("vaekit.experiment.finish.run_report", lambda run, gallery: Page())
-    monkeypatch.setattr("vaekit.experiment.finish.write_curves", lambda folder: None)
-    monkeypatch.setattr("vaekit.experiment.run_writer.write_curves", lambda folder: None)
 
 
 class Killed(BaseException):

@@ -127,9 +127,9 @@ def main() -> None:
         if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in lacking)):
             raise
         _end("vae: there is not enough memory for this; ask for fewer images or a smaller model")
-    except (KeyboardInterrupt, typer.Abort) as stop:
-        if isinstance(stop, StopSignal):
-            _end(f"vae: stopped by {stop}", stop.exit_code)
+    except StopSignal as stop:
+        _end(f"vae: stopped by {stop}", stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         _end("vae: stopped", 130)
 
 

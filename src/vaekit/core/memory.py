@@ -34,8 +34,7 @@ def limit_allocations(max_bytes: float, place: str, reason: str) -> Iterator[Non
     Raises:
         ModelError: If it is exceeded.
     """
-    with _Allocations() as allocations:
-        allocations.limit = max_bytes
+    with _Allocations(max_bytes):
         try:
             yield
         except _TooLargeError:
@@ -49,8 +48,10 @@ class _TooLargeError(Exception):
 class _Allocations(TorchDispatchMode):
     """Counts the bytes of new tensors, made by functions such as ``torch.empty`` whose first argument is a size."""
 
-    limit = float("inf")
-    total = 0
+    def __init__(self, limit: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.limit = limit
+        self.total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         size = args[0] if args else None

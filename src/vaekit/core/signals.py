@@ -19,8 +19,8 @@ SIGNALS = [number for number in signal.Signals if number.name in ("SIGINT", "SIG
 Handler = Callable[[int, FrameType | None], None]
 
 
-class StopSignal(KeyboardInterrupt):
-    """A signal that ends what can be repeated; its text is the name of the signal.
+class StopSignal(BaseException):
+    """A signal that ends what can be repeated; its text is the name of the signal. No handler of errors catches it.
 
     Arguments:
         number: The number of the signal.

@@ -91,7 +91,7 @@ class RunWriter(Callback):
 
     @property
     def _is_ours(self) -> bool:
-        """Whether the folder is still the one whose lock is held: somebody may have removed it, or put another in its place."""
+        """Whether the folder is still the one whose lock is held, and nobody has put another in its place."""
         lock = self.folder / LOCK
         return lock.exists() and lock.stat().st_ino == self.lock_inode
 

@@ -216,7 +216,7 @@ def _carry_out(experiment: Experiment, folder: Path, console: Console) -> RunFol
         _fit(trainer, folder)
         try:
             return finish(experiment, folder, console)
-        except KeyboardInterrupt as stop:
+        except (KeyboardInterrupt, StopSignal) as stop:
             code = stop.exit_code if isinstance(stop, StopSignal) else 130
             raise Interrupted(f"stopped after the last epoch; {how_to_go_on(folder)}", code) from None
 

@@ -137,7 +137,7 @@ class Trainer:
                     if not self._only_to_be_validated:
                         self._train_epoch(stop)
                     self._end_epoch(stop)
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, StopSignal) as error:
             if self._is_whole and not isinstance(
                 error, Diverged | Interrupted
             ):  # a callback of the user, a closed output, ...
