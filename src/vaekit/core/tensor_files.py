@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from vaekit.core.files import describe_os_error, write_bytes
+from vaekit.core.files import atomic_path, describe_os_error
 
 CHECKSUM, METADATA = "sha256", "__metadata__"
 LENGTH_BYTES = 8
@@ -56,8 +56,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         OSError: If the file cannot be written.
     """
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    content = save(plain)
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in _apart(tensors).items()})
     start = LENGTH_BYTES + _header_length(content)
     header = json.loads(content[LENGTH_BYTES:start]) | {METADATA: dict(metadata)}
     data = memoryview(content)[start:]
@@ -66,7 +65,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     header[METADATA][CHECKSUM] = digest.hexdigest()
     text = _canonical(header)
     text += b" " * (-len(text) % LENGTH_BYTES)  # data begin at a multiple of eight bytes
-    write_bytes(path, b"".join((struct.pack("<Q", len(text)), text, data)))
+    if not _holds(path, digest.hexdigest()):
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            file.writelines((struct.pack("<Q", len(text)), text, data))
 
 
 def read_header(path: Path) -> Header:
@@ -90,15 +91,25 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         DamagedFile: If it is damaged.
         FileNotFoundError: If there is no such file.
     """
-    raw = _raw_header(path)
-    checksum = raw.get(METADATA, {}).pop(CHECKSUM, None)
+    check(path)
     try:
-        if checksum is not None and checksum != _checksum(path, raw):
-            raise DamagedFile("its content does not fit its checksum")
         tensors: dict[str, Tensor] = load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
         raise DamagedFile(describe_os_error(error)) from None
     return tensors
+
+
+def check(path: Path) -> None:
+    """Compares the content of a file with its checksum, where it has one.
+
+    Raises:
+        DamagedFile: If it is damaged.
+        FileNotFoundError: If there is no such file.
+    """
+    header = _raw_header(path)
+    checksum = header.get(METADATA, {}).pop(CHECKSUM, None)
+    if checksum is not None and checksum != _checksum(path, header):
+        raise DamagedFile("its content does not fit its checksum")
 
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
@@ -117,6 +128,26 @@ def _raw_header(path: Path) -> dict[str, Any]:
     except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
         raise DamagedFile(describe_os_error(error)) from None
     return header
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, copied where two share memory, which the format does not allow."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        address = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if address in seen else tensor
+        seen.add(address)
+    return apart
+
+
+def _holds(path: Path, checksum: str) -> bool:
+    """Whether a file holds the content of a checksum already."""
+    try:
+        check(path)
+        return read_header(path).checksum == checksum
+    except (DamagedFile, FileNotFoundError):
+        return False
 
 
 def _checksum(path: Path, header: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import torch
 
 from vaekit.core.errors import RunError
 from vaekit.core.progress import notify
-from vaekit.core.tensor_files import DamagedFile, read_header, read_tensors, write_tensors
+from vaekit.core.tensor_files import DamagedFile, check, read_header, read_tensors, write_tensors
 
 TENSOR, ITEMS, STATE = "__tensor__", "__items__", "state"
 NUM_KEPT = 2
@@ -110,7 +110,7 @@ def read_state(path: Path, belongs_to: str = "") -> Any:
 
 def _verify(path: Path) -> None:
     try:
-        read_tensors(path)
+        check(path)
     except (DamagedFile, FileNotFoundError) as error:
         raise RunError(f"{path}: was not stored as it was written ({error}); check the disk") from None
 

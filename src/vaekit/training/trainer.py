@@ -30,7 +30,7 @@ from vaekit.training.schedulers import Scheduler
 from vaekit.training.step import Step
 from vaekit.training.training_config import TrainingConfig
 
-CHECKPOINT_SHARE = 0.02
+CHECKPOINT_SHARE = 0.015
 """The share of a run's time that checkpoints after short epochs may take."""
 
 Validate = Callable[[Model], dict[str, float]]
