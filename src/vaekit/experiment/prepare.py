@@ -8,6 +8,7 @@ from accelerate import Accelerator
 
 from vaekit.core.config import build
 from vaekit.core.errors import ConfigError, DataError, ModelError
+from vaekit.core.memory import limit_allocations, memory_bytes
 from vaekit.data import (
     Batches,
     Dataset,
@@ -28,6 +29,8 @@ from vaekit.runs.run_folder import TEST_SEED
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, Callback, StepSetup, Trainer, make_accelerator
 from vaekit.training.trainer import Validate
 
+COPIES_OF_WEIGHTS = 5
+"""What training keeps for each weight: the weight, its gradient, two moments, and the best weight."""
 VALIDATION_SEED, TRAIN_SEED = 1, 2
 """The seeds with which validation and training images are binarized once, the same for every run."""
 
@@ -142,7 +145,10 @@ def build_model(recipe: Recipe, images: Dataset) -> Model:
             raise DataError(f"{images.name}: has no labels, which --conditional needs")
         condition = {"name": "class-label", "classes": list(images.class_names)}
     parts = section.model_dump(exclude={"conditional"})
-    return build_vae(VAEConfig(shape=images.shape, condition=condition, **parts))
+    memory = memory_bytes()
+    reason = f"the memory of this machine ({memory / 1e9:.0f} GB) allows in training; choose smaller layers"
+    with limit_allocations(memory / COPIES_OF_WEIGHTS, "model", reason):
+        return build_vae(VAEConfig(shape=images.shape, condition=condition, **parts))
 
 
 def make_trainer(
