@@ -14,6 +14,7 @@ import typer
 from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduce_commands, score_commands, train_commands
 from vaekit.core.errors import ConfigError, Interrupted, VaekitError
 from vaekit.core.plugins import load_plugin
+from vaekit.core.safe_text import one_line
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What click, or the copy of it that typer brings, raises for a command line that it cannot read."""
@@ -106,7 +107,7 @@ def main() -> None:
     except UsageError as error:
         if debug:
             raise
-        message = " ".join(str(getattr(error, "format_message", str)()).split())
+        message = one_line(str(getattr(error, "format_message", str)()), 500)
         print(f"vae: {message} (vae --help, vae COMMAND --help)", file=sys.stderr)
         sys.exit(2)
     except Interrupted as stopped:

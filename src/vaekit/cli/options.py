@@ -11,6 +11,7 @@ import typer
 
 from vaekit.core.errors import DataError
 from vaekit.core.files import atomic_path
+from vaekit.core.safe_text import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,7 +58,12 @@ def write(save: Callable[[Path], object], path: Path) -> None:
             save(partial)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be written ({error})") from None
-    print(path)
+    say(str(path))
+
+
+def say(line: str) -> None:
+    """Prints a line; names in it have no effect on the terminal."""
+    print(printable(line))
 
 
 def show(image: "Image") -> None:

@@ -7,7 +7,7 @@ do. The command line prints that line and exits with code 2; Python callers catc
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from vaekit.core.safe_text import MAX_NAME, listing, one_line, printable
+from vaekit.core.safe_text import MAX_NAME, listing, one_line, printable, valid_unicode
 
 MAX_MESSAGE = 2_000
 """The number of characters to which a message is cut in the middle; paths are long."""
@@ -66,6 +66,7 @@ def class_index(word: str, classes: Sequence[str]) -> int:
     Raises:
         DataError: If there is no such class; the nearest names are offered.
     """
+    word = valid_unicode(word)
     if word in classes:
         return list(classes).index(word)
     folded = [name.casefold() for name in classes]

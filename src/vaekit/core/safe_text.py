@@ -89,7 +89,10 @@ def spreadsheet_text(text: str) -> str:
 
 def valid_unicode(text: str) -> str:
     r"""Returns text that can be encoded as UTF-8: bytes that are not UTF-8 are written as ``\x80`` to ``\xff``."""
-    return "".join(_shown(character) if unicodedata.category(character) == "Cs" else character for character in text)
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a part of a pair that stands for no byte
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _cut(text: str, max_length: int) -> str:

@@ -45,11 +45,13 @@ def parse_yaml(text: str, place: str) -> Any:
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(f"{place}: over {MAX_CHARACTERS:,} characters, and a recipe has about a thousand; shorten it")
     try:
-        return yaml.load(text, _Loader)  # noqa: S506: a loader of plain data
+        return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
-        raise ConfigError(f"{place}: not YAML ({one_line(error.problem or error.context or '', MAX_REASON)}{where})") from None
+        raise ConfigError(
+            f"{place}: not YAML ({one_line(error.problem or error.context or '', MAX_REASON)}{where})"
+        ) from None
     except (yaml.YAMLError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{place}: not YAML ({one_line(str(error), MAX_REASON)})") from None
 
@@ -91,7 +93,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Returns the next node; an alias or an anchor is refused before anything is built of it."""
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "anchor", None) is not None:
             raise yaml.MarkedYAMLError(problem="an anchor or alias; write the value itself", problem_mark=event.start_mark)
         self.depth += 1

@@ -17,6 +17,7 @@ from torch import Tensor
 from vaekit.core.config import describe, to_data
 from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, RunError
 from vaekit.core.files import write_json, write_text
+from vaekit.core.progress import print_line
 from vaekit.core.rng import fixed_seed
 from vaekit.data import Dataset, ImageSet, load_images
 from vaekit.evaluation.evaluation_config import BRIEF
@@ -178,14 +179,12 @@ def announce(experiment: Experiment, folder: Path, console: Console) -> None:
     """Prints a line about the data, the model and the device of a run."""
     recipe, splits, trainer = experiment.recipe, experiment.splits, experiment.trainer
     shape = "x".join(str(side) for side in experiment.model.shape)
-    console.print(
+    print_line(
         f"{recipe.name}: {len(splits.train):,} {shape} images of {splits.train.name} to train on, "
         f"{len(splits.valid):,} to validate, {len(splits.test):,} to test; {recipe.model.latent_dim} latents, "
         f"{num_parameters(experiment.model):,} parameters; {len(trainer.batches):,} steps per epoch "
         f"on {trainer.device}; {folder}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        console,
     )
 
 
@@ -240,7 +239,7 @@ def _finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder
         run_report(RunFolder(folder), Gallery(model, test)).save(folder / REPORT)
         written = {"report": folder / REPORT} | written
     for name, path in written.items():
-        console.print(f"{name:<9} {path}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"{name:<9} {path}", console)
     return RunFolder(folder)
 
 

@@ -10,10 +10,12 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaekit.plots.style import ACCENT, INK, SECOND, color, count, marker, styled
+from vaekit.plots.style import ACCENT, INK, SECOND, color, count, literal, marker, styled, written
 
 MAX_LEGEND = 40
 """The maximum number of classes that are distinguished; the legend of more would cover the map."""
+MAX_TITLE, MAX_CLASS, MAX_CENTER = 80, 24, 12
+"""The numbers of characters to which a line of the title, and the name of a class in the legend and on the map, are cut."""
 MIN_PLACES = 8
 """The least number of bars that the axis has space for, so that few bars are not wide."""
 MAX_BARS = 64
@@ -44,15 +46,16 @@ def latent_map(
     groups = _groups(labels, len(points))
     named = labels is not None and len(groups) <= MAX_LEGEND
     groups = groups if named else _groups(None, len(points))
-    names = {label: classes[label] if label < len(classes) else str(label) for label, _ in groups}
-    columns = 5 if max(map(len, names.values()), default=0) <= 6 else 3
+    names = {label: written(classes[label] if label < len(classes) else str(label), MAX_CLASS) for label, _ in groups}
+    longest = max(map(len, names.values()), default=0)
+    columns = 5 if longest <= 6 else 3 if longest <= 14 else 2
     height = 4.5 + (0.2 * -(-len(groups) // columns) if named else 0)
     figure = Figure(figsize=(4.8, height), layout="constrained")
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle("\n".join(literal(line, MAX_TITLE) for line in title.split("\n")), fontsize=9)
     axes = figure.subplots()
     coordinates = points.numpy()
     if points.shape[1] == 1:
-        _histograms(axes, coordinates[:, 0], groups, names)
+        _histograms(axes, coordinates[:, 0], groups)
         axes.set_ylabel("images")
     else:
         for label, rows in groups:
@@ -65,7 +68,7 @@ def latent_map(
                 marker=marker(label),
                 alpha=0.7,
                 linewidths=0,
-                label=names[label],
+                label=str(label),  # the legend would leave out a name that begins with an underscore
                 rasterized=True,
             )
             if covariances is not None:
@@ -75,7 +78,10 @@ def latent_map(
         axes.set_ylabel(axis_names[1])
     axes.set_xlabel(axis_names[0])
     if named:
-        legend = figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+        handles, _ = axes.get_legend_handles_labels()
+        legend = figure.legend(
+            handles, [literal(names[label]) for label, _ in groups], loc="outside lower center", ncols=columns
+        )
         for handle in legend.legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([30])
@@ -144,12 +150,10 @@ def _groups(labels: Tensor | None, num: int) -> list[tuple[int, NDArray[np.int64
     return [(int(label), np.flatnonzero(values == label)) for label in np.unique(values)]
 
 
-def _histograms(
-    axes: Axes, values: NDArray[np.float32], groups: list[tuple[int, NDArray[np.int64]]], names: dict[int, str]
-) -> None:
+def _histograms(axes: Axes, values: NDArray[np.float32], groups: list[tuple[int, NDArray[np.int64]]]) -> None:
     edges = np.linspace(values.min() - 1e-6, values.max() + 1e-6, 41).tolist()
     for label, rows in groups:
-        axes.hist(values[rows], edges, histtype="step", linewidth=1.5, color=color(label), label=names[label])
+        axes.hist(values[rows], edges, histtype="step", linewidth=1.5, color=color(label), label=str(label))
 
 
 def _ellipses(axes: Axes, centers: NDArray[np.float32], covariances: NDArray[np.float32], edge: str) -> EllipseCollection:
@@ -178,7 +182,7 @@ def _name_centers(
     for label, rows in groups:
         middle = np.median(points[rows], axis=0)
         axes.annotate(
-            names[label],
+            literal(names[label], MAX_CENTER),
             tuple(middle),
             ha="center",
             va="center",

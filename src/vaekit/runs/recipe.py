@@ -296,9 +296,10 @@ def parse_overrides(assignments: list[str]) -> dict[str, Any]:
     overrides = {}
     for assignment in assignments:
         place, equals, value = assignment.partition("=")
+        option = f"--set {printable(assignment, MAX_NAME)}"
         if not equals or not place:
-            raise ConfigError(f"--set {printable(assignment, MAX_NAME)}: write it as place=value, as in --set data.binarize=none")
-        overrides[place.strip()] = parse_yaml(value, f"--set {printable(assignment, MAX_NAME)}")
+            raise ConfigError(f"{option}: write it as place=value, as in --set data.binarize=none")
+        overrides[place.strip()] = parse_yaml(value, option)
     return overrides
 
 
@@ -342,4 +343,3 @@ def _override(data: dict[str, Any], place: str, value: Any) -> None:
     if key == "name" and ".".join(parents) in PARTS and section.get("name") != value:
         section.clear()
     section[key] = value
-
