@@ -19,6 +19,9 @@ from vaekit.core.safe_text import one_line
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What click, or the copy of it that typer brings, raises for a command line that it cannot read."""
 
+MAX_USAGE = 500
+"""The number of characters to which a message about a command line is cut."""
+
 COMMANDS = (
     train_commands.train,
     train_commands.recipes,
@@ -107,7 +110,7 @@ def main() -> None:
     except UsageError as error:
         if debug:
             raise
-        message = one_line(str(getattr(error, "format_message", str)()), 500)
+        message = one_line(str(getattr(error, "format_message", str)()), MAX_USAGE)
         print(f"vae: {message} (vae --help, vae COMMAND --help)", file=sys.stderr)
         sys.exit(2)
     except Interrupted as stopped:
@@ -118,13 +121,14 @@ def main() -> None:
             raise
         print(f"vae: {error}", file=sys.stderr)
         sys.exit(2)
-    except PermissionError as error:  # wherever a folder is met that may not be looked into
-        if debug:
+    except OSError as error:  # wherever a place is met that may not be looked into, or a name that no place can have
+        if debug or error.filename is None:
             raise
-        print(f"vae: {error.filename}: {error.strerror}; choose another place, or ask its owner", file=sys.stderr)
+        line = f"vae: {error.filename}: {error.strerror}; choose another place, or ask its owner"
+        print(one_line(line, MAX_USAGE), file=sys.stderr)
         sys.exit(2)
     except (RuntimeError, MemoryError) as error:  # torch raises a bare RuntimeError
-        lacking = ("can't allocate memory", "not enough memory", "out of memory")
+        lacking = ("can't allocate memory", "not enough memory", "out of memory", "size calculation overflowed")
         if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in lacking)):
             raise
         print("vae: there is not enough memory for this; ask for fewer images or a smaller model", file=sys.stderr)

@@ -57,7 +57,7 @@ def write(save: Callable[[Path], object], path: Path) -> None:
         with atomic_path(path) as partial:
             save(partial)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be written ({error})") from None
+        raise DataError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
     say(str(path))
 
 

@@ -18,6 +18,8 @@ from itertools import islice
 
 MAX_NAME = 80
 """The number of characters to which a name is cut in a message or a plot."""
+MAX_WORD = 400
+"""The number of characters to which a word or a path is cut in a message."""
 JOINERS = "\u200c\u200d"
 """Invisible characters that words of several scripts, and emoji, are written with."""
 INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
@@ -48,8 +50,16 @@ def printable_lines(text: str) -> str:
 
 
 def one_line(text: str, max_length: int) -> str:
-    """Returns text of several lines, such as the message of a library, as one that is :func:`printable`."""
-    return printable(" ".join(text.splitlines()), max_length)
+    """Returns text of several lines, such as the message of a library, as one that is :func:`printable`.
+
+    Arguments:
+        text: Any text.
+        max_length: The maximum number of characters; longer text, and words over :data:`MAX_WORD`, are cut in the middle.
+    """
+    line = " ".join(text.splitlines())
+    if len(line) > MAX_WORD:
+        line = " ".join(_cut(word, MAX_WORD) if len(word) > MAX_WORD else word for word in line.split(" "))
+    return printable(line, max_length)
 
 
 def printable_value(value: object, max_length: int = MAX_NAME) -> str:
@@ -60,7 +70,7 @@ def printable_value(value: object, max_length: int = MAX_NAME) -> str:
         return f"a value of type {type(value).__name__} that is too large to show"
 
 
-def listing(names: Iterable[str], max_names: int = 12, max_length: int = 300) -> str:
+def listing(names: Iterable[str], max_names: int = 16, max_length: int = 300) -> str:
     """Returns names separated by commas: the first ones, and the number of the others.
 
     Arguments:

@@ -56,8 +56,7 @@ def curve(histories: Mapping[str, History], quantity: str) -> Figure:
     axes = figure.subplots()
     _plot(axes, histories, quantity)
     if len(histories) > 1:
-        handles, _ = axes.get_legend_handles_labels()
-        figure.legend(handles, [literal(name, MAX_NAME) for name in histories], loc="outside lower left", ncols=1)
+        figure.legend(axes.get_lines(), [literal(name, MAX_NAME) for name in histories], loc="outside lower left", ncols=1)
     return figure
 
 
@@ -65,9 +64,9 @@ def _plot(axes: Axes, histories: Mapping[str, History], quantity: str) -> None:
     """Plots one quantity of one run or of several."""
     title, unit = QUANTITIES[quantity]
     several = len(histories) > 1
-    for number, history in enumerate(histories.values()):
+    for number, (name, history) in enumerate(histories.items()):
         if several:
-            _line(axes, history, quantity, "valid", color(number), str(number))
+            _line(axes, history, quantity, "valid", color(number), name)
         else:
             _line(axes, history, quantity, "train", ACCENT, "train")
         if quantity in ON_BOTH_SPLITS and not several:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection, PathCollection
 from matplotlib.figure import Figure
@@ -54,13 +55,14 @@ def latent_map(
     figure.suptitle("\n".join(literal(line, MAX_TITLE) for line in title.split("\n")), fontsize=9)
     axes = figure.subplots()
     coordinates = points.numpy()
+    handles: list[Artist] = []  # kept here, since matplotlib leaves out of a legend what is named _ANYTHING
     if points.shape[1] == 1:
-        _histograms(axes, coordinates[:, 0], groups)
+        handles = _histograms(axes, coordinates[:, 0], groups, names)
         axes.set_ylabel("images")
     else:
         for label, rows in groups:
             class_color = color(label) if named else ACCENT
-            axes.scatter(
+            cloud = axes.scatter(
                 coordinates[rows, 0],
                 coordinates[rows, 1],
                 s=min(12, max(3, 8000 / len(points))),
@@ -68,9 +70,10 @@ def latent_map(
                 marker=marker(label),
                 alpha=0.7,
                 linewidths=0,
-                label=str(label),  # the legend would leave out a name that begins with an underscore
+                label=names[label],
                 rasterized=True,
             )
+            handles.append(cloud)
             if covariances is not None:
                 axes.add_collection(_ellipses(axes, coordinates[rows], covariances.numpy()[rows], class_color))
         if named:
@@ -78,10 +81,8 @@ def latent_map(
         axes.set_ylabel(axis_names[1])
     axes.set_xlabel(axis_names[0])
     if named:
-        handles, _ = axes.get_legend_handles_labels()
-        legend = figure.legend(
-            handles, [literal(names[label]) for label, _ in groups], loc="outside lower center", ncols=columns
-        )
+        texts = [literal(names[label]) for label, _ in groups]
+        legend = figure.legend(handles, texts, loc="outside lower center", ncols=columns)
         for handle in legend.legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([30])
@@ -150,10 +151,16 @@ def _groups(labels: Tensor | None, num: int) -> list[tuple[int, NDArray[np.int64
     return [(int(label), np.flatnonzero(values == label)) for label in np.unique(values)]
 
 
-def _histograms(axes: Axes, values: NDArray[np.float32], groups: list[tuple[int, NDArray[np.int64]]]) -> None:
+def _histograms(
+    axes: Axes, values: NDArray[np.float32], groups: list[tuple[int, NDArray[np.int64]]], names: dict[int, str]
+) -> list[Artist]:
+    """Plots a histogram of each class, and returns the line of each."""
     edges = np.linspace(values.min() - 1e-6, values.max() + 1e-6, 41).tolist()
+    lines: list[Artist] = []
     for label, rows in groups:
-        axes.hist(values[rows], edges, histtype="step", linewidth=1.5, color=color(label), label=str(label))
+        axes.hist(values[rows], edges, histtype="step", linewidth=1.5, color=color(label), label=names[label])
+        lines.append(axes.patches[-1])
+    return lines
 
 
 def _ellipses(axes: Axes, centers: NDArray[np.float32], covariances: NDArray[np.float32], edge: str) -> EllipseCollection:

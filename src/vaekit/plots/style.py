@@ -91,7 +91,7 @@ def written(text: str, max_length: int | None = None) -> str:
             character if ord(character) in _characters() else character.encode("unicode_escape").decode()
             for character in shown
         )
-    return printable(shown, max_length)
+    return printable(shown, max_length) if shown.strip() or not shown else repr(shown)
 
 
 def literal(text: str, max_length: int | None = None) -> str:

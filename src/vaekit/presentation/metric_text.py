@@ -23,6 +23,8 @@ MEANINGS = {key: (metric.name, metric.meaning) for key, metric in METRICS.items(
 HIGHER_IS_BETTER = tuple(key for key, metric in METRICS.items() if metric.higher_is_better)
 """The metrics of which a higher value is better."""
 
+ROUNDING = 1e-12
+"""The relative size below which a standard error is one of rounding."""
 MAX_BRACKET_GAP = 0.5
 """The width of the AIS bracket, in nats, above which AIS has not converged."""
 
@@ -105,9 +107,12 @@ def _with_error(estimate: Estimate, digits: int) -> str:
 
 def _short(estimate: Estimate) -> str:
     """A value to the first digit of its standard error, or to three digits if there is none."""
-    if not estimate.standard_error:
-        return f"{estimate.value:.3g}" + ("" if estimate.standard_error is None else " ± 0")
-    return _with_error(estimate, max(0, -math.floor(math.log10(estimate.standard_error))))
+    error = estimate.standard_error
+    if error is None:
+        return f"{estimate.value:.3g}"
+    if error <= ROUNDING * abs(estimate.value):
+        return f"{estimate.value:.3g} ± 0"
+    return _with_error(estimate, max(0, -math.floor(math.log10(error))))
 
 
 def _print_latents(latents: RateDecomposition, console: Console) -> None:

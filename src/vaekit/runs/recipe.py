@@ -6,13 +6,12 @@ objective, optimizer, scheduler, step, training and evaluation. Sections with fi
 place and the nearest valid name, before the run starts.
 """
 
-import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from vaekit.core.config import Section, Spec, check, lookup, to_data, validate
 from vaekit.core.errors import ConfigError, suggest, whole_number
@@ -25,6 +24,7 @@ from vaekit.models import Model, describe_vae
 from vaekit.models.serialization import INFERRED
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
+from vaekit.runs.names import FolderName, folder_name, short_name
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, TrainingConfig
 
 DEFAULT = "digits"
@@ -65,25 +65,8 @@ PARTS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
 
 MAX_PLACE = 8
 """The maximum number of keys of a dotted place."""
-MAX_FOLDER_NAME = 100
-"""The maximum length of the name of a recipe, which is also that of a folder."""
-
 Side = Annotated[int, Field(ge=1, le=65_535)]
 LatentDim = Annotated[int, Field(gt=0, le=1_000_000)]
-
-
-def _check_folder_name(name: str) -> str:
-    """Refuses what is no name of a folder: a path, or a name that cannot be shown as it is."""
-    is_path = name in ("", ".", "..") or any(character in name for character in "/\\")
-    if is_path or name != printable(name) or len(name) > MAX_FOLDER_NAME:
-        raise ValueError(
-            f"names the run folder, so it takes 1 to {MAX_FOLDER_NAME} characters that can be printed, and no / or \\; "
-            f"got {printable(repr(name), MAX_NAME)}"
-        )
-    return name
-
-
-FolderName = Annotated[str, AfterValidator(_check_folder_name)]
 
 
 class DataSection(Section):
@@ -235,7 +218,7 @@ def recipe_of(model: Model, name: str, overrides: Mapping[str, Any], parts: Mapp
     """
     described = describe_vae(model).model_dump(exclude={"format", "shape", "condition"})
     data: dict[str, Any] = {
-        "name": _folder_name(name),
+        "name": folder_name(name),
         "title": f"{type(model).__name__} built in Python",
         "data": {"name": name},
         "model": described | {"conditional": model.condition is not None},
@@ -311,23 +294,9 @@ def _without_expected(data: dict[str, Any], overrides: Mapping[str, Any]) -> dic
     name = overrides.get("data", overrides.get("data.name"))
     section = data.get("data")
     if name is not None and isinstance(section, dict) and name != section.get("name"):
-        data["title"] = f"{data.get('title', data.get('name'))}, on {_short_name(str(name))}"
+        data["title"] = f"{data.get('title', data.get('name'))}, on {short_name(str(name))}"
         data.pop("needs", None)
     return data
-
-
-def _folder_name(name: str) -> str:
-    """The name of a recipe for a data set of any name."""
-    plain = re.sub(r"[/\\\s]+", "-", printable(name, MAX_FOLDER_NAME)).strip("-.")
-    return plain or "data"
-
-
-def _short_name(source: str) -> str:
-    """The last part of a path, or the whole name of another source."""
-    try:
-        return Path(source).resolve().name if Path(source).exists() else source
-    except (OSError, ValueError):  # a name that no path can have, such as one that is too long
-        return source
 
 
 def _override(data: dict[str, Any], place: str, value: Any) -> None:
