@@ -12,6 +12,7 @@ import torch
 
 import vaekit
 from tests.commands import Refuse, contents, one_line, vae
+from vaekit.core.files import write_text
 from vaekit.experiment.train import run as train
 from vaekit.runs.recipe import load_recipe
 
@@ -83,8 +84,21 @@ def run_copy(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes a line for a report, and no curves, which take longer than everything else of a short run."""
+
+    class Page:
+        def save(self, path: Path) -> None:
+            write_text(path, "a report")
+
+    monkeypatch.setattr("vaekit.experiment.finish.run_report", lambda run, gallery: Page())
+    monkeypatch.setattr("vaekit.experiment.finish.write_curves", lambda folder: None)
+    monkeypatch.setattr("vaekit.experiment.run_writer.write_curves", lambda folder: None)
+
+
+@pytest.fixture
 def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refuse:
-    """Runs a command in an empty folder; it must fail with one line and leave the folder unchanged."""
+    """Runs a command in an empty folder; it must fail with one line and leave the folder unchanged, apart from locks."""
     monkeypatch.chdir(tmp_path)
 
     def run(*args: object, says: tuple[str, ...] = ()) -> str:

@@ -19,6 +19,7 @@ import vaekit
 from tests.bad_input import noise
 from tests.commands import done, one_line, vae
 from tests.linear_gallery import linear_vae
+from vaekit.core.config import to_data
 from vaekit.core.errors import ConfigError, DataError
 from vaekit.core.progress import print_line, track
 from vaekit.core.safe_text import printable, valid_unicode
@@ -32,7 +33,6 @@ from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.waypoints import ClassWaypoint, ImageWaypoint
 from vaekit.runs.names import folder_name
 from vaekit.runs.recipe import complete, load_recipe, parse_size, write_recipe
-from vaekit.core.config import to_data
 
 CLASSES = [
     b"@alice", b"@3", b"cat.png", b"$50_$100", rb"$\frac{1$", b"a\nb", b"caf\xe9", b"x" * 250, b" ", "שלום".encode(),
@@ -90,7 +90,9 @@ def test_a_run_ends_with_its_report(run: Path) -> None:
     assert yaml.safe_load((run / "recipe.yaml").read_text())["data"]["name"] == str(run.parent / "data")
 
 
-@pytest.mark.parametrize("command", ["sample", "reconstruct", "traverse", "manifold", "map", "rates", "errors", "curves", "report"])
+@pytest.mark.parametrize(
+    "command", ["sample", "reconstruct", "traverse", "manifold", "map", "rates", "errors", "curves", "report"]
+)
 def test_commands_that_plot(command: str, run: Path, tmp_path: Path) -> None:
     path = tmp_path / f"out.{'html' if command == 'report' else 'png'}"
     assert done(command, run, "-o", path) == f"{path}\n"
@@ -169,7 +171,9 @@ def test_a_name_is_text_in_every_plot(name: str) -> None:
     points, labels = torch.randn(12, 2), torch.arange(12) % 2
     shown = written(name, 24)
     with warnings.catch_warnings(action="error"):
-        figure = latent_map(points, labels, [name, "b"], axis_names=["z0", "z1"], title=f"means\n12 images of {printable(name)}")
+        figure = latent_map(
+            points, labels, [name, "b"], axis_names=["z0", "z1"], title=f"means\n12 images of {printable(name)}"
+        )
         assert legend_texts(figure) == [shown, "b"]
         figures = [figure, latent_map(points[:, :1], labels, [name, "b"], axis_names=["z0"], title=name)]
         figures += [learning_curves(HISTORY, name), curve({name: HISTORY, "b": HISTORY}, "elbo")]
@@ -270,7 +274,12 @@ def test_sizes_are_refused_where_they_stand(place: str, value: object, says: str
 
 
 def test_the_largest_sizes_are_taken() -> None:
-    places = {"model.latent_dim": 10**6, "training.batch_size": 10**9, "objective.beta": 3.4e38, "training.epochs": 2**63 - 1}
+    places = {
+        "model.latent_dim": 10**6,
+        "training.batch_size": 10**9,
+        "objective.beta": 3.4e38,
+        "training.epochs": 2**63 - 1,
+    }
     recipe = load_recipe("digits", places)
     assert (recipe.model.latent_dim, recipe.training.batch_size, recipe.training.epochs) == (10**6, 10**9, 2**63 - 1)
 

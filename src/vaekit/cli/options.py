@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vaekit.core.errors import DataError
-from vaekit.core.files import atomic_path
+from vaekit.core.files import atomic_path, describe_os_error
 from vaekit.core.safe_text import printable
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def write(save: Callable[[Path], object], path: Path) -> None:
         with atomic_path(path) as partial:
             save(partial)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+        raise DataError(f"{path}: cannot be written ({describe_os_error(error)})") from None
     say(str(path))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from vaekit.core.errors import ConfigError
+from vaekit.core.files import describe_os_error
 from vaekit.core.safe_text import one_line, printable, printable_lines
 
 MAX_CHARACTERS = 250_000
@@ -66,7 +67,7 @@ def read_text(path: Path) -> str:
         with path.open(encoding="utf-8") as file:
             return file.read(MAX_CHARACTERS + 1)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise ConfigError(f"{path}: cannot be read ({describe_os_error(error)})") from None
 
 
 def format_yaml(data: Any) -> str:

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from vaekit.core.errors import Interrupted, RunError
 from vaekit.core.files import atomic_path, write_json, write_text
+from vaekit.core.signals import StopSignal
 from vaekit.plots.style import count
 from vaekit.reproduction.artifacts import ArtifactCache
 from vaekit.reproduction.protocol import TIERS, Outcome, Reproduction, Tier
@@ -57,9 +58,9 @@ def reproduce(
     try:
         outcome = reproduction.run(cache, tier)
     except Interrupted as interruption:
-        raise Interrupted(f"{interruption}; resume with: {command}") from None
-    except KeyboardInterrupt:  # during an evaluation: it starts again, and finished artifacts are kept
-        raise Interrupted(f"interrupted; resume with: {command}") from None
+        raise Interrupted(f"{interruption}; resume with: {command}", interruption.exit_code) from None
+    except (KeyboardInterrupt, StopSignal) as stop:  # during an evaluation: it starts again, and finished artifacts are kept
+        raise Interrupted(f"interrupted; resume with: {command}", getattr(stop, "exit_code", 130)) from None
     tiers[tier] = _record(outcome, cache.seconds, command)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULTS, {"name": reproduction.name, "tiers": tiers})
