@@ -87,7 +87,7 @@ def test_plain_data() -> None:
     assert parse_yaml("1e-3", "") == 0.001
     assert parse_yaml("<<: {a: 1}\n=: 2", "") == {"<<": {"a": 1}, "=": 2}
     assert parse_yaml("[" * 32 + "]" * 32, "") is not None
-    with pytest.raises(ConfigError, match="place: .*key None"):
+    with pytest.raises(ConfigError, match=r"place: .*key None"):
         parse_yaml(text, "place")
 
 
