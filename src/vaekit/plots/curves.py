@@ -102,4 +102,5 @@ def _zoom(axes: Axes) -> None:
     values = sorted(value for line in axes.lines for value in np.asarray(line.get_ydata(), float).tolist())
     if len(values) > 8:
         low, high = values[len(values) // 10], values[-1]
-        axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+        if low < high:
+            axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
