@@ -96,7 +96,8 @@ def test_invalid_override(override: str, refuse: Refuse) -> None:
         (["--seed", "-1"], ("training.seed", "greater than or equal to 0", "-1")),
         (["--device", "tpu"], ("training.device", "'cuda'", "'tpu'")),
         (["--seed", str(2**70)], ("seed", "less than")),
-        (["--latent-dim", str(HUGE)], ("memory",)),
+        (["--latent-dim", str(HUGE)], ("model.latent_dim", "less than or equal to 1000000")),
+        (["--set", f"model.encoder.hidden=[{HUGE}]"], ("memory",)),
     ],
 )
 def test_invalid_option(args: list[str], says: tuple[str, ...], refuse: Refuse) -> None:
@@ -134,8 +135,8 @@ def test_missing_device(refuse: Refuse) -> None:
         (b"title: \x00\n", ("not YAML",)),
         (b"title: only a title\n", ("data: missing",)),
         (b"data: {name: digits}\nmodel: {latent_dim: 2, encoder: {name: mlp}, decoder: {name: mlp}}\n", ("likelihood",)),
-        (b"data: &a {name: digits, more: *a}\nmodel: {}\n", ("recipe.yaml",)),
-        (b"1: 2\n", ("data: missing",)),
+        (b"data: &a {name: digits, more: *a}\nmodel: {}\n", ("recipe.yaml", "alias", "line 1, column 7")),
+        (b"1: 2\n", ("key 1", "quotes")),
     ],
 )
 def test_invalid_recipe_file(text: bytes, says: tuple[str, ...], refuse: Refuse, tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_any_images_and_latents_make_a_page(
     assert len([image for image in page.images if image["alt"].startswith("One latent")]) == min(8, latent_dim)
     rows = 1 if latent_dim == 1 else 20
     assert page.image(f"{rows} rows of 20 images").width > 0
-    waypoints = [f"class {c}" for c in range(classes)][:10] if classes else [f"@{n}" for n in range(6)]
+    waypoints = [f"class {c}" for c in range(classes)][:10] if classes else [f"train image {n}" for n in range(6)]
     assert page.image(f"An animation through {', '.join(waypoints)} and back").width >= 224
     assert "noise" in page.words["dd"][0]
 

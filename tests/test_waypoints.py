@@ -20,7 +20,7 @@ def test_waypoint_of_a_class_is_the_posterior_mean_nearest_its_center_and_anothe
     nearest = boots[distances.argsort()][:NUM_NEAREST]
     waypoints = gallery.waypoints(["boot"] * (NUM_NEAREST + 2) + ["1"])
     torch.testing.assert_close(waypoints.z[: NUM_NEAREST + 2], means[torch.cat([nearest, nearest[:2]])])
-    torch.testing.assert_close(waypoints.z[-1], means[nearest[0]])
+    torch.testing.assert_close(waypoints.z[-1], means[nearest[2]])
     assert len(torch.unique(waypoints.z, dim=0)) == NUM_NEAREST
     assert set(waypoints.captions) == {"boot"}
     assert waypoints.labels is None

@@ -16,10 +16,14 @@ import typer
 from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduce_commands, score_commands, train_commands
 from vaekit.core.errors import ConfigError, Interrupted, VaekitError
 from vaekit.core.plugins import load_plugin
+from vaekit.core.safe_text import one_line
 from vaekit.core.signals import PIPE_CODE, StopSignal, stopped_at_once
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What click, or the copy of it that typer brings, raises for a command line that it cannot read."""
+
+MAX_USAGE = 500
+"""The number of characters to which a message about a command line is cut."""
 
 COMMANDS = (
     train_commands.train,
@@ -110,7 +114,7 @@ def main() -> None:
     except UsageError as error:
         if debug:
             raise
-        message = " ".join(str(getattr(error, "format_message", str)()).split())
+        message = one_line(str(getattr(error, "format_message", str)()), MAX_USAGE)
         _end(f"vae: {message} (vae --help, vae COMMAND --help)")
     except Interrupted as stopped:
         _end(str(stopped), stopped.exit_code)
@@ -123,7 +127,7 @@ def main() -> None:
             raise
         _end_by(error)
     except (RuntimeError, MemoryError) as error:  # torch raises a bare RuntimeError
-        lacking = ("can't allocate memory", "not enough memory", "out of memory")
+        lacking = ("can't allocate memory", "not enough memory", "out of memory", "size calculation overflowed")
         if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in lacking)):
             raise
         _end("vae: there is not enough memory for this; ask for fewer images or a smaller model")
@@ -146,4 +150,4 @@ def _end_by(error: OSError) -> NoReturn:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (or Python would write to the closed output at exit)
         _end("vae: the output was closed", PIPE_CODE)
     place = f"{error.filename}: " if error.filename else ""
-    _end(f"vae: {place}{error.strerror or error}; make room, choose another place, or ask its owner")
+    _end(one_line(f"vae: {place}{error.strerror or error}; make room, choose another place, or ask its owner", MAX_USAGE))

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaekit.cli.options import Output, place, write
+from vaekit.cli.options import Output, place, say, write
 from vaekit.core.errors import ConfigError
+from vaekit.core.safe_text import MAX_NAME, printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,11 +61,13 @@ def data(
     summaries = inspect(source, background)
     seconds = time.monotonic() - start
     for split in summaries:
-        print(f"{split.split}: {split.num:,} images, {'gray' if split.channels == 1 else 'color'}")
-        print(f"  sizes       {_list_counts({f'{h}x{w}': num for (h, w), num in split.sizes.most_common()})}")
-        print(f"  modes       {_list_counts(dict(split.modes.most_common()))}")
-        print(f"  classes     {_list_counts(split.classes) if split.classes else 'none'}")
-        print(f"  unreadable  {len(split.skipped):,}" + "".join(f"\n    {bad.name}: {bad.reason}" for bad in split.skipped))
+        say(f"{split.split}: {split.num:,} images, {'gray' if split.channels == 1 else 'color'}")
+        say(f"  sizes       {_list_counts({f'{h}x{w}': num for (h, w), num in split.sizes.most_common()})}")
+        say(f"  modes       {_list_counts(dict(split.modes.most_common()))}")
+        say(f"  classes     {_list_counts(split.classes) if split.classes else 'none'}")
+        say(f"  unreadable  {len(split.skipped):,}")
+        for bad in split.skipped:
+            say(f"    {bad.name}: {bad.reason}")
     print(f"opened {sum(split.num for split in summaries):,} images in {seconds:.1f} s")
     sheet, title = summaries[0].sheet, f"{summaries[0].num:,} {summaries[0].split} images of {source}"
     if augment is not None:
@@ -90,7 +93,7 @@ def _augment(sheet: "Tensor", name: str) -> "Tensor":
 
 
 def _list_counts(counts: dict[str, int]) -> str:
-    listed = ", ".join(f"{name} ({num:,})" for name, num in list(counts.items())[:MAX_LISTED])
+    listed = ", ".join(f"{printable(name, MAX_NAME)} ({num:,})" for name, num in list(counts.items())[:MAX_LISTED])
     return listed + (f", and {len(counts) - MAX_LISTED:,} more" if len(counts) > MAX_LISTED else "")
 
 
@@ -101,6 +104,6 @@ def _print_cache(clear: bool) -> None:
     entries = clear_cache() if clear else list_cache()
     for entry in entries:
         shape = "x".join(map(str, entry.shape)) or entry.state
-        print(f"{entry.num_bytes / 2**20:9.1f} MB  {entry.num:>9,} {shape:<12} {entry.name}  {entry.folder}")
+        say(f"{entry.num_bytes / 2**20:9.1f} MB  {entry.num:>9,} {shape:<12} {entry.name}  {entry.folder}")
     total = sum(entry.num_bytes for entry in entries) / 2**20
     print(f"{total:9.1f} MB  {'removed' if clear else 'in total'}")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vaekit.core.errors import DataError
-from vaekit.core.files import atomic_path
+from vaekit.core.files import atomic_path, describe_os_error
+from vaekit.core.safe_text import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,8 +57,13 @@ def write(save: Callable[[Path], object], path: Path) -> None:
         with atomic_path(path) as partial:
             save(partial)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be written ({error})") from None
-    print(path)
+        raise DataError(f"{path}: cannot be written ({describe_os_error(error)})") from None
+    say(str(path))
+
+
+def say(line: str) -> None:
+    """Prints a line; names in it have no effect on the terminal."""
+    print(printable(line))
 
 
 def show(image: "Image") -> None:

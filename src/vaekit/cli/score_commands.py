@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Device, Output, RunPath, Seed, place, write
+from vaekit.cli.options import Device, Output, RunPath, Seed, place, say, write
 
 Source = Annotated[
     str | None,
@@ -73,7 +73,7 @@ def score(
         device=device,
     )
     for one in scored.sets:
-        print(f"{one.title}: {one.meaning}")
+        say(f"{one.title}: {one.meaning}")
     if against is not None:
         print("AUROC: how well a score separates the first set from the second; 0.5 is chance, below 0.5 it is reversed")
     for name, estimate in scored.aurocs().items():

@@ -120,11 +120,9 @@ def recipes() -> None:
 
 def _print_plan(experiment: Any, folder: Path, console: Any) -> None:
     """Prints the data, the model and the recipe of a run."""
-    import yaml
-
     from vaekit.core.config import to_data
+    from vaekit.core.yaml_text import format_yaml
     from vaekit.experiment.train import announce
 
     announce(experiment, folder, console)
-    text = yaml.safe_dump(to_data(experiment.recipe), sort_keys=False, allow_unicode=True)
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(format_yaml(to_data(experiment.recipe)), emoji=False, highlight=False, markup=False, soft_wrap=True)

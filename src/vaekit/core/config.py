@@ -9,6 +9,7 @@ same name, so that :func:`describe` can write it down again:
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
@@ -16,11 +17,16 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from vaekit.core.errors import ConfigError, suggest
+from vaekit.core.safe_text import MAX_NAME, printable, printable_value
 
 T = TypeVar("T")
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 Spec = dict[str, Any]
 """A part as data: its registered ``name`` and the arguments of its constructor."""
+MAX_INTEGER, MAX_FLOAT = 2**63 - 1, (2 - 2**-23) * 2.0**127
+"""The largest numbers that tensors of int64 and of float32 hold."""
+MAX_DEPTH = 32
+"""The maximum number of lists and mappings inside of each other."""
 
 
 class Registry(dict[str, Callable[..., T]]):
@@ -76,7 +82,7 @@ def lookup(table: Mapping[str, T], name: Any, place: str) -> T:
     """
     if not isinstance(name, str) or name not in table:
         own = "; a part of your own is registered by --plugin FILE" if isinstance(table, Registry) else ""
-        raise ConfigError(f"{place}: unknown name {name!r}{suggest(str(name), table)}{own}")
+        raise ConfigError(f"{place}: unknown name {printable_value(name)}{suggest(str(name), table)}{own}")
     return table[name]
 
 
@@ -149,18 +155,39 @@ def validate(schema: type[M], data: Any, place: str) -> M:
     """Validates data against a pydantic model.
 
     Raises:
-        ConfigError: One line with the place, the reason and the nearest valid name for the first fault, and how many more.
+        ConfigError: One line with the place, the reason and the nearest valid name for the first fault, and how many more;
+            also for a number that no tensor holds.
     """
     try:
-        return schema.model_validate(data)
+        valid = schema.model_validate(data)
+        _check_numbers(vars(valid), place)
+        return valid
     except ValidationError as error:
         faults = error.errors(include_url=False)
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise ConfigError(_explain(schema, faults[0], place) + more) from None
 
 
+def _check_numbers(value: Any, place: str, depth: int = 0) -> None:
+    """Refuses integers beyond int64, numbers beyond float32, and data nested too deeply, at their place."""
+    if depth > MAX_DEPTH:
+        raise ConfigError(f"{place}: nested over {MAX_DEPTH} levels deep; write it flat")
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise ConfigError(f"{place}: must be less than 2**63 in size, the range of int64, got {printable_value(value, 40)}")
+    if isinstance(value, float) and MAX_FLOAT < abs(value) < math.inf:
+        raise ConfigError(f"{place}: must be at most {MAX_FLOAT:.4g} in size, the range of float32, got {value:g}")
+    if isinstance(value, BaseModel):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_numbers(item, f"{place}.{key}".lstrip("."), depth + 1)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_numbers(item, place, depth + 1)
+
+
 def _explain(schema: type[BaseModel], fault: Any, place: str) -> str:
-    *parents, key = [str(step) for step in fault["loc"]] or [""]
+    *parents, key = [printable(str(step), MAX_NAME) for step in fault["loc"]] or [""]
     where = ".".join(step for step in [place, *parents, key] if step)
     if fault["type"] == "extra_forbidden":
         return f"{where}: unknown key{suggest(key, _keys(schema, parents))}"
@@ -168,7 +195,7 @@ def _explain(schema: type[BaseModel], fault: Any, place: str) -> str:
         return f"{where}: missing"
     if fault["type"] == "value_error":
         return f"{where}: {fault['ctx']['error']}"
-    return f"{where}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+    return f"{where}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {printable_value(fault['input'])}"
 
 
 def _keys(schema: type[BaseModel], path: list[str]) -> list[str]:

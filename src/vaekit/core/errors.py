@@ -7,12 +7,23 @@ do. The command line prints that line and exits with code 2; Python callers catc
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from vaekit.core.safe_text import MAX_NAME, listing, one_line, printable, valid_unicode
+
+MAX_MESSAGE = 2_000
+"""The number of characters to which a message is cut in the middle; paths are long."""
+MAX_COMPARED = 64
+"""The length up to which words are compared with each other; longer ones are not misspelled."""
+MAX_KNOWN = 20_000
+"""The number of known words that a misspelled one is compared with."""
+MAX_DIGITS = 18
+"""The number of digits of a whole number; each of them fits into 64 bits."""
+
 
 class VaekitError(Exception):
-    """An error that the user can correct; its message is one line, whatever it quotes."""
+    """An error that the user can correct; its message is one line of printable characters, whatever it quotes."""
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())
+        return one_line(super().__str__(), MAX_MESSAGE)
 
 
 class ConfigError(VaekitError):
@@ -49,12 +60,13 @@ class Interrupted(VaekitError):
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Returns `` (did you mean 'x'?)`` for the nearest known words, else the list of them, for the end of a message."""
+    """Returns `` (did you mean 'x'?)`` for the nearest known words, else the first of them, for the end of a message."""
     known = sorted(known)
-    near = get_close_matches(word, known, n=3, cutoff=0.5)
+    compared = [name for name in known[:MAX_KNOWN] if len(name) <= MAX_COMPARED] if len(word) <= MAX_COMPARED else []
+    near = get_close_matches(word, compared, n=3, cutoff=0.5)
     if near:
-        return f" (did you mean {' or '.join(repr(w) for w in near)}?)"
-    return f" (known: {', '.join(known)})" if known else ""
+        return f" (did you mean {' or '.join(printable(repr(name)) for name in near)}?)"
+    return f" (known: {listing(known)})" if known else ""
 
 
 def class_index(word: str, classes: Sequence[str]) -> int:
@@ -63,11 +75,18 @@ def class_index(word: str, classes: Sequence[str]) -> int:
     Raises:
         DataError: If there is no such class; the nearest names are offered.
     """
+    word = valid_unicode(word)
     if word in classes:
         return list(classes).index(word)
     folded = [name.casefold() for name in classes]
     if folded.count(word.casefold()) == 1:
         return folded.index(word.casefold())
-    if word.isdecimal() and int(word) < len(classes):
-        return int(word)
-    raise DataError(f"{word}: no such class{suggest(word, classes)}")
+    number = whole_number(word)
+    if number is not None and number < len(classes):
+        return number
+    raise DataError(f"{printable(word, MAX_NAME)}: no such class{suggest(word, classes)}")
+
+
+def whole_number(word: str) -> int | None:
+    """Returns the number that decimal digits stand for; None for all other words, and for more than 18 digits."""
+    return int(word) if word.isdecimal() and len(word) <= MAX_DIGITS else None

@@ -10,7 +10,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track as rich_track
+
+from vaekit.core.safe_text import MAX_NAME, printable
 
 T = TypeVar("T")
 
@@ -35,7 +38,7 @@ def track(items: Iterable[T], description: str, total: int | None = None, done: 
     console = Console(stderr=True)
     yield from rich_track(
         items,
-        description,
+        _plain(description),
         total,
         completed=done,
         console=console,
@@ -48,9 +51,19 @@ def track(items: Iterable[T], description: str, total: int | None = None, done: 
 def working(description: str) -> AbstractContextManager[object]:
     """Shows a spinner while the context lasts, for work whose progress is unknown."""
     console = Console(stderr=True)
-    return console.status(description) if console.is_terminal else nullcontext()
+    return console.status(_plain(description)) if console.is_terminal else nullcontext()
 
 
 def notify(line: str) -> None:
-    """Prints a line for the user."""
-    print(line, file=sys.stderr)
+    """Prints a line for the user on the error stream."""
+    print(printable(line), file=sys.stderr)
+
+
+def print_line(line: str, console: Console) -> None:
+    """Prints a line as it is: names in it are no markup, emoji codes or numbers to color, and have no other effect."""
+    console.print(printable(line), highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def _plain(description: str) -> str:
+    """A description that holds no markup."""
+    return escape(printable(description, MAX_NAME))

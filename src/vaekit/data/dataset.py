@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vaekit.core.errors import DataError
 from vaekit.core.rng import generator
+from vaekit.core.safe_text import valid_unicode
 from vaekit.data.row_files import Rows
 
 CHUNK_SIZE = 1024
@@ -51,7 +52,8 @@ class Dataset(ABC):
     """The word for the values in error messages, in the plural."""
 
     def __post_init__(self) -> None:
-        """Checks the arguments."""
+        """Checks the arguments, and makes the names of classes valid Unicode, which folders may not have."""
+        object.__setattr__(self, "classes", tuple(map(valid_unicode, self.classes)))
         self._check_store()
         if len(self) == 0:
             raise DataError(f"{self.name}: the {self.split} split holds no {self.noun}")

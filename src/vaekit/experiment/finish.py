@@ -12,6 +12,7 @@ from rich.console import Console
 
 from vaekit.core.errors import RunError, VaekitError
 from vaekit.core.files import write_json
+from vaekit.core.progress import print_line
 from vaekit.data import ImageSet
 from vaekit.evaluation.evaluation_config import BRIEF
 from vaekit.evaluation.evaluation_result import Evaluation
@@ -55,7 +56,7 @@ def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
         run_report(RunFolder(folder), Gallery(model, test)).save(folder / REPORT)
         written = {"report": folder / REPORT} | written
     for name, path in written.items():
-        console.print(f"{name:<9} {path}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"{name:<9} {path}", console)
     return RunFolder(folder)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaekit.core.config import describe, to_data
 from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, RunError
-from vaekit.core.progress import OutputConsole
+from vaekit.core.progress import OutputConsole, print_line
 from vaekit.core.rng import fixed_seed
 from vaekit.core.signals import StopSignal
 from vaekit.data import Dataset, load_images
@@ -181,7 +181,7 @@ def _go_on(
         progress = experiment.trainer.progress
         if is_finished(experiment, folder):
             line = f"{folder}: finished after {progress.epoch} epochs; --epochs goes on with more, --force trains anew"
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            print_line(line, console)
             return RunFolder(folder)
         announce(experiment, folder, console)
         if dry_run:
@@ -196,14 +196,12 @@ def announce(experiment: Experiment, folder: Path, console: Console) -> None:
     """Prints a line about the data, the model and the device of a run."""
     recipe, splits, trainer = experiment.recipe, experiment.splits, experiment.trainer
     shape = "x".join(str(side) for side in experiment.model.shape)
-    console.print(
+    print_line(
         f"{recipe.name}: {len(splits.train):,} {shape} images of {splits.train.name} to train on, "
         f"{len(splits.valid):,} to validate, {len(splits.test):,} to test; {recipe.model.latent_dim} latents, "
         f"{num_parameters(experiment.model):,} parameters; {len(trainer.batches):,} steps per epoch "
         f"on {trainer.device}; {folder}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        console,
     )
 
 

@@ -1,6 +1,9 @@
 """Tables as CSV or parquet, and arrays for NumPy.
 
 Numbers are written without rounding: reading a file gives equal values, bit for bit.
+
+Text that a spreadsheet would take for a formula, as the name of a file or a class may be, has an apostrophe before it in CSV
+(:func:`vaekit.core.safe_text.spreadsheet_text`); parquet and arrays hold it unchanged.
 """
 
 import csv
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import track, working
+from vaekit.core.safe_text import spreadsheet_text, valid_unicode
 
 TABLES = (".csv", ".parquet")
 """The suffixes of tables."""
@@ -79,7 +83,15 @@ def _write_csv(columns: Columns, path: Path) -> None:
         writer.writerow(columns)
         starts = range(0, num, CHUNK_SIZE)
         for start in track(starts, f"writing {num:,} rows", len(starts)):
-            writer.writerows(zip(*(column[start : start + CHUNK_SIZE] for column in columns.values()), strict=True))
+            cells = [_csv_cells(column[start : start + CHUNK_SIZE]) for column in columns.values()]
+            writer.writerows(zip(*cells, strict=True))
+
+
+def _csv_cells(column: Sequence[object] | NDArray[Any]) -> Sequence[object] | NDArray[Any]:
+    """The cells of a column, without text that a spreadsheet takes for a formula."""
+    if isinstance(column, np.ndarray):
+        return column
+    return [spreadsheet_text(cell) if isinstance(cell, str) else cell for cell in column]
 
 
 def _write_parquet(columns: Columns, path: Path) -> None:
@@ -95,4 +107,4 @@ def _valid_unicode(column: Sequence[object] | NDArray[Any]) -> Sequence[object] 
     """The column with valid Unicode, which parquet requires and the names of files may not be."""
     if isinstance(column, np.ndarray):
         return column
-    return [cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell for cell in column]
+    return [valid_unicode(cell) if isinstance(cell, str) else cell for cell in column]

@@ -8,12 +8,15 @@ from torch import Tensor
 
 from vaekit.plots.frames import captioned, enlarge, mosaic
 from vaekit.plots.grids import columns_for
-from vaekit.plots.style import INK, font, wrap
+from vaekit.plots.style import INK, font, wrap, written
 
 TILE = 132
 """The least size of an image in pixels, which leaves space for a number below it."""
 TITLE_SIZE, CAPTION_SIZE, PAD = 16, 14, 10
 """The text sizes of the title and of the captions of small images, and the margin, in pixels."""
+
+MAX_CAPTION = 30
+"""The number of characters to which a caption is cut."""
 
 
 def contact_sheet(images: Tensor, captions: Sequence[str], title: str, columns: int = 8) -> Image.Image:
@@ -25,6 +28,7 @@ def contact_sheet(images: Tensor, captions: Sequence[str], title: str, columns: 
         title: The text above.
         columns: The maximum number of images side by side.
     """
+    captions = [written(caption, MAX_CAPTION) for caption in captions]
     longest = max(font(CAPTION_SIZE).getlength(caption) for caption in captions)
     enlarged = enlarge(images, max(TILE, math.ceil(longest) + PAD))
     tiles = [captioned(tile, caption) for tile, caption in zip(enlarged, captions, strict=True)]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vaekit.plots.style import ACCENT, SECOND, color, styled
+from vaekit.plots.style import ACCENT, SECOND, color, literal, styled
 
 History = Sequence[dict[str, Any]]
 """The records of the epochs of a run, with ``epoch``, ``train``, ``valid``, ``lr`` and ``grad_norm``."""
@@ -22,6 +22,8 @@ QUANTITIES = {
     "grad_norm": ("gradient norm", "mean over the epoch"),
 }
 """The plotted quantities, each with its title and unit."""
+MAX_TITLE, MAX_NAME = 110, 50
+"""The numbers of characters to which the title of a figure and the name of a run are cut."""
 ON_BOTH_SPLITS = ("elbo", "distortion", "rate")
 """The quantities that are measured on training and on validation images."""
 
@@ -35,7 +37,7 @@ def learning_curves(history: History, title: str) -> Figure:
         title: The text above the figure.
     """
     figure = Figure(figsize=(10, 6), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(literal(title, MAX_TITLE), fontsize=11)
     for axes, quantity in zip(figure.subplots(2, 3).flat, QUANTITIES, strict=True):
         _plot(axes, {"": history}, quantity)
     return figure
@@ -54,7 +56,7 @@ def curve(histories: Mapping[str, History], quantity: str) -> Figure:
     axes = figure.subplots()
     _plot(axes, histories, quantity)
     if len(histories) > 1:
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=1)
+        figure.legend(axes.get_lines(), [literal(name, MAX_NAME) for name in histories], loc="outside lower left", ncols=1)
     return figure
 
 
@@ -100,4 +102,5 @@ def _zoom(axes: Axes) -> None:
     values = sorted(value for line in axes.lines for value in np.asarray(line.get_ydata(), float).tolist())
     if len(values) > 8:
         low, high = values[len(values) // 10], values[-1]
-        axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+        if low < high:
+            axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))

@@ -17,10 +17,12 @@ from torch import Tensor
 
 from vaekit.plots.animation import Animation, LazyFrames
 from vaekit.plots.grids import as_uint8, to_image
-from vaekit.plots.style import INK, font
+from vaekit.plots.style import INK, font, written
 
 FAINT = "#9aa0a6"
 """The color of captions other than the current one."""
+MAX_CAPTION = 80
+"""The number of characters to which a caption is cut."""
 
 
 def timeline(num_waypoints: int, steps: int, hold: int, frame: int) -> tuple[Tensor, list[int]]:
@@ -89,7 +91,7 @@ class CaptionStrip:
         gap = 0.5 * size
         self.places: list[tuple[int, float, float]] = []
         """The page, the left edge and the length of each caption."""
-        self.captions = [_shorten(caption, size, width - 2 * gap) for caption in captions]
+        self.captions = [_shorten(written(caption, MAX_CAPTION), size, width - 2 * gap) for caption in captions]
         page, left = 0, gap
         for caption in self.captions:
             length = font(size).getlength(caption)
@@ -143,7 +145,9 @@ def captioned(image: Image.Image, caption: str) -> Image.Image:
     size = max(14, image.width // 45)
     sheet = Image.new(image.mode, (image.width, image.height + 2 * size), "white")
     sheet.paste(image, (0, 0))
-    ImageDraw.Draw(sheet).text((image.width / 2, image.height + size), caption, INK, font(size), anchor="mm")
+    ImageDraw.Draw(sheet).text(
+        (image.width / 2, image.height + size), written(caption, MAX_CAPTION), INK, font(size), anchor="mm"
+    )
     return sheet
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from vaekit.core.units import to_gray_levels
-from vaekit.plots.style import INK, font, wrap
+from vaekit.plots.style import INK, font, wrap, written
 
 TARGET_WIDTH = 900
 """The approximate width of a grid of small images, in pixels."""
@@ -22,6 +22,8 @@ MAX_WIDTH = 2000
 """The maximum width of a grid of large images, in pixels, where the number of columns is free."""
 MAX_COLUMNS, MAX_ROWS = 10, 4
 """The default number of images side by side, and of rows of pairs."""
+MAX_LABEL = 40
+"""The number of characters to which the name of a row is cut."""
 PAPER = 255
 """The gray level between images."""
 
@@ -108,7 +110,7 @@ def side_by_side(originals: Tensor, reconstructions: Tensor, names: Sequence[str
         names: The names of the originals.
     """
     both = torch.stack([as_uint8(originals), as_uint8(reconstructions)], 1).flatten(0, 1)
-    row_labels = names if len(names) > 1 else ()
+    row_labels = [written(name, MAX_LABEL) for name in names] if len(names) > 1 else ()
     return grid(both, 2, row_labels=row_labels, column_labels=("original", "reconstruction"))
 
 
@@ -121,7 +123,7 @@ def in_a_row(images: Sequence[Image.Image], titles: Sequence[str]) -> Image.Imag
     sheet = Image.new("RGB", (sum(image.width + gap for image in images) - gap, top + height), "white")
     canvas, left = ImageDraw.Draw(sheet), 0
     for image, title in zip(images, titles, strict=True):
-        canvas.text((left, size // 3), title, INK, font(size))
+        canvas.text((left, size // 3), written(title), INK, font(size))
         sheet.paste(image, (left, top))
         left += image.width + gap
     return sheet
@@ -172,6 +174,8 @@ def _with_text(
     tile_width: int,
 ) -> Image.Image:
     """A grid with its title and labels around it."""
+    row_labels = ["\n".join(map(written, label.split("\n"))) for label in row_labels]
+    column_labels = [written(label) for label in column_labels]
     size = max(14, image.width // 75)
     pad, line = size // 2, round(1.3 * size)
     label_lines = [text for label in row_labels for text in label.split("\n")]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection, PathCollection
 from matplotlib.figure import Figure
@@ -10,10 +11,12 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaekit.plots.style import ACCENT, INK, SECOND, color, count, marker, styled
+from vaekit.plots.style import ACCENT, INK, SECOND, color, count, literal, marker, styled, written
 
 MAX_LEGEND = 40
 """The maximum number of classes that are distinguished; the legend of more would cover the map."""
+MAX_TITLE, MAX_CLASS, MAX_CENTER = 80, 24, 12
+"""The numbers of characters to which a line of the title, and the name of a class in the legend and on the map, are cut."""
 MIN_PLACES = 8
 """The least number of bars that the axis has space for, so that few bars are not wide."""
 MAX_BARS = 64
@@ -44,20 +47,22 @@ def latent_map(
     groups = _groups(labels, len(points))
     named = labels is not None and len(groups) <= MAX_LEGEND
     groups = groups if named else _groups(None, len(points))
-    names = {label: classes[label] if label < len(classes) else str(label) for label, _ in groups}
-    columns = 5 if max(map(len, names.values()), default=0) <= 6 else 3
+    names = {label: written(classes[label] if label < len(classes) else str(label), MAX_CLASS) for label, _ in groups}
+    longest = max(map(len, names.values()), default=0)
+    columns = 5 if longest <= 6 else 3 if longest <= 14 else 2
     height = 4.5 + (0.2 * -(-len(groups) // columns) if named else 0)
     figure = Figure(figsize=(4.8, height), layout="constrained")
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle("\n".join(literal(line, MAX_TITLE) for line in title.split("\n")), fontsize=9)
     axes = figure.subplots()
     coordinates = points.numpy()
+    handles: list[Artist] = []  # kept here, since matplotlib leaves out of a legend what is named _ANYTHING
     if points.shape[1] == 1:
-        _histograms(axes, coordinates[:, 0], groups, names)
+        handles = _histograms(axes, coordinates[:, 0], groups, names)
         axes.set_ylabel("images")
     else:
         for label, rows in groups:
             class_color = color(label) if named else ACCENT
-            axes.scatter(
+            cloud = axes.scatter(
                 coordinates[rows, 0],
                 coordinates[rows, 1],
                 s=min(12, max(3, 8000 / len(points))),
@@ -68,6 +73,7 @@ def latent_map(
                 label=names[label],
                 rasterized=True,
             )
+            handles.append(cloud)
             if covariances is not None:
                 axes.add_collection(_ellipses(axes, coordinates[rows], covariances.numpy()[rows], class_color))
         if named:
@@ -75,7 +81,8 @@ def latent_map(
         axes.set_ylabel(axis_names[1])
     axes.set_xlabel(axis_names[0])
     if named:
-        legend = figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+        texts = [literal(names[label]) for label, _ in groups]
+        legend = figure.legend(handles, texts, loc="outside lower center", ncols=columns)
         for handle in legend.legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set_sizes([30])
@@ -146,10 +153,14 @@ def _groups(labels: Tensor | None, num: int) -> list[tuple[int, NDArray[np.int64
 
 def _histograms(
     axes: Axes, values: NDArray[np.float32], groups: list[tuple[int, NDArray[np.int64]]], names: dict[int, str]
-) -> None:
+) -> list[Artist]:
+    """Plots a histogram of each class, and returns the line of each."""
     edges = np.linspace(values.min() - 1e-6, values.max() + 1e-6, 41).tolist()
+    lines: list[Artist] = []
     for label, rows in groups:
         axes.hist(values[rows], edges, histtype="step", linewidth=1.5, color=color(label), label=names[label])
+        lines.append(axes.patches[-1])
+    return lines
 
 
 def _ellipses(axes: Axes, centers: NDArray[np.float32], covariances: NDArray[np.float32], edge: str) -> EllipseCollection:
@@ -178,7 +189,7 @@ def _name_centers(
     for label, rows in groups:
         middle = np.median(points[rows], axis=0)
         axes.annotate(
-            names[label],
+            literal(names[label], MAX_CENTER),
             tuple(middle),
             ha="center",
             va="center",

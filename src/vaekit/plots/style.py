@@ -11,13 +11,17 @@ References:
 """
 
 import io
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import matplotlib
 from matplotlib import color_sequences, get_data_path, rc_context
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
+
+from vaekit.core.safe_text import printable
 
 INK = "#22252a"
 """The color of text and axes; in an HTML page it is replaced by the color of the page's text."""
@@ -74,22 +78,65 @@ def to_svg(figure: Figure) -> str:
     return f"{head}>{PAGE_CSS}{body.replace(INK, 'currentColor')}"
 
 
+def written(text: str, max_length: int | None = None) -> str:
+    r"""Returns text as the typeface can write it: printable, with escapes such as ``\u732b`` for characters that it lacks.
+
+    Arguments:
+        text: Any text, such as the name of a class.
+        max_length: The maximum number of characters; longer text is cut in the middle.
+    """
+    shown = printable(text, max_length)
+    if not shown.isascii():
+        shown = "".join(
+            character if ord(character) in _characters() else character.encode("unicode_escape").decode()
+            for character in shown
+        )
+    return printable(shown, max_length) if shown.strip() or not shown else repr(shown)
+
+
+def literal(text: str, max_length: int | None = None) -> str:
+    r"""Returns text that matplotlib writes as it is: like :func:`written`, with ``\$`` for ``$``, which begins a formula."""
+    return written(text, max_length).replace("$", r"\$")
+
+
+@cache
+def _characters() -> frozenset[int]:
+    """The characters of the typeface."""
+    return frozenset(FT2Font(str(_typeface())).get_charmap())
+
+
+def _typeface() -> Path:
+    return Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+
+
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
     """Returns the typeface of matplotlib in a size in pixels, for text around images."""
-    return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
+    return ImageFont.truetype(str(_typeface()), size)
 
 
 def wrap(text: str, size: int, width: float) -> list[str]:
-    """Splits text into lines of at most a width in pixels; a longer word has a line for itself."""
+    """Splits text into lines of at most a width in pixels; a longer word is broken."""
     lines: list[str] = []
-    for word in text.split():
+    words = [piece for whole in written(text).split() for piece in _pieces(whole, size, width)]
+    for word in words:
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and font(size).getlength(longer) <= width:
             lines[-1] = longer
         else:
             lines.append(word)
     return lines
+
+
+def _pieces(word: str, size: int, width: float) -> Iterator[str]:
+    """The parts of a word, each at most a width in pixels."""
+    while len(word) > 1 and font(size).getlength(word) > width:
+        num = max(1, int(len(word) * width / font(size).getlength(word)))
+        while num > 1 and font(size).getlength(word[:num]) > width:
+            num -= 1
+        yield word[:num]
+        word = word[num:]
+    yield word
 
 
 def count(num: int, noun: str) -> str:

@@ -16,7 +16,7 @@ from vaekit.plots.grids import as_uint8
 from vaekit.plots.style import count
 from vaekit.presentation.latent_planes import traverse
 from vaekit.presentation.model_view import ModelView
-from vaekit.presentation.waypoints import parse_waypoints
+from vaekit.presentation.waypoints import WaypointName, parse_waypoints
 
 STEPS, SWING_STEPS = 8, 16
 """The number of frames between two waypoints, and between the two ends of a traversal."""
@@ -32,7 +32,7 @@ InterpolationPath = Literal["linear", "spherical"]
 
 def animate_waypoints(
     view: ModelView,
-    names: Sequence[str],
+    names: Sequence[WaypointName],
     *,
     steps: int = STEPS,
     hold: int = HOLD,
@@ -88,7 +88,7 @@ def animate_pi(
 
 
 def animate_traversals(
-    view: ModelView, num: int = 9, *, steps: int = SWING_STEPS, size: int = 280, start: str = "@0"
+    view: ModelView, num: int = 9, *, steps: int = SWING_STEPS, size: int = 280, start: WaypointName = "@0"
 ) -> Animation:
     """Returns an animation in which latents move through their ranges and back, one latent in each tile.
 

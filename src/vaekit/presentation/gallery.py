@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vaekit.core.errors import ModelError
 from vaekit.core.rng import fixed_seed
+from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.evaluation.latents.encodings import THRESHOLD
 from vaekit.evaluation.samples.pixel_errors import pixel_errors
 from vaekit.plots import (
@@ -46,10 +47,12 @@ from vaekit.presentation.animations import (
 from vaekit.presentation.latent_planes import Plane, PlaneKind, Traversal, latent_plane, traverse
 from vaekit.presentation.model_view import ModelView
 from vaekit.presentation.projection import Method, project
-from vaekit.presentation.waypoints import Waypoints, parse_waypoints
+from vaekit.presentation.waypoints import WaypointName, Waypoints, parse_waypoints
 
 MAP_IMAGES = {"pca": 10_000, "tsne": 2_000, "umap": 10_000}
 """The default maximum number of images on a latent map; t-SNE takes a minute for more."""
+MAX_TITLE_NAME = 40
+"""The number of characters to which the name of a data set is cut in the title of a map."""
 MAX_WIDTHS = 300
 """The default maximum number of posteriors whose widths are plotted on a map; more would overlap."""
 
@@ -100,12 +103,12 @@ class Gallery(ModelView):
             return side_by_side(originals, reconstructions, [path.stem for path in files])
         return reconstruction_pairs(originals, reconstructions)
 
-    def traversals(self, num: int = 16, steps: int = 11, start: str = "@0") -> Image.Image:
+    def traversals(self, num: int = 16, steps: int = 11, start: WaypointName = "@0") -> Image.Image:
         """Plots traversals, one latent in a row; arguments as of :meth:`traverse`."""
         traversal = self.traverse(num, torch.linspace(0, 1, steps), start)
         return traversals(traversal.images, traversal.row_labels, traversal.title)
 
-    def traverse(self, num: int, weights: Tensor, start: str = "@0") -> Traversal:
+    def traverse(self, num: int, weights: Tensor, start: WaypointName = "@0") -> Traversal:
         """Decodes one latent at a time; see :func:`vaekit.presentation.latent_planes.traverse`."""
         return traverse(self, num, weights, start)
 
@@ -119,7 +122,12 @@ class Gallery(ModelView):
         return latent_plane(self, steps, plane, label)
 
     def interpolation(
-        self, a: str, b: str, steps: int = 10, path: InterpolationPath = "linear", labels: Sequence[str] = ()
+        self,
+        a: WaypointName,
+        b: WaypointName,
+        steps: int = 10,
+        path: InterpolationPath = "linear",
+        labels: Sequence[str] = (),
     ) -> Image.Image:
         """Plots an interpolation between two waypoints, with both ends.
 
@@ -131,10 +139,11 @@ class Gallery(ModelView):
             labels: The classes of image files, if the model is class-conditional: one for all, or one for each.
         """
         waypoints = self.waypoints([a, b], labels)
+        ends = [printable(caption, MAX_NAME) for caption in waypoints.captions]
         images = self.model.decode_path(waypoints.z, torch.linspace(0, 1, steps), waypoints.labels, path)
-        return grid(images, steps, title=f"{waypoints.captions[0]} → {waypoints.captions[1]}, {path} in the latents")
+        return grid(images, steps, title=f"{ends[0]} → {ends[1]}, {path} in the latents")
 
-    def waypoints(self, names: Sequence[str], labels: Sequence[str] = ()) -> Waypoints:
+    def waypoints(self, names: Sequence[WaypointName], labels: Sequence[str] = ()) -> Waypoints:
         """Returns the waypoints of names; see :func:`vaekit.presentation.waypoints.parse_waypoints`."""
         return parse_waypoints(self, names, labels)
 
@@ -162,7 +171,7 @@ class Gallery(ModelView):
             labels,
             self.images.class_names,
             axis_names=projection.axis_names,
-            title=f"{kind}\n{count(num, f'{self.images.split} images')} of {self.images.name}",
+            title=f"{kind}\n{count(num, f'{self.images.split} images')} of {printable(self.images.name, MAX_TITLE_NAME)}",
             covariances=projection.covariances if widths else None,
         )
 
@@ -178,7 +187,7 @@ class Gallery(ModelView):
 
     def animation(
         self,
-        waypoints: Sequence[str],
+        waypoints: Sequence[WaypointName],
         *,
         steps: int = STEPS,
         hold: int = HOLD,
@@ -202,7 +211,7 @@ class Gallery(ModelView):
         return animate_pi(self, digits, steps=steps, hold=hold, size=size, path=path)
 
     def traversal_animation(
-        self, num: int = 9, *, steps: int = SWING_STEPS, size: int = 280, start: str = "@0"
+        self, num: int = 9, *, steps: int = SWING_STEPS, size: int = 280, start: WaypointName = "@0"
     ) -> Animation:
         """Animates traversals; see :func:`vaekit.presentation.animations.animate_traversals`."""
         return animate_traversals(self, num, steps=steps, size=size, start=start)

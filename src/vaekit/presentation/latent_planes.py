@@ -6,9 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.plots.style import count
 from vaekit.presentation.model_view import ModelView
-from vaekit.presentation.waypoints import parse_waypoints
+from vaekit.presentation.waypoints import WaypointName, parse_waypoints
 
 LOW, HIGH = 0.01, 0.99
 """The quantiles of the aggregate posterior between which a latent is traversed."""
@@ -67,7 +68,7 @@ class Directions:
     title: str
 
 
-def traverse(view: ModelView, num: int, weights: Tensor, start: str = "@0") -> Traversal:
+def traverse(view: ModelView, num: int, weights: Tensor, start: WaypointName = "@0") -> Traversal:
     """Decodes one latent at a time at values of its range, from the latent with the highest mean KL down.
 
     Arguments:
@@ -84,8 +85,9 @@ def traverse(view: ModelView, num: int, weights: Tensor, start: str = "@0") -> T
     images = view.model.traverse(waypoint.z[0], latents, values, waypoint.labels)
     row_labels = [f"{view.describe_latent(d)}\n{a:+.1f} … {b:+.1f}" for d, a, b in zip(latents, low, high, strict=True)]
     which = f"{len(latents)} of {latent_dim} latents" if len(latents) < latent_dim else "each latent"
+    others = printable(waypoint.captions[0], MAX_NAME)
     title = (
-        f"{which} in turn, the others as in {waypoint.captions[0]}; from the 1st to the 99th percentile of the aggregate "
+        f"{which} in turn, the others as in {others}; from the 1st to the 99th percentile of the aggregate "
         f"posterior; ordered by mean KL over {view.describe_images()}"
     )
     return Traversal(images, latents, row_labels, title)
@@ -118,7 +120,7 @@ def latent_plane(view: ModelView, steps: int, kind: PlaneKind = "active", label:
         z = z + vertical.reshape(-1, 1, 1) * plane.directions[1]
     labels = view.labels([] if label is None else [label], 1)
     if view.model.condition is not None and labels is not None:
-        title += f"; class {view.model.condition.classes[int(labels[0])]}"
+        title += f"; class {printable(view.model.condition.classes[int(labels[0])], MAX_NAME)}"
     images = view.model.decode_mean(z.flatten(0, 1), None if labels is None else labels.expand(len(vertical) * steps))
     return Plane(images.unflatten(0, (len(vertical), steps)), horizontal, vertical, title)
 

@@ -7,7 +7,10 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from vaekit.core.progress import print_line
+from vaekit.core.safe_text import printable
 from vaekit.evaluation.estimate import Estimate, Metric
 from vaekit.evaluation.evaluation_result import METRICS, Evaluation
 from vaekit.evaluation.latents.aggregate_posterior import RateDecomposition
@@ -20,6 +23,8 @@ MEANINGS = {key: (metric.name, metric.meaning) for key, metric in METRICS.items(
 HIGHER_IS_BETTER = tuple(key for key, metric in METRICS.items() if metric.higher_is_better)
 """The metrics of which a higher value is better."""
 
+ROUNDING = 1e-12
+"""The relative size below which a standard error is one of rounding."""
 MAX_BRACKET_GAP = 0.5
 """The width of the AIS bracket, in nats, above which AIS has not converged."""
 
@@ -42,25 +47,23 @@ def is_bracket_wide(gap: Estimate) -> bool:
 def print_metrics(evaluation: Evaluation, console: Console) -> None:
     """Prints the results of an evaluation: metrics with standard errors and units, and tables."""
     data = evaluation.data
-    _print(
-        console,
-        f"\n{data.num_images:,} {data.split} images of {data.name}, {data.pixels}: {evaluation.meaning}",
-    )
+    console.print()
+    print_line(f"{data.num_images:,} {data.split} images of {data.name}, {data.pixels}: {evaluation.meaning}", console)
     for key, metric in METRICS.items():
         if (result := evaluation.metrics.get(key)) is not None:
-            _print(console, f"{metric.name:<14}{_value(metric, result):>18}  {_unit(metric, result)}".rstrip())
+            print_line(f"{metric.name:<14}{_value(metric, result):>18}  {_unit(metric, result)}".rstrip(), console)
     if evaluation.bracket is not None and is_bracket_wide(evaluation.bracket.gap):
-        _print(console, "The AIS bracket is wide: annealing has not converged; more --num-distributions narrow it.")
+        print_line("The AIS bracket is wide: annealing has not converged; more --num-distributions narrow it.", console)
     if evaluation.latents is not None:
         _print_latents(evaluation.latents, console)
     if evaluation.collapse is not None:
-        _print(console, evaluation.collapse.verdict)
+        print_line(evaluation.collapse.verdict, console)
     if evaluation.fidelity is not None:
         _print_fidelity(evaluation.fidelity, console)
     if evaluation.usefulness is not None:
         _print_usefulness(evaluation.usefulness, console)
     for part, reason in evaluation.left_out.items():
-        _print(console, f"without {part}: {reason}")
+        print_line(f"without {part}: {reason}", console)
 
 
 def duration(seconds: float) -> str:
@@ -104,9 +107,12 @@ def _with_error(estimate: Estimate, digits: int) -> str:
 
 def _short(estimate: Estimate) -> str:
     """A value to the first digit of its standard error, or to three digits if there is none."""
-    if not estimate.standard_error:
-        return f"{estimate.value:.3g}" + ("" if estimate.standard_error is None else " ± 0")
-    return _with_error(estimate, max(0, -math.floor(math.log10(estimate.standard_error))))
+    error = estimate.standard_error
+    if error is None:
+        return f"{estimate.value:.3g}"
+    if error <= ROUNDING * abs(estimate.value):
+        return f"{estimate.value:.3g} ± 0"
+    return _with_error(estimate, max(0, -math.floor(math.log10(error))))
 
 
 def _print_latents(latents: RateDecomposition, console: Console) -> None:
@@ -126,7 +132,9 @@ def _print_latents(latents: RateDecomposition, console: Console) -> None:
     console.print(table)
     if latents.saturated:
         limit = f"log N = {latents.log_num_images:.2f}"
-        _print(console, f"The mutual information is near its upper limit for {num:,} images, {limit}: it is a lower bound.")
+        print_line(
+            f"The mutual information is near its upper limit for {num:,} images, {limit}: it is a lower bound.", console
+        )
 
 
 def _print_fidelity(fidelity: Fidelity, console: Console) -> None:
@@ -140,9 +148,9 @@ def _print_fidelity(fidelity: Fidelity, console: Console) -> None:
     console.print(table)
     if fidelity.few:
         head, dim = fidelity.columns[0], fidelity.extractor.dim
-        _print(
-            console,
+        print_line(
             f"{head} of {num} images by {dim:,} features is dominated by its bias: compare it with test against train only.",
+            console,
         )
 
 
@@ -159,14 +167,10 @@ def _print_usefulness(usefulness: DownstreamScores, console: Console) -> None:
     console.print(table)
 
 
-def _print(console: Console, line: str) -> None:
-    """Prints a line as it is, without colors and line breaks."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
 def _table(title: str, *heads: str) -> Table:
     """A table without borders, which fits a narrow terminal and breaks no word of its heads."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True)
+    shown = Text(printable(title), style="table.title")  # a string would be read as markup
+    table = Table(title=shown, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True)
     for head in heads:
         table.add_column(head, min_width=max(map(len, head.split()), default=0))
     return table

@@ -1,5 +1,6 @@
 """A model with the images it is shown on, and the labels that a class-conditional model needs."""
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaekit.core.errors import DataError, ModelError
+from vaekit.core.safe_text import MAX_NAME, listing, printable
 from vaekit.data import Fitting, ImageSet, fit, is_image_shape, open_image
 from vaekit.evaluation.latents.encodings import Encodings, encode_images
 from vaekit.models import Model
@@ -48,6 +50,11 @@ class ModelView:
             raise DataError("this plot needs images: Gallery(model, images)")
         return self._images
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes of the images, by label; empty if there are no images or no labels."""
+        return () if self._images is None else self._images.class_names
+
     @cached_property
     def encodings(self) -> Encodings:
         """The posteriors of all images."""
@@ -82,7 +89,7 @@ class ModelView:
             The labels, or None if the model is not class-conditional.
         """
         if self.model.condition is not None and num and not names:
-            known = ", ".join(self.model.condition.classes)
+            known = listing(self.model.condition.classes)
             raise ModelError(f"the model is conditional: name the class with --label (known: {known})")
         if len(names) > 1 and len(names) != num:
             raise ModelError(f"{len(names)} labels for {count(num, 'images')}; give one for all or one for each")
@@ -100,7 +107,7 @@ class ModelView:
         """
         channels, height, width = self.model.shape
         for path in paths:
-            if not path.is_file():
+            if not os.path.isfile(path):  # also of a name that no path can have
                 raise DataError(f"{path}: no such image")
         pixels = np.empty((len(paths), channels, height, width), np.uint8)
         for row, path in enumerate(paths):
@@ -109,7 +116,9 @@ class ModelView:
 
     def describe_images(self) -> str:
         """Returns the number, the split and the name of the images, e.g. ``10,000 test images of mnist``."""
-        return f"{count(len(self.encodings.means), f'{self.images.split} images')} of {self.images.name}"
+        return (
+            f"{count(len(self.encodings.means), f'{self.images.split} images')} of {printable(self.images.name, MAX_NAME)}"
+        )
 
     def describe_latent(self, latent: int) -> str:
         """Returns the name of a latent with its mean KL, where the KL is a sum over latents."""

@@ -2,11 +2,16 @@
 
 A name is one of
 
-- a class, by name or number (``7``, ``Sandal``): the posterior means nearest to the class's mean, another one each time;
 - ``@12``: test image 12;
+- a class, by name or number (``7``, ``Sandal``): the posterior means nearest to the class's mean, another one each time;
 - the path of an image file.
+
+A class whose name is written as a path has precedence over the file, and ``./cat.png`` is the file. A class whose name is
+written as ``@12`` is named by its number. Code that knows which class or image it means does not spell it out, since the
+names of classes are of any form: it passes a :class:`ClassWaypoint` or an :class:`ImageWaypoint`.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.core.errors import DataError, ModelError, class_index
+from vaekit.core.errors import DataError, ModelError, class_index, whole_number
+from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.presentation.model_view import ModelView
 
 NUM_NEAREST = 10
@@ -39,6 +45,33 @@ class Waypoints:
 
 
 @dataclass(frozen=True)
+class ClassWaypoint:
+    """A class, by its label."""
+
+    label: int
+
+
+@dataclass(frozen=True)
+class ImageWaypoint:
+    """An image of the set, by its number from 0."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class FileWaypoint:
+    """An image file."""
+
+    path: Path
+
+
+Place = ClassWaypoint | ImageWaypoint | FileWaypoint
+"""What a name means."""
+WaypointName = str | Place
+"""A name as a user writes it, or what it means."""
+
+
+@dataclass(frozen=True)
 class Waypoint:
     """One waypoint: its latents of shape (D), its class (0 if there are no labels), and its caption."""
 
@@ -47,7 +80,7 @@ class Waypoint:
     caption: str
 
 
-def parse_waypoints(view: ModelView, names: Sequence[str], labels: Sequence[str] = ()) -> Waypoints:
+def parse_waypoints(view: ModelView, names: Sequence[WaypointName], labels: Sequence[str] = ()) -> Waypoints:
     """Returns the waypoints of names.
 
     Arguments:
@@ -59,68 +92,91 @@ def parse_waypoints(view: ModelView, names: Sequence[str], labels: Sequence[str]
         DataError: If there is no such class, test image or file.
         ModelError: If a class-conditional model lacks labels.
     """
-    files = [name for name in names if _is_file(view, name)]
-    images = view.read_files([Path(name) for name in files])
-    known = view.file_labels(labels, len(files))
-    file_labels = [0] * len(files) if known is None else known.tolist()
-    of_files = iter(
-        Waypoint(_encode(view, image.unsqueeze(0), label), label, Path(name).stem)
-        for name, image, label in zip(files, images, file_labels, strict=True)
-    )
-    waypoints, visits = [], Counter[str]()
-    for name in names:
-        if _is_file(view, name):
+    places = [_read_name(view, name) if isinstance(name, str) else name for name in names]
+    paths = [place.path for place in places if isinstance(place, FileWaypoint)]
+    of_files = iter(_of_files(view, paths, labels))
+    waypoints, visits = [], Counter[Place]()
+    for place in places:
+        if isinstance(place, FileWaypoint):
             waypoints.append(next(of_files))
-        elif name.startswith("@"):
-            waypoints.append(_of_image(view, name))
+        elif isinstance(place, ImageWaypoint):
+            waypoints.append(_of_image(view, place.index))
         else:
-            waypoints.append(_of_class(view, name, visits[name]))
-        visits[name] += 1
+            waypoints.append(_of_class(view, place.label, visits[place]))
+        visits[place] += 1
     classes = None if view.model.condition is None else torch.tensor([waypoint.label for waypoint in waypoints])
     z = torch.stack([waypoint.z for waypoint in waypoints])
     return Waypoints(z, classes, [waypoint.caption for waypoint in waypoints])
 
 
-def _is_file(view: ModelView, name: str) -> bool:
-    """Whether a name means an image file; a class has precedence over a file of the same name."""
+def _read_name(view: ModelView, name: str) -> Place:
+    """What a name means."""
+    if name.startswith("@") and name[1:].isdecimal():
+        return _image_numbered(view, name)
+    if name in view.class_names:
+        return ClassWaypoint(view.class_names.index(name))
     if name.lower().endswith(IMAGE_SUFFIXES):
-        return True
-    if name.startswith("@") or not Path(name).is_file():
-        return False
+        return FileWaypoint(Path(name))
+    if name.startswith("@"):
+        raise DataError(f"{printable(name, MAX_NAME)}: a test image is named by its number, e.g. @0")
     try:
-        class_index(name, view.images.class_names)
+        return _class_named(view, name)
     except DataError:
-        return True
-    return False
+        if os.path.isfile(name):
+            return FileWaypoint(Path(name))
+        raise
 
 
-def _of_image(view: ModelView, name: str) -> Waypoint:
-    """The waypoint of ``@N``."""
-    images, number = view.images, name.removeprefix("@")
-    if not number.isdecimal():
-        raise DataError(f"{name}: a test image is named by its number, e.g. @0")
-    if int(number) >= len(images):
-        raise DataError(f"{name}: there are {len(images):,} {images.split} images, numbered from 0")
+def _image_numbered(view: ModelView, name: str) -> ImageWaypoint:
+    """The image that ``@N`` means."""
+    images, number = view.images, whole_number(name[1:])
+    if number is None or number >= len(images):
+        known = f"there are {len(images):,} {images.split} images, numbered from 0"
+        raise DataError(f"{printable(name, MAX_NAME)}: {known}")
+    return ImageWaypoint(number)
+
+
+def _class_named(view: ModelView, name: str) -> ClassWaypoint:
+    """The class that a name or a number means."""
+    images = view.images
+    if images.labels is None:
+        shown = printable(name, MAX_NAME)
+        raise DataError(f"{shown}: {images.name} has no classes; name {images.split} images by number (@0) or by file")
+    return ClassWaypoint(class_index(name, images.class_names))
+
+
+def _of_files(view: ModelView, paths: Sequence[Path], labels: Sequence[str]) -> list[Waypoint]:
+    """The waypoints of image files."""
+    images = view.read_files(paths)
+    known = view.file_labels(labels, len(paths))
+    classes = [0] * len(paths) if known is None else known.tolist()
+    return [
+        Waypoint(_encode(view, image.unsqueeze(0), label), label, path.stem)
+        for path, image, label in zip(paths, images, classes, strict=True)
+    ]
+
+
+def _of_image(view: ModelView, index: int) -> Waypoint:
+    """The waypoint of an image of the set."""
+    images = view.images
     if view.model.condition is not None and images.labels is None:
-        raise ModelError(f"{name}: the model is conditional, and {images.name} has no labels; use labeled images")
-    index = int(number)
+        raise ModelError(f"@{index}: the model is conditional, and {images.name} has no labels; use labeled images")
     label = 0 if images.labels is None else int(images.labels[index])
     z = _encode(view, images.gather(torch.tensor([index])), label)
     return Waypoint(z, label, f"{images.split} image {index}")
 
 
-def _of_class(view: ModelView, name: str, visit: int) -> Waypoint:
+def _of_class(view: ModelView, label: int, visit: int) -> Waypoint:
     """The waypoint of a class that was visited ``visit`` times before."""
     images = view.images
-    if images.labels is None:
-        raise DataError(f"{name}: {images.name} has no classes; name {images.split} images by number (@0) or by file")
-    label = class_index(name, images.class_names)
-    rows = images.labels.eq(label).nonzero().squeeze(1)
+    name = images.class_names[label]
+    labels = torch.empty(0) if images.labels is None else images.labels
+    rows = labels.eq(label).nonzero().squeeze(1)
     if len(rows) == 0:
-        raise DataError(f"{images.class_names[label]}: no {images.split} image is of this class")
+        raise DataError(f"{printable(name, MAX_NAME)}: no {images.split} image is of this class")
     means = view.encodings.means[rows]
     nearest = (means - means.mean(0)).norm(dim=1).argsort(stable=True)[:NUM_NEAREST]
-    return Waypoint(means[nearest[visit % len(nearest)]], label, images.class_names[label])
+    return Waypoint(means[nearest[visit % len(nearest)]], label, name)
 
 
 def _encode(view: ModelView, x: Tensor, label: int) -> Tensor:

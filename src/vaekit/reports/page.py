@@ -7,6 +7,7 @@ page of the reader.
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
 from vaekit.core.files import write_text
+from vaekit.core.safe_text import printable
 from vaekit.plots import Animation, to_svg
 
 MAX_IMAGE_WIDTH = 1_800
@@ -79,7 +82,7 @@ class Section:
     @property
     def anchor(self) -> str:
         """The identifier of the section in URLs."""
-        return self.title.lower().replace(" ", "-")
+        return re.sub(r"\W+", "-", self.title.lower())
 
 
 def render(template: str, **values: Any) -> Page:
@@ -93,6 +96,7 @@ def render(template: str, **values: Any) -> Page:
         loader=PackageLoader("vaekit", "reports/templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -125,6 +129,11 @@ def embed_animation(animation: Animation, alt: str) -> PageImage:
     file = io.BytesIO()
     animation.write(file, ".webp")
     return PageImage(_data_url("image/webp", file.getvalue()), animation.frames[0].size, alt)
+
+
+def _finalize(value: Any) -> Any:
+    """A value as a template shows it: text is made printable, and escaped after this; the HTML of macros is left."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _data_url(media_type: str, content: bytes) -> str:

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 
 from vaekit.core.progress import track
+from vaekit.core.safe_text import listing
 from vaekit.plots import grid
 from vaekit.plots.grids import columns_for
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import MEANINGS, duration, unit_of, value_of
+from vaekit.presentation.waypoints import ClassWaypoint, ImageWaypoint, Place
 from vaekit.reports.page import Page, PageImage, Section, embed_animation, embed_figure, embed_image, render
 from vaekit.reports.sections import describe_protocol, learning_curves_section, typeset
 from vaekit.runs.run_folder import METRICS, RECIPE, SPLITS, RunFolder
@@ -50,7 +52,7 @@ def run_report(run: RunFolder, gallery: Gallery) -> Page:
         metrics=_metric_rows(metrics),
         protocol=f"{describe_protocol(metrics)} ± is the standard error over images." if metrics else "",
         sections=made,
-        recipe=(run.folder / RECIPE).read_text(),
+        recipe=(run.folder / RECIPE).read_text(encoding="utf-8").splitlines(),
         environment=run.environment,
     )
 
@@ -105,13 +107,14 @@ def _animation(gallery: Gallery) -> PageImage:
     """A small animation through up to ten classes, or through a few images if there are no labels."""
     images = gallery.images
     if images.labels is None:
-        waypoints = [f"@{index}" for index in range(min(6, len(images)))]
+        waypoints: list[Place] = [ImageWaypoint(index) for index in range(min(6, len(images)))]
     else:
-        waypoints = [images.class_names[label] for label in images.labels.unique().tolist()][:10]
+        waypoints = [ClassWaypoint(label) for label in images.labels.unique().tolist()[:10]]
     if len(waypoints) < 2:
-        waypoints = ["@0", f"@{len(images) - 1}"]
+        waypoints = [ImageWaypoint(0), ImageWaypoint(len(images) - 1)]
     animation = gallery.animation(waypoints, steps=8, size=max(224, max(images.shape[1:])))
-    return embed_animation(animation, f"An animation through {', '.join(waypoints)} and back.")
+    captions = listing(gallery.waypoints(waypoints).captions)
+    return embed_animation(animation, f"An animation through {captions} and back.")
 
 
 def _traversals(gallery: Gallery) -> Section:

@@ -6,24 +6,25 @@ objective, optimizer, scheduler, step, training and evaluation. Sections with fi
 place and the nearest valid name, before the run starts.
 """
 
-import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from vaekit.core.config import Section, Spec, check, lookup, to_data, validate
-from vaekit.core.errors import ConfigError, suggest
+from vaekit.core.errors import ConfigError, suggest, whole_number
 from vaekit.core.files import write_text
+from vaekit.core.safe_text import MAX_NAME, printable
+from vaekit.core.yaml_text import format_yaml, parse_yaml, read_text
 from vaekit.data import Augmentation, Fit
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.models import Model, describe_vae
 from vaekit.models.serialization import INFERRED
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
+from vaekit.runs.names import FolderName, folder_name, short_name
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, TrainingConfig
 
 DEFAULT = "digits"
@@ -62,7 +63,10 @@ PARTS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
 }
 """The parts of a recipe: the registry of each, and the arguments that a recipe does not set."""
 
-Side = Annotated[int, Field(ge=1)]
+MAX_PLACE = 8
+"""The maximum number of keys of a dotted place."""
+Side = Annotated[int, Field(ge=1, le=65_535)]
+LatentDim = Annotated[int, Field(gt=0, le=1_000_000)]
 
 
 class DataSection(Section):
@@ -103,7 +107,7 @@ class ModelSection(Section):
         conditional: Whether the model is class-conditional.
     """
 
-    latent_dim: PositiveInt
+    latent_dim: LatentDim
     encoder: Spec
     decoder: Spec
     likelihood: Spec
@@ -143,7 +147,7 @@ class Recipe(Section):
         evaluation: The evaluation at the end of the run.
     """
 
-    name: str
+    name: FolderName
     title: str = ""
     reference: str = ""
     needs: str = ""
@@ -180,7 +184,7 @@ def load_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
-        text, stem = _read(path), path.stem
+        text, stem = read_text(path), path.stem
     elif str(name) in recipe_names():
         text, stem = files("vaekit.runs.recipes").joinpath(f"{name}.yaml").read_text(), str(name)
     else:
@@ -200,16 +204,9 @@ def read_recipe(text: str, place: str, defaults: Mapping[str, Any], overrides: M
     Raises:
         ConfigError: If the text is not YAML, or a key or value in it is wrong.
     """
-    try:
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{place}: not YAML ({' '.join(str(error).split())})") from None
+    data = parse_yaml(text, place)
     if not isinstance(data, dict):
         raise ConfigError(f"{place}: a recipe is a mapping with the keys {', '.join(Recipe.model_fields)}")
-    try:
-        json.dumps(data, default=str, skipkeys=True)
-    except ValueError:
-        raise ConfigError(f"{place}: contains itself; remove the alias inside its anchor") from None
     return complete(_without_expected({**defaults, **data}, overrides), overrides)
 
 
@@ -221,7 +218,7 @@ def recipe_of(model: Model, name: str, overrides: Mapping[str, Any], parts: Mapp
     """
     described = describe_vae(model).model_dump(exclude={"format", "shape", "condition"})
     data: dict[str, Any] = {
-        "name": name,
+        "name": folder_name(name),
         "title": f"{type(model).__name__} built in Python",
         "data": {"name": name},
         "model": described | {"conditional": model.condition is not None},
@@ -258,7 +255,7 @@ def complete(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Writes a recipe as YAML that can be trained again."""
-    write_text(path, yaml.safe_dump(to_data(recipe), sort_keys=False, default_flow_style=None, allow_unicode=True))
+    write_text(path, format_yaml(to_data(recipe)))
 
 
 def parse_size(text: str) -> int | list[int]:
@@ -267,10 +264,10 @@ def parse_size(text: str) -> int | list[int]:
     Raises:
         ConfigError: If the text has another form.
     """
-    sides = text.lower().split("x")
-    if not 1 <= len(sides) <= 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise ConfigError(f"--size {text}: give a side, as 128, or height x width, as 96x128")
-    return int(text) if len(sides) == 1 else [int(side) for side in sides]
+    sides = [whole_number(side) or 0 for side in text.lower().split("x", 2)]
+    if len(sides) > 2 or min(sides) < 1:
+        raise ConfigError(f"--size {printable(text, MAX_NAME)}: give a side, as 128, or height x width, as 96x128")
+    return sides if len(sides) == 2 else sides[0]
 
 
 def parse_overrides(assignments: list[str]) -> dict[str, Any]:
@@ -282,12 +279,10 @@ def parse_overrides(assignments: list[str]) -> dict[str, Any]:
     overrides = {}
     for assignment in assignments:
         place, equals, value = assignment.partition("=")
+        option = f"--set {printable(assignment, MAX_NAME)}"
         if not equals or not place:
-            raise ConfigError(f"--set {assignment}: write it as place=value, as in --set data.binarize=none")
-        try:
-            overrides[place.strip()] = _number(yaml.safe_load(value))
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {assignment}: the value is not YAML") from None
+            raise ConfigError(f"{option}: write it as place=value, as in --set data.binarize=none")
+        overrides[place.strip()] = parse_yaml(value, option)
     return overrides
 
 
@@ -299,25 +294,16 @@ def _without_expected(data: dict[str, Any], overrides: Mapping[str, Any]) -> dic
     name = overrides.get("data", overrides.get("data.name"))
     section = data.get("data")
     if name is not None and isinstance(section, dict) and name != section.get("name"):
-        source = Path(name).resolve().name if Path(str(name)).exists() else name
-        data["title"] = f"{data.get('title', data.get('name'))}, on {source}"
+        data["title"] = f"{data.get('title', data.get('name'))}, on {short_name(str(name))}"
         data.pop("needs", None)
     return data
-
-
-def _number(value: Any) -> Any:
-    """Converts text such as 1e-3, which YAML 1.1 does not read as a number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _override(data: dict[str, Any], place: str, value: Any) -> None:
     """Sets a dotted place; a new name for a part drops the arguments of the old one."""
     *parents, key = place.split(".")
+    if len(parents) >= MAX_PLACE:
+        raise ConfigError(f"{printable(place, MAX_NAME)}: no place of a recipe has over {MAX_PLACE} keys")
     section: Any = data
     for parent in parents:
         section = section.setdefault(parent, {}) if isinstance(section, dict) else None
@@ -326,10 +312,3 @@ def _override(data: dict[str, Any], place: str, value: Any) -> None:
     if key == "name" and ".".join(parents) in PARTS and section.get("name") != value:
         section.clear()
     section[key] = value
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from None

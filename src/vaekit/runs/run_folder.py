@@ -22,9 +22,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from vaekit.core.errors import ConfigError, DataError, ModelError, RunError
+from vaekit.core.errors import DataError, ModelError, RunError
 from vaekit.core.files import describe_os_error, read_object
 from vaekit.core.progress import notify
+from vaekit.core.yaml_text import read_text
 from vaekit.data import Fitting, ImageSet, binarize, is_image_shape, load_images
 from vaekit.data.sources.hub import describe_error, download
 from vaekit.models import VAE, load_vae
@@ -80,10 +81,7 @@ class RunFolder:
         path = self.folder / RECIPE
         if not path.is_file():
             raise RunError(f"{self.folder}: no {RECIPE} there, so it is no run folder")
-        try:
-            return read_recipe(path.read_text(), str(path), {}, {})
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read ({error})") from None
+        return read_recipe(read_text(path), str(path), {}, {})
 
     @cached_property
     def model(self) -> VAE:

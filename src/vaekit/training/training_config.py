@@ -24,7 +24,7 @@ class TrainingConfig(Section):
     """
 
     epochs: PositiveInt = 20
-    batch_size: PositiveInt = 128
+    batch_size: Annotated[int, Field(gt=0, le=1_000_000_000)] = 128
     patience: PositiveInt | None = None
     clip_norm: PositiveFloat | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
