@@ -124,7 +124,7 @@ def test_evaluation_loads_each_input_once(trained: Path, tmp_path: Path, monkeyp
 
         monkeypatch.setattr(run_folder, name, counting)
 
-    count("load_vae", lambda folder: "model")
+    count("load_vae", lambda folder, run: "model")
     count("read_recipe", lambda *args: "recipe")
     count("load_images", lambda source, split: (source, split))
     options = ("--num-samples", 2, "--num-annealed", 0, "--num-refined", 0)
