@@ -1,6 +1,6 @@
 """Progress on the error stream: lines, and bars for work that takes longer than a second.
 
-Bars are shown on a terminal only, and removed at the end.
+Bars are shown on a terminal only, and removed at the end. Of several processes only the first shows anything.
 """
 
 import sys
@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track as rich_track
+
+from vaekit.core.launcher import launched_rank
 
 T = TypeVar("T")
 
@@ -31,7 +33,7 @@ def track(items: Iterable[T], description: str, total: int | None = None, done: 
         completed=done,
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or launched_rank() > 0,
         update_period=0.1,
     )
 
@@ -39,9 +41,10 @@ def track(items: Iterable[T], description: str, total: int | None = None, done: 
 def working(description: str) -> AbstractContextManager[object]:
     """Shows a spinner while the context lasts, for work whose progress is unknown."""
     console = Console(stderr=True)
-    return console.status(description) if console.is_terminal else nullcontext()
+    return console.status(description) if console.is_terminal and launched_rank() == 0 else nullcontext()
 
 
 def notify(line: str) -> None:
     """Prints a line for the user."""
-    print(line, file=sys.stderr)
+    if launched_rank() == 0:
+        print(line, file=sys.stderr)
