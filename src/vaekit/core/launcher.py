@@ -32,6 +32,11 @@ def local_rank() -> int:
     return _number("LOCAL_RANK", 0) if launched_processes() > 1 else 0
 
 
+def asked_in_vain() -> bool:
+    """Returns whether ``accelerate launch`` was asked for several processes and started one, as it does on the CPU."""
+    return "RANK" not in os.environ and "MASTER_ADDR" in os.environ and "ACCELERATE_MIXED_PRECISION" in os.environ
+
+
 def require_address() -> None:
     """Checks that a launcher named the place where its processes meet.
 

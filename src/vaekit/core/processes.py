@@ -76,7 +76,7 @@ def rank() -> int:
 
 
 def is_main() -> bool:
-    """Returns whether this is process 0, the only one that writes files and prints."""
+    """Returns whether this is process 0, the one that writes files and prints."""
     return rank() == 0
 
 
@@ -116,7 +116,7 @@ def on_main(action: Callable[[], object]) -> None:
     if error is not None:
         raise error
     if failed:
-        raise ProcessLost(f"process {rank()} of {num_processes()} stopped, because process 0 did")
+        raise ProcessLost(f"rank {rank()} of {num_processes()} processes stopped, because rank 0 did")
 
 
 def require_same(what: str, text: str) -> None:
@@ -200,11 +200,13 @@ def _exchange(collective: Callable[..., object], *arguments: Any) -> None:
         raise
     except RuntimeError as error:
         raise ProcessLost(
-            f"process {rank()} of {num_processes()} stopped, because another ended or cannot be reached ({_reason(error)})"
+            f"rank {rank()} of {num_processes()} processes stopped, because another ended or cannot be reached "
+            f"({_reason(error)})"
         ) from None
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error of torch, without the place in its source."""
+    """The first sentence of an error of torch, without the place in its source."""
     line = next(iter(str(error).splitlines()), type(error).__name__)
-    return line.rpartition("] ")[2] if line.startswith("[") and "] " in line else line
+    sentence = line.split(". ")[0]
+    return sentence.partition("] ")[2] or sentence if sentence.startswith("[") else sentence

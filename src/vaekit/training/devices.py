@@ -14,8 +14,9 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from vaekit.core.errors import RunError
-from vaekit.core.launcher import launched_processes, local_rank
+from vaekit.core.launcher import asked_in_vain, launched_processes, local_rank
 from vaekit.core.processes import join, num_processes
+from vaekit.core.progress import notify
 
 HIDDEN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 """The environment variables by which ``accelerate`` finds several processes."""
@@ -32,6 +33,8 @@ def join_processes(device: str) -> None:
     Raises:
         RunError: If the processes do not find each other, or if there are fewer GPUs than processes.
     """
+    if asked_in_vain():
+        notify("accelerate launch starts one process on the CPU; for several use torchrun --nproc_per_node")
     if launched_processes() == 1 or num_processes() > 1:
         return
     for name in SHARDING:
