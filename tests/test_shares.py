@@ -1,5 +1,7 @@
 """A batch that processes share, without processes: slices, random numbers, augmentation and binarization."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import pytest
@@ -25,14 +27,18 @@ AUGMENTATIONS: list[dict[str, float]] = [
 ]
 
 
+@contextmanager
+def process(rank: int, num: int) -> Iterator[None]:
+    """Acts as one of several processes."""
+    with patch("vaekit.core.shares.rank", return_value=rank), patch("vaekit.core.shares.num_processes", return_value=num):
+        yield
+
+
 def shares(total: int, num: int) -> list[Share | None]:
     """The share of each of ``num`` processes."""
     found = []
     for rank in range(num):
-        with (
-            patch("vaekit.core.shares.rank", return_value=rank),
-            patch("vaekit.core.shares.num_processes", return_value=num),
-        ):
+        with process(rank, num):
             found.append(share_of(total))
     return found
 
@@ -41,10 +47,7 @@ def epoch_of_each(images: ImageSet, num: int, batch_size: int, transform: Transf
     """Two epochs of each of ``num`` processes."""
     found = []
     for rank in range(num):
-        with (
-            patch("vaekit.core.shares.rank", return_value=rank),
-            patch("vaekit.core.shares.num_processes", return_value=num),
-        ):
+        with process(rank, num):
             batches = Batches(images, batch_size, seed=3, transform=transform, shared=True)
             found.append([batch for _ in range(2) for batch in batches])
     return found
