@@ -15,6 +15,7 @@ import typer
 
 from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduce_commands, score_commands, train_commands
 from vaekit.core.errors import ConfigError, Interrupted, VaekitError
+from vaekit.core.launcher import launched_rank
 from vaekit.core.plugins import load_plugin
 from vaekit.core.safe_text import one_line
 from vaekit.core.signals import PIPE_CODE, StopSignal, stopped_at_once
@@ -108,6 +109,8 @@ def main() -> None:
         args, plugins = split_plugins(args)
         for plugin in plugins:
             load_plugin(plugin)
+        if launched_rank() and "train" not in args[:1]:
+            sys.exit(0)  # the first process works alone
         with stopped_at_once():
             code = app(args or ["--help"], standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -117,6 +120,8 @@ def main() -> None:
         message = one_line(str(getattr(error, "format_message", str)()), MAX_USAGE)
         _end(f"vae: {message} (vae --help, vae COMMAND --help)")
     except Interrupted as stopped:
+        if launched_rank() > 0:  # all processes stop together, and the first says so
+            sys.exit(stopped.exit_code)
         _end(str(stopped), stopped.exit_code)
     except VaekitError as error:
         if debug:

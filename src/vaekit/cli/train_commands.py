@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vaekit.core.errors import ConfigError
+from vaekit.core.launcher import launched_rank
 
 
 def train(
@@ -79,7 +80,7 @@ def train(
         "precision": precision,
     }
     overrides = {key: value for key, value in shorthands.items() if value is not None} | parse_overrides(change or [])
-    console = OutputConsole()
+    console = OutputConsole(quiet=launched_rank() > 0)
     if resume is not None:
         ignored = {"the recipe": recipe, "--out": out, "--force": force or None}
         if given := [name for name, value in ignored.items() if value is not None]:

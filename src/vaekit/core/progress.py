@@ -1,6 +1,6 @@
 """Progress on the error stream: lines, and bars for work that takes longer than a second.
 
-Bars are shown on a terminal only, and removed at the end.
+Bars are shown on a terminal only, and removed at the end. Of several processes only the first shows anything.
 """
 
 import errno
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track as rich_track
 
+from vaekit.core.launcher import launched_rank
 from vaekit.core.safe_text import MAX_NAME, printable
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ def track(items: Iterable[T], description: str, total: int | None = None, done: 
         completed=done,
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or launched_rank() > 0,
         update_period=0.1,
     )
 
@@ -51,12 +52,13 @@ def track(items: Iterable[T], description: str, total: int | None = None, done: 
 def working(description: str) -> AbstractContextManager[object]:
     """Shows a spinner while the context lasts, for work whose progress is unknown."""
     console = Console(stderr=True)
-    return console.status(_plain(description)) if console.is_terminal else nullcontext()
+    return console.status(_plain(description)) if console.is_terminal and launched_rank() == 0 else nullcontext()
 
 
 def notify(line: str) -> None:
     """Prints a line for the user on the error stream."""
-    print(printable(line), file=sys.stderr)
+    if launched_rank() == 0:
+        print(printable(line), file=sys.stderr)
 
 
 def print_line(line: str, console: Console) -> None:

@@ -1,7 +1,8 @@
 """Data augmentation: random changes of training images, sampled anew each time an image is used.
 
 ``kornia`` changes whole batches on their device. Uncovered pixels at the borders get the background's color. Validation and
-test images are never changed.
+test images are never changed. ``kornia`` draws the parameters of all changes first; several processes that share a batch
+draw them for the whole batch, and each applies those of its images.
 """
 
 from typing import Annotated, Any
@@ -14,11 +15,15 @@ from torch import Generator, Tensor
 from vaekit.core.config import Section
 from vaekit.core.errors import DataError
 from vaekit.core.rng import fixed_seed
+from vaekit.core.shares import Share, current_share
 from vaekit.core.units import GRAY_LEVELS, to_gray_levels, to_unit_interval
 from vaekit.data.batches import Transform
 
+OF_THE_BATCH = ("forward_input_shape", "order")
+"""The parameters of ``kornia`` that belong to no image. The order of changes of colors is one for a whole batch."""
+
 Probability = Annotated[float, Field(ge=0, le=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Augmentation(Section):
@@ -38,10 +43,10 @@ class Augmentation(Section):
     flip: Probability = 0.0
     vertical_flip: Probability = 0.0
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
-    shift: Share = 0.0
-    zoom: Share = 0.0
-    crop: Share = 0.0
-    jitter: Share = 0.0
+    shift: Fraction = 0.0
+    zoom: Fraction = 0.0
+    crop: Fraction = 0.0
+    jitter: Fraction = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
 
 
@@ -65,9 +70,28 @@ def augmenter(augmentation: Augmentation, shape: tuple[int, int, int], backgroun
     def augment(x: Tensor, generator: Generator) -> Tensor:
         seed = torch.randint(2**62, (), generator=generator, device=generator.device)
         with fixed_seed(int(seed)):  # kornia uses the global generators
-            return to_gray_levels(pipeline(to_unit_interval(x)))
+            return to_gray_levels(pipeline(to_unit_interval(x), params=_parameters(pipeline, x)))
 
     return augment
+
+
+def _parameters(pipeline: Any, x: Tensor) -> Any:
+    """The parameters of all steps of a pipeline for the images x, the same for any number of processes."""
+    share = current_share(len(x))
+    total = len(x) if share is None else share.total
+    parameters = pipeline.forward_parameters(torch.Size([total, *x.shape[1:]]))
+    if share is None:
+        return parameters
+    return [item._replace(data=_of_share(item.data, share)) for item in parameters]
+
+
+def _of_share(values: dict[str, Tensor] | None, share: Share) -> dict[str, Tensor] | None:
+    """The parameters of a step for the images of a share."""
+    if values is None:  # of the identity
+        return None
+    own = {name: value if name in OF_THE_BATCH else share.of(value) for name, value in values.items()}
+    own["forward_input_shape"] = torch.cat([torch.tensor([share.size]), own["forward_input_shape"][1:]])
+    return own
 
 
 def _steps(augmentation: Augmentation, shape: tuple[int, int, int], background: str) -> list[Any]:

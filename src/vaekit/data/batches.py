@@ -4,6 +4,10 @@ There is no Python work per value: a batch is one gather of rows and one transfo
 the accelerator if they fit; data that are too large for memory are read from disk a few batches ahead by a thread. All
 randomness comes from two generators, one for the order and one for the transform, so :meth:`Batches.state_dict` determines
 the position in the data to the batch.
+
+Several processes walk through the same order and each gathers its share of a batch (:mod:`vaekit.core.shares`). A transform
+draws its random numbers by :func:`vaekit.core.shares.batch_draw`, so that an image is changed in the same way by any number
+of processes.
 """
 
 from collections import deque
@@ -17,6 +21,7 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.core.rng import generator
+from vaekit.core.shares import Share, share_of, sharing
 from vaekit.data.dataset import Dataset
 
 NUM_PREFETCHED = 4
@@ -43,15 +48,22 @@ class Batch:
         x: The values, with shape (B, *event) and the type that the data set stores: uint8 of shape (B, C, H, W) for images.
         y: The labels as int64, with shape (B), or None.
         rows: The position of each value in the data set, with shape (B).
+        share: The share of the batch that these values are, if several processes share it; then B is their number.
     """
 
     x: Tensor
     y: Tensor | None
     rows: Tensor
+    share: Share | None = None
 
     def __len__(self) -> int:
-        """B, the number of values."""
+        """B, the number of values that this process computes."""
         return len(self.x)
+
+    @property
+    def total(self) -> int:
+        """The number of values that all processes compute."""
+        return len(self) if self.share is None else self.share.total
 
 
 class Batches:
@@ -63,6 +75,7 @@ class Batches:
         seed: The seed of the order; the transform uses the next one.
         device: The device of the batches.
         transform: Applied to each batch on that device.
+        shared: Whether the processes of a run share each batch; else each process gets the whole.
     """
 
     def __init__(
@@ -73,11 +86,13 @@ class Batches:
         seed: int,
         device: str | torch.device = "cpu",
         transform: Transform | None = None,
+        shared: bool = False,
     ) -> None:
         self.dataset = move_if_it_fits(dataset, torch.device(device))
         self.batch_size = batch_size
         self.device = torch.device(device)
         self.transform = transform
+        self.shared = shared
         self.position = 0
         self._order = generator(seed)
         self._order_at_epoch = self._order.get_state()
@@ -92,9 +107,11 @@ class Batches:
         self._order_at_epoch = self._order.get_state()
         order = torch.randperm(len(self.dataset), generator=self._order)
         parts = order.split(self.batch_size)[self.position :]
-        for position, x in enumerate(self._gather(parts), self.position):
-            self.position = position + 1
-            yield self._batch(x, parts[position - len(self)])
+        shares = [share_of(len(part)) if self.shared else None for part in parts]
+        parts = [part if share is None else share.of(part) for part, share in zip(parts, shares, strict=True)]
+        for x, positions, share in zip(self._gather(parts), parts, shares, strict=True):
+            self.position += 1
+            yield self._batch(x, positions, share)
         self.position = 0
         self._order_at_epoch = self._order.get_state()
 
@@ -115,11 +132,14 @@ class Batches:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _batch(self, x: Tensor, positions: Tensor) -> Batch:
+    def _batch(self, x: Tensor, positions: Tensor, share: Share | None) -> Batch:
         labels = self.dataset.labels
         x = x.to(self.device, non_blocking=True)
         y = None if labels is None else labels[positions].to(self.device, non_blocking=True)
-        return Batch(x if self.transform is None else self.transform(x, self._noise), y, positions)
+        if self.transform is not None:
+            with sharing(share):
+                x = self.transform(x, self._noise)
+        return Batch(x, y, positions, share)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the position in the epoch and the states of both generators."""

@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.core.rng import generator
+from vaekit.core.shares import batch_draw
 from vaekit.data.images import ImageSet
 
 CHUNK_SIZE = 4096
@@ -26,13 +27,17 @@ def sample_binary(pixels: Tensor, noise: Generator) -> Tensor:
     """Samples binary images, each pixel independently.
 
     Arguments:
-        pixels: Gray levels as uint8, of any shape.
+        pixels: Gray levels as uint8, with shape (B, *).
         noise: The random number generator, on the same device.
 
     Returns:
         0 and 255 as uint8, with the same shape; 255 with probability ``pixels / 255``, exactly.
     """
-    thresholds = torch.empty_like(pixels).random_(0, 255, generator=noise)
+
+    def draw(shape: tuple[int, ...]) -> Tensor:
+        return torch.empty(shape, dtype=pixels.dtype, device=pixels.device).random_(0, 255, generator=noise)
+
+    thresholds = batch_draw(draw, pixels.shape)
     return (pixels > thresholds).byte().mul_(255)
 
 

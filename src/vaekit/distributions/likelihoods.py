@@ -53,6 +53,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 
 from vaekit.core.errors import ModelError
+from vaekit.core.shares import batch_mean, batch_size
 from vaekit.core.units import GRAY_LEVELS, to_unit_interval
 
 SERIES_BELOW = 0.2
@@ -320,9 +321,10 @@ class Gaussian(Likelihood):
     def observe(self, parameters: Tensor, target: Tensor) -> None:
         """Updates the moving average of the mean squared error of a learned scale. The first batch sets it."""
         if self.scale == "learned":
-            self.num_seen += len(target)
-            mse = (parameters.detach().sigmoid() - target).square().mean()
-            self.mse.lerp_(mse, (len(target) / self.num_seen.clamp(max=NUM_AVERAGED)).clamp(max=1))
+            num = batch_size(len(target))
+            self.num_seen += num
+            mse = batch_mean((parameters.detach().sigmoid() - target).square())
+            self.mse.lerp_(mse, (num / self.num_seen.clamp(max=NUM_AVERAGED)).clamp(max=1))
 
     def forward(self, parameters: Tensor) -> Distribution:
         """Returns normal pixels with mean ``sigmoid(a)``.

@@ -22,7 +22,13 @@ from vaekit.core.rng import fixed_seed
 
 def is_diagonal_gaussian(distribution: Distribution) -> bool:
     """Returns whether a distribution is a Gaussian with independent latents."""
-    return isinstance(distribution, Independent) and isinstance(distribution.base_dist, Normal)
+    return gaussian_of_each(distribution) is not None
+
+
+def gaussian_of_each(distribution: Distribution) -> Normal | None:
+    """Returns the Gaussian of each latent if a distribution is a Gaussian with independent latents, else None."""
+    base = distribution.base_dist if isinstance(distribution, Independent) else None
+    return base if isinstance(base, Normal) else None
 
 
 def reparameterize(distribution: Distribution, noise: Tensor) -> Tensor:
@@ -38,8 +44,8 @@ def reparameterize(distribution: Distribution, noise: Tensor) -> Tensor:
     Raises:
         ModelError: If the distribution is not a Gaussian and has no method ``from_noise``.
     """
-    if is_diagonal_gaussian(distribution):
-        return distribution.mean + distribution.stddev * noise
+    if gaussian := gaussian_of_each(distribution):
+        return gaussian.loc + gaussian.scale * noise  # not stddev, which Independent takes from the root of a square
     if isinstance(distribution, MultivariateNormal):
         return distribution.loc + torch.einsum("...bij,...bj->...bi", distribution.scale_tril, noise)
     if hasattr(distribution, "from_noise"):

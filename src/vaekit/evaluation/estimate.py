@@ -124,9 +124,20 @@ def batches(
     Yields:
         Values of shape (B, *event) on the model's device, and labels of shape (B) or None.
     """
-    chunks = torch.arange(len(data)).split(min(max_batch_size, model.chunk_size))
+    chunks = positions_of_batches(model, data, max_batch_size)
     for positions in track(chunks, description, len(chunks)) if description else chunks:
-        labels = None
-        if model.condition is not None and data.labels is not None:
-            labels = data.labels[positions].to(model.device)
-        yield data.gather(positions).to(model.device), labels
+        yield values_at(model, data, positions)
+
+
+def positions_of_batches(model: Model, data: Dataset, max_batch_size: int = MAX_BATCH_SIZE) -> tuple[Tensor, ...]:
+    """Returns the positions of the values of each of the :func:`batches`."""
+    chunks: tuple[Tensor, ...] = torch.arange(len(data)).split(min(max_batch_size, model.chunk_size))
+    return chunks
+
+
+def values_at(model: Model, data: Dataset, positions: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Returns the values of a data set at positions of shape (B), with labels if the model is class-conditional."""
+    labels = None
+    if model.condition is not None and data.labels is not None:
+        labels = data.labels[positions].to(model.device)
+    return data.gather(positions).to(model.device), labels

@@ -87,7 +87,7 @@ def prepare(
         raise DataError(f"{splits.train.name}: has no labels, which a conditional model needs")
 
     def validate(model: Model) -> dict[str, float]:
-        return bound_values(model, splits.valid)
+        return bound_values(model, splits.valid, shared=True)
 
     trainer = make_trainer(recipe, model, splits.train, splits.transform, validate, callbacks, accelerator)
     return Experiment(recipe, splits, model, trainer)
@@ -174,5 +174,6 @@ def make_trainer(
     scheduler = build(SCHEDULERS, recipe.scheduler, place="scheduler", optimizer=optimizer, epochs=config.epochs)
     setup = StepSetup(model, objective, optimizer, accelerator, len(images), config.clip_norm, config.seed)
     step = build(STEPS, recipe.step, place="step", setup=setup)
-    batches = Batches(images, config.batch_size, seed=config.seed, device=accelerator.device, transform=transform)
+    device = accelerator.device
+    batches = Batches(images, config.batch_size, seed=config.seed, device=device, transform=transform, shared=True)
     return Trainer(step, batches, scheduler, config, validate, callbacks)

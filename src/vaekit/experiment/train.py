@@ -3,7 +3,9 @@
 :func:`train` accepts a recipe or a model, :func:`run` turns a recipe into a run folder, :func:`resume` continues one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from vaekit.core.config import describe, to_data
 from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, RunError
+from vaekit.core.processes import ProcessLost, any_process, is_main, leave, on_main, require_same
 from vaekit.core.progress import OutputConsole, print_line
 from vaekit.core.rng import fixed_seed
 from vaekit.core.signals import StopSignal
@@ -37,7 +40,7 @@ from vaekit.runs.migration import migrate
 from vaekit.runs.recipe import Recipe, complete, load_recipe, recipe_of, write_recipe
 from vaekit.runs.replacement import clear, recover, restore
 from vaekit.runs.run_folder import RECIPE, RunFolder
-from vaekit.training import Callback, Trainer, progress_view
+from vaekit.training import Callback, Trainer, join_processes, progress_view
 
 
 def train(
@@ -115,27 +118,21 @@ def run(
     Raises:
         VaekitError: If something that the recipe asks for cannot be done.
     """
-    console = console or OutputConsole()
+    join_processes(recipe.training.device)
+    console = _console(console)
 
     def prepared() -> Experiment:
-        return prepare(recipe, model=model, images=images, test=test, callbacks=callbacks)
+        return prepare(recipe, model=model, images=images, test=test, callbacks=callbacks if is_main() else ())
 
-    if folder.is_dir() and not force and has_run(folder):
-        with locked(folder):
-            recover(folder)
-            refuse_other_recipe(folder, recipe)
+    if any_process(is_main() and not force and has_run(folder)):
+        with _locked(folder):
+            on_main(lambda: refuse_other_recipe(folder, recipe))
             return _go_on(folder, recipe, prepared, console)
-    refuse_other_folder(folder)
+    on_main(lambda: refuse_other_folder(folder))
     with fixed_seed(recipe.training.seed):
-        experiment = prepared()
-        with locked(folder):
-            recover(folder)
-            refuse_other_folder(folder)
-            if has_run(folder) and not force:
-                raise RunError(f"{folder}: another process has begun a run there; choose another with --out")
-            announce(experiment, folder, console)
-            with write_errors(folder):
-                begin_folder(experiment, folder)
+        experiment = _same_everywhere(prepared())
+        with _locked(folder):
+            on_main(lambda: _begin(experiment, folder, console, force))
             return _carry_out(experiment, folder, console)
 
 
@@ -154,16 +151,17 @@ def resume(
     Raises:
         VaekitError: If there is nothing to resume, or an override would make it another run.
     """
-    console = console or OutputConsole()
+    join_processes(str(overrides.get("device", "auto")))
+    console = _console(console)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder, so there is nothing to resume")
-    with locked(folder):
-        recover(folder)
+    with _locked(folder):
         stored = RunFolder(folder).recipe
         recipe = complete(to_data(stored), overrides)
         if changed := differences(stored, recipe):
             raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {', '.join(MAY_CHANGE)})")
-        return _go_on(folder, recipe, lambda: prepare(recipe, callbacks=callbacks), console, dry_run=dry_run)
+        mine = callbacks if is_main() else ()
+        return _go_on(folder, recipe, lambda: prepare(recipe, callbacks=mine), console, dry_run=dry_run)
 
 
 def _go_on(
@@ -171,11 +169,10 @@ def _go_on(
 ) -> RunFolder:
     """Continues the run of a folder whose lock is held; ``prepared`` builds the experiment."""
     with write_errors(folder):
-        migrate(folder)
-    checkpoints = open_checkpoints(folder)
-    state = checkpoints.read()
+        on_main(lambda: migrate(folder))
+    state = open_checkpoints(folder).read()
     with fixed_seed(recipe.training.seed):
-        experiment = prepared()
+        experiment = _same_everywhere(prepared())
         refuse_other_images(folder, fingerprints(experiment.splits), recipe.data.name)
         experiment.trainer.load_state_dict(state)
         progress = experiment.trainer.progress
@@ -188,8 +185,39 @@ def _go_on(
             return RunFolder(folder)
         console.print(f"resumed after {progress.epoch} epochs, step {progress.step:,}", highlight=False)
         with write_errors(folder):
-            write_recipe(recipe, folder / RECIPE)
+            on_main(lambda: write_recipe(recipe, folder / RECIPE))
         return _carry_out(experiment, folder, console)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds the lock of a run folder by the first process, and completes what a killed process left."""
+    with ExitStack() as stack:
+        on_main(lambda: stack.enter_context(locked(folder)))
+        on_main(lambda: recover(folder))
+        yield
+
+
+def _console(console: Console | None) -> Console:
+    """The console of the first process; the others print nothing."""
+    return (console or OutputConsole()) if is_main() else Console(quiet=True)
+
+
+def _same_everywhere(experiment: Experiment) -> Experiment:
+    """The experiment, if all processes train the same recipe on the same images."""
+    data = [to_data(experiment.recipe), fingerprints(experiment.splits)]
+    require_same("the recipe or the data", json.dumps(data))
+    return experiment
+
+
+def _begin(experiment: Experiment, folder: Path, console: Console, force: bool) -> None:
+    """Begins a run in a folder whose lock is held."""
+    refuse_other_folder(folder)
+    if has_run(folder) and not force:
+        raise RunError(f"{folder}: another process has begun a run there; choose another with --out")
+    announce(experiment, folder, console)
+    with write_errors(folder):
+        begin_folder(experiment, folder)
 
 
 def announce(experiment: Experiment, folder: Path, console: Console) -> None:
@@ -208,15 +236,26 @@ def announce(experiment: Experiment, folder: Path, console: Console) -> None:
 def _carry_out(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
     """Trains and evaluates."""
     trainer = experiment.trainer
-    writer = RunWriter(folder, open_checkpoints(folder), experiment.splits.valid, experiment.recipe.training.images_every)
-    trainer.callbacks += [writer, progress_view(console)]
+    if main := is_main():
+        every = experiment.recipe.training.images_every
+        writer = RunWriter(folder, open_checkpoints(folder), experiment.splits.valid, every)
+        trainer.callbacks += [writer, progress_view(console)]
     with write_errors(folder):
         _fit(trainer, folder)
+        leave()
+        if not main:  # the first process evaluates alone
+            return RunFolder(folder)
         try:
             return finish(experiment, folder, console)
         except (KeyboardInterrupt, StopSignal) as stop:
             code = stop.exit_code if isinstance(stop, StopSignal) else 130
             raise Interrupted(f"stopped after the last epoch; {how_to_go_on(folder)}", code) from None
+
+
+def _undo(folder: Path) -> None:
+    """Removes a run that has come to nothing, and puts back the one that it replaced."""
+    if not restore(folder):
+        clear(folder)
 
 
 def _fit(trainer: Trainer, folder: Path) -> None:
@@ -230,10 +269,11 @@ def _fit(trainer: Trainer, folder: Path) -> None:
             )
     except Interrupted as stopped:
         raise Interrupted(f"{stopped}; {how_to_go_on(folder)}", stopped.exit_code) from None
+    except ProcessLost as lost:
+        raise ProcessLost(f"{lost}; {how_to_go_on(folder)}") from None
     except Diverged as error:
         if trainer.progress.best_epoch:
             raise Diverged(f"{error}; {folder} keeps the last good epoch, {trainer.progress.epoch}") from None
-        if restore(folder):
-            raise Diverged(f"{error}; {folder} holds the run that was there before") from None
-        clear(folder)
-        raise
+        on_main(lambda: _undo(folder))
+        kept = f"; {folder} holds the run that was there before" if has_run(folder) else ""
+        raise Diverged(f"{error}{kept}") from None

@@ -13,14 +13,23 @@ References:
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, MultivariateNormal
 
 from vaekit.core.errors import ModelError
+from vaekit.core.shares import batch_draw, batch_size, current_share, gather, own_random_numbers
 from vaekit.core.terms import LatentTerms, Terms
-from vaekit.distributions import LayeredDistribution, Likelihood, sample_from_noise
+from vaekit.distributions import (
+    LayeredDistribution,
+    Likelihood,
+    reparameterize,
+    sample_from_noise,
+)
+from vaekit.distributions.reparameterization import gaussian_of_each
 from vaekit.models.generation import LatentVariableModel
 
 Noise = Callable[[int], Tensor]
@@ -46,7 +55,8 @@ class Model(LatentVariableModel):
             x: Images, with shape (B, C, H, W).
             labels: Their classes, with shape (B), if the model is conditional.
             num_samples: K, the number of samples of z for each image.
-            noise: The noise that samples of z are made of; by default from torch's global generator.
+            noise: The noise that samples of z are made of; by default from torch's global generator, for all images of a
+                batch that several processes share.
         """
         context = self.context(labels, len(x))
         qz, pz = self.qz(x, context), self.pz(len(x), context)
@@ -140,11 +150,19 @@ class Model(LatentVariableModel):
         return self.px(z, context)
 
     def _sleep_terms(self, num: int, context: Tensor | None) -> tuple[LatentTerms, ...]:
-        """Samples (z, x) of the model, and q(z|x) of them."""
-        with torch.no_grad():
-            pz = self.pz(num, context)
+        """Samples (z, x) of the model, and q(z|x) of them.
+
+        Processes that share a batch sample all of it, and each takes its share. Only q(z|x), which has the gradients, is
+        computed for the share alone.
+        """
+        share = current_share(num)
+        with torch.no_grad(), nullcontext() if share else own_random_numbers():
+            everyone = None if context is None else gather(context)
+            pz = self.pz(batch_size(num), everyone)
             z = pz.sample()
-            x = self.px(z, context).sample()
+            x = self.px(z, everyone).sample()
+            if share is not None:
+                z, x, pz = share.of(z), share.of(x), self.pz(num, context)
         return layer_terms(z.unsqueeze(0), self.qz(x, context), pz)
 
 
@@ -171,4 +189,26 @@ def layer_terms(z: Tensor, qz: Distribution, pz: Distribution) -> tuple[LatentTe
 
 def _samples(qz: Distribution, num_samples: int, noise: Noise | None) -> Tensor:
     """Samples of q(z|x), with shape (K, B, D)."""
-    return qz.rsample(torch.Size([num_samples])) if noise is None else sample_from_noise(qz, noise(num_samples))
+    if noise is not None:
+        return sample_from_noise(qz, noise(num_samples))
+    like = _parameter(qz)
+    if like is not None:
+        draw = partial(torch.randn, dtype=like.dtype, device=like.device)
+        try:
+            return reparameterize(qz, batch_draw(draw, (num_samples, *qz.batch_shape, *qz.event_shape), 1))
+        except ModelError:  # a layer is not made of normal noise
+            pass
+    with own_random_numbers():
+        return qz.rsample(torch.Size([num_samples]))
+
+
+def _parameter(qz: Distribution) -> Tensor | None:
+    """A tensor of the type and on the device of samples that are made of normal noise; None for other distributions."""
+    if gaussian := gaussian_of_each(qz):
+        return gaussian.loc
+    if isinstance(qz, LayeredDistribution):
+        return _parameter(qz.top)
+    if isinstance(qz, MultivariateNormal) or hasattr(qz, "from_noise"):
+        loc: Tensor | None = getattr(qz, "loc", None)
+        return qz.mean if loc is None else loc
+    return None

@@ -7,8 +7,8 @@ r"""The evidence lower bound and its weighted forms.
 
 The penalty is the rate itself. With **free bits** :math:`\lambda`, latents whose rate, averaged over the batch, lies below
 :math:`\lambda` cost :math:`\lambda` each and get no gradient from it. With a **capacity** :math:`C(t)` the penalty is
-:math:`|\mathrm{rate} - C(t)|`. With a **perceptual** term the loss is no bound. ``elbo``, ``rate`` and ``distortion`` are
-logged unweighted and without additions.
+:math:`|\mathrm{rate} - C(t)|`, of the mean rate of the batch. With a **perceptual** term the loss is no bound. ``elbo``,
+``rate`` and ``distortion`` are logged unweighted and without additions.
 """
 
 from functools import reduce
@@ -18,6 +18,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from vaekit.core.errors import ConfigError
 from vaekit.core.schedules import AnySchedule, as_schedule
+from vaekit.core.shares import batch_mean
 from vaekit.core.terms import Loss, Terms
 from vaekit.objectives.objective import Objective
 from vaekit.objectives.perceptual import dissimilarity
@@ -67,12 +68,13 @@ class ELBO(Objective):
     def forward(self, terms: Terms, epoch: float) -> Loss:
         """Returns the loss of a batch, in nats per image."""
         rates = terms.rates()  # each (B, D), computed once for the loss and the logs
-        rate = reduce(add, (r.sum(-1) for r in rates)).mean()
+        rate_per_image = reduce(add, (r.sum(-1) for r in rates))
+        rate = rate_per_image.mean()
         distortion = terms.distortion().mean()
         if self.capacity is not None:
-            rate_penalty = (rate - self.capacity(epoch)).abs()
+            rate_penalty = (batch_mean(rate_per_image) - self.capacity(epoch)).abs()
         elif self.free_bits:
-            rate_penalty = reduce(add, (r.mean(0).clamp(min=self.free_bits).sum() for r in rates))
+            rate_penalty = reduce(add, (batch_mean(r, 0).clamp(min=self.free_bits).sum() for r in rates))
         else:
             rate_penalty = rate
         beta = self.beta(epoch)

@@ -1,4 +1,9 @@
-"""The contract of every objective: a loss, made of a model's terms and the time."""
+"""The contract of every objective: a loss, made of a model's terms and the time.
+
+A loss is a mean over the images of a batch. Several processes compute it over a part of the images each, and average losses,
+logs and gradients (:mod:`vaekit.core.shares`). So a loss that is not linear in a mean over the batch takes this mean by
+:func:`vaekit.core.shares.batch_mean`; all others by ``mean()``.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

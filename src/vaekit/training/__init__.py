@@ -3,7 +3,7 @@
 from vaekit.core.config import Registry
 from vaekit.training.callbacks import Callback
 from vaekit.training.checkpoint import Checkpoints, read_state, write_state
-from vaekit.training.devices import find_device, make_accelerator
+from vaekit.training.devices import find_device, join_processes, make_accelerator
 from vaekit.training.monte_carlo_em import MonteCarloEM
 from vaekit.training.optimizers import OPTIMIZERS
 from vaekit.training.progress_view import progress_view
@@ -28,6 +28,7 @@ __all__ = [
     "Trainer",
     "TrainingConfig",
     "find_device",
+    "join_processes",
     "make_accelerator",
     "progress_view",
     "read_state",

@@ -1,27 +1,72 @@
-"""Devices and precision, by ``accelerate``."""
+"""Devices, precision and processes.
+
+``accelerate`` chooses the device and runs the networks in bfloat16. It is told of one process only: with several it would
+wrap the model in ``DistributedDataParallel``, which expects one backward pass with a gradient of every weight in each step.
+A step may have two losses, or weights that it does not use: :meth:`vaekit.training.step.Step.descend` averages gradients.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from vaekit.core.errors import RunError
+from vaekit.core.launcher import asked_in_vain, launched_processes, local_rank
+from vaekit.core.processes import join, num_processes
+from vaekit.core.progress import notify
+
+HIDDEN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+"""The environment variables by which ``accelerate`` finds several processes."""
+SHARDING = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
+"""The ways of ``accelerate`` to distribute a model over processes."""
+
+
+def join_processes(device: str) -> None:
+    """Joins the processes that a launcher started; does nothing without one, or if they have joined.
+
+    Arguments:
+        device: The device to train on. On GPUs each process takes the one with its number on the machine.
+
+    Raises:
+        RunError: If the processes do not find each other, or if there are fewer GPUs than processes.
+    """
+    if asked_in_vain():
+        notify("accelerate launch starts one process on the CPU; for several use torchrun --nproc_per_node")
+    if launched_processes() == 1 or num_processes() > 1:
+        return
+    for name in SHARDING:
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
+            raise RunError(
+                f"accelerate is configured for {name}, and vae trains a whole model in each process; use torchrun"
+            )
+    _require_device(device)
+    if device != "cpu" and torch.cuda.is_available():
+        if local_rank() >= torch.cuda.device_count():
+            raise RunError(
+                f"process {local_rank()} of this machine has no GPU, there are {torch.cuda.device_count()}; start one "
+                "process for each GPU, or use --device cpu"
+            )
+        torch.cuda.set_device(local_rank())
+        join("cpu:gloo,cuda:nccl")
+    elif device == "mps" or (device == "auto" and torch.backends.mps.is_available()):
+        raise RunError("device: several processes cannot train on mps; start one with vae train, or use --device cpu")
+    else:
+        join("gloo")
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
     """Returns the device and precision to train with.
 
     Raises:
-        RunError: If the device does not exist, or several processes were launched.
+        RunError: If the device does not exist.
     """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device != "auto" and not available[device]:
-        known = " and ".join(name for name, is_available in available.items() if is_available)
-        raise RunError(f"device: there is no {device} on this machine, only {known}; use --device auto")
+    _require_device(device)
     AcceleratorState._reset_state(reset_partial_state=True)  # else a process could only ever use one precision
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision={"float32": "no", "bfloat16": "bf16"}[precision])
-    if accelerator.num_processes > 1:
-        raise RunError("training in several processes is not supported yet; start one with vae train")
-    return accelerator
+    with _as_one_process():
+        return Accelerator(cpu=device == "cpu", mixed_precision={"float32": "no", "bfloat16": "bf16"}[precision])
 
 
 def find_device(name: str) -> torch.device:
@@ -32,3 +77,20 @@ def find_device(name: str) -> torch.device:
     """
     device: torch.device = make_accelerator(name, "float32").device
     return device
+
+
+def _require_device(device: str) -> None:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device != "auto" and not available[device]:
+        known = " and ".join(name for name, is_available in available.items() if is_available)
+        raise RunError(f"device: there is no {device} on this machine, only {known}; use --device auto")
+
+
+@contextmanager
+def _as_one_process() -> Iterator[None]:
+    """Hides the launcher inside the context."""
+    hidden = {name: os.environ.pop(name) for name in HIDDEN if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)

@@ -16,6 +16,7 @@ References:
     | A Monte Carlo Implementation of the EM Algorithm (Wei & Tanner, 1990), https://doi.org/10.1080/01621459.1990.10474930
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from vaekit.core.errors import ModelError
 from vaekit.core.rng import generator
+from vaekit.core.shares import batch_draw, batch_mean, gather
 from vaekit.data import Batch
 from vaekit.mcmc.hmc import State, Trajectory, transition
 from vaekit.mcmc.step_size import adapt_step
@@ -61,7 +63,7 @@ class MonteCarloEM(Step):
     def update(self, batch: Batch, epoch: float) -> dict[str, Tensor]:
         """Logs ``loss``, the mean of -log p(x, z) before the last update of the weights, and the ``acceptance`` rate."""
         z, acceptance = self._move_chains(batch.x, self.z[batch.rows].to(batch.x.device))
-        self.z[batch.rows] = z.cpu()
+        self.z[gather(batch.rows)] = gather(z).cpu()  # every process keeps all chains
         for _ in range(self.updates):
             log_pz, log_px = self.model.log_joint(batch.x)(z)
             loss = -(log_pz + log_px).mean()
@@ -77,10 +79,10 @@ class MonteCarloEM(Step):
             return (log_pz + log_px,)
 
         trajectory = Trajectory(float(self.step_size), self.leapfrog, z.new_ones(()))
-        noise = torch.randn(z.shape, generator=self.random).to(z.device)
-        uniform = torch.rand(len(z), generator=self.random).to(z.device)
+        noise = batch_draw(partial(torch.randn, generator=self.random), z.shape).to(z.device)
+        uniform = batch_draw(partial(torch.rand, generator=self.random), (len(z),)).to(z.device)
         state, accepted = transition(State.at(z, log_densities), z.new_ones(1), log_densities, trajectory, noise, uniform)
-        acceptance = accepted.mean()
+        acceptance = batch_mean(accepted)
         self.step_size = adapt_step(self.step_size, acceptance.cpu(), ACCEPTANCE)
         return state.z, acceptance
 

@@ -6,6 +6,10 @@ A step owns its optimizers and runs backward itself. :class:`GradientStep` is th
 of :class:`Step` with the method :meth:`Step.update`, registered by ``@STEPS.register("name")``; a recipe then names it as
 ``step: {name: ...}``. Modules and optimizers that it adds to :attr:`Step.modules` and :attr:`Step.optimizers` are saved and
 resumed with the run.
+
+Several processes share a batch (:mod:`vaekit.core.shares`). Each computes the loss of its images, and :meth:`Step.descend`
+averages the gradients before it uses them, so that all processes see one norm and make one update. The model is not wrapped
+in ``DistributedDataParallel``, whose hooks allow one backward pass in a step, with a gradient for every weight.
 """
 
 from abc import ABC, abstractmethod
@@ -19,6 +23,8 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from vaekit.core.errors import Diverged
+from vaekit.core.processes import replicate, require_same_tensors
+from vaekit.core.shares import average_gradients, average_logs, sharing
 from vaekit.data import Batch
 from vaekit.models import Model
 from vaekit.objectives import Objective
@@ -65,17 +71,28 @@ class Step(ABC):
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.modules: dict[str, nn.Module] = {"model": self.model, "objective": self.objective}
         self.optimizers: dict[str, Optimizer] = {"model": setup.optimizer}
+        self._began = False
+
+    def __call__(self, batch: Batch, epoch: float) -> dict[str, Tensor]:
+        """Moves the weights once, together with all processes that share the batch; see :meth:`update`.
+
+        Raises:
+            Diverged: In all processes, if the loss or a gradient is not finite.
+            ProcessLost: If one of the processes ended.
+        """
+        with sharing(batch.share):
+            return average_logs(self.update(batch, epoch))
 
     @abstractmethod
     def update(self, batch: Batch, epoch: float) -> dict[str, Tensor]:
         """Moves the weights once.
 
         Arguments:
-            batch: The batch, on the accelerator's device.
+            batch: The batch, on the accelerator's device; where processes share it, the images of this one.
             epoch: The time in epochs, fractional: 0 at the first step.
 
         Returns:
-            Detached scalars to log, ``loss`` among them; the same names at every step.
+            Detached scalars to log, means over the images, ``loss`` among them; the same names at every step.
 
         Raises:
             Diverged: If the loss or a gradient is not finite. A step of one update then leaves the weights unchanged.
@@ -89,7 +106,7 @@ class Step(ABC):
         """Runs backward and moves the weights of one optimizer.
 
         Arguments:
-            loss: A scalar.
+            loss: A scalar, a mean over the images of the batch.
             optimizer: The name of the optimizer. The gradients of all others are discarded.
 
         Returns:
@@ -101,8 +118,9 @@ class Step(ABC):
         self.setup.accelerator.backward(loss)
         mover = self.optimizers[optimizer]
         weights = [p for group in mover.param_groups for p in group["params"]]
+        loss = average_gradients(weights, loss)
         norm = get_total_norm([p.grad for p in weights if p.grad is not None], foreach=True)
-        if not bool((norm + loss.detach()).isfinite()):
+        if not bool((norm + loss).isfinite()):
             raise Diverged(f"the {'gradient' if bool(loss.isfinite()) else 'loss'} is not finite")
         if self.setup.clip_norm is not None:
             clip_grads_with_norm_(weights, self.setup.clip_norm, norm)
@@ -112,9 +130,20 @@ class Step(ABC):
         return norm
 
     def train(self) -> None:
-        """Sets all modules to training mode."""
+        """Sets all modules to training mode, at the beginning of each epoch; processes compare their weights.
+
+        Raises:
+            RunError: If the processes hold different weights, as after an update without :meth:`descend`.
+        """
         for module in self.modules.values():
             module.train()
+        weights = [p for module in self.modules.values() for p in module.parameters()]
+        if self._began:
+            require_same_tensors("the weights", weights)
+        else:
+            replicate(weights)  # on machines of different kinds the initial ones may differ by rounding
+        replicate(buffer for module in self.modules.values() for buffer in module.buffers())
+        self._began = True
 
     def state_dict(self) -> dict[str, Any]:
         """Returns everything that a later update depends on."""

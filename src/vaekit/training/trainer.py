@@ -10,9 +10,10 @@ time; within long epochs at intervals; at the end; and whenever training is stop
 """
 
 import math
+import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from vaekit.core.errors import Diverged, Interrupted, RunError
+from vaekit.core.processes import any_process, num_processes, wait
 from vaekit.core.signals import StopRequests, StopSignal, exit_code, stop_requests
 from vaekit.data import Batch, Batches
 from vaekit.models import Model
@@ -138,9 +140,8 @@ class Trainer:
                         self._train_epoch(stop)
                     self._end_epoch(stop)
         except (Exception, KeyboardInterrupt, StopSignal) as error:
-            if self._is_whole and not isinstance(
-                error, Diverged | Interrupted
-            ):  # a callback of the user, a closed output, ...
+            is_saved = isinstance(error, Diverged | Interrupted)
+            if self._is_whole and not is_saved:  # a callback of the user has failed, the output was closed, ...
                 with suppress(OSError):
                     self._save()
             raise
@@ -160,7 +161,7 @@ class Trainer:
             self._is_whole = False
             logs = self._update(batch)
             progress.step += 1
-            progress.images_seen += len(batch)
+            progress.images_seen += batch.total
             progress.seconds = time.monotonic() - begun
             self._is_whole = True
             self._call("on_step", logs)
@@ -169,11 +170,12 @@ class Trainer:
                 self._save()
 
     def _stop_if_asked(self, stop: StopRequests) -> None:
-        """Saves the state and ends the run, if a signal has asked for it."""
-        if stop.number is not None:
+        """Saves the state and ends the run, if a signal has asked for it in any process."""
+        if any_process(stop.number is not None):
             self._save()
+            wait()  # a launcher stops all processes when one has ended, so none ends before the state is written
             epoch = f"after epoch {self.progress.epoch}" if self.at_epoch_end else f"in epoch {self.progress.epoch + 1}"
-            raise Interrupted(f"stopped {epoch}, after step {self.progress.step}", exit_code(stop.number))
+            raise Interrupted(f"stopped {epoch}, after step {self.progress.step}", exit_code(stop.number or signal.SIGTERM))
 
     @property
     def _seconds_unsaved(self) -> float:
@@ -190,7 +192,7 @@ class Trainer:
         epoch = self.progress.step / len(self.batches)
         self.scheduler.before_step(epoch)
         try:
-            logs = self.step.update(batch, epoch)
+            logs = self.step(batch, epoch)
         except Diverged as error:
             raise Diverged(
                 f"{error} at step {self.progress.step + 1} (epoch {self.progress.epoch + 1}); "
@@ -198,7 +200,7 @@ class Trainer:
             ) from None
         if self.ema is not None:
             self.ema.update_parameters(self.step.model)
-        self._sum_logs(logs, len(batch))
+        self._sum_logs(logs, batch.total)
         return logs
 
     def _sum_logs(self, logs: dict[str, Tensor], num: int) -> None:
@@ -211,11 +213,11 @@ class Trainer:
         """Validates the model and records the epoch."""
         begun = time.monotonic()
         try:
-            with stop.at_once():
+            with stop.at_once() if num_processes() == 1 else nullcontext():  # several processes stop together, after it
                 valid = self.validate(self.averaged_model)
-        except StopSignal as signal:
+        except StopSignal as stopped:
             self._save()
-            raise Interrupted(f"stopped in the validation of epoch {self.progress.epoch + 1}", signal.exit_code) from None
+            raise Interrupted(f"stopped in the validation of epoch {self.progress.epoch + 1}", stopped.exit_code) from None
         self._is_whole = False
         record = self._record_epoch(valid)
         self._is_whole = True
@@ -261,7 +263,7 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns everything that the run has produced and that a later update depends on."""
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []  # of another number elsewhere
         return {
             "progress": asdict(self.progress),
             "records": self.records,
@@ -297,5 +299,5 @@ class Trainer:
         self.log_names = state["logs"]["names"]
         self.log_sums = None if sums is None else sums.to(self.device)
         torch.set_rng_state(state["random"]["cpu"])
-        if state["random"]["cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["random"]["cuda"])
+        if state["random"]["cuda"] and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random"]["cuda"][0], self.device)

@@ -17,9 +17,19 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from vaekit.core.processes import add_up, num_processes, rank, replicate
 from vaekit.core.units import BITS, NATS, bits_per_dim
 from vaekit.data import Dataset, ImageSet
-from vaekit.evaluation.estimate import LATENTS, MAX_BATCH_SIZE, Estimate, Metric, batches, mean_over_images
+from vaekit.evaluation.estimate import (
+    LATENTS,
+    MAX_BATCH_SIZE,
+    Estimate,
+    Metric,
+    batches,
+    mean_over_images,
+    positions_of_batches,
+    values_at,
+)
 from vaekit.evaluation.noise import Noise
 from vaekit.models import Model
 
@@ -132,7 +142,11 @@ def elbo_terms(
         description: The label of a progress bar; without one there is no bar.
     """
     distortion, rate = elbo_of_each(model, data, num_samples=num_samples, seed=seed, description=description)
-    space = space_of(model, data)
+    return _elbo_estimates(distortion, rate, num_samples, space_of(model, data))
+
+
+def _elbo_estimates(distortion: Tensor, rate: Tensor, num_samples: int, space: str) -> dict[str, Estimate]:
+    """The estimates of values of each image, with shape (N)."""
     return {
         "elbo": mean_over_images(-(distortion + rate), NATS, num_samples, space),
         "distortion": mean_over_images(distortion, NATS, num_samples, space),
@@ -140,9 +154,37 @@ def elbo_terms(
     }
 
 
-def bound_values(model: Model, images: Dataset) -> dict[str, float]:
-    """Returns the values of :func:`elbo_terms`, for validation during training."""
-    return {name: estimate.value for name, estimate in elbo_terms(model, images).items()}
+def bound_values(model: Model, images: Dataset, *, shared: bool = False) -> dict[str, float]:
+    """Returns the values of :func:`elbo_terms`, for validation during training.
+
+    Arguments:
+        model: The model.
+        images: The validation data.
+        shared: Whether the processes of a run share the work; then all of them must call it. Each takes every n-th batch,
+            and all get the values of every image, so that the result is that of one process, bit for bit.
+    """
+    if not shared or num_processes() == 1:
+        distortion, rate = elbo_of_each(model, images)
+    else:
+        distortion, rate = _shared_elbo_of_each(model, images)
+    estimates = _elbo_estimates(distortion, rate, 1, space_of(model, images))
+    return {name: estimate.value for name, estimate in estimates.items()}
+
+
+def _shared_elbo_of_each(model: Model, data: Dataset) -> tuple[Tensor, Tensor]:
+    """The values of :func:`elbo_of_each` with the model of process 0, computed by all processes."""
+    replicate(
+        model.buffers()
+    )  # such as the statistics of a normalization over the batch, which each process has of its images
+    values = torch.zeros(2, len(data))
+    with model.inference():
+        for positions in positions_of_batches(model, data)[rank() :: num_processes()]:
+            x, labels = values_at(model, data, positions)
+            noise = Noise(0, positions.tolist(), model.latent_dim, model.device)
+            terms = model(x, labels, 1, noise.normal)
+            values[:, positions] = torch.stack([terms.distortion(), terms.rate()]).cpu()
+    distortion, rate = add_up(values)  # to zeros
+    return distortion, rate
 
 
 def bits_per_dimension(nats: Estimate, images: Dataset) -> Estimate:
