@@ -97,6 +97,12 @@ def test_any_changed_bit_of_the_weights_is_noticed(position: int, small: Path, r
     refuse("sample", small, says=("model/model.safetensors: ", "checksum"))
 
 
+def test_loading_a_model_leaves_the_generators_alone(small: Path) -> None:
+    before = torch.get_rng_state()
+    load_vae(small)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_large_configuration_costs_nothing(small: Path, refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights are far smaller than what the configuration declares: it is refused before a large layer is filled."""
 

@@ -106,11 +106,11 @@ def test_a_signal_in_the_validation_stops_at_once_and_the_validation_is_repeated
 
     recipe, validations, bound_values = load_recipe("digits", SETTINGS), iter(range(9)), prepare.bound_values
 
-    def interrupted(model: Model, data: Any) -> dict[str, float]:
+    def interrupted(model: Model, data: Any, **options: Any) -> dict[str, float]:
         if next(validations) == 1:
             signal.raise_signal(signal.SIGTERM)
             raise AssertionError
-        return bound_values(model, data)
+        return bound_values(model, data, **options)
 
     with patch.object(prepare, "bound_values", interrupted), pytest.raises(Interrupted, match="validation of epoch 2"):
         train(recipe, tmp_path / "run", console=QUIET)

@@ -28,9 +28,10 @@ from vaekit.runs.run_folder import METRICS, REPORT, RunFolder
 
 def is_finished(experiment: Experiment, folder: Path) -> bool:
     """Returns whether training is over, and everything that it and what follows it write is there and whole."""
+    if not experiment.trainer.finished:
+        return False
     has_report = (folder / REPORT).exists() or not isinstance(experiment.splits.test, ImageSet)
-    has_results = has_report and _has_metrics(experiment, folder) and _has_model(experiment, folder)
-    return experiment.trainer.finished and has_results
+    return has_report and _has_metrics(experiment, folder) and _has_model(experiment, folder)
 
 
 def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:

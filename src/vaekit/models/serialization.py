@@ -16,6 +16,7 @@ from vaekit.core.config import Registry, Section, Spec, build, describe, validat
 from vaekit.core.errors import ConfigError, ModelError, RunError
 from vaekit.core.files import write_text
 from vaekit.core.memory import limit_allocations
+from vaekit.core.rng import fixed_seed
 from vaekit.core.tensor_files import DamagedFile, Header, first_not_finite, read_header, read_tensors, write_tensors
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.models.conditions import ClassLabel, Condition
@@ -177,7 +178,8 @@ def _check_header(header: Header, path: Path, config: str, version: int, belongs
 def _build_within(config: VAEConfig, path: Path, max_bytes: float) -> VAE:
     """Builds a VAE, unless it is much larger than the file of its weights."""
     try:
-        with limit_allocations(max_bytes, str(path), f"its weights in {WEIGHTS}; copy both from one run"):
+        reason = f"its weights in {WEIGHTS}; copy both from one run"
+        with fixed_seed(0), limit_allocations(max_bytes, str(path), reason):  # initial weights, which are replaced
             return build_vae(config, str(path))
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # what torch raises for sizes that no machine has
         reason = (str(error).splitlines() or [type(error).__name__])[0]
