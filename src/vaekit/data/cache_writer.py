@@ -6,6 +6,7 @@ resumes there after an interruption or a loss of power.
 
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -74,6 +75,7 @@ def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting:
 def _fill(filling: Path, source: Source, size: Size, channels: int | None, fitting: Fitting) -> None:
     with _scratch(filling) as scratch:
         splits = source.read(scratch)
+        _check_names(source.name, splits)
         shape = _common_shape(source, splits, size, channels)
         journal = _Journal(filling / JOURNAL)
         meta: dict[str, Any] = {"format": CACHE_FORMAT, "name": source.name, "splits": {}}
@@ -95,6 +97,13 @@ def _fill(filling: Path, source: Source, size: Size, channels: int | None, fitti
             }
     write_text(filling / META, json.dumps(meta))
     (filling / JOURNAL).unlink()
+
+
+def _check_names(name: str, splits: dict[str, RawSplit]) -> None:
+    """Raises DataError if a split cannot have its name, which becomes that of a file."""
+    for split in splits:
+        if not re.fullmatch(r"\w[\w.]{0,63}", split, re.ASCII):
+            raise DataError(f"{name}: a split is named {split[:64]!r}; use letters and digits, as in train or test")
 
 
 def _file_names(source: Source, raw: RawSplit, scratch: Path) -> list[str]:
