@@ -4,8 +4,7 @@ Every few seconds the decoded rows are flushed to the disk and a journal records
 resumes there after an interruption or a loss of power.
 """
 
-import hashlib
-import json
+import os
 import re
 import shutil
 import time
@@ -18,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from vaekit.core.errors import DataError
-from vaekit.core.files import write_text
 from vaekit.core.progress import notify, track
-from vaekit.data.cache import CACHE_FORMAT, DAMAGED, META, is_complete, locked_filling_folder
+from vaekit.data.cache import CACHE_FORMAT, META, is_intact, locked_filling_folder
 from vaekit.data.decode import NO_SIZE, Skipped, decode, scan_headers
 from vaekit.data.fitting import Fitting
-from vaekit.data.row_files import Rows
-from vaekit.data.sources.source import DISK_FULL, RawSplit, Source
+from vaekit.data.row_files import Rows, hash_blocks
+from vaekit.data.sealed_json import DAMAGED, read_sealed, write_sealed
+from vaekit.data.sources.source import DISK_FULL, RawSplit, Source, shorten_name
 
 MAX_UNREADABLE = 0.05
 """The largest share of unreadable images that is accepted."""
@@ -56,8 +55,10 @@ def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting:
         entry.parent.mkdir(parents=True, exist_ok=True)
         waiting = f"{source.name}: another process is decoding these images; waiting for it"
         with locked_filling_folder(entry, waiting) as filling:
-            if is_complete(entry):
+            if is_intact(entry):
                 return
+            if os.path.lexists(entry):
+                shutil.rmtree(entry)
             try:
                 _fill(filling, source, size, channels, fitting)
             except (DataError, OSError):  # another attempt would fail in the same way; an interruption keeps the rows
@@ -85,18 +86,25 @@ def _fill(filling: Path, source: Source, size: Size, channels: int | None, fitti
                     named = [replace(image, name=source.relative_name(image.name, scratch)) for image in skipped]
                     journal.add(split, rows, num_done, named)
                 journal.write(rows)
-                fingerprint = _fingerprint(rows)
+                fingerprint = rows.fingerprint()
             _report_skipped(source.name, journal.skipped(split), len(raw.images))
-            if raw.labels is not None:
-                np.save(filling / f"{split}-labels.npy", raw.labels)
             meta["splits"][split] = {
                 "classes": raw.classes,
                 "fingerprint": fingerprint,
+                "labels": _write_labels(filling / f"{split}-labels.npy", raw),
                 "names": _file_names(source, raw, scratch),
                 "skipped": [asdict(image) for image in journal.skipped(split)],
             }
-    write_text(filling / META, json.dumps(meta))
+    write_sealed(filling / META, meta)
     (filling / JOURNAL).unlink()
+
+
+def _write_labels(path: Path, raw: RawSplit) -> str | None:
+    """Writes the labels of a split, and returns a hash of the file; None if there are no labels."""
+    if raw.labels is None:
+        return None
+    np.save(path, raw.labels)
+    return hash_blocks([path.read_bytes()])
 
 
 def _check_names(name: str, splits: dict[str, RawSplit]) -> None:
@@ -135,7 +143,7 @@ class _Journal:
         try:
             self.splits = {
                 split: (int(facts["done"]), [Skipped(**image) for image in facts["skipped"]])
-                for split, facts in json.loads(path.read_text(encoding="utf-8")).items()
+                for split, facts in read_sealed(path).items()
             }
         except DAMAGED:  # missing or damaged: decoding starts again
             self.splits = {}
@@ -161,7 +169,7 @@ class _Journal:
             split: {"done": num_done, "skipped": [asdict(image) for image in skipped]}
             for split, (num_done, skipped) in self.splits.items()
         }
-        write_text(self.path, json.dumps(facts))
+        write_sealed(self.path, facts)
         self.written = time.monotonic()
 
 
@@ -170,7 +178,7 @@ def _open_rows(path: Path, shape: tuple[int, ...], journal: _Journal, split: str
     if journal.num_done(split):
         try:
             rows = Rows(path, writable=True)
-            if tuple(rows.shape) == shape:
+            if tuple(rows.shape) == shape and 0 < journal.num_done(split) <= len(rows):
                 return rows
             rows.close()
         except DAMAGED:
@@ -195,14 +203,6 @@ def _write_blocks(
         yield end, []
 
 
-def _fingerprint(rows: Rows) -> str:
-    """A hash of all images."""
-    digest = hashlib.sha256()
-    for start in range(0, len(rows), rows.block_size):
-        digest.update(rows.read(start, min(start + rows.block_size, len(rows))).data)
-    return digest.hexdigest()[:16]
-
-
 def _report_skipped(name: str, skipped: list[Skipped], num: int) -> None:
     """Prints the names of images that cannot be read.
 
@@ -212,7 +212,7 @@ def _report_skipped(name: str, skipped: list[Skipped], num: int) -> None:
     if not skipped:
         return
     rest = len(skipped) - MAX_NAMED
-    named = "; ".join(f"{image.name}: {image.reason}" for image in skipped[:MAX_NAMED])
+    named = "; ".join(f"{shorten_name(image.name)}: {image.reason}" for image in skipped[:MAX_NAMED])
     named += f"; and {rest:,} more" if rest > 0 else ""
     if len(skipped) > MAX_UNREADABLE * num:
         raise DataError(

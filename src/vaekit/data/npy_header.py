@@ -72,7 +72,7 @@ def read_npy_header(file: BinaryIO, file_bytes: int) -> NpyHeader:
         raise ValueError(f"its header states a length of {length:,} bytes, more than {MAX_HEADER_BYTES:,}")
     header = _parse(file.read(length).decode("latin-1"), len(start) + length_bytes + length)
     if header.start + header.num_bytes > file_bytes:
-        stated = f"{header.num_bytes / 1e9:,.1f} GB" if header.num_bytes < 1e18 else "more than 1,000,000,000 GB"
+        stated = f"{header.num_bytes:,} bytes" if header.num_bytes < 1e18 else "more than 1,000,000,000 GB"
         raise ValueError(
             f"its header states {stated} of values, and the file has {file_bytes:,} bytes; it is truncated or damaged"
         )

@@ -8,7 +8,7 @@ from vaekit.data.sources.archive_limits import check_expansion, check_space, exp
 MAX_ROWS_PER_BYTE = 1
 """The largest number of rows for each byte of a file; an encoded image has more than 60 bytes."""
 MIN_IMAGE_BYTES = 60
-"""Less than any encoded image takes: a column with fewer bytes for each value repeats its values by a dictionary."""
+"""Less than any encoded image takes: a column that has fewer bytes for each value beside its dictionary repeats values."""
 
 
 def check_parquet(path: Path, scratch: Path) -> None:
@@ -39,8 +39,9 @@ def _may_repeat(column: Any, limit: int) -> bool:
     """Whether a column could exceed the limit by repeating a few long values."""
     if column.physical_type != "BYTE_ARRAY" or not column.has_dictionary_page:
         return False
-    stated = column.total_uncompressed_size
-    return bool(stated < MIN_IMAGE_BYTES * column.num_values and stated * column.num_values > limit)
+    beside = column.total_compressed_size - (column.data_page_offset - column.dictionary_page_offset)
+    may_exceed = column.total_uncompressed_size * column.num_values > limit
+    return bool(beside < MIN_IMAGE_BYTES * column.num_values and may_exceed)
 
 
 def _repeated_bytes(path: Path, group: int, column: str, limit: int) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
 from vaekit.data.sources.archive_limits import check_packed
+from vaekit.data.sources.json_limits import check_json
 from vaekit.data.sources.parquet_limits import check_parquet
 from vaekit.data.sources.source import RawSplit, raise_if_disk_full
 
@@ -29,6 +30,8 @@ SPLITS = {
 }
 """The split that a word in the name of a folder stands for, as on the Hub."""
 
+JSON_SUFFIXES = frozenset((".json", ".jsonl", ".ndjson"))
+"""The suffixes of files of JSON."""
 LABEL = "label"
 """The column of the classes if no column is declared as a class label."""
 MAX_CLASSES = 1000
@@ -51,6 +54,7 @@ def load_splits(name: str, root: Path, scratch: Path, /, *args: str, **options: 
     import datasets  # heavy, and only needed if the images are not in the cache
 
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # its errors are raised, and reported here
     try:
         data = datasets.load_dataset(*args, cache_dir=str(scratch), **options)
     except Exception as error:  # its builders raise errors of any kind
@@ -88,6 +92,8 @@ def check_files(name: str, files: list[Path], scratch: Path) -> None:
                 check_packed(file, scratch)
             elif suffix == ".parquet":
                 check_parquet(file, scratch)
+            elif suffix in JSON_SUFFIXES:
+                check_json(file)
         except Exception as error:  # archives and parquet files raise errors of any kind
             raise_if_disk_full(error)
             raise DataError(f"{file}: cannot be read safely ({one_line(error)})") from None

@@ -20,7 +20,7 @@ from vaekit.data.sources.arrays import DIGITS, ArrayFile, Digits
 from vaekit.data.sources.folders import Folder
 from vaekit.data.sources.hub import Hub
 from vaekit.data.sources.repositories import check_files, load_splits
-from vaekit.data.sources.source import FileSource, RawSplit, Source, file_version
+from vaekit.data.sources.source import FileSource, RawSplit, Source, file_version, shorten_name
 
 NAMES = {
     "mnist": "ylecun/mnist",
@@ -114,7 +114,7 @@ def resolve(name: str | Path) -> Source:
         return Hub(NAMES[base], base, revision or None, config or None)
     if base.count("/") == 1 and not text.startswith((".", "/", "~")) and all(base.split("/")):
         return Hub(base, base, revision or None, config or None)
-    raise DataError(f"{text}: no such path, data set or hub id{suggest(base, KNOWN)}")
+    raise DataError(f"{shorten_name(text)}: no such path, data set or hub id{suggest(base, KNOWN)}")
 
 
 def _on_disk(text: str, config: str | None) -> Folder | FileSource | FileList | None:

@@ -14,6 +14,8 @@ from vaekit.data.image_files import EncodedImages
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The error numbers of a full disk, an exceeded quota, and a file that is too large."""
 
+MAX_NAME = 200
+"""The most characters of a name that an error message quotes."""
 UNPACKED = "unpacked"
 """The folder within a source's scratch folder that an archive is unpacked to."""
 
@@ -77,6 +79,11 @@ class FileSource(Source):
     def identity(self) -> dict[str, Any]:
         """Returns the path, the size and the modification time."""
         return {"file": str(self.path.resolve())} | file_version(self.path)
+
+
+def shorten_name(text: str) -> str:
+    """Returns a name for an error message, of at most 200 characters."""
+    return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}..."
 
 
 def name_with_config(name: str, config: str | None) -> str:
