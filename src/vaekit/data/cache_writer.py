@@ -5,7 +5,6 @@ resumes there after an interruption or a loss of power.
 """
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from vaekit.data.decode import NO_SIZE, Skipped, decode, scan_headers
 from vaekit.data.fitting import Fitting
 from vaekit.data.row_files import Rows, hash_blocks
 from vaekit.data.sealed_json import DAMAGED, read_sealed, write_sealed
-from vaekit.data.sources.source import DISK_FULL, RawSplit, Source, shorten_name
+from vaekit.data.sources.source import DISK_FULL, RawSplit, Source, check_splits, shorten_name
 
 MAX_UNREADABLE = 0.05
 """The largest share of unreadable images that is accepted."""
@@ -76,7 +75,7 @@ def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting:
 def _fill(filling: Path, source: Source, size: Size, channels: int | None, fitting: Fitting) -> None:
     with _scratch(filling) as scratch:
         splits = source.read(scratch)
-        _check_names(source.name, splits)
+        check_splits(source.name, splits)
         shape = _common_shape(source, splits, size, channels)
         journal = _Journal(filling / JOURNAL)
         meta: dict[str, Any] = {"format": CACHE_FORMAT, "name": source.name, "splits": {}}
@@ -105,13 +104,6 @@ def _write_labels(path: Path, raw: RawSplit) -> str | None:
         return None
     np.save(path, raw.labels)
     return hash_blocks([path.read_bytes()])
-
-
-def _check_names(name: str, splits: dict[str, RawSplit]) -> None:
-    """Raises DataError if a split cannot have its name, which becomes that of a file."""
-    for split in splits:
-        if not re.fullmatch(r"\w[\w.]{0,63}", split, re.ASCII):
-            raise DataError(f"{name}: a split is named {split[:64]!r}; use letters and digits, as in train or test")
 
 
 def _file_names(source: Source, raw: RawSplit, scratch: Path) -> list[str]:
@@ -224,8 +216,6 @@ def _report_skipped(name: str, skipped: list[Skipped], num: int) -> None:
 
 def _common_shape(source: Source, splits: dict[str, RawSplit], size: Size, channels: int | None) -> tuple[int, int, int]:
     """The shape (C, H, W) that all images of a source are brought to."""
-    if not any(len(raw.images) for raw in splits.values()):
-        raise DataError(f"{source.name}: holds no images")
     if not source.fitted:
         shapes = {np.asarray(raw.images[0]).shape for raw in splits.values()}
         if len(shapes) > 1:

@@ -19,7 +19,7 @@ from vaekit.data.decode import Skipped, decode_image, image_name
 from vaekit.data.fitting import Fitting, Pixels
 from vaekit.data.image_files import GRAY_MODES, READ_ERRORS, Encoded, failure_reason, read_header
 from vaekit.data.sources.resolve import resolve
-from vaekit.data.sources.source import RawSplit, Source
+from vaekit.data.sources.source import RawSplit, Source, check_splits
 
 CHUNK_SIZE = 64
 """The number of images that a worker thread opens at a time."""
@@ -69,6 +69,7 @@ def inspect(name: str | Path, background: str = "white") -> list[SplitSummary]:
     try:
         with tempfile.TemporaryDirectory() as scratch:
             splits = source.read(Path(scratch))
+            check_splits(source.name, splits)
             return [_inspect(split, raw, source, Path(scratch), fitting) for split, raw in splits.items()]
     except OSError as error:
         raise DataError(

@@ -42,22 +42,27 @@ def declared_configs(card: Path) -> tuple[list[str], bool]:
     return names, "default" in names or any(config.get("default") for config in configs)
 
 
-def check_card(folder: Path) -> None:
+def check_card(name: str, folder: Path) -> None:
     """Checks the card of a folder before ``datasets`` follows it.
+
+    Arguments:
+        name: The name of the folder in error messages.
+        folder: The folder.
 
     Raises:
         DataError: If it is too long, cannot be read, or declares files outside of the folder.
     """
     if os.path.lexists(folder / STANDALONE):
-        raise DataError(f"{folder / STANDALONE}: configurations are read from {CARD} only; remove this file")
-    card = folder / CARD
+        raise DataError(f"{name}: configurations are read from {CARD} only; remove {STANDALONE}")
     try:
-        header = _read_header(card)
+        header = _read_header(folder / CARD)
     except OSError as error:
-        raise DataError(f"{card}: cannot be read ({error.strerror or error}); remove it") from None
+        raise DataError(f"{name}: its {CARD} cannot be read ({error.strerror or error}); remove it") from None
+    except DataError as error:
+        raise DataError(f"{name}: its {CARD} {error}") from None
     for text in _texts([header.get("configs")]):
         if "://" in text or "::" in text or os.path.isabs(text) or text.startswith("~") or ".." in Path(text).parts:
-            raise DataError(f"{card}: declares {text[:100]!r}, which is not in its folder; remove it from the card")
+            raise DataError(f"{name}: its {CARD} declares {text[:100]!r}, which is not in its folder; remove it")
 
 
 def _read_header(card: Path) -> dict[str, Any]:
@@ -70,18 +75,18 @@ def _read_header(card: Path) -> dict[str, Any]:
     if not os.path.isfile(card):  # False also if the permissions do not allow to check it
         return {}
     if card.stat().st_size > MAX_CARD_BYTES:
-        raise DataError(f"{card}: has more than {MAX_CARD_BYTES / 1e6:.0f} MB; shorten it")
+        raise DataError(f"has more than {MAX_CARD_BYTES / 1e6:.0f} MB; shorten it")
     header = _HEADER.search(card.read_text(encoding="utf-8-sig", errors="replace"))
     if header is None:
         return {}
     try:
         _check_structure(header[1])
         data = yaml.load(header[1], yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)
-    except DataError as error:
-        raise DataError(f"{card}: {error}") from None
+    except DataError:
+        raise
     except Exception as error:  # a value such as 2020-99-99 raises errors of any kind
         reason = " ".join(str(error).split())[:100]
-        raise DataError(f"{card}: its header is not YAML that can be read ({reason}); repair or remove it") from None
+        raise DataError(f"has a header that is not YAML that can be read ({reason}); repair or remove it") from None
     return data if isinstance(data, dict) else {}
 
 
@@ -90,10 +95,10 @@ def _check_structure(text: str) -> None:
     depth = 0
     for event in yaml.parse(text, yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise DataError("its header repeats parts by aliases (*name); write them out")
+            raise DataError("has a header that repeats parts by aliases (*name); write them out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise DataError(f"its header is nested more than {MAX_DEPTH} deep; simplify it")
+            raise DataError(f"has a header that is nested more than {MAX_DEPTH} deep; simplify it")
 
 
 def _texts(values: list[Any]) -> Iterator[str]:

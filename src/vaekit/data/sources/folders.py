@@ -93,9 +93,11 @@ class Folder(Source):
 
     def _load(self, files: list[Path], scratch: Path, **options: Any) -> dict[str, RawSplit]:
         """Reads the folder by ``datasets``, if none of its files is a trap."""
-        check_card(self.path)
-        check_files(self.short_name, files, scratch)
-        return load_splits(self.short_name, self.path, scratch, datasets_path(self.path), **options)
+        check_card(self.short_name, self.path)
+        check_files(self.short_name, self.path, files, scratch)
+        described = [str(file.relative_to(self.path)) for file in files if file.name in METADATA or file.name == CARD]
+        advice = f"; check {', '.join(described[:3])}" if described else ""
+        return load_splits(self.short_name, self.path, scratch, advice, datasets_path(self.path), **options)
 
 
 def _files_below(root: Path) -> tuple[list[Path], list[Path]]:

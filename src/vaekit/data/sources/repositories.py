@@ -38,13 +38,14 @@ MAX_CLASSES = 1000
 """The largest number of different values in that column that are classes; more are numbers or captions."""
 
 
-def load_splits(name: str, root: Path, scratch: Path, /, *args: str, **options: Any) -> dict[str, RawSplit]:
+def load_splits(name: str, root: Path, scratch: Path, advice: str = "", /, *args: str, **options: Any) -> dict[str, RawSplit]:
     """Reads the splits of a data set by ``datasets``; images stay encoded.
 
     Arguments:
         name: The name of the data set in error messages.
         root: Its folder; images elsewhere are not read.
         scratch: A temporary folder for what ``datasets`` writes.
+        advice: The end of the error message, which says what to check.
         args: The positional arguments of ``datasets.load_dataset``.
         options: Its keyword arguments.
 
@@ -59,7 +60,7 @@ def load_splits(name: str, root: Path, scratch: Path, /, *args: str, **options: 
         data = datasets.load_dataset(*args, cache_dir=str(scratch), **options)
     except Exception as error:  # its builders raise errors of any kind
         raise_if_disk_full(error)
-        raise DataError(f"{name}: no images, and no data set in the hub's layout ({one_line(error)})") from None
+        raise DataError(f"{name}: no images, and no data set in the hub's layout ({one_line(error)}){advice}") from None
     tables = {str(split): table for split, table in data.items() if len(table)}
     features = next(iter(tables.values())).features if tables else {}
     images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
@@ -72,11 +73,12 @@ def load_splits(name: str, root: Path, scratch: Path, /, *args: str, **options: 
     return {split: RawSplit(column, labels.get(split), classes) for split, column in cells.items()}
 
 
-def check_files(name: str, files: list[Path], scratch: Path) -> None:
+def check_files(name: str, root: Path, files: list[Path], scratch: Path) -> None:
     """Checks the files of a folder before ``datasets`` opens or unpacks them.
 
     Arguments:
         name: The name of the folder in error messages.
+        root: The folder.
         files: The files.
         scratch: The folder that they would be unpacked to.
 
@@ -84,8 +86,9 @@ def check_files(name: str, files: list[Path], scratch: Path) -> None:
         DataError: If one is not a regular file, on which it could wait forever, or expands too much.
     """
     for file in files:
+        where = f"{name}: {file.relative_to(root)}" if file != root else name
         if os.path.lexists(file) and not os.path.isfile(file):
-            raise DataError(f"{name}: {file} is not a regular file, or a link to nothing; remove it")
+            raise DataError(f"{where} is not a regular file, or a link to nothing; remove it")
         suffix = file.suffix.lower()
         try:
             if suffix in PACKED_SUFFIXES:
@@ -96,13 +99,14 @@ def check_files(name: str, files: list[Path], scratch: Path) -> None:
                 check_json(file)
         except Exception as error:  # archives and parquet files raise errors of any kind
             raise_if_disk_full(error)
-            raise DataError(f"{file}: cannot be read safely ({one_line(error)})") from None
+            raise DataError(f"{where} cannot be read safely ({one_line(error)})") from None
 
 
-def one_line(error: Exception) -> str:
-    """Returns the message of another package's error, in a line of at most 160 characters."""
-    reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-    return (reason or type(error).__name__)[:160]
+def one_line(error: BaseException) -> str:
+    """Returns the message of another package's error, or of what caused it, in a line of at most 160 characters."""
+    cause = error.__cause__ or error
+    reason = " ".join(str(getattr(cause, "strerror", None) or cause).split())
+    return (reason or type(cause).__name__)[:160]
 
 
 def datasets_path(folder: Path) -> str:
@@ -152,7 +156,9 @@ class _Cells(Sequence[Any]):
         for chunk in self.column.chunks:
             outside = chunk.field("path").filter(chunk.field("bytes").is_null()).drop_null().to_pylist()
             for path in outside:
-                if not os.path.abspath(path).startswith(known):
+                if "::" in path:  # datasets names it zip://IMAGE::ARCHIVE
+                    raise DataError(f"{name}: its images are in {Path(path.split('::')[-1]).name}; unpack that archive first")
+                if path and not os.path.abspath(path).startswith(known):
                     raise DataError(f"{name}: refers to {path[:100]}, which is not in its folder; add the image itself")
 
 

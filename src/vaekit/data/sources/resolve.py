@@ -38,8 +38,10 @@ class Parquet(FileSource):
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Returns one split; images stay encoded."""
-        check_files(str(self.path), [self.path], scratch)
-        return load_splits(str(self.path), self.path.parent, scratch, "parquet", data_files=glob.escape(str(self.path)))
+        check_files(str(self.path), self.path, [self.path], scratch)
+        return load_splits(
+            str(self.path), self.path.parent, scratch, "", "parquet", data_files=glob.escape(str(self.path))
+        )
 
 
 class FileList(Source):
