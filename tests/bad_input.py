@@ -11,8 +11,10 @@ from PIL import Image
 
 import vaekit
 from vaekit.core.errors import VaekitError
+from vaekit.core.tensor_files import read_header, read_tensors, write_tensors
 from vaekit.distributions import LIKELIHOODS, DiagonalGaussian, StandardNormal
 from vaekit.models import ClassLabel
+from vaekit.models.serialization import _hash
 from vaekit.networks import MLPDecoder, MLPEncoder
 
 Make = Callable[[Path], object]
@@ -75,6 +77,15 @@ def truncate(path: Path, keep: float) -> None:
     """Truncates a file to a share of its size."""
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data))])
+
+
+def forge_config(folder: Path, config: Any) -> None:
+    """Replaces the configuration of a model folder, and signs its weights with the new one as an attacker would."""
+    text = json.dumps(config)
+    (folder / "config.json").write_text(text)
+    weights = folder / "model.safetensors"
+    header = read_header(weights)
+    write_tensors(weights, read_tensors(weights), header.metadata | {"config": _hash(text)})
 
 
 def edit_json(path: Path, **changes: Any) -> None:

@@ -19,7 +19,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vaekit.cli import main
+from vaekit.core.tensor_files import read_header
 from vaekit.plots.grids import PAPER, layout
+from vaekit.runs.lock import LOCK
+from vaekit.runs.run_folder import CHECKPOINTS
+from vaekit.training import read_state
 
 Refuse = Callable[..., str]
 """The type of the fixture ``refuse`` of ``conftest``."""
@@ -95,9 +99,11 @@ def near(a: Tensor, b: Tensor) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The content of each file below a folder, by relative path; empty for folders."""
+    """The content of each file below a folder but locks, by relative path; empty for folders."""
     return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in sorted(folder.rglob("*"))
+        if path.name != LOCK
     }
 
 
@@ -117,6 +123,17 @@ def weights_equal(a: Path, b: Path) -> bool:
     """Whether two runs have the same weights, bit for bit."""
     first, second = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint of a run."""
+    return max((folder / CHECKPOINTS).glob("step-*.safetensors"))
+
+
+def newest_state(folder: Path) -> Any:
+    """The state in the newest checkpoint of a run."""
+    path = newest_checkpoint(folder)
+    return read_state(path, read_header(path).metadata["belongs_to"])
 
 
 def without_time(record: dict[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def run_copy(trained: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refuse:
-    """Runs a command in an empty folder; it must fail with one line and leave the folder unchanged."""
+    """Runs a command in an empty folder; it must fail with one line and leave the folder unchanged, apart from locks."""
     monkeypatch.chdir(tmp_path)
 
     def run(*args: object, says: tuple[str, ...] = ()) -> str:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import vaekit
-from tests.bad_input import HUGE, VALUES, result_or_message, small_model, truncate
+from tests.bad_input import HUGE, VALUES, forge_config, result_or_message, small_model, truncate
 from tests.commands import Refuse
 from vaekit.core.config import to_data
+from vaekit.core.tensor_files import read_header, read_tensors, write_tensors
 from vaekit.models import describe_vae, load_vae, save_vae
 from vaekit.models.serialization import FORMAT
 
@@ -31,7 +32,7 @@ def small(tmp_path: Path) -> Path:
 def change_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     config = json.loads((folder / "config.json").read_text())
     change(config)
-    (folder / "config.json").write_text(json.dumps(config))
+    forge_config(folder, config)
 
 
 @pytest.mark.parametrize("keep", [0, 0.001, 0.3, 0.999])
@@ -66,11 +67,45 @@ def test_weights_of_another_model(options: dict[str, Any], small: Path, refuse: 
     refuse("sample", small, says=("model/model.safetensors: ", "config.json"))
 
 
-def test_weights_of_other_shapes_without_a_hash(small: Path, refuse: Refuse) -> None:
-    weights = load_file(small / "model.safetensors")
-    weights["posterior.mu.weight"] = torch.zeros(3, 6)
-    save_file(weights, small / "model.safetensors")
+def test_weights_of_other_shapes(small: Path, refuse: Refuse) -> None:
+    path = small / "model.safetensors"
+    other = read_tensors(path) | {"posterior.mu.weight": torch.zeros(3, 6)}
+    write_tensors(path, other, read_header(path).metadata)
     refuse("sample", small, says=("model/model.safetensors: ", "config.json"))
+
+
+def test_weights_without_a_checksum(small: Path, refuse: Refuse) -> None:
+    save_file(load_file(small / "model.safetensors"), small / "model.safetensors")
+    refuse("sample", small, says=("model/model.safetensors: ", "checksum"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(value: float, run_copy: Path, refuse: Refuse) -> None:
+    path = run_copy / "model.safetensors"
+    weights = read_tensors(path)
+    weights["decoder.output.bias"][3] = value
+    write_tensors(path, weights, read_header(path).metadata)
+    for command in (["sample"], ["evaluate"], ["embed"], ["score"], ["map"], ["report"]):
+        refuse(*command, run_copy, says=("copy/model.safetensors: ", "decoder.output.bias", "finite"))
+
+
+@pytest.mark.parametrize("position", range(0, 100, 7))
+def test_any_changed_bit_of_the_weights_is_noticed(position: int, small: Path, refuse: Refuse) -> None:
+    data = bytearray((small / "model.safetensors").read_bytes())
+    data[-1 - position] ^= 1 << position % 8
+    (small / "model.safetensors").write_bytes(data)
+    refuse("sample", small, says=("model/model.safetensors: ", "checksum"))
+
+
+def test_a_large_configuration_costs_nothing(small: Path, refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights are far smaller than what the configuration declares: it is refused before a large layer is filled."""
+
+    def initialize(weight: torch.Tensor, **options: object) -> None:
+        assert weight.numel() < 10**7
+
+    monkeypatch.setattr(torch.nn.init, "kaiming_uniform_", initialize)
+    change_config(small, lambda c: c["encoder"].update(hidden=[30000, 30000]))
+    refuse("sample", small, says=("model/config.json: ", "larger", "model.safetensors"))
 
 
 BAD_CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], object], tuple[str, ...]]] = {
@@ -160,7 +195,7 @@ def edit(edits: list[tuple[tuple[Any, ...], tuple[Any] | None]]) -> Any:
 @given(EDITS)
 def test_any_configuration_loads_or_is_refused(small: Path, edits: list[Any]) -> None:
     save_vae(small_model(classes=3), small)
-    (small / "config.json").write_text(json.dumps(edit(edits)))
+    forge_config(small, edit(edits))
     result = result_or_message(lambda: load_vae(small))
     assert isinstance(result, vaekit.VAE) or str(small) in result
 

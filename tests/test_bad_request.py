@@ -45,12 +45,17 @@ def test_output_folder_without_permission(refuse: Refuse, monkeypatch: pytest.Mo
     def refuse_access(path: Path, **options: object) -> bool:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(Path, "exists", refuse_access)
+    monkeypatch.setattr(Path, "mkdir", refuse_access)
     refuse("train", "--out", "shut/run", says=("shut/run: ", "Permission denied"))
 
 
+AS_BEFORE = ("--epochs", 3, "--set", "evaluation.num_samples=10")
+"""The options of the fixture ``trained``."""
+
+
 def test_output_folder_that_is_a_run(run_copy: Path, refuse: Refuse) -> None:
-    refuse("train", "--out", run_copy, says=("copy: ", "--force", "--out", f"vae train --resume {run_copy}"))
+    says = ("copy: ", "training.seed", "0 there, 1 here", "--force", "--out")
+    refuse("train", "--out", run_copy, *AS_BEFORE, "--seed", 1, says=says)
 
 
 @pytest.mark.parametrize("args", [["--data", "mnits"], ["--lr", "-1"], ["--set", "model.latent_dim=0"]])

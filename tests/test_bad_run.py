@@ -2,45 +2,66 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.bad_input import Make, edit_json, truncate
-from tests.commands import Refuse, one_line, vae
+from tests.commands import Refuse, newest_checkpoint, newest_state, one_line, vae
 from vaekit.core.terms import Loss, Terms
 from vaekit.models import load_vae
 from vaekit.objectives import ELBO, OBJECTIVES
-from vaekit.runs.run_folder import STATE, RunFolder
+from vaekit.runs.run_folder import RunFolder
 from vaekit.training import write_state
 
+
+def on_checkpoints(change: Make) -> Make:
+    """Returns the function that changes all checkpoints of a run."""
+    return lambda run: [change(path) for path in (run / "checkpoints").iterdir()]
+
+
+def replace_text(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
 BAD_RUNS: dict[str, tuple[Make, list[str], tuple[str, ...]]] = {
-    "finished": (lambda run: None, [], ("copy: ", "3 epochs", "--epochs")),
-    "fewer epochs": (lambda run: None, ["--epochs", "2"], ("copy: ", "3 epochs", "--epochs")),
     "learning rate": (lambda run: None, ["--lr", "0.1", "--epochs", "5"], ("optimizer.lr", "training.epochs")),
     "seed": (lambda run: None, ["--seed", "5"], ("training.seed", "training.epochs")),
     "other images": (lambda run: None, ["--data", "mnist"], ("data.name", "training.epochs")),
     "other latent_dim": (lambda run: None, ["--latent-dim", "3"], ("model.latent_dim", "training.epochs")),
     "nonsense": (lambda run: None, ["--set", "training.epoch=5"], ("training.epoch", "'epochs'")),
     "no recipe": (lambda run: (run / "recipe.yaml").unlink(), ["--epochs", "4"], ("copy: ", "recipe.yaml")),
-    "no checkpoint": (lambda run: (run / STATE).unlink(), ["--epochs", "4"], ("state.safetensors: ", "checkpoint")),
-    "truncated checkpoint": (lambda run: truncate(run / STATE, 0.5), ["--epochs", "4"], ("state.safetensors: ", "damaged")),
-    "checkpoint without its end": (
-        lambda run: truncate(run / STATE, 0.9999),
+    "no checkpoint": (on_checkpoints(Path.unlink), ["--epochs", "4"], ("checkpoints: ", "--force")),
+    "truncated checkpoints": (on_checkpoints(partial(truncate, keep=0.5)), ["--epochs", "4"], ("step-000000063", "damaged")),
+    "checkpoints without their end": (
+        on_checkpoints(partial(truncate, keep=0.9999)),
         ["--epochs", "4"],
-        ("state.safetensors: ", "damaged"),
+        ("step-000000063.safetensors: ", "damaged"),
     ),
-    "empty checkpoint": (lambda run: truncate(run / STATE, 0), ["--epochs", "4"], ("state.safetensors: ", "damaged")),
+    "empty checkpoints": (on_checkpoints(partial(truncate, keep=0)), ["--epochs", "4"], ("step-000000063", "damaged")),
     "model as checkpoint": (
-        lambda run: shutil.copy(run / "model.safetensors", run / STATE),
+        lambda run: [shutil.copy(run / "model.safetensors", path) for path in (run / "checkpoints").iterdir()],
         ["--epochs", "4"],
-        ("state.safetensors: ", "damaged"),
+        ("step-000000063.safetensors: ", "damaged"),
     ),
     "checkpoint of other values": (
-        lambda run: write_state(run / STATE, {"a": 1}),
+        lambda run: write_state(newest_checkpoint(run), {"a": 1}, RunFolder(run).environment["run"]),
         ["--epochs", "4"],
         ("checkpoint",),
+    ),
+    "checkpoint of another run": (
+        lambda run: write_state(newest_checkpoint(run), newest_state(run), "0123456789abcdef"),
+        ["--epochs", "4"],
+        ("step-000000063.safetensors: ", "another run"),
+    ),
+    "recipe that was edited": (
+        lambda run: replace_text(run / "recipe.yaml", "seed: 0", "seed: 1"),
+        ["--epochs", "4"],
+        ("copy/recipe.yaml: ", "began"),
     ),
     "recipe that is not YAML": (lambda run: (run / "recipe.yaml").write_text("["), ["--epochs", "4"], ("copy/recipe.yaml",)),
     "recipe of bytes": (
@@ -54,10 +75,10 @@ BAD_RUNS: dict[str, tuple[Make, list[str], tuple[str, ...]]] = {
         ["--epochs", "4"],
         ("copy/environment.json",),
     ),
-    "images that changed": (
+    "environment of another run": (
         lambda run: edit_json(run / "environment.json", data={"train": "0", "test": "0", "name": "digits"}),
         ["--epochs", "4"],
-        ("digits", "changed"),
+        ("copy/recipe.yaml: ", "environment.json"),
     ),
 }
 
@@ -105,7 +126,7 @@ def test_divergence_keeps_the_last_finite_epoch(tmp_path: Path, monkeypatch: pyt
     assert [record["epoch"] for record in RunFolder(run).history] == [1]
     assert all(bool(value.isfinite().all()) for value in load_vae(run).state_dict().values())
     assert not (run / "metrics.json").exists()
-    assert not list(run.rglob(".*"))
+    assert [path.name for path in run.rglob(".*")] == [".lock"]
 
 
 @pytest.mark.parametrize("version", [None, 1, 99])

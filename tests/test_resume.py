@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from tests.commands import QUICK, done, start, vae, weights_equal, without_time
-from vaekit.runs.run_folder import STATE, RunFolder
-from vaekit.training import read_state
+from tests.commands import QUICK, done, newest_state, start, vae, weights_equal, without_time
+from vaekit.runs.run_folder import RunFolder
 
 
 def test_dry_run_of_a_resume_trains_nothing(tmp_path: Path) -> None:
@@ -32,15 +31,15 @@ def test_interrupted_training_is_resumed_bit_for_bit(tmp_path: Path) -> None:
     assert process.returncode == 130
     [line] = err.splitlines()
     assert f"vae train --resume {folder}" in line
-    stopped = re.match(r"stopped in epoch (\d+), after step (\d+);", line)
+    stopped = re.match(r"stopped (?:in|after) epoch \d+, after step (\d+);", line)
     assert stopped is not None
-    epoch, step = map(int, stopped.groups())
-    assert read_state(folder / STATE)["progress"]["step"] == step
-    assert len(RunFolder(folder).history) == epoch - 1 < 8
+    step, progress = int(stopped[1]), newest_state(folder)["progress"]
+    assert progress["step"] == step
+    assert len(RunFolder(folder).history) == (epoch := progress["epoch"]) < 8
     assert not (folder / "metrics.json").exists()
 
     out = done("train", "--resume", folder)
-    assert f"resumed after {epoch - 1} epochs, step {step:,}" in out
+    assert f"resumed after {epoch} epochs, step {step:,}" in out
     done("train", *options, "--out", tmp_path / "whole")
     assert weights_equal(folder, tmp_path / "whole")
     assert [without_time(r) for r in RunFolder(folder).history] == [
@@ -51,7 +50,7 @@ def test_interrupted_training_is_resumed_bit_for_bit(tmp_path: Path) -> None:
 
 def test_interrupted_evaluation_is_resumed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with patch("vaekit.experiment.train.evaluate_model", side_effect=KeyboardInterrupt):
+    with patch("vaekit.experiment.finish.evaluate_model", side_effect=KeyboardInterrupt):
         outcome = vae("train", *QUICK, "--out", folder)
     assert outcome.code == 130
     assert f"vae train --resume {folder}" in outcome.err

@@ -16,15 +16,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import vaekit
-from tests.commands import QUICK, done, strict_json, tiles, vae, weights_equal, without_time
+from tests.commands import QUICK, done, newest_state, strict_json, tiles, vae, weights_equal, without_time
 from vaekit.core.config import to_data
 from vaekit.core.rng import fixed_seed
 from vaekit.core.units import to_gray_levels
 from vaekit.evaluation.evaluation_config import BRIEF
 from vaekit.evaluation.likelihood.bounds import elbo_of_each
 from vaekit.runs.recipe import load_recipe
-from vaekit.runs.run_folder import STATE, RunFolder
-from vaekit.training import read_state
+from vaekit.runs.run_folder import RunFolder
 
 NUM_TRAIN, NUM_VALID, NUM_TEST = 1294, 144, 359
 """The 1,797 digits: a fifth for the test, and a tenth of the rest for validation."""
@@ -138,7 +137,7 @@ def test_images_are_reconstructions_samples_and_curves(run_folder: Path, digits:
 
 
 def test_checkpoint_is_of_the_last_epoch(run_folder: Path) -> None:
-    state = read_state(run_folder / STATE)
+    state = newest_state(run_folder)
     assert (state["progress"]["epoch"], state["progress"]["images_seen"]) == (2, 2 * NUM_TRAIN)
     assert state["progress"]["best_elbo"] == max(record["valid"]["elbo"] for record in RunFolder(run_folder).history)
     assert sum(value.numel() for value in state["step"]["modules"]["model"].values()) == NUM_PARAMETERS + NUM_OBSERVED

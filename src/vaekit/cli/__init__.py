@@ -4,16 +4,19 @@ A command imports what it runs only when it runs it, so that ``--help`` answers 
 :class:`vaekit.core.errors.VaekitError`: one line on the error stream and exit code 2, and a traceback only with ``--debug``.
 """
 
+import os
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduce_commands, score_commands, train_commands
 from vaekit.core.errors import ConfigError, Interrupted, VaekitError
 from vaekit.core.plugins import load_plugin
+from vaekit.core.signals import PIPE_CODE, StopSignal, stopped_at_once
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What click, or the copy of it that typer brings, raises for a command line that it cannot read."""
@@ -91,7 +94,7 @@ def split_plugins(args: list[str]) -> tuple[list[str], list[Path]]:
 
 
 def main() -> None:
-    """Runs the command; a user's mistake is one line and exit code 2, an interrupted training exit code 130.
+    """Runs the command; a user's mistake is one line and exit code 2, a signal one line and 128 plus its number.
 
     ``--debug`` and ``--plugin`` belong to every command, so that they are read here, before the command or after it.
     """
@@ -101,32 +104,46 @@ def main() -> None:
         args, plugins = split_plugins(args)
         for plugin in plugins:
             load_plugin(plugin)
-        code = app(args or ["--help"], standalone_mode=False)
+        with stopped_at_once():
+            code = app(args or ["--help"], standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except UsageError as error:
         if debug:
             raise
         message = " ".join(str(getattr(error, "format_message", str)()).split())
-        print(f"vae: {message} (vae --help, vae COMMAND --help)", file=sys.stderr)
-        sys.exit(2)
+        _end(f"vae: {message} (vae --help, vae COMMAND --help)")
     except Interrupted as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(130)
+        _end(str(stopped), stopped.exit_code)
     except VaekitError as error:
         if debug:
             raise
-        print(f"vae: {error}", file=sys.stderr)
-        sys.exit(2)
-    except PermissionError as error:  # wherever a folder is met that may not be looked into
+        _end(f"vae: {error}")
+    except OSError as error:  # a full disk, a folder that may not be looked into, a closed output
         if debug:
             raise
-        print(f"vae: {error.filename}: {error.strerror}; choose another place, or ask its owner", file=sys.stderr)
-        sys.exit(2)
+        _end_by(error)
     except (RuntimeError, MemoryError) as error:  # torch raises a bare RuntimeError
         lacking = ("can't allocate memory", "not enough memory", "out of memory")
         if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in lacking)):
             raise
-        print("vae: there is not enough memory for this; ask for fewer images or a smaller model", file=sys.stderr)
-        sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+        _end("vae: there is not enough memory for this; ask for fewer images or a smaller model")
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        if isinstance(stop, StopSignal):
+            _end(f"vae: stopped by {stop}", stop.exit_code)
+        _end("vae: stopped", 130)
+
+
+def _end(line: str, code: int = 2) -> NoReturn:
+    """Prints a line on the error stream and ends the process."""
+    with suppress(OSError):  # of a terminal that was closed
+        print(line, file=sys.stderr)
+    sys.exit(code)
+
+
+def _end_by(error: OSError) -> NoReturn:
+    """Ends the process by an error of the system that no command has explained."""
+    if isinstance(error, BrokenPipeError):
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (or Python would write to the closed output at exit)
+        _end("vae: the output was closed", PIPE_CODE)
+    place = f"{error.filename}: " if error.filename else ""
+    _end(f"vae: {place}{error.strerror or error}; make room, choose another place, or ask its owner")

@@ -34,14 +34,15 @@ def train(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE by default.", show_default=False)] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run that was stopped.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Train anew and replace an existing run.")] = False,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run by its own recipe.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", metavar="PLACE=VALUE", help="Change the recipe.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the recipe, train nothing.")] = False,
 ) -> None:
     """Train a model and write a run folder with the model, metrics, images and a report.
 
-    Without a recipe it trains on the handwritten digits of the package, or on the images that --data names.
+    Without a recipe it trains on the handwritten digits of the package, or on the images that --data names. A run that was
+    stopped goes on when the same command is typed again. Ctrl-C, SIGTERM and SIGHUP save it first.
 
     [bold]Examples[/bold]
 
@@ -55,8 +56,7 @@ def train(
 
       vae train digits --plugin my_parts.py --set model.prior.name=mine
     """
-    from rich.console import Console
-
+    from vaekit.core.progress import OutputConsole
     from vaekit.experiment.prepare import prepare
     from vaekit.experiment.train import resume as resume_run
     from vaekit.experiment.train import run
@@ -79,7 +79,7 @@ def train(
         "precision": precision,
     }
     overrides = {key: value for key, value in shorthands.items() if value is not None} | parse_overrides(change or [])
-    console = Console()
+    console = OutputConsole()
     if resume is not None:
         ignored = {"the recipe": recipe, "--out": out, "--force": force or None}
         if given := [name for name, value in ignored.items() if value is not None]:

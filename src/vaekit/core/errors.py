@@ -36,7 +36,16 @@ class Diverged(RunError):
 
 
 class Interrupted(VaekitError):
-    """Training was interrupted by the user; its state is saved."""
+    """Training was stopped from outside; its state is saved.
+
+    Arguments:
+        message: What was stopped, and how to go on.
+        exit_code: The exit code of the command.
+    """
+
+    def __init__(self, message: str, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

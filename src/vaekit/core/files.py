@@ -1,14 +1,25 @@
-"""Atomic writes: a reader sees the old file or the new one, and never a part of it.
+"""Files that are whole or not there, whatever happens while they are written.
 
-Everything that vaekit writes goes to a temporary file in the same folder, which is renamed when it is complete.
+A file is written under a temporary name in the same folder, flushed to the disk and renamed; then the folder is flushed, so
+that the name survives a power failure, too. A reader sees the old file or the new one, and never a part of it. What a killed
+process left is removed by :func:`remove_partials`.
 """
 
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
+
+from vaekit.core.errors import RunError
+
+PARTIAL = ".partial-"
+"""The beginning of temporary names; the process's number follows, so that two processes never share one."""
+MAX_STEM = 64
+"""The number of characters of the final name that a temporary name repeats; file systems allow 255 bytes in all."""
 
 
 @contextmanager
@@ -17,25 +28,81 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     If the block raises, the temporary file is removed and ``path`` stays as it was.
 
+    Raises:
+        OSError: If it cannot be written.
+
     Example:
         >>> with atomic_path(Path("samples.png")) as partial:
         ...     image.save(partial)
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}-partial-{os.getpid()}{path.suffix}")  # two processes never share one
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.stem[:MAX_STEM]}{path.suffix}")
     try:
         yield partial
+        flush(partial)
         partial.replace(path)
+        flush(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file, as UTF-8."""
+def flush(path: Path) -> None:
+    """Waits until the content of a file, or the names in a folder, are on the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders, and keeps names by itself
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file, unless it holds these bytes already."""
+    with suppress(OSError):
+        if path.stat().st_size == len(data) and path.read_bytes() == data:
+            return
     with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file as UTF-8, unless it holds this text already."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, data: Any) -> None:
     """Writes JSON, indented by two spaces."""
     write_text(path, json.dumps(data, indent=2) + "\n")
+
+
+def read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """Reads a JSON file that holds an object.
+
+    Arguments:
+        path: The file.
+        remedy: What the user can do if it is damaged, for the message.
+
+    Raises:
+        RunError: If it is missing, damaged, or holds anything else.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: cannot be read ({describe_os_error(error)}); {remedy}") from None
+    if not isinstance(data, dict):
+        raise RunError(f"{path}: damaged, it should hold a JSON object; {remedy}")
+    return data
+
+
+def describe_os_error(error: BaseException) -> str:
+    """Returns the reason of an error without the path, which a message names already."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def remove_partials(folder: Path) -> None:
+    """Removes the temporary files that killed processes left below a folder."""
+    for path in folder.rglob(f"{PARTIAL}*"):
+        number = path.name.removeprefix(PARTIAL).partition("-")[0]
+        if not (number.isdecimal() and psutil.pid_exists(int(number))):
+            path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 Bars are shown on a terminal only, and removed at the end.
 """
 
+import errno
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -12,6 +13,14 @@ from rich.console import Console
 from rich.progress import track as rich_track
 
 T = TypeVar("T")
+
+
+class OutputConsole(Console):
+    """A console that raises BrokenPipeError when the output was closed; rich's own ends the process silently."""
+
+    def on_broken_pipe(self) -> None:
+        """Raises the error that rich has caught."""
+        raise BrokenPipeError(errno.EPIPE, "the output was closed")
 
 
 def track(items: Iterable[T], description: str, total: int | None = None, done: int = 0) -> Iterator[T]:

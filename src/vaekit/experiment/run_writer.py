@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.core.files import atomic_path, write_json
+from vaekit.core.errors import RunError
+from vaekit.core.files import atomic_path, write_json, write_text
 from vaekit.core.rng import fixed_seed
 from vaekit.data import Dataset, ImageSet
 from vaekit.experiment.prepare import Experiment, Splits
@@ -22,9 +23,12 @@ from vaekit.models import Model, save_vae
 from vaekit.models.serialization import FORMAT
 from vaekit.plots import grid, reconstruction_pairs
 from vaekit.plots.grids import columns_for, number_for
+from vaekit.runs.identity import identity
+from vaekit.runs.lock import LOCK
 from vaekit.runs.recipe import write_recipe
-from vaekit.runs.run_folder import ENVIRONMENT, HISTORY, RECIPE, STATE, RunFolder
-from vaekit.training import Callback, Trainer, write_state
+from vaekit.runs.replacement import begin, forget, install
+from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, HISTORY, RECIPE, RunFolder
+from vaekit.training import Callback, Checkpoints, Trainer
 
 CURVES_SECONDS = 10
 """The least time between two plots of the learning curves, which take longer than an epoch of a small model."""
@@ -33,26 +37,40 @@ CURVES_SECONDS = 10
 class RunWriter(Callback):
     """Writes what a run produces while it trains.
 
+    The history grows by a line with each epoch. The checkpoint holds all records and the best weights, too; history and
+    model are written from them where they are not the same, so that a run that is resumed has both in any case.
+
     Arguments:
-        folder: The run folder.
+        folder: The run folder, whose lock is held.
+        checkpoints: Its checkpoints.
         valid: The validation data, of which the first images are shown.
         images_every: The number of epochs between two grids of images.
     """
 
-    def __init__(self, folder: Path, valid: Dataset, images_every: int) -> None:
+    def __init__(self, folder: Path, checkpoints: Checkpoints, valid: Dataset, images_every: int) -> None:
         self.folder = folder
+        self.checkpoints = checkpoints
         self.shown = first_images(valid)
         self.images_every = images_every
         self.curves_due = 0.0
+        self.model_is_written = True
+        self.lock_inode = (folder / LOCK).stat().st_ino  # held open by the lock, so that no other file can get it
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Writes history and model as they are in the checkpoint."""
+        if trainer.records or (self.folder / HISTORY).exists():
+            write_text(self.folder / HISTORY, "".join(map(_line, trainer.records)))
+        self._write_model(trainer)
 
     def on_best(self, trainer: Trainer) -> None:
-        """Writes the model."""
-        save_vae(trainer.averaged_model, self.folder)
+        """Remembers that there is a better model, which is written with the next checkpoint."""
+        self.model_is_written = False
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Appends a line to the history, and from time to time writes images and curves."""
-        with (self.folder / HISTORY).open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        self._check_folder()
+        with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
+            file.write(_line(record))
         if record["epoch"] % self.images_every == 0:
             self._write_images(trainer.averaged_model, record["epoch"])
             if time.monotonic() >= self.curves_due:
@@ -60,8 +78,33 @@ class RunWriter(Callback):
                 self.curves_due = time.monotonic() + CURVES_SECONDS
 
     def on_checkpoint(self, trainer: Trainer, state: dict[str, Any]) -> None:
-        """Writes the checkpoint."""
-        write_state(self.folder / STATE, state)
+        """Writes the checkpoint, and the best model if it is a new one."""
+        self._check_folder()
+        self.checkpoints.write(state)
+        if not self.model_is_written:
+            self._write_model(trainer)
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Writes the best model, if training has ended without a checkpoint."""
+        if not self.model_is_written and self._is_ours:
+            self._write_model(trainer)
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether the folder is still the one whose lock is held: somebody may have removed it, or put another in its place."""
+        lock = self.folder / LOCK
+        return lock.exists() and lock.stat().st_ino == self.lock_inode
+
+    def _check_folder(self) -> None:
+        if not self._is_ours:
+            raise RunError(f"{self.folder}: was removed or replaced while the run wrote it; train anew")
+
+    def _write_model(self, trainer: Trainer) -> None:
+        if trainer.best_weights is not None:
+            weights, run = trainer.best_weights, self.checkpoints.belongs_to
+            save_vae(trainer.averaged_model, self.folder, weights=weights, belongs_to=run)
+            forget(self.folder)
+        self.model_is_written = True
 
     def _write_images(self, model: Model, epoch: int) -> None:
         if self.shown is None:
@@ -71,17 +114,30 @@ class RunWriter(Callback):
         epochs.mkdir(exist_ok=True)
         for name in ("reconstructions", "samples"):
             with atomic_path(epochs / f"{name}-{epoch:04d}.png") as partial:
-                shutil.copy(self.folder / "images" / f"{name}.png", partial)
+                shutil.copyfile(self.folder / "images" / f"{name}.png", partial)
+
+
+def _line(record: dict[str, Any]) -> str:
+    """A record as a line of the history."""
+    return json.dumps(record) + "\n"
 
 
 def begin_folder(experiment: Experiment, folder: Path) -> None:
-    """Writes the recipe and the environment of a new run."""
-    write_recipe(experiment.recipe, folder / RECIPE)
-    write_json(folder / ENVIRONMENT, environment(experiment))
+    """Writes recipe, environment and first checkpoint of a new run, and puts them in place of what the folder held.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    beginning, data = begin(folder), fingerprints(experiment.splits)
+    run = identity(experiment.recipe, data)
+    write_recipe(experiment.recipe, beginning / RECIPE)
+    write_json(beginning / ENVIRONMENT, environment(experiment) | {"run": run, "data": data})
+    Checkpoints(beginning / CHECKPOINTS, run).write(experiment.trainer.state_dict())
+    install(folder)
 
 
 def environment(experiment: Experiment) -> dict[str, Any]:
-    """Returns the versions, the machine, the seed and the data of a run."""
+    """Returns the versions, the machine, the seed and the numbers of images of a run."""
     packages = ("vaekit", "torch", "accelerate", "datasets", "numpy", "safetensors", "torchmetrics")
     device, splits = experiment.trainer.device, experiment.splits
     return {
@@ -96,7 +152,6 @@ def environment(experiment: Experiment) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "seed": experiment.recipe.training.seed,
         "parameters": num_parameters(experiment.model),
-        "data": fingerprints(splits),
         "images": {"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
     }
 

@@ -3,10 +3,7 @@
 :func:`train` accepts a recipe or a model, :func:`run` turns a recipe into a run folder, :func:`resume` continues one.
 """
 
-import json
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +13,31 @@ from torch import Tensor
 
 from vaekit.core.config import describe, to_data
 from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, RunError
-from vaekit.core.files import write_json, write_text
+from vaekit.core.progress import OutputConsole
 from vaekit.core.rng import fixed_seed
-from vaekit.data import Dataset, ImageSet, load_images
-from vaekit.evaluation.evaluation_config import BRIEF
-from vaekit.evaluation.model_evaluation import evaluate_model
+from vaekit.core.signals import StopSignal
+from vaekit.data import Dataset, load_images
+from vaekit.experiment.finish import finish, is_finished
+from vaekit.experiment.place import (
+    has_run,
+    how_to_go_on,
+    open_checkpoints,
+    refuse_other_folder,
+    refuse_other_images,
+    refuse_other_recipe,
+    write_errors,
+)
 from vaekit.experiment.prepare import Experiment, prepare
-from vaekit.experiment.run_writer import (
-    RunWriter,
-    begin_folder,
-    fingerprints,
-    first_images,
-    num_parameters,
-    write_curves,
-    write_grids,
-)
-from vaekit.models import Model, load_vae
+from vaekit.experiment.run_writer import RunWriter, begin_folder, fingerprints, num_parameters
+from vaekit.models import Model
 from vaekit.objectives import OBJECTIVES, Objective
-from vaekit.presentation.gallery import Gallery
-from vaekit.presentation.metric_text import print_metrics
-from vaekit.reports.run_report import run_report
+from vaekit.runs.identity import MAY_CHANGE, differences
+from vaekit.runs.lock import locked
+from vaekit.runs.migration import migrate
 from vaekit.runs.recipe import Recipe, complete, load_recipe, recipe_of, write_recipe
-from vaekit.runs.run_folder import ENVIRONMENT, HISTORY, METRICS, RECIPE, REPORT, STATE, RunFolder
-from vaekit.training import Callback, progress_view, read_state
-
-MAY_CHANGE = (
-    "training.epochs",
-    "training.patience",
-    "training.device",
-    "training.images_every",
-    "training.checkpoint_minutes",
-)
-"""What a resumed run may change."""
+from vaekit.runs.replacement import clear, recover, restore
+from vaekit.runs.run_folder import RECIPE, RunFolder
+from vaekit.training import Callback, Trainer, progress_view
 
 
 def train(
@@ -71,7 +61,7 @@ def train(
         objective: The objective to use instead of the recipe's.
         callbacks: Called at fixed points of training (:class:`vaekit.Callback`).
         out: The run folder; ``runs/NAME`` by default.
-        force: Whether to replace an existing run.
+        force: Whether to replace an existing run; without it, a run of the same recipe goes on.
         console: Where progress is printed; ``Console(quiet=True)`` of ``rich`` prints nothing.
         overrides: Changes by shorthand (``epochs=5``, ``lr=1e-3``, ...) or, with ``**{...}``, by place (``training.ema``).
 
@@ -109,12 +99,13 @@ def run(
     callbacks: Sequence[Callback] = (),
     console: Console | None = None,
 ) -> RunFolder:
-    """Runs a recipe from its first step to its final metrics.
+    """Runs a recipe from its first step to its final metrics, or from where it was stopped.
 
     Arguments:
         recipe: The recipe.
-        folder: The run folder; it is made when everything that the run needs has been found.
-        force: Whether to replace an existing run.
+        folder: The run folder; it is made when everything that the run needs has been found. A run of the same recipe that
+            it holds goes on.
+        force: Whether to replace the run that the folder holds.
         model: A model to train instead of the recipe's.
         images: Data to train on instead of the recipe's.
         test: Data to test on instead of the recipe's.
@@ -124,14 +115,28 @@ def run(
     Raises:
         VaekitError: If something that the recipe asks for cannot be done.
     """
-    console = console or Console()
-    _refuse_existing(folder, force)
+    console = console or OutputConsole()
+
+    def prepared() -> Experiment:
+        return prepare(recipe, model=model, images=images, test=test, callbacks=callbacks)
+
+    if folder.is_dir() and not force and has_run(folder):
+        with locked(folder):
+            recover(folder)
+            refuse_other_recipe(folder, recipe)
+            return _go_on(folder, recipe, prepared, console)
+    refuse_other_folder(folder)
     with fixed_seed(recipe.training.seed):
-        experiment = prepare(recipe, model=model, images=images, test=test, callbacks=callbacks)
-        announce(experiment, folder, console)
-        _empty(folder)
-        begin_folder(experiment, folder)
-        return _carry_out(experiment, folder, console)
+        experiment = prepared()
+        with locked(folder):
+            recover(folder)
+            refuse_other_folder(folder)
+            if has_run(folder) and not force:
+                raise RunError(f"{folder}: another process has begun a run there; choose another with --out")
+            announce(experiment, folder, console)
+            with write_errors(folder):
+                begin_folder(experiment, folder)
+            return _carry_out(experiment, folder, console)
 
 
 def resume(
@@ -144,33 +149,46 @@ def resume(
 ) -> RunFolder:
     """Continues a run that was stopped; on the CPU the result is bit for bit that of a run that was not.
 
+    A run that is finished stays as it is, unless ``overrides`` give it more epochs.
+
     Raises:
         VaekitError: If there is nothing to resume, or an override would make it another run.
     """
-    console = console or Console()
+    console = console or OutputConsole()
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder, so there is nothing to resume")
-    before = to_data(RunFolder(folder).recipe)
-    recipe = complete(before, overrides)
-    changed = _differences(before, to_data(recipe))
-    if forbidden := [place for place in changed if place not in MAY_CHANGE]:
-        raise ConfigError(f"{forbidden[0]}: a resumed run cannot change it (it may change {', '.join(MAY_CHANGE)})")
-    state = read_state(folder / STATE)
+    with locked(folder):
+        recover(folder)
+        stored = RunFolder(folder).recipe
+        recipe = complete(to_data(stored), overrides)
+        if changed := differences(stored, recipe):
+            raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {', '.join(MAY_CHANGE)})")
+        return _go_on(folder, recipe, lambda: prepare(recipe, callbacks=callbacks), console, dry_run=dry_run)
+
+
+def _go_on(
+    folder: Path, recipe: Recipe, prepared: Callable[[], Experiment], console: Console, *, dry_run: bool = False
+) -> RunFolder:
+    """Continues the run of a folder whose lock is held; ``prepared`` builds the experiment."""
+    with write_errors(folder):
+        migrate(folder)
+    checkpoints = open_checkpoints(folder)
+    state = checkpoints.read()
     with fixed_seed(recipe.training.seed):
-        experiment = prepare(recipe, callbacks=callbacks)
-        if _stored_fingerprints(folder) != fingerprints(experiment.splits):
-            raise RunError(f"{recipe.data.name}: the images have changed since the run began, so it cannot be resumed")
+        experiment = prepared()
+        refuse_other_images(folder, fingerprints(experiment.splits), recipe.data.name)
         experiment.trainer.load_state_dict(state)
         progress = experiment.trainer.progress
-        if experiment.trainer.finished and (folder / METRICS).exists():
-            raise RunError(f"{folder}: finished after {progress.epoch} epochs; give more with --epochs to go on")
+        if is_finished(experiment, folder):
+            line = f"{folder}: finished after {progress.epoch} epochs; --epochs goes on with more, --force trains anew"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            return RunFolder(folder)
         announce(experiment, folder, console)
         if dry_run:
             return RunFolder(folder)
-        (folder / METRICS).unlink(missing_ok=True)
-        write_recipe(recipe, folder / RECIPE)
-        _shorten_history(folder, progress.epoch)
         console.print(f"resumed after {progress.epoch} epochs, step {progress.step:,}", highlight=False)
+        with write_errors(folder):
+            write_recipe(recipe, folder / RECIPE)
         return _carry_out(experiment, folder, console)
 
 
@@ -192,8 +210,19 @@ def announce(experiment: Experiment, folder: Path, console: Console) -> None:
 def _carry_out(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
     """Trains and evaluates."""
     trainer = experiment.trainer
-    writer = RunWriter(folder, experiment.splits.valid, experiment.recipe.training.images_every)
+    writer = RunWriter(folder, open_checkpoints(folder), experiment.splits.valid, experiment.recipe.training.images_every)
     trainer.callbacks += [writer, progress_view(console)]
+    with write_errors(folder):
+        _fit(trainer, folder)
+        try:
+            return finish(experiment, folder, console)
+        except KeyboardInterrupt as stop:
+            code = stop.exit_code if isinstance(stop, StopSignal) else 130
+            raise Interrupted(f"stopped after the last epoch; {how_to_go_on(folder)}", code) from None
+
+
+def _fit(trainer: Trainer, folder: Path) -> None:
+    """Trains; a run that diverges before its first good epoch leaves nothing, and what it replaced is put back."""
     try:
         trainer.fit()
         if not trainer.progress.best_epoch:
@@ -202,87 +231,11 @@ def _carry_out(experiment: Experiment, folder: Path, console: Console) -> RunFol
                 "lower the learning rate (--lr) or clip the gradient (--set training.clip_norm=1)"
             )
     except Interrupted as stopped:
-        raise Interrupted(f"{stopped}; go on with: vae train --resume {folder}") from None
+        raise Interrupted(f"{stopped}; {how_to_go_on(folder)}", stopped.exit_code) from None
     except Diverged as error:
-        if not trainer.progress.best_epoch:
-            shutil.rmtree(folder)
-            raise
-        raise Diverged(f"{error}; {folder} keeps the last good epoch, {trainer.progress.epoch}") from None
-    try:
-        return _finish(experiment, folder, console)
-    except KeyboardInterrupt:
-        raise Interrupted(f"stopped after the last epoch; for its metrics: vae train --resume {folder}") from None
-
-
-def _finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
-    """Writes the final metrics, images and report, of the best model on the test split."""
-    recipe, trainer, test = experiment.recipe, experiment.trainer, experiment.splits.test
-    model = load_vae(folder).to(trainer.device)
-    section = recipe.evaluation
-    config = replace(BRIEF, num_samples=section.num_samples, max_images=section.max_images)
-    evaluation = evaluate_model(model, test, config=config)
-    metrics = {
-        "recipe": recipe.name,
-        "epochs": trainer.progress.epoch,
-        "best_epoch": trainer.progress.best_epoch,
-        "seconds": round(trainer.progress.seconds, 2),
-        "parameters": num_parameters(model),
-        **evaluation.to_data(),
-    }
-    shown = first_images(test)
-    if shown is not None:
-        write_grids(model, shown, folder)
-    write_curves(folder)
-    write_json(folder / METRICS, metrics)
-    print_metrics(evaluation, console)
-    written = {"images": folder / "images", "metrics": folder / METRICS}
-    if isinstance(test, ImageSet):
-        run_report(RunFolder(folder), Gallery(model, test)).save(folder / REPORT)
-        written = {"report": folder / REPORT} | written
-    for name, path in written.items():
-        console.print(f"{name:<9} {path}", highlight=False, markup=False, soft_wrap=True)
-    return RunFolder(folder)
-
-
-def _refuse_existing(folder: Path, force: bool) -> None:
-    """Raises unless the folder is free, or a run that may be replaced."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not ((folder / RECIPE).is_file() and (folder / ENVIRONMENT).is_file()):
-        raise RunError(f"{folder}: exists and is no run folder; choose another with --out")
-    if not force:
-        raise RunError(f"{folder}: exists; --force replaces it, --out chooses another, vae train --resume {folder} goes on")
-
-
-def _empty(folder: Path) -> None:
-    """Makes the folder, or removes what is in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.iterdir():  # not the folder itself, which may be a link or the working directory
-            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be made ({error.strerror})") from None
-
-
-def _shorten_history(folder: Path, num_epochs: int) -> None:
-    """Removes epochs after the checkpoint from the history."""
-    path = folder / HISTORY
-    lines = path.read_text().splitlines() if path.exists() else []
-    write_text(path, "".join(f"{line}\n" for line in lines[:num_epochs]))
-
-
-def _stored_fingerprints(folder: Path) -> Any:
-    """The fingerprints of the data that a run began with."""
-    path = folder / ENVIRONMENT
-    try:
-        return json.loads(path.read_text())["data"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: cannot be read ({error}), so the run cannot be resumed") from None
-
-
-def _differences(before: Any, after: Any, place: str = "") -> list[str]:
-    """The dotted places at which two nested dictionaries differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        keys = sorted({*before, *after})
-        return [d for key in keys for d in _differences(before.get(key), after.get(key), f"{place}.{key}".lstrip("."))]
-    return [] if before == after else [place]
+        if trainer.progress.best_epoch:
+            raise Diverged(f"{error}; {folder} keeps the last good epoch, {trainer.progress.epoch}") from None
+        if restore(folder):
+            raise Diverged(f"{error}; {folder} holds the run that was there before") from None
+        clear(folder)
+        raise

@@ -1,20 +1,22 @@
 """A model on disk: ``config.json``, which names its parts, and ``model.safetensors``, its weights.
 
 Nothing is executed and nothing is unpickled when a model is loaded: a configuration can only name registered classes,
-and weights are plain numbers. The weights carry a hash of their configuration.
+and weights are plain numbers. The weights carry a checksum and hashes of the configuration and of the run that they are of.
 """
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from vaekit.core.config import Registry, Section, Spec, build, describe, validate
 from vaekit.core.errors import ConfigError, ModelError, RunError
-from vaekit.core.files import atomic_path, write_text
+from vaekit.core.files import write_text
+from vaekit.core.memory import limit_allocations
+from vaekit.core.tensor_files import DamagedFile, Header, first_not_finite, read_header, read_tensors, write_tensors
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.models.conditions import ClassLabel, Condition
 from vaekit.models.model import Model
@@ -23,8 +25,10 @@ from vaekit.networks import DECODERS, ENCODERS
 from vaekit.networks.base import Shape
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-FORMAT = 2
-"""The version of what is written to model and run folders; a folder of another version is refused."""
+FORMAT, READABLE, CHECKSUMS_SINCE = 3, (2, 3), 3
+"""The version of folders that is written, those that are read, and the first whose weights have a checksum."""
+ALLOCATION_SLACK = 2**28
+"""The bytes that building a model may take beyond its weights, for constants."""
 CONDITIONS: Registry[Condition] = Registry("CONDITIONS", {"class-label": ClassLabel})
 INFERRED = ("shape", "latent_dim", "num_features", "num_maps", "context_dim")
 """Constructor arguments of a part that follow from other parts, and are therefore not written."""
@@ -102,51 +106,82 @@ def describe_vae(model: Model) -> VAEConfig:
     )
 
 
-def save_vae(model: Model, folder: Path) -> None:
-    """Writes a model's folder; a reader never sees a half-written file.
+def save_vae(
+    model: Model, folder: Path, *, weights: Mapping[str, Tensor] | None = None, belongs_to: str | None = None
+) -> None:
+    """Writes a model's folder; a reader never sees a half-written file, and files that hold the same already stay.
+
+    Arguments:
+        model: The model.
+        folder: The folder.
+        weights: Weights to write instead of those that the model has now.
+        belongs_to: A hash of the run that the weights are of, which the file then carries.
 
     Raises:
         ConfigError: If a part is not registered.
+        OSError: If the folder cannot be written.
     """
     config = describe_vae(model).model_dump_json(indent=2)
-    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    run = {} if belongs_to is None else {"belongs_to": belongs_to}
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / WEIGHTS) as partial:
-        save_file(weights, partial, metadata={"format": "pt", "config": _hash(config)})
-        write_text(folder / CONFIG, config + "\n")
+    write_text(folder / CONFIG, config + "\n")
+    write_tensors(folder / WEIGHTS, weights or model.state_dict(), {"format": "pt", "config": _hash(config), **run})
 
 
-def load_vae(folder: Path) -> VAE:
+def load_vae(folder: Path, belongs_to: str | None = None) -> VAE:
     """Loads a model from its folder, on the CPU and in evaluation mode.
 
+    The weights' header is checked before anything is built, so that a configuration of another model costs nothing.
+
+    Arguments:
+        folder: The folder.
+        belongs_to: The hash of the run that the weights must be of; None for any.
+
     Raises:
-        ModelError: If a file is missing, cut short, or the two do not belong together.
-        RunError: If the folder has another format version.
+        ModelError: If a file is missing, damaged, holds values that are not finite, or the two do not belong together.
+        RunError: If the folder has a format version that is not read.
         ConfigError: If the configuration names a part that is not registered, or a wrong argument.
     """
     text, data = _read_config(folder / CONFIG)
     check_format(data, folder)
+    config, path = validate(VAEConfig, data, str(folder / CONFIG)), folder / WEIGHTS
     try:
-        model = build_vae(validate(VAEConfig, data, str(folder / CONFIG)), str(folder / CONFIG))
-    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # what torch raises for sizes that no machine has
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{folder / CONFIG}: the model that it describes cannot be built ({reason})") from None
-    path = folder / WEIGHTS
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        weights = load_file(path)
+        header = read_header(path)
+        _check_header(header, path, text, config.format, belongs_to)
+        model = _build_within(config, folder / CONFIG, ALLOCATION_SLACK + 2 * header.num_bytes)
+        if {key: tuple(value.shape) for key, value in model.state_dict().items()} != header.shapes:
+            raise ModelError(f"{path}: its weights do not fit {CONFIG}; copy both from one run")
+        weights = read_tensors(path)
     except FileNotFoundError:
-        raise ModelError(f"{path}: missing, so the model has no weights") from None
-    except (safetensors.SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: damaged or cut short ({error}); copy it again or train anew") from None
-    if metadata.get("config", _hash(text)) != _hash(text):
-        raise ModelError(f"{path}: belongs to another {CONFIG} than the one beside it; copy both from one run")
-    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    if {key: tuple(value.shape) for key, value in weights.items()} != expected:
-        raise ModelError(f"{path}: its weights do not fit {CONFIG}; copy both from one run")
+        raise ModelError(f"{path}: missing, so the model has no weights; copy or restore it (vae train --resume)") from None
+    except DamagedFile as error:
+        raise ModelError(
+            f"{path}: damaged or cut short ({error}); copy or restore it (vae train --resume), or train anew"
+        ) from None
+    if (name := first_not_finite(weights)) is not None:
+        raise ModelError(f"{path}: {name} holds values that are not finite, so the model computes nothing; train anew")
     model.load_state_dict(weights)
     return model.eval()
+
+
+def _check_header(header: Header, path: Path, config: str, version: int, belongs_to: str | None) -> None:
+    """Raises unless weights carry a checksum and belong to the configuration and the run beside them."""
+    if header.checksum is None and version >= CHECKSUMS_SINCE:
+        raise ModelError(f"{path}: damaged, it has no checksum; copy it again or train anew")
+    if header.metadata.get("config", _hash(config)) != _hash(config):
+        raise ModelError(f"{path}: belongs to another {CONFIG} than the one beside it; copy both from one run")
+    if belongs_to is not None and header.metadata.get("belongs_to") != belongs_to:
+        raise ModelError(f"{path}: the weights of another run; copy it from the run that the folder is of, or train anew")
+
+
+def _build_within(config: VAEConfig, path: Path, max_bytes: float) -> VAE:
+    """Builds a VAE, unless it is much larger than the file of its weights."""
+    try:
+        with limit_allocations(max_bytes, str(path), f"its weights in {WEIGHTS}; copy both from one run"):
+            return build_vae(config, str(path))
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # what torch raises for sizes that no machine has
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path}: the model that it describes cannot be built ({reason})") from None
 
 
 def check_format(data: Any, folder: Path) -> None:
@@ -157,11 +192,11 @@ def check_format(data: Any, folder: Path) -> None:
         folder: The folder, for the message.
 
     Raises:
-        RunError: If the version is another.
+        RunError: If the version is none that is read.
     """
     version = data.get("format", 1) if isinstance(data, dict) else FORMAT
-    if version != FORMAT:
-        remedy = "train it again" if version in range(FORMAT) else "update vaekit"
+    if version not in READABLE:
+        remedy = "train it again" if version == 1 else "update vaekit"
         raise RunError(f"{folder}: written in version {version} of the folder format, this is version {FORMAT}; {remedy}")
 
 

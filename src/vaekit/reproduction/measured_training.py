@@ -1,7 +1,6 @@
 """Training with measurements at given epochs, resumable from a checkpoint."""
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,6 @@ from vaekit.runs.recipe import Recipe
 from vaekit.training import Callback, Trainer, read_state, write_state
 
 CHECKPOINT = "state.safetensors"
-CHECKPOINT_SECONDS = 60
-"""The minimum time between two checkpoints. An epoch of a small data set takes a fraction of a second."""
 NOT_MEASURED = {"elbo": -math.inf, "distortion": math.inf, "rate": 0.0}
 
 Measure = Callable[[Model], dict[str, Any]]
@@ -95,7 +92,6 @@ class _Recorder(Callback):
         self.view = view
         self.epoch = 0
         self.records: list[dict[str, Any]] = []
-        self.saved = time.monotonic()
 
     def resume(self, trainer: Trainer) -> None:
         """Restores the trainer and the records from the checkpoint, if there is one."""
@@ -122,7 +118,5 @@ class _Recorder(Callback):
             save_vae(trainer.averaged_model, self.folder)
 
     def on_checkpoint(self, trainer: Trainer, state: dict[str, Any]) -> None:
-        """Saves a checkpoint if the last one is old, or if training stops."""
-        if time.monotonic() - self.saved > CHECKPOINT_SECONDS or trainer.finished or not trainer.at_epoch_end:
-            write_state(self.folder / CHECKPOINT, {"trainer": state, "records": self.records})
-            self.saved = time.monotonic()
+        """Saves a checkpoint."""
+        write_state(self.folder / CHECKPOINT, {"trainer": state, "records": self.records})

@@ -57,9 +57,9 @@ def reproduce(
     try:
         outcome = reproduction.run(cache, tier)
     except Interrupted as interruption:
-        raise Interrupted(f"{interruption}; resume with: {command}") from None
-    except KeyboardInterrupt:  # during an evaluation: it starts again, and finished artifacts are kept
-        raise Interrupted(f"interrupted; resume with: {command}") from None
+        raise Interrupted(f"{interruption}; resume with: {command}", interruption.exit_code) from None
+    except KeyboardInterrupt as stop:  # during an evaluation: it starts again, and finished artifacts are kept
+        raise Interrupted(f"interrupted; resume with: {command}", getattr(stop, "exit_code", 130)) from None
     tiers[tier] = _record(outcome, cache.seconds, command)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULTS, {"name": reproduction.name, "tiers": tiers})

@@ -9,7 +9,7 @@ A run is a folder::
       metrics.json                     the final metrics, on the test split
       environment.json                 format version, package versions, device, seed, data fingerprints, command
       images/                          reconstructions, samples, curves; epochs/ keeps those of earlier epochs
-      checkpoints/last/                everything that an exact resume needs
+      checkpoints/                     the two newest checkpoints: everything that an exact resume needs
       report.html                      all of it on one page
 
 A model folder holds only ``config.json`` and ``model.safetensors``, perhaps with a recipe.
@@ -23,6 +23,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from vaekit.core.errors import ConfigError, DataError, ModelError, RunError
+from vaekit.core.files import describe_os_error, read_object
+from vaekit.core.progress import notify
 from vaekit.data import Fitting, ImageSet, binarize, is_image_shape, load_images
 from vaekit.data.sources.hub import describe_error, download
 from vaekit.models import VAE, load_vae
@@ -33,8 +35,10 @@ from vaekit.runs.recipe import Recipe, read_recipe
 
 RECIPE, HISTORY, METRICS, ENVIRONMENT = "recipe.yaml", "metrics.jsonl", "metrics.json", "environment.json"
 REPORT = "report.html"
+KEYS = {"epoch", "images_seen", "train", "valid", "best"}
+"""What a record of an epoch holds at least."""
 SPLITS = {"train": "training", "valid": "validation"}
-STATE = Path("checkpoints") / "last" / "state.safetensors"
+CHECKPOINTS = "checkpoints"
 TEST_SEED = 0
 """The seed with which test images are binarized once, the same for every run so that metrics can be compared."""
 
@@ -84,36 +88,57 @@ class RunFolder:
     @cached_property
     def model(self) -> VAE:
         """The model of the best validation ELBO, on the CPU."""
-        return load_vae(self.folder)
+        run = self.environment.get("run") if (self.folder / ENVIRONMENT).is_file() else None
+        return load_vae(self.folder, run)
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The records of the epochs so far."""
+        """The records of the epochs so far.
+
+        Raises:
+            RunError: If a line is damaged; a last line that is cut short is left out, with a line.
+        """
         path = self.folder / HISTORY
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        if not path.exists():
+            return []
+        try:
+            *lines, torn = path.read_text(encoding="utf-8").split("\n")
+            records = [json.loads(line) for line in lines]
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"{path}: damaged ({describe_os_error(error)}); {self._restored_by_resume}") from None
+        if not all(isinstance(record, dict) and record.keys() >= KEYS for record in records):
+            raise RunError(f"{path}: damaged, a line is no record of an epoch; {self._restored_by_resume}")
+        if torn:
+            notify(f"{path}: the last line is cut short, so it is left out")
+        return records
 
     @property
     def metrics(self) -> dict[str, Any]:
         """The final metrics.
 
         Raises:
-            RunError: If the run is not finished.
+            RunError: If the run is not finished, or the file is damaged.
         """
         path = self.folder / METRICS
         if not path.exists():
             raise RunError(f"{path}: not there yet; go on with vae train --resume {self.folder}")
-        metrics: dict[str, Any] = json.loads(path.read_text())
+        metrics = read_object(path, self._restored_by_resume)
+        if not isinstance(metrics.get("elbo"), dict):
+            raise RunError(f"{path}: damaged, it holds no ELBO; {self._restored_by_resume}")
         return metrics
 
     @property
     def environment(self) -> dict[str, Any]:
-        """The machine, the versions and the data of the run."""
-        path = self.folder / ENVIRONMENT
-        try:
-            environment: dict[str, Any] = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path}: cannot be read ({error})") from None
-        return environment
+        """The machine, the versions and the data of the run.
+
+        Raises:
+            RunError: If the file is missing or damaged.
+        """
+        return read_object(self.folder / ENVIRONMENT, "copy it again, or train anew")
+
+    @property
+    def _restored_by_resume(self) -> str:
+        return f"vae train --resume {self.folder} restores it"
 
     @property
     def fitting(self) -> Fitting:

@@ -2,9 +2,8 @@
 
 from vaekit.core.config import Registry
 from vaekit.training.callbacks import Callback
-from vaekit.training.checkpoint import read_state, write_state
+from vaekit.training.checkpoint import Checkpoints, read_state, write_state
 from vaekit.training.devices import find_device, make_accelerator
-from vaekit.training.interruption import stop_requests
 from vaekit.training.monte_carlo_em import MonteCarloEM
 from vaekit.training.optimizers import OPTIMIZERS
 from vaekit.training.progress_view import progress_view
@@ -20,6 +19,7 @@ __all__ = [
     "SCHEDULERS",
     "STEPS",
     "Callback",
+    "Checkpoints",
     "GradientStep",
     "MonteCarloEM",
     "Progress",
@@ -31,6 +31,5 @@ __all__ = [
     "make_accelerator",
     "progress_view",
     "read_state",
-    "stop_requests",
     "write_state",
 ]

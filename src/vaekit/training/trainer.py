@@ -1,13 +1,18 @@
 r"""The training loop: epochs, validation, the average of the weights, checkpoints and callbacks.
 
-A :class:`vaekit.training.step.Step` updates the weights. Everything that a later update depends on is in
-:meth:`Trainer.state_dict`: the step's modules and optimizers, the average, the scheduler, counters, the position in the data
-and every random generator. A run that is stopped anywhere and resumed is, on the CPU, the same run bit for bit.
+A :class:`vaekit.training.step.Step` updates the weights. Everything that a run has produced and that a later update depends
+on is in :meth:`Trainer.state_dict`: the step's modules and optimizers, the average, the best weights, the records of the
+epochs, the scheduler, counters, the position in the data and every random generator. A run that is stopped anywhere and
+resumed is, on the CPU, the same run bit for bit.
+
+A checkpoint is saved after an epoch, unless epochs are so short that checkpoints would take more than a fiftieth of the
+time; within long epochs at intervals; at the end; and whenever training is stopped between two steps.
 """
 
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,14 +21,17 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from vaekit.core.errors import Diverged, Interrupted, RunError
+from vaekit.core.signals import StopRequests, StopSignal, exit_code, stop_requests
 from vaekit.data import Batch, Batches
 from vaekit.models import Model
 from vaekit.training.callbacks import Callback
 from vaekit.training.ema import moving_average
-from vaekit.training.interruption import stop_requests
 from vaekit.training.schedulers import Scheduler
 from vaekit.training.step import Step
 from vaekit.training.training_config import TrainingConfig
+
+CHECKPOINT_SHARE = 0.02
+"""The share of a run's time that checkpoints after short epochs may take."""
 
 Validate = Callable[[Model], dict[str, float]]
 """Returns ``elbo``, ``rate`` and ``distortion`` of a model, in nats per image, and whatever else is to be recorded."""
@@ -70,8 +78,12 @@ class Trainer:
         self.callbacks = list(callbacks)
         self.ema = None if config.ema is None else AveragedModel(step.model, multi_avg_fn=moving_average(config.ema))
         self.progress = Progress()
+        self.records: list[dict[str, Any]] = []
+        self.best_weights: dict[str, Tensor] | None = None
         self.log_names: list[str] = []
         self.log_sums: Tensor | None = None
+        self._is_whole = True
+        self._saved_at, self._save_seconds = time.monotonic(), 0.0
 
     @property
     def averaged_model(self) -> Model:
@@ -99,6 +111,12 @@ class Trainer:
         return self.progress.step == self.progress.epoch * len(self.batches)
 
     @property
+    def _only_to_be_validated(self) -> bool:
+        """Whether all batches of the epoch have been trained on: a run may be stopped in the validation."""
+        progress = self.progress
+        return progress.step == (progress.epoch + 1) * len(self.batches) and self.batches.position == 0
+
+    @property
     def finished(self) -> bool:
         """Whether all epochs are done, or the validation ELBO has not risen for ``patience`` epochs."""
         progress, patience = self.progress, self.config.patience
@@ -112,12 +130,20 @@ class Trainer:
             Diverged: If a loss or gradient is not finite.
             Interrupted: If the process was asked to stop; the state is saved first.
         """
-        self._call("on_train_begin")
         try:
-            with stop_requests() as stop_requested:
+            self._call("on_train_begin")
+            with stop_requests() as stop:
                 while not self.finished:
-                    self._train_epoch(stop_requested)
-                    self._end_epoch()
+                    if not self._only_to_be_validated:
+                        self._train_epoch(stop)
+                    self._end_epoch(stop)
+        except (Exception, KeyboardInterrupt) as error:
+            if self._is_whole and not isinstance(
+                error, Diverged | Interrupted
+            ):  # a callback of the user, a closed output, ...
+                with suppress(OSError):
+                    self._save()
+            raise
         finally:
             self._call("on_train_end")
 
@@ -125,23 +151,39 @@ class Trainer:
         for callback in self.callbacks:
             getattr(callback, method)(self, *arguments)
 
-    def _train_epoch(self, stop_requested: Callable[[], bool]) -> None:
+    def _train_epoch(self, stop: StopRequests) -> None:
         """Trains to the end of the epoch, which a resumed run may have begun before."""
         progress = self.progress
-        begun, saved = time.monotonic() - progress.seconds, time.monotonic()
+        begun = time.monotonic() - progress.seconds
         self.step.train()
         for batch in self.batches:
+            self._is_whole = False
             logs = self._update(batch)
             progress.step += 1
             progress.images_seen += len(batch)
             progress.seconds = time.monotonic() - begun
+            self._is_whole = True
             self._call("on_step", logs)
-            if stop_requested():
-                self._call("on_checkpoint", self.state_dict())
-                raise Interrupted(f"stopped in epoch {progress.epoch + 1}, after step {progress.step}")
-            if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
-                self._call("on_checkpoint", self.state_dict())
-                saved = time.monotonic()
+            self._stop_if_asked(stop)
+            if self._seconds_unsaved > 60 * self.config.checkpoint_minutes:
+                self._save()
+
+    def _stop_if_asked(self, stop: StopRequests) -> None:
+        """Saves the state and ends the run, if a signal has asked for it."""
+        if stop.number is not None:
+            self._save()
+            epoch = f"after epoch {self.progress.epoch}" if self.at_epoch_end else f"in epoch {self.progress.epoch + 1}"
+            raise Interrupted(f"stopped {epoch}, after step {self.progress.step}", exit_code(stop.number))
+
+    @property
+    def _seconds_unsaved(self) -> float:
+        return time.monotonic() - self._saved_at
+
+    def _save(self) -> None:
+        begun = time.monotonic()
+        self._call("on_checkpoint", self.state_dict())
+        self._saved_at = time.monotonic()
+        self._save_seconds = self._saved_at - begun
 
     def _update(self, batch: Batch) -> dict[str, Tensor]:
         """One update of weights and average, and its logs."""
@@ -165,22 +207,34 @@ class Trainer:
         self.log_names = list(logs)
         self.log_sums = values * num if self.log_sums is None else self.log_sums.add_(values, alpha=num)
 
-    def _mean_logs(self) -> dict[str, float]:
-        """The means over the epoch, which begin anew."""
-        assert self.log_sums is not None  # an epoch has at least one batch
-        means = (self.log_sums / len(self.batches.dataset)).tolist()
-        self.log_sums = None
-        return dict(zip(self.log_names, means, strict=True))
+    def _end_epoch(self, stop: StopRequests) -> None:
+        """Validates the model and records the epoch."""
+        begun = time.monotonic()
+        try:
+            with stop.at_once():
+                valid = self.validate(self.averaged_model)
+        except StopSignal as signal:
+            self._save()
+            raise Interrupted(f"stopped in the validation of epoch {self.progress.epoch + 1}", signal.exit_code) from None
+        self._is_whole = False
+        record = self._record_epoch(valid)
+        self._is_whole = True
+        if record["best"]:
+            self._call("on_best")
+        self._call("on_epoch", record)
+        self.progress.seconds += time.monotonic() - begun
+        if self.finished or self._save_seconds <= CHECKPOINT_SHARE * self._seconds_unsaved:
+            self._save()
+        self._stop_if_asked(stop)
 
-    def _end_epoch(self) -> None:
+    def _record_epoch(self, valid: dict[str, float]) -> dict[str, Any]:
+        """Counts the epoch, keeps its weights if they are the best, and returns its record."""
         progress, train = self.progress, self._mean_logs()
-        before = time.monotonic()
-        valid = self.validate(self.averaged_model)
         progress.epoch += 1
         best = valid["elbo"] > progress.best_elbo
         if best:
             progress.best_elbo, progress.best_epoch = valid["elbo"], progress.epoch
-            self._call("on_best")
+            self.best_weights = {key: value.cpu().clone() for key, value in self.averaged_model.state_dict().items()}
         norm = {"grad_norm": train.pop("grad_norm")} if "grad_norm" in train else {}
         record = {
             "epoch": progress.epoch,
@@ -195,15 +249,23 @@ class Trainer:
             "best": best,
         }
         self.scheduler.after_epoch(valid["elbo"])
-        self._call("on_epoch", record)
-        progress.seconds += time.monotonic() - before
-        self._call("on_checkpoint", self.state_dict())
+        self.records.append(record)
+        return record
+
+    def _mean_logs(self) -> dict[str, float]:
+        """The means over the epoch, which begin anew."""
+        assert self.log_sums is not None  # an epoch has at least one batch
+        means = (self.log_sums / len(self.batches.dataset)).tolist()
+        self.log_sums = None
+        return dict(zip(self.log_names, means, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns everything that a later update depends on."""
+        """Returns everything that the run has produced and that a later update depends on."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         return {
             "progress": asdict(self.progress),
+            "records": self.records,
+            "best": self.best_weights,
             "step": self.step.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
             "scheduler": self.scheduler.state_dict(),
@@ -216,17 +278,21 @@ class Trainer:
         """Restores a saved state.
 
         Raises:
-            RunError: If it is the state of another model.
+            RunError: If it is the state of another run.
         """
         try:
-            self.step.load_state_dict(state["step"])
-            if self.ema is not None:
-                self.ema.load_state_dict(state["ema"])
-        except (RuntimeError, ValueError, KeyError) as error:
+            self._load(state)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"the checkpoint is of another model or optimizer ({error})") from None
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.step.load_state_dict(state["step"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.batches.load_state_dict(state["batches"])
         self.progress = Progress(**state["progress"])
+        self.records, self.best_weights = state["records"], state["best"]
         sums = state["logs"]["sums"]
         self.log_names = state["logs"]["names"]
         self.log_sums = None if sums is None else sums.to(self.device)

@@ -1,0 +1,96 @@
+"""SIGINT, SIGTERM and SIGHUP: a request to stop where nothing is lost, or an exception where nothing can be.
+
+Training asks :class:`StopRequests` between two steps, saves its state and ends. Work that can simply be repeated is stopped
+at once, by :class:`StopSignal`. A second signal stops at once in any case. The exit code is 128 plus the number of the
+signal, as a shell reports it: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP. A signal that is ignored, as SIGHUP under
+``nohup``, stays ignored.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+PIPE_CODE = 128 + 13
+"""The exit code of a process whose output was closed, by SIGPIPE's number."""
+SIGNALS = [number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP")]
+
+Handler = Callable[[int, FrameType | None], None]
+
+
+class StopSignal(KeyboardInterrupt):
+    """A signal that ends what can be repeated; its text is the name of the signal.
+
+    Arguments:
+        number: The number of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = exit_code(number)
+
+
+class StopRequests:
+    """The first signal is remembered, and the second raises StopSignal."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._raises = False
+
+    def receive(self, number: int, frame: FrameType | None = None) -> None:
+        """Handles a signal."""
+        if self._raises or self.number is not None:
+            raise StopSignal(number)
+        self.number = number
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Lets the first signal raise StopSignal in the block, which must be work that can be repeated."""
+        if self.number is not None:
+            raise StopSignal(self.number)
+        self._raises = True
+        try:
+            yield
+        finally:
+            self._raises = False
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequests]:
+    """Yields the requests to stop of the signals in the block."""
+    requests = StopRequests()
+    with _handled_by(requests.receive):
+        yield requests
+
+
+@contextmanager
+def stopped_at_once() -> Iterator[None]:
+    """Lets the first signal raise StopSignal in the block."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise StopSignal(number)
+
+    with _handled_by(stop):
+        yield
+
+
+def exit_code(number: int) -> int:
+    """Returns the exit code of a process that a signal has stopped."""
+    return 128 + number
+
+
+@contextmanager
+def _handled_by(handler: Handler) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    handled = [number for number, old in before.items() if old != signal.SIG_IGN]
+    for number in handled:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number in handled:
+            signal.signal(number, before[number])

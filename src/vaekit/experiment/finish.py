@@ -1,0 +1,100 @@
+"""The end of a run: final metrics, images, curves and report of the best model, on the test split.
+
+Each result is written when it is known. A run that was stopped in between goes on with what is not there yet.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from vaekit.core.errors import RunError, VaekitError
+from vaekit.core.files import write_json
+from vaekit.data import ImageSet
+from vaekit.evaluation.evaluation_config import BRIEF
+from vaekit.evaluation.evaluation_result import Evaluation
+from vaekit.evaluation.model_evaluation import evaluate_model
+from vaekit.experiment.prepare import Experiment
+from vaekit.experiment.run_writer import first_images, num_parameters, write_curves, write_grids
+from vaekit.models import Model
+from vaekit.presentation.gallery import Gallery
+from vaekit.presentation.metric_text import print_metrics
+from vaekit.reports.run_report import run_report
+from vaekit.runs.run_folder import METRICS, REPORT, RunFolder
+
+
+def is_finished(experiment: Experiment, folder: Path) -> bool:
+    """Returns whether training is over, and everything that it and what follows it write is there and whole."""
+    has_report = (folder / REPORT).exists() or not isinstance(experiment.splits.test, ImageSet)
+    has_results = has_report and _has_metrics(experiment, folder) and _has_model(experiment, folder)
+    return experiment.trainer.finished and has_results
+
+
+def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
+    """Writes what is not there yet of the final metrics, the images and the report.
+
+    Raises:
+        VaekitError: If the model cannot be evaluated.
+        OSError: If the folder cannot be written.
+    """
+    test = experiment.splits.test
+    model = RunFolder(folder).model.to(experiment.trainer.device)
+    if not _has_metrics(experiment, folder):
+        evaluation = _evaluate(experiment, model)
+        (folder / REPORT).unlink(missing_ok=True)  # of an earlier end of the run: a report is never older than the metrics
+        write_json(folder / METRICS, _metrics(experiment, model, evaluation))
+        print_metrics(evaluation, console)
+    shown = first_images(test)
+    if shown is not None:
+        write_grids(model, shown, folder)
+    write_curves(folder)
+    written = {"images": folder / "images", "metrics": folder / METRICS}
+    if isinstance(test, ImageSet):
+        run_report(RunFolder(folder), Gallery(model, test)).save(folder / REPORT)
+        written = {"report": folder / REPORT} | written
+    for name, path in written.items():
+        console.print(f"{name:<9} {path}", highlight=False, markup=False, soft_wrap=True)
+    return RunFolder(folder)
+
+
+def _evaluate(experiment: Experiment, model: Model) -> Evaluation:
+    section = experiment.recipe.evaluation
+    config = replace(BRIEF, num_samples=section.num_samples, max_images=section.max_images)
+    return evaluate_model(model, experiment.splits.test, config=config)
+
+
+def _metrics(experiment: Experiment, model: Model, evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "recipe": experiment.recipe.name,
+        **_epochs(experiment),
+        "seconds": round(experiment.trainer.progress.seconds, 2),
+        "parameters": num_parameters(model),
+        **evaluation.to_data(),
+    }
+
+
+def _epochs(experiment: Experiment) -> dict[str, int]:
+    progress = experiment.trainer.progress
+    return {"epochs": progress.epoch, "best_epoch": progress.best_epoch}
+
+
+def _has_model(experiment: Experiment, folder: Path) -> bool:
+    """Whether model and history are those of the checkpoint."""
+    run = RunFolder(folder)
+    try:
+        weights, best = run.model.state_dict(), experiment.trainer.best_weights or {}
+        same = weights.keys() == best.keys() and all(torch.equal(weights[key], best[key]) for key in weights)
+        return same and run.history == experiment.trainer.records
+    except VaekitError:  # missing or damaged
+        return False
+
+
+def _has_metrics(experiment: Experiment, folder: Path) -> bool:
+    """Whether the metrics of this end of the run are there, and not those of fewer epochs."""
+    try:
+        metrics = RunFolder(folder).metrics
+    except RunError:  # missing or damaged
+        return False
+    return {key: metrics.get(key) for key in _epochs(experiment)} == _epochs(experiment)

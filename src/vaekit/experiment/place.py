@@ -1,0 +1,108 @@
+"""The place of a run: whether a folder may be written, what it holds, and what an error says about it."""
+
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from vaekit.core.errors import Interrupted, RunError
+from vaekit.core.files import describe_os_error
+from vaekit.core.signals import PIPE_CODE
+from vaekit.runs.identity import differences, identity
+from vaekit.runs.recipe import Recipe
+from vaekit.runs.replacement import NEW, RESTORED, contents
+from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, RECIPE, RunFolder
+from vaekit.training import Checkpoints
+
+OUTPUT_CLOSED = (errno.EPIPE, errno.EIO)
+"""What writing to a closed pipe or a closed terminal raises."""
+
+
+def has_run(folder: Path) -> bool:
+    """Returns whether a folder holds a run, be it finished, stopped, or in the middle of a replacement."""
+    is_whole = (folder / RECIPE).is_file() and (folder / ENVIRONMENT).is_file()
+    return is_whole or (folder / NEW).is_dir() or (folder / RESTORED).is_dir()
+
+
+def refuse_other_folder(folder: Path) -> None:
+    """Refuses a folder that holds something else than a run.
+
+    Raises:
+        RunError: If it does, or it is a file.
+    """
+    is_other = bool(contents(folder)) and not has_run(folder) if folder.is_dir() else folder.exists()
+    if is_other:
+        raise RunError(f"{folder}: exists and is no run folder; choose another with --out")
+
+
+def refuse_other_recipe(folder: Path, recipe: Recipe) -> None:
+    """Refuses to go on with a run by another recipe.
+
+    Raises:
+        RunError: If the folder's run has another recipe.
+    """
+    changed = differences(RunFolder(folder).recipe, recipe)
+    if changed:
+        place, before, after = changed[0]
+        raise RunError(
+            f"{folder}: holds a run of another recipe ({place}: {_short(before)} there, {_short(after)} here); "
+            "--force replaces it, --out chooses another folder"
+        )
+
+
+def refuse_other_images(folder: Path, fingerprints: Mapping[str, str], name: str) -> None:
+    """Refuses to go on with other images than the run began with.
+
+    Raises:
+        RunError: If they have changed.
+    """
+    if RunFolder(folder).environment.get("data") != dict(fingerprints):
+        raise RunError(f"{name}: the images have changed since the run began, so it cannot be resumed")
+
+
+def open_checkpoints(folder: Path) -> Checkpoints:
+    """Returns the checkpoints of a run folder.
+
+    Raises:
+        RunError: If the recipe is not the one that the run began with.
+    """
+    run, environment = RunFolder(folder), RunFolder(folder).environment
+    data = environment.get("data")
+    if not isinstance(data, dict) or environment.get("run") != identity(run.recipe, data):
+        raise RunError(
+            f"{folder / RECIPE}: not the recipe that the run began with, or {ENVIRONMENT} is of another run; "
+            "put them back, or train anew with --force"
+        )
+    return Checkpoints(folder / CHECKPOINTS, environment["run"])
+
+
+def how_to_go_on(folder: Path) -> str:
+    """Returns the end of a message: the command that continues a run."""
+    return f"go on with: vae train --resume {folder}"
+
+
+@contextmanager
+def write_errors(folder: Path) -> Iterator[None]:
+    """Turns errors of the disk and a closed output into one line that says how to go on.
+
+    Raises:
+        RunError: If a file cannot be written.
+        Interrupted: If the output was closed.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in OUTPUT_CLOSED and error.filename is None:
+            raise Interrupted(f"stopped, because the output was closed; {how_to_go_on(folder)}", PIPE_CODE) from None
+        if not folder.is_dir():
+            raise RunError(f"{folder}: was removed while the run wrote it; train anew") from None
+        place = error.filename or folder
+        raise RunError(
+            f"{place}: cannot be written ({describe_os_error(error)}), and the last checkpoint stays; "
+            f"make room or mend it, then {how_to_go_on(folder)}"
+        ) from None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,55 @@
+"""What makes a run this run and no other: its recipe and its images, as a hash that its files carry.
+
+A checkpoint or weights of another seed, other images or another recipe may have the same shapes; the hash tells them apart.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from vaekit.core.config import to_data
+from vaekit.runs.recipe import Recipe
+
+MAY_CHANGE = (
+    "training.epochs",
+    "training.patience",
+    "training.device",
+    "training.images_every",
+    "training.checkpoint_minutes",
+)
+"""What a resumed run may change."""
+DESCRIPTION = ("name", "title", "needs", "expected", "reference")
+"""What describes a recipe and changes nothing in the run."""
+
+
+def identity(recipe: Recipe, fingerprints: Mapping[str, str]) -> str:
+    """Returns the hash of a run.
+
+    Arguments:
+        recipe: The recipe.
+        fingerprints: The hashes of the images.
+    """
+    data = {"recipe": _fixed(recipe), "images": dict(fingerprints)}
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(before: Recipe, after: Recipe) -> list[tuple[str, Any, Any]]:
+    """Returns the places at which two recipes describe different runs, each with both values."""
+    return _compare(_fixed(before), _fixed(after), "")
+
+
+def _fixed(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as data, without what may change."""
+    data = {key: value for key, value in to_data(recipe).items() if key not in DESCRIPTION}
+    for place in MAY_CHANGE:
+        section, key = place.split(".")
+        data[section] = {name: value for name, value in data[section].items() if name != key}
+    return data
+
+
+def _compare(before: Any, after: Any, place: str) -> list[tuple[str, Any, Any]]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = sorted({*before, *after})
+        return [d for key in keys for d in _compare(before.get(key), after.get(key), f"{place}.{key}".lstrip("."))]
+    return [] if before == after else [(place, before, after)]
