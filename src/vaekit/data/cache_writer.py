@@ -10,12 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vaekit.core.errors import DataError
+from vaekit.core.files import flush, remove_partials, write_bytes
 from vaekit.core.progress import notify, track
 from vaekit.data.cache import CACHE_FORMAT, META, is_intact, locked_filling_folder
 from vaekit.data.decode import NO_SIZE, Skipped, decode, scan_headers
@@ -64,6 +66,7 @@ def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting:
                 shutil.rmtree(filling, ignore_errors=True)
                 raise
             filling.rename(entry)
+            flush(entry.parent)
     except OSError as error:
         free_space = "free space with vae data --clear, or " if error.errno in DISK_FULL else ""
         raise DataError(
@@ -94,6 +97,7 @@ def _fill(filling: Path, source: Source, size: Size, channels: int | None, fitti
                 "names": _file_names(source, raw, scratch),
                 "skipped": [asdict(image) for image in journal.skipped(split)],
             }
+    remove_partials(filling)  # of an attempt that was killed
     write_sealed(filling / META, meta)
     (filling / JOURNAL).unlink()
 
@@ -102,8 +106,10 @@ def _write_labels(path: Path, raw: RawSplit) -> str | None:
     """Writes the labels of a split, and returns a hash of the file; None if there are no labels."""
     if raw.labels is None:
         return None
-    np.save(path, raw.labels)
-    return hash_blocks([path.read_bytes()])
+    content = BytesIO()
+    np.save(content, raw.labels)
+    write_bytes(path, content.getvalue())
+    return hash_blocks([content.getvalue()])
 
 
 def _file_names(source: Source, raw: RawSplit, scratch: Path) -> list[str]:
