@@ -1,13 +1,13 @@
 """A data set that is larger than memory, and a run over it that is killed and goes on.
 
-Run it as ``python -m benchmarks.larger_than_memory --folder /path/on/a/disk``. It writes a folder of JPEG files that decode to
-20 GB (407,000 images at 3x128x128, a few hundred distinct ones), decodes them into a cache of its own in the same folder, and
-trains a small convolutional recipe for one epoch. The run is killed twice by SIGKILL, at random steps, and started again by the
-same command. Then a subset is trained twice, killed and not killed, and the weights are compared bit by bit.
+Run it as ``python -m benchmarks.larger_than_memory --folder /path/on/a/disk``. It writes a folder of JPEG files that decode
+to 20 GB (407,000 images at 3x128x128, a few hundred distinct ones), decodes them into a cache of its own in the same folder,
+and trains a small convolutional recipe for one epoch. The run is killed twice by SIGKILL, at random steps, and started again
+by the same command. Then a subset is trained twice, killed and not killed, and the weights are compared bit by bit.
 
-Printed are sizes, times, images per second, the peak resident memory of each process, and the steps that each kill lost: those
-after the last checkpoint. The processes are limited in address space, so that a data set that is read into memory as a whole
-fails. The folder needs about 1.5 times the stated size and is left as it is; remove it, or pass ``--remove``.
+Printed are sizes, times, images per second, the peak resident memory of the processes, and the steps that each kill lost,
+which are those after the last checkpoint. The processes are limited in address space, so that reading the whole set into
+memory fails. The folder needs about 1.2 times the stated size and is left as it is; remove it, or pass ``--remove``.
 """
 
 import argparse
@@ -35,7 +35,9 @@ DISTINCT = 400
 PER_FOLDER = 10_000
 """The number of images in a folder."""
 SUBSET_GB = 0.05
-"""The size of the subset on which a killed run is compared with one that is not."""
+"""The size of the subset on which a killed run is compared with one that is not, at most a fifth of the whole."""
+BATCH_SIZE = 32
+"""The number of images per step."""
 COUNTER = """
 import os
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -50,7 +52,8 @@ os.pwrite(file, steps.to_bytes(8, "little"), 0)
 register_optimizer_step_post_hook(count)
 """
 """A plugin that writes the number of steps of its process to a file after each of them."""
-DECODE = "import sys; from vaekit import load_images; print(len(load_images(sys.argv[1], 'all', size=int(sys.argv[2]), channels=3)))"
+DECODE = "import sys; from vaekit import load_images; load_images(sys.argv[1], 'all', size=int(sys.argv[2]), channels=3)"
+"""Decodes the images in a folder to a side."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.larger_than_memory", description=__doc__.partition("\n")[0])
-    parser.add_argument("--folder", type=Path, required=True, help="a folder that does not exist, on a disk with enough space")
+    parser.add_argument("--folder", type=Path, required=True, help="a new folder, on a disk with enough space")
     parser.add_argument("--gigabytes", type=float, default=20.0, help="the size of the decoded images (%(default)s)")
     parser.add_argument("--side", type=int, default=128, help="their height and width (%(default)s)")
     parser.add_argument("--kills", type=int, default=2, help="how often the run is killed (%(default)s)")
@@ -119,7 +122,7 @@ def main() -> None:
     options.folder.mkdir(parents=True)
     bench = Bench(options.folder.resolve(), options.side, options.limit_gb, options.checkpoint_minutes)
     large(bench, options.gigabytes, options.kills, random.Random(options.seed))
-    compare(bench, min(SUBSET_GB, options.gigabytes), options.kills, random.Random(options.seed))
+    compare(bench, min(SUBSET_GB, options.gigabytes / 5), options.kills, random.Random(options.seed))
     if options.remove:
         shutil.rmtree(options.folder)
 
@@ -136,10 +139,11 @@ def large(bench: Bench, gigabytes: float, kills: int, chance: random.Random) -> 
     print(f"decoding         {decoded.seconds:,.0f} s, {num / decoded.seconds:,.0f} images/s, peak {decoded.peak_gb:.2f} GB")
     outcomes, lost = train_killed(bench, images, bench.folder / "run", kills, chance)
     record = RunFolder(bench.folder / "run").history[0]
-    done = record["step"] if "step" in record else sum(outcome.steps for outcome in outcomes) - sum(lost)
     seconds = sum(outcome.seconds for outcome in outcomes)
-    print(f"training         one epoch of {done:,} steps in {seconds:,.0f} s, killed {kills} times, {rate(outcomes, 32)}")
-    print(f"peak memory      {max(outcome.peak_gb for outcome in outcomes):.2f} GB resident, limit {bench.limit / 1e9:.1f} GB")
+    print(f"training         one epoch, {record['images_seen']:,} images in {record['step']:,} steps, killed {kills} times")
+    print(f"speed            {record['images_per_second']:,.0f} images/s; {seconds:,.0f} s with starts and evaluation")
+    peak = max(outcome.peak_gb for outcome in outcomes)
+    print(f"peak memory      {peak:.2f} GB resident, address space limited to {bench.limit / 1e9:.1f} GB")
     for number, steps in enumerate(lost, 1):
         print(f"kill {number}           {steps:,} steps lost")
 
@@ -150,7 +154,8 @@ def compare(bench: Bench, gigabytes: float, kills: int, chance: random.Random) -
     train_killed(bench, images, bench.folder / "subset-killed", kills, chance)
     check(bench.train(images, bench.folder / "subset-whole").code == 0, bench)
     weights = [(bench.folder / name / "model.safetensors").read_bytes() for name in ("subset-killed", "subset-whole")]
-    print(f"bit for bit      {'equal' if weights[0] == weights[1] else 'DIFFERENT'} to a run that was not killed, on a subset")
+    equal = "equal" if weights[0] == weights[1] else "DIFFERENT"
+    print(f"bit for bit      {equal} to a run that was not killed, on a subset of {gigabytes:g} GB")
 
 
 def train_killed(
@@ -172,21 +177,15 @@ def train_killed(
 
 
 def num_steps(images: Path) -> int:
-    """About the number of steps in an epoch: a fifth of the images, at most 10,000, are held out for testing, and a tenth."""
+    """About the number of steps in an epoch, without the images for testing and validation."""
     num = sum(1 for _ in images.rglob("*.jpg"))
-    return max(2, int(0.9 * (num - min(num // 5, 10_000))) // make_recipe(images, 8, 1)["training"]["batch_size"])
+    return max(2, int(0.9 * (num - min(num // 5, 10_000))) // BATCH_SIZE)
 
 
 def last_checkpoint(run: Path) -> int:
     """The step of the newest checkpoint of a run; 0 if there is none."""
     steps = [int(file.stem.rpartition("-")[2]) for file in (run / "checkpoints").glob("step-*.safetensors")]
     return max(steps, default=0)
-
-
-def rate(outcomes: Sequence[Outcome], batch_size: int) -> str:
-    """Images per second of the processes, with their starts and what the kills lost."""
-    images = batch_size * sum(outcome.steps for outcome in outcomes)
-    return f"{images / sum(outcome.seconds for outcome in outcomes):,.0f} images/s with starts and evaluation"
 
 
 def resident_bytes(process: int) -> int:
@@ -203,7 +202,7 @@ def check(holds: bool, bench: Bench) -> None:
         sys.exit("\n".join((bench.folder / "log.txt").read_text(errors="replace").splitlines()[-20:]))
 
 
-def make_recipe(images: Path, side: int, minutes: float) -> dict[str, dict[str, object] | dict[str, int]]:
+def make_recipe(images: Path, side: int, minutes: float) -> dict[str, dict[str, object]]:
     """A small convolutional recipe."""
     network = {"name": "conv", "channels": [8, 16, 32], "hidden": None, "min_resolution": 8}
     return {
@@ -214,7 +213,7 @@ def make_recipe(images: Path, side: int, minutes: float) -> dict[str, dict[str, 
             "decoder": dict(network),
             "likelihood": {"name": "gaussian", "scale": "learned"},
         },
-        "training": {"epochs": 1, "batch_size": 32, "checkpoint_minutes": minutes, "device": "cpu"},
+        "training": {"epochs": 1, "batch_size": BATCH_SIZE, "checkpoint_minutes": minutes, "device": "cpu"},
         "evaluation": {"num_samples": 0},
     }
 

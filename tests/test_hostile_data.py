@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from tests.commands import Refuse, done
-from tests.hostile_data import MARKER, array, cases, images, npz, png, zoo
+from tests.hostile_arrays import array, npz
+from tests.hostile_data import cases, zoo
+from tests.hostile_files import MARKER, images, png
 from vaekit.core.errors import DataError
 from vaekit.data import ImageSet, SplitSummary, inspect, load_images
 

@@ -154,9 +154,10 @@ def verify_entry(splits: dict[str, ImageSet]) -> None:
         ValueError: If they differ.
     """
     for split, images in splits.items():
-        if isinstance(images.store, torch.Tensor) and images.store.numel() <= VERIFIED_BYTES:
-            if hash_blocks([images.store.numpy()]) != images.fingerprint:
-                raise ValueError(f"{split}.npy is not as it was written")
+        if isinstance(images.store, Rows) or images.store.numel() > VERIFIED_BYTES:
+            continue
+        if hash_blocks([images.store.numpy()]) != images.fingerprint:
+            raise ValueError(f"{split}.npy is not as it was written")
 
 
 @contextmanager

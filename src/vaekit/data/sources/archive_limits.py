@@ -5,7 +5,7 @@ import gzip
 import lzma
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -16,7 +16,7 @@ SMALL_BYTES = 10**8
 """Archives that expand to no more than this, 100 MB, may expand by any factor."""
 MAX_READ_BYTES = 2**24
 """The most that is read from a compressed file at once, 16 MB; a tar header that states more is refused."""
-COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+COMPRESSIONS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 """How a compressed file is opened, by its first bytes."""
 
 
@@ -42,9 +42,8 @@ def check_expansion(num_bytes: int, packed_bytes: int) -> None:
         ValueError: If it does.
     """
     if num_bytes > expansion_limit(packed_bytes):
-        raise ValueError(
-            f"{packed_bytes / 1e6:,.1f} MB would expand to {num_bytes / 1e9:,.1f} GB, more than {MAX_EXPANSION} times as much"
-        )
+        stated = f"{packed_bytes / 1e6:,.1f} MB would expand to {num_bytes / 1e9:,.1f} GB"
+        raise ValueError(f"{stated}, more than {MAX_EXPANSION} times as much")
 
 
 def expansion_limit(packed_bytes: int) -> int:

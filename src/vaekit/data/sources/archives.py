@@ -21,8 +21,15 @@ from vaekit.data.sources.source import UNPACKED, FileSource, RawSplit, name_with
 DESCRIPTIONS = frozenset((".csv", ".json", ".jsonl"))
 """The suffixes of files that may describe images."""
 ARCHIVE_ERRORS = (
-    OSError, EOFError, RuntimeError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, tarfile.TarError,
-)  # fmt: skip
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+)
 """What reading a damaged archive raises."""
 
 

@@ -27,7 +27,7 @@ MAX_LABEL_BYTES = 4096
 """The longest label in bytes."""
 MAX_PIXELS = 2**28
 """The largest number of values of an image."""
-ARRAY_ERRORS = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, BadZipFile, LargeZipFile, zlib.error)
+ARRAY_ERRORS = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, LargeZipFile, zlib.error)
 """What reading a damaged array file raises."""
 
 

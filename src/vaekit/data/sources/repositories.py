@@ -38,7 +38,7 @@ MAX_CLASSES = 1000
 """The largest number of different values in that column that are classes; more are numbers or captions."""
 
 
-def load_splits(name: str, root: Path, scratch: Path, advice: str = "", /, *args: str, **options: Any) -> dict[str, RawSplit]:
+def load_splits(name: str, root: Path, scratch: Path, advice: str, /, *args: str, **options: Any) -> dict[str, RawSplit]:
     """Reads the splits of a data set by ``datasets``; images stay encoded.
 
     Arguments:
@@ -157,7 +157,8 @@ class _Cells(Sequence[Any]):
             outside = chunk.field("path").filter(chunk.field("bytes").is_null()).drop_null().to_pylist()
             for path in outside:
                 if "::" in path:  # datasets names it zip://IMAGE::ARCHIVE
-                    raise DataError(f"{name}: its images are in {Path(path.split('::')[-1]).name}; unpack that archive first")
+                    archive = Path(path.split("::")[-1]).name
+                    raise DataError(f"{name}: its images are in {archive}; unpack that archive first")
                 if path and not os.path.abspath(path).startswith(known):
                     raise DataError(f"{name}: refers to {path[:100]}, which is not in its folder; add the image itself")
 

@@ -1,8 +1,8 @@
 """From a name to a source of images.
 
-A name is looked up in this order: an existing path, unless it is a run that has a known name; ``$VAEKIT_DATA/NAME`` if that folder exists; the known names; else it
-is the id of a data set on the Hugging Face Hub. A repository is downloaded to a folder, and a folder in the Hub's layout is
-read by ``datasets``, so a repository and a copy of it on disk are read by the same code.
+A name is looked up in this order: an existing path, unless it is a run that has a known name; ``$VAEKIT_DATA/NAME`` if that
+folder exists; the known names; else it is the id of a data set on the Hugging Face Hub. A repository is downloaded to a
+folder, and a folder in the Hub's layout is read by ``datasets``, so a repository and a copy of it on disk are read by the same code.
 
 ``NAME:CONFIG`` selects one of several configurations. ``NAME@REVISION`` or ``NAME:CONFIG@REVISION`` selects a revision (a
 branch, tag or commit) on the Hub. A folder on disk, also one below ``$VAEKIT_DATA``, has no revisions: since the revision of
@@ -39,9 +39,7 @@ class Parquet(FileSource):
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Returns one split; images stay encoded."""
         check_files(str(self.path), self.path, [self.path], scratch)
-        return load_splits(
-            str(self.path), self.path.parent, scratch, "", "parquet", data_files=glob.escape(str(self.path))
-        )
+        return load_splits(str(self.path), self.path.parent, scratch, "", "parquet", data_files=glob.escape(str(self.path)))
 
 
 class FileList(Source):
