@@ -18,7 +18,7 @@ def check_parquet(path: Path, scratch: Path) -> None:
         ValueError: If it states or repeats more values than the images of a file of its size.
         Exception: One of pyarrow's, if it is damaged.
     """
-    from pyarrow import parquet  # heavy, and only needed if the images are not in the cache
+    from pyarrow import parquet  # type: ignore[import-untyped]  # heavy; needed only if the images are not in the cache
 
     file_bytes, metadata = path.stat().st_size, parquet.read_metadata(path)
     if metadata.num_rows > MAX_ROWS_PER_BYTE * file_bytes:
@@ -46,7 +46,7 @@ def _may_repeat(column: Any, limit: int) -> bool:
 
 def _repeated_bytes(path: Path, group: int, column: str, limit: int) -> int:
     """The size of a column with all repetitions, as far as it is within the limit, without expanding its dictionary."""
-    import pyarrow.compute as compute
+    import pyarrow.compute as compute  # type: ignore[import-untyped]
     from pyarrow import parquet, types
 
     total = 0

@@ -88,7 +88,7 @@ def check_files(name: str, root: Path, files: list[Path], scratch: Path) -> None
     for file in files:
         where = f"{name}: {file.relative_to(root)}" if file != root else name
         if os.path.lexists(file) and not os.path.isfile(file):
-            raise DataError(f"{where} is not a regular file, or a link to nothing; remove it")
+            raise DataError(f"{where}: not a regular file, or a link to nothing; remove it")
         suffix = file.suffix.lower()
         try:
             if suffix in PACKED_SUFFIXES:
@@ -99,7 +99,7 @@ def check_files(name: str, root: Path, files: list[Path], scratch: Path) -> None
                 check_json(file)
         except Exception as error:  # archives and parquet files raise errors of any kind
             raise_if_disk_full(error)
-            raise DataError(f"{where} cannot be read safely ({one_line(error)})") from None
+            raise DataError(f"{where}: cannot be read safely ({one_line(error)})") from None
 
 
 def one_line(error: BaseException) -> str:

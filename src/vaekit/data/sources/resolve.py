@@ -2,7 +2,8 @@
 
 A name is looked up in this order: an existing path, unless it is a run that has a known name; ``$VAEKIT_DATA/NAME`` if that
 folder exists; the known names; else it is the id of a data set on the Hugging Face Hub. A repository is downloaded to a
-folder, and a folder in the Hub's layout is read by ``datasets``, so a repository and a copy of it on disk are read by the same code.
+folder, and a folder in the Hub's layout is read by ``datasets``, so a repository and a copy of it on disk are read by the
+same code.
 
 ``NAME:CONFIG`` selects one of several configurations. ``NAME@REVISION`` or ``NAME:CONFIG@REVISION`` selects a revision (a
 branch, tag or commit) on the Hub. A folder on disk, also one below ``$VAEKIT_DATA``, has no revisions: since the revision of
