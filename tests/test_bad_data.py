@@ -70,7 +70,7 @@ BAD_DATA: dict[str, tuple[str, Make, tuple[str, ...]]] = {
     "zip with a path out of it": ("pics.zip", escaping_zip, ("pics.zip", "../evil.png", "outside")),
     "tar with a path out of it": ("pics.tar", escaping_tar, ("pics.tar", "evil.png", "outside")),
     "archive of text": ("pics.zip", text_zip, ("pics.zip: no images",)),
-    "damaged parquet": ("a.parquet", lambda path: path.write_bytes(b"PAR1"), ("a.parquet: no images",)),
+    "damaged parquet": ("a.parquet", lambda path: path.write_bytes(b"PAR1"), ("a.parquet: ", "safely")),
     "list of nothing": ("list.txt", lambda path: path.write_text("# none\n"), ("list", "no images")),
     "list of missing files": (
         "list.txt",
@@ -109,7 +109,7 @@ BAD_DATA: dict[str, tuple[str, Make, tuple[str, ...]]] = {
     "integers": ("a.npy", lambda path: np.save(path, noise(20, 8, 8).astype(int)), ("a.npy", "uint8", "int64")),
     "numbers above 1": ("a.npy", lambda path: np.save(path, noise(20, 8, 8) / 100), ("a.npy", "between 0 and 1")),
     "not a number": ("a.npy", lambda path: np.save(path, np.full((20, 8, 8), np.nan)), ("a.npy", "between 0 and 1")),
-    "no images": ("a.npy", lambda path: np.save(path, noise(0, 8, 8)), ("a: ", "no images")),
+    "no images": ("a.npy", lambda path: np.save(path, noise(0, 8, 8)), ("a.npy: ", "no images")),
     "one image": ("a.npy", lambda path: np.save(path, noise(1, 8, 8)), ("a: one image",)),
 }
 

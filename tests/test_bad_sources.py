@@ -134,7 +134,7 @@ BAD_SOURCES: dict[str, tuple[str, Make, tuple[str, ...]]] = {
         parquet_without_images,
         ("a.parquet: no images", "text, number"),
     ),
-    "truncated parquet": ("a.parquet", truncated_parquet, ("a.parquet: no images",)),
+    "truncated parquet": ("a.parquet", truncated_parquet, ("a.parquet: ", "safely")),
     "several configurations": (
         "pics",
         write_parquet_folders,

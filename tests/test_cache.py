@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ import torch
 from PIL import Image
 
 from vaekit.core.errors import DataError
-from vaekit.data import ImageSet, cache_writer, clear_cache, list_cache, load_images, row_files
+from vaekit.data import ImageSet, cache_writer, clear_cache, list_cache, load_images, loading, row_files
 from vaekit.data import cache as cache_module
 from vaekit.data.cache import CACHE_FORMAT, locked_filling_folder
 from vaekit.data.fitting import CENTER_CROP
@@ -91,7 +93,7 @@ def test_rows_of_other_files_are_refused(rows: Rows, tmp_path: Path) -> None:
     cut.write_bytes(rows.path.read_bytes()[:-1])
     np.save(tmp_path / "floats.npy", np.zeros((2, 1, 2, 2)))
     (tmp_path / "text.npy").write_text("no array")
-    for name, message in (("cut", r"cut\.npy .*truncated"), ("floats", r"floats\.npy .*uint8"), ("text", "magic")):
+    for name, message in (("cut", r"cut\.npy.*420 bytes.*truncated"), ("floats", "npy .*uint8"), ("text", "header")):
         with pytest.raises(ValueError, match=message):
             Rows(tmp_path / f"{name}.npy")
 
@@ -179,7 +181,7 @@ def test_decoding_resumes_after_a_killed_process(folder: Path, own_cache: Path) 
     assert not list(own_cache.glob(".filling-*"))
 
 
-@pytest.mark.parametrize("damage", ["journal", "rows", "missing"])
+@pytest.mark.parametrize("damage", ["journal", "count", "rows", "missing"])
 def test_damaged_incomplete_entry_is_decoded_again(
     damage: str, folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +191,10 @@ def test_damaged_incomplete_entry_is_decoded_again(
     [filling] = own_cache.glob(".filling-*")
     if damage == "journal":
         (filling / "journal.json").write_text('{"train": {"do')
+    elif damage == "count":
+        journal = json.loads((filling / "journal.json").read_text())
+        journal["train"]["done"] = 10**9
+        (filling / "journal.json").write_text(json.dumps(journal))
     elif damage == "rows":
         (filling / "train.npy").write_bytes((filling / "train.npy").read_bytes()[:300])
     else:
@@ -223,7 +229,7 @@ def test_two_processes_do_not_fill_one_entry(folder: Path, monkeypatch: pytest.M
 
 
 def test_entry_of_another_process_is_not_cleared(own_cache: Path) -> None:
-    entry = own_cache / "images-0"
+    entry = own_cache / "images-0123456789abcdef"
     own_cache.mkdir()
     with locked_filling_folder(entry, "") as filling:
         filling.mkdir()
@@ -277,6 +283,102 @@ def test_damaged_entry_is_decoded_again(
     assert [entry.state for entry in list_cache()] == ["complete"]
 
 
+META_DAMAGE = {
+    "empty object": "{}",
+    "list": "[1]",
+    "null": "null",
+    "number": "1e999",
+    "nothing": "",
+    "nested": "[" * 100_000,
+    "many digits": "9" * 5000,
+    "not UTF-8": "\udcff",
+    "no splits": json.dumps({"format": CACHE_FORMAT, "name": "images", "splits": {}}),
+}
+
+
+@pytest.mark.parametrize("damage", META_DAMAGE)
+def test_entry_with_another_description_is_decoded_again(
+    damage: str, folder: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_images(folder)
+    [entry] = own_cache.glob("images-*")
+    (entry / "meta.json").write_text(META_DAMAGE[damage], errors="surrogateescape")
+    assert [entry.state for entry in list_cache()] == ["unreadable"]
+    capsys.readouterr()
+    assert torch.equal(load_images(folder, "all").pixels, expected(folder))
+    lines = [line for line in capsys.readouterr().err.splitlines() if "left out" not in line]
+    assert len(lines) == 1
+    assert f"{entry}: a damaged cache entry" in lines[0]
+
+
+@pytest.mark.parametrize("name", ["train.npy", "train-labels.npy", "meta.json"])
+def test_missing_file_is_decoded_again(name: str, folder: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load_images(folder)
+    [entry] = own_cache.glob("images-*")
+    (entry / name).unlink()
+    images = load_images(folder, "all")
+    assert torch.equal(images.pixels, expected(folder))
+    assert images.labels is not None
+    assert f"{entry}: a damaged cache entry ({name}: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["train.npy", "train-labels.npy", "meta.json"])
+def test_no_flipped_bit_goes_unnoticed(name: str, folder: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = load_images(folder, "all")
+    [entry] = own_cache.glob("images-*")
+    content, random = (entry / name).read_bytes(), np.random.default_rng(0)
+    for _ in range(20):
+        flipped = bytearray(content)
+        flipped[random.integers(len(content))] ^= 1 << int(random.integers(8))
+        (entry / name).write_bytes(flipped)
+        images = load_images(folder, "all")
+        assert torch.equal(images.pixels, expected(folder))  # the file that was mapped before has been overwritten
+        assert (images.labels, images.classes, images.name, images.names) == (ANY, whole.classes, whole.name, whole.names)
+        assert torch.equal(images.labels, whole.labels)  # type: ignore[arg-type]
+    assert capsys.readouterr().err.count("a damaged cache entry") >= 18  # the header of an array has bytes without meaning
+
+
+def test_processes_that_decode_one_set_at_once_all_succeed(folder: Path, own_cache: Path) -> None:
+    program = f"from vaekit.data import load_images; print(load_images({str(folder)!r}, 'all').fingerprint)"
+    command = [sys.executable, "-c", program]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE) for _ in range(3)]
+    outcomes = [process.communicate(timeout=100) for process in processes]
+    assert {out for out, _ in outcomes} == {load_images(folder, "all").fingerprint + "\n"}
+    assert sum("left out" in err for _, err in outcomes) == 1  # one of them decoded the images
+    assert [entry.state for entry in list_cache()] == ["complete"]
+
+
+def test_entry_that_is_removed_while_it_is_opened_is_decoded_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evict, left = loading.evict_entries, [2]
+
+    def remove(entry: Path) -> None:
+        evict(entry)
+        if left and left.pop():
+            shutil.rmtree(entry)
+
+    monkeypatch.setattr(loading, "evict_entries", remove)
+    assert torch.equal(load_images(folder, "all").pixels, expected(folder))
+    monkeypatch.setattr(loading, "evict_entries", shutil.rmtree)
+    with pytest.raises(DataError, match="other processes remove it"):
+        load_images(folder, size=5)
+
+
+def test_nothing_but_entries_is_removed(folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache may be in a folder of other things."""
+    own_cache.mkdir()
+    for name in ("my-photos", ".filling-my-form", "letters-2024"):
+        (own_cache / name).mkdir()
+        (own_cache / name / "mine.txt").write_text("mine")
+    (own_cache / "linked-0123456789abcdef").symlink_to(own_cache / "my-photos")
+    monkeypatch.setenv("VAEKIT_CACHE_GB", "1e-9")
+    load_images(folder)
+    load_images(folder, size=5)
+    assert [entry.shape for entry in list_cache()] == [(3, 5, 5)]
+    clear_cache()
+    assert sorted(path.name for path in own_cache.glob("*/mine.txt")) == ["mine.txt"] * 4
+    assert list_cache() == []
+
+
 def test_entry_of_another_version_is_not_read(folder: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load_images(folder)
     [entry] = own_cache.glob("images-*")
@@ -289,9 +391,9 @@ def test_entry_of_another_version_is_not_read(folder: Path, own_cache: Path, cap
 
 def test_unreadable_entries_are_evicted_first(folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_images(folder, size=8)
-    own_cache.joinpath("older-1").mkdir()
-    own_cache.joinpath("older-1", "train.npy").write_bytes(bytes(9000))
-    monkeypatch.setenv("VAEKIT_CACHE_GB", "2e-5")
+    own_cache.joinpath("older-0123456789abcdef").mkdir()
+    own_cache.joinpath("older-0123456789abcdef", "train.npy").write_bytes(bytes(9000))
+    monkeypatch.setenv("VAEKIT_CACHE_GB", "2.03e-5")
     load_images(folder, size=9)
     assert sorted(entry.shape for entry in list_cache()) == [(3, 8, 8), (3, 9, 9)]
 

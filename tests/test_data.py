@@ -230,7 +230,7 @@ def test_cache_is_listed_and_cleared(folder: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path / "own"))
     assert list_cache() == []
     load_images(folder, size=8)
-    (tmp_path / "own" / ".filling-left").mkdir()
+    (tmp_path / "own" / ".filling-left-0123456789abcdef").mkdir()
     incomplete, complete = list_cache()
     assert (complete.name, complete.shape, complete.num) == ("images", (3, 8, 8), 12)
     assert complete.num_bytes >= 12 * 3 * 8 * 8
@@ -243,7 +243,7 @@ def test_cache_is_limited_and_evicts_the_least_recently_used(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VAEKIT_CACHE", str(tmp_path / "own"))
-    monkeypatch.setenv("VAEKIT_CACHE_GB", "12.5e-6")  # three entries of 2.9, 3.5 and 4.1 kB
+    monkeypatch.setenv("VAEKIT_CACHE_GB", "12.95e-6")  # three entries of 3.1, 3.6 and 4.2 kB
     for age, size in enumerate((8, 9, 10)):
         load_images(folder, "all", size=size)
         for entry in list_cache():

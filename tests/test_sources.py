@@ -92,7 +92,7 @@ def test_identities_on_disk_differ_by_configuration(kind: type[Folder | Archive]
         ("~no-such-user/set", "no-such-user/set: .*path"),
         ("./user/set@v2", "user/set@v2: .*path"),
         ("a/b/c", "a/b/c: .*path"),
-        ("x" * 5000, "xxx: .*path"),
+        ("x" * 5000, "xxx\\.\\.\\.: .*path"),
         ("nul\0l", "nul.l: .*path"),
     ],
 )

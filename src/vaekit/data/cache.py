@@ -7,11 +7,14 @@ their labels, and ``meta.json``. It is filled as ``.filling-NAME`` and renamed t
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +23,10 @@ from filelock import BaseFileLock, FileLock, Timeout
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
 from vaekit.data.images import ImageSet
-from vaekit.data.row_files import Rows
+from vaekit.data.row_files import Rows, hash_blocks
+from vaekit.data.sealed_json import DAMAGED, read_sealed
 
-CACHE_FORMAT = 4
+CACHE_FORMAT = 5
 """The version of the format; entries of other versions are not read."""
 CACHE_GB = 50.0
 """The size limit of the cache in gigabytes if ``$VAEKIT_CACHE_GB`` is not set; the least recently used entry goes first."""
@@ -34,8 +38,10 @@ LOCKS = ".locks"
 """The folder of lock files."""
 MAPPED_BYTES = 2**30
 """Splits up to this size, 1 GB, are memory-mapped; larger ones are read from disk row by row."""
-DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError)
-"""What reading a damaged entry raises."""
+VERIFIED_BYTES = 2**26
+"""Splits up to this size, 64 MB, are compared with their hash whenever they are opened; it takes a tenth of a second."""
+ENTRY_NAME = re.compile(r".*-[0-9a-f]{16}", re.DOTALL)
+"""The names of entries: nothing else in the folder of the cache is ever removed."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,8 @@ def list_cache() -> list[Entry]:
     folder = cache_folder()
     if not folder.is_dir():
         return []
-    return [_entry(path) for path in sorted(folder.iterdir()) if path.is_dir() and "-" in path.name]
+    names = [path for path in sorted(folder.iterdir()) if ENTRY_NAME.fullmatch(path.name)]
+    return [_entry(path) for path in names if path.is_dir() and not path.is_symlink()]
 
 
 def clear_cache() -> list[Entry]:
@@ -93,8 +100,7 @@ def clear_cache() -> list[Entry]:
     entries = [entry for entry in list_cache() if not _is_being_filled(entry)]
     for entry in entries:
         shutil.rmtree(entry.folder, ignore_errors=True)
-    if not list_cache():
-        shutil.rmtree(cache_folder() / LOCKS, ignore_errors=True)
+    _clear_locks(cache_folder())
     return entries
 
 
@@ -116,34 +122,42 @@ def evict_entries(newest: Path) -> None:
         total -= entry.num_bytes
 
 
-def is_complete(entry: Path) -> bool:
-    """Returns whether an entry exists and is complete."""
-    return (entry / META).exists()
-
-
 def read_entry(entry: Path) -> dict[str, ImageSet]:
     """Opens the splits of an entry and returns them by name.
 
     Raises:
-        Exception: One of :data:`DAMAGED`, if it is not as it was written.
+        Exception: One of :data:`~vaekit.data.sealed_json.DAMAGED`, if it is not as it was written.
     """
     meta = json.loads((entry / META).read_text(encoding="utf-8"))
     if meta["format"] != CACHE_FORMAT:
         raise ValueError(f"written by another version: format {meta['format']}, not {CACHE_FORMAT}")
-    splits = {}
-    for split, facts in meta["splits"].items():
-        store, rows, names = _open_store(entry / f"{split}.npy"), None, facts["names"]
-        labels_file = entry / f"{split}-labels.npy"
-        labels = torch.from_numpy(np.load(labels_file, allow_pickle=False)) if labels_file.exists() else None
-        if facts["skipped"]:
-            rows = torch.from_numpy(np.setdiff1d(np.arange(len(store)), [image["index"] for image in facts["skipped"]]))
-            labels = None if labels is None else labels[rows]
-            names = names and [names[row] for row in rows.tolist()]
-        classes, fingerprint = tuple(facts["classes"]), facts["fingerprint"]
-        splits[split] = ImageSet(
-            store, labels, classes, meta["name"], split, rows, fingerprint=fingerprint, names=tuple(names)
-        )
-    return splits
+    meta = read_sealed(entry / META)
+    try:
+        return {split: _read_split(entry, meta["name"], split, facts) for split, facts in meta["splits"].items()}
+    except DataError as error:  # its numbers do not fit together
+        raise ValueError(str(error)) from None
+
+
+def is_intact(entry: Path) -> bool:
+    """Returns whether an entry exists and is as it was written."""
+    try:
+        verify_entry(read_entry(entry))
+    except DAMAGED:
+        return False
+    return True
+
+
+def verify_entry(splits: dict[str, ImageSet]) -> None:
+    """Compares the pixels of small splits with their hashes.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    for split, images in splits.items():
+        if isinstance(images.store, Rows) or images.store.numel() > VERIFIED_BYTES:
+            continue
+        if hash_blocks([images.store.numpy()]) != images.fingerprint:
+            raise ValueError(f"{split}.npy is not as it was written")
 
 
 @contextmanager
@@ -168,6 +182,23 @@ def locked_filling_folder(entry: Path, waiting: str) -> Iterator[Path]:
         lock.release()
 
 
+def _read_split(entry: Path, name: str, split: str, facts: dict[str, Any]) -> ImageSet:
+    """A split of an entry."""
+    store, rows, names = _open_store(entry / f"{split}.npy"), None, facts["names"]
+    labels = None
+    if facts["labels"] is not None:
+        content = (entry / f"{split}-labels.npy").read_bytes()
+        if hash_blocks([content]) != facts["labels"]:
+            raise ValueError(f"{split}-labels.npy is not as it was written")
+        labels = torch.from_numpy(np.load(BytesIO(content), allow_pickle=False))
+    if facts["skipped"]:
+        rows = torch.from_numpy(np.setdiff1d(np.arange(len(store)), [image["index"] for image in facts["skipped"]]))
+        labels = None if labels is None else labels[rows]
+        names = names and [names[row] for row in rows.tolist()]
+    classes, fingerprint = tuple(facts["classes"]), facts["fingerprint"]
+    return ImageSet(store, labels, classes, name, split, rows, fingerprint=fingerprint, names=tuple(names))
+
+
 def _open_store(path: Path) -> torch.Tensor | Rows:
     """The images of a split: a memory-mapped tensor, or rows on disk if they are too large for that."""
     rows = Rows(path)
@@ -179,26 +210,43 @@ def _open_store(path: Path) -> torch.Tensor | Rows:
 
 
 def _entry(folder: Path) -> Entry:
-    num_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    num_bytes = sum(map(_file_bytes, folder.rglob("*")))
     if folder.name.startswith(FILLING):
         return Entry(folder, folder.name.removeprefix(FILLING), (), 0, num_bytes, "incomplete")
     try:
         splits = list(read_entry(folder).values())
         return Entry(folder, splits[0].name, splits[0].shape, sum(map(len, splits)), num_bytes, "complete")
-    except (*DAMAGED, DataError):
+    except DAMAGED:
         return Entry(folder, folder.name, (), 0, num_bytes, "unreadable")
+
+
+def _file_bytes(file: Path) -> int:
+    """The size of a file; 0 if another process has removed it, or it is none."""
+    try:
+        return file.stat().st_size if file.is_file() else 0
+    except OSError:
+        return 0
 
 
 def _is_being_filled(entry: Entry) -> bool:
     if entry.state != "incomplete":
         return False
-    lock = _lock(entry.folder.parent, entry.name)
     try:
+        lock = _lock(entry.folder.parent, entry.name)
         lock.acquire(timeout=0)
-    except Timeout:
+    except (Timeout, OSError):  # an error if the cache is not writable; then nothing can be removed either
         return True
     lock.release()
     return False
+
+
+def _clear_locks(cache: Path) -> None:
+    """Removes the lock files that no process holds."""
+    for file in (cache / LOCKS).glob("*"):
+        with suppress(Timeout, OSError), FileLock(file, timeout=0):
+            file.unlink()
+    with suppress(OSError):  # not empty, or missing
+        (cache / LOCKS).rmdir()
 
 
 def _lock(cache: Path, name: str) -> BaseFileLock:
@@ -207,5 +255,8 @@ def _lock(cache: Path, name: str) -> BaseFileLock:
 
 
 def _last_used(folder: Path) -> float:
-    meta = folder / META
-    return (meta if meta.exists() else folder).stat().st_mtime
+    try:
+        meta = folder / META
+        return (meta if meta.exists() else folder).stat().st_mtime
+    except OSError:  # another process has removed it
+        return 0.0

@@ -4,26 +4,27 @@ Every few seconds the decoded rows are flushed to the disk and a journal records
 resumes there after an interruption or a loss of power.
 """
 
-import hashlib
-import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vaekit.core.errors import DataError
-from vaekit.core.files import write_text
+from vaekit.core.files import flush, remove_partials, write_bytes
 from vaekit.core.progress import notify, track
-from vaekit.data.cache import CACHE_FORMAT, DAMAGED, META, is_complete, locked_filling_folder
+from vaekit.data.cache import CACHE_FORMAT, META, is_intact, locked_filling_folder
 from vaekit.data.decode import NO_SIZE, Skipped, decode, scan_headers
 from vaekit.data.fitting import Fitting
-from vaekit.data.row_files import Rows
-from vaekit.data.sources.source import DISK_FULL, RawSplit, Source
+from vaekit.data.row_files import Rows, hash_blocks
+from vaekit.data.sealed_json import DAMAGED, read_sealed, write_sealed
+from vaekit.data.sources.source import DISK_FULL, RawSplit, Source, check_splits, shorten_name
 
 MAX_UNREADABLE = 0.05
 """The largest share of unreadable images that is accepted."""
@@ -55,14 +56,17 @@ def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting:
         entry.parent.mkdir(parents=True, exist_ok=True)
         waiting = f"{source.name}: another process is decoding these images; waiting for it"
         with locked_filling_folder(entry, waiting) as filling:
-            if is_complete(entry):
+            if is_intact(entry):
                 return
+            if os.path.lexists(entry):
+                shutil.rmtree(entry)
             try:
                 _fill(filling, source, size, channels, fitting)
             except (DataError, OSError):  # another attempt would fail in the same way; an interruption keeps the rows
                 shutil.rmtree(filling, ignore_errors=True)
                 raise
             filling.rename(entry)
+            flush(entry.parent)
     except OSError as error:
         free_space = "free space with vae data --clear, or " if error.errno in DISK_FULL else ""
         raise DataError(
@@ -74,6 +78,7 @@ def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting:
 def _fill(filling: Path, source: Source, size: Size, channels: int | None, fitting: Fitting) -> None:
     with _scratch(filling) as scratch:
         splits = source.read(scratch)
+        check_splits(source.name, splits)
         shape = _common_shape(source, splits, size, channels)
         journal = _Journal(filling / JOURNAL)
         meta: dict[str, Any] = {"format": CACHE_FORMAT, "name": source.name, "splits": {}}
@@ -83,18 +88,28 @@ def _fill(filling: Path, source: Source, size: Size, channels: int | None, fitti
                     named = [replace(image, name=source.relative_name(image.name, scratch)) for image in skipped]
                     journal.add(split, rows, num_done, named)
                 journal.write(rows)
-                fingerprint = _fingerprint(rows)
+                fingerprint = rows.fingerprint()
             _report_skipped(source.name, journal.skipped(split), len(raw.images))
-            if raw.labels is not None:
-                np.save(filling / f"{split}-labels.npy", raw.labels)
             meta["splits"][split] = {
                 "classes": raw.classes,
                 "fingerprint": fingerprint,
+                "labels": _write_labels(filling / f"{split}-labels.npy", raw),
                 "names": _file_names(source, raw, scratch),
                 "skipped": [asdict(image) for image in journal.skipped(split)],
             }
-    write_text(filling / META, json.dumps(meta))
+    remove_partials(filling)  # of an attempt that was killed
+    write_sealed(filling / META, meta)
     (filling / JOURNAL).unlink()
+
+
+def _write_labels(path: Path, raw: RawSplit) -> str | None:
+    """Writes the labels of a split, and returns a hash of the file; None if there are no labels."""
+    if raw.labels is None:
+        return None
+    content = BytesIO()
+    np.save(content, raw.labels)
+    write_bytes(path, content.getvalue())
+    return hash_blocks([content.getvalue()])
 
 
 def _file_names(source: Source, raw: RawSplit, scratch: Path) -> list[str]:
@@ -126,7 +141,7 @@ class _Journal:
         try:
             self.splits = {
                 split: (int(facts["done"]), [Skipped(**image) for image in facts["skipped"]])
-                for split, facts in json.loads(path.read_text(encoding="utf-8")).items()
+                for split, facts in read_sealed(path).items()
             }
         except DAMAGED:  # missing or damaged: decoding starts again
             self.splits = {}
@@ -152,7 +167,7 @@ class _Journal:
             split: {"done": num_done, "skipped": [asdict(image) for image in skipped]}
             for split, (num_done, skipped) in self.splits.items()
         }
-        write_text(self.path, json.dumps(facts))
+        write_sealed(self.path, facts)
         self.written = time.monotonic()
 
 
@@ -161,7 +176,7 @@ def _open_rows(path: Path, shape: tuple[int, ...], journal: _Journal, split: str
     if journal.num_done(split):
         try:
             rows = Rows(path, writable=True)
-            if tuple(rows.shape) == shape:
+            if tuple(rows.shape) == shape and 0 < journal.num_done(split) <= len(rows):
                 return rows
             rows.close()
         except DAMAGED:
@@ -186,14 +201,6 @@ def _write_blocks(
         yield end, []
 
 
-def _fingerprint(rows: Rows) -> str:
-    """A hash of all images."""
-    digest = hashlib.sha256()
-    for start in range(0, len(rows), rows.block_size):
-        digest.update(rows.read(start, min(start + rows.block_size, len(rows))).data)
-    return digest.hexdigest()[:16]
-
-
 def _report_skipped(name: str, skipped: list[Skipped], num: int) -> None:
     """Prints the names of images that cannot be read.
 
@@ -203,7 +210,7 @@ def _report_skipped(name: str, skipped: list[Skipped], num: int) -> None:
     if not skipped:
         return
     rest = len(skipped) - MAX_NAMED
-    named = "; ".join(f"{image.name}: {image.reason}" for image in skipped[:MAX_NAMED])
+    named = "; ".join(f"{shorten_name(image.name)}: {image.reason}" for image in skipped[:MAX_NAMED])
     named += f"; and {rest:,} more" if rest > 0 else ""
     if len(skipped) > MAX_UNREADABLE * num:
         raise DataError(
@@ -215,8 +222,6 @@ def _report_skipped(name: str, skipped: list[Skipped], num: int) -> None:
 
 def _common_shape(source: Source, splits: dict[str, RawSplit], size: Size, channels: int | None) -> tuple[int, int, int]:
     """The shape (C, H, W) that all images of a source are brought to."""
-    if not any(len(raw.images) for raw in splits.values()):
-        raise DataError(f"{source.name}: holds no images")
     if not source.fitted:
         shapes = {np.asarray(raw.images[0]).shape for raw in splits.values()}
         if len(shapes) > 1:

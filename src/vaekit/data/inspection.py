@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from vaekit.data.decode import Skipped, decode_image, image_name
 from vaekit.data.fitting import Fitting, Pixels
 from vaekit.data.image_files import GRAY_MODES, READ_ERRORS, Encoded, failure_reason, read_header
 from vaekit.data.sources.resolve import resolve
-from vaekit.data.sources.source import RawSplit, Source
+from vaekit.data.sources.source import RawSplit, Source, check_splits
 
 CHUNK_SIZE = 64
 """The number of images that a worker thread opens at a time."""
@@ -68,6 +69,7 @@ def inspect(name: str | Path, background: str = "white") -> list[SplitSummary]:
     try:
         with tempfile.TemporaryDirectory() as scratch:
             splits = source.read(Path(scratch))
+            check_splits(source.name, splits)
             return [_inspect(split, raw, source, Path(scratch), fitting) for split, raw in splits.items()]
     except OSError as error:
         raise DataError(
@@ -82,7 +84,14 @@ def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: 
     sheet = np.full((min(num, SHEET_IMAGES), 3, SHEET_SIDE, SHEET_SIDE), 255, np.uint8)
 
     def open_chunk(indices: Iterable[int]) -> list[tuple[tuple[int, int], str] | Skipped]:
-        return [_open(raw.images[index], index, image_name(raw.images, index), sheet, fitting) for index in indices]
+        return [open_one(index) for index in indices]
+
+    def open_one(index: int) -> tuple[tuple[int, int], str] | Skipped:
+        try:
+            image = raw.images[index] if source.fitted else _channels_last(raw.images[index])
+            return _open(image, sheet[index : index + 1], fitting)
+        except READ_ERRORS as error:
+            return Skipped(index, image_name(raw.images, index), failure_reason(error))
 
     chunks = [range(start, min(start + CHUNK_SIZE, num)) for start in range(0, num, CHUNK_SIZE)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -100,13 +109,20 @@ def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: 
     return SplitSummary(split, num, sizes, modes, classes, skipped, torch.from_numpy(sheet))
 
 
-def _open(encoded: Encoded, index: int, name: str, sheet: Pixels, fitting: Fitting) -> tuple[tuple[int, int], str] | Skipped:
-    """The size and mode of an image. All of it is decoded, as for the cache, so that damage is detected."""
-    try:
-        size, mode = read_header(encoded)
-        pixels = decode_image(encoded, (SHEET_SIDE, SHEET_SIDE), 3, fitting)
-        if index < len(sheet):
-            sheet[index] = pixels
-    except READ_ERRORS as error:
-        return Skipped(index, name, failure_reason(error))
+def _channels_last(pixels: Any) -> Pixels:
+    """Pixels of shape (C, H, W), as those of an array, in the layout of Pillow: (H, W) or (H, W, C)."""
+    return np.ascontiguousarray(np.moveaxis(pixels, 0, -1) if len(pixels) > 1 else pixels[0])
+
+
+def _open(encoded: Encoded, tile: Pixels, fitting: Fitting) -> tuple[tuple[int, int], str]:
+    """The size and mode of an image. All of it is decoded, as for the cache, so that damage is detected.
+
+    Arguments:
+        encoded: The image.
+        tile: Its place on the contact sheet, of shape (1, 3, H, W), or of shape (0, 3, H, W) if it has none.
+        fitting: How it is fitted.
+    """
+    size, mode = read_header(encoded)
+    pixels = decode_image(encoded, (SHEET_SIDE, SHEET_SIDE), 3, fitting)
+    tile[:] = pixels
     return size, mode

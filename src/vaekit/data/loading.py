@@ -7,7 +7,6 @@ a hash of the source, its version and the options. Later calls open them from th
 import hashlib
 import json
 import os
-import shutil
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,15 +18,18 @@ from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
-from vaekit.data.cache import CACHE_FORMAT, DAMAGED, META, cache_folder, evict_entries, is_complete, read_entry
+from vaekit.data.cache import CACHE_FORMAT, META, cache_folder, evict_entries, read_entry, verify_entry
 from vaekit.data.cache_writer import Size, check_shape, fill
 from vaekit.data.dataset import hold_out
 from vaekit.data.fitting import Fit, Fitting
 from vaekit.data.images import ImageSet
+from vaekit.data.sealed_json import DAMAGED
 from vaekit.data.sources.arrays import as_pixels
 from vaekit.data.sources.resolve import resolve
 from vaekit.data.sources.source import Source
 
+MAX_ATTEMPTS = 3
+"""How often an entry is filled again that other processes remove."""
 TEST_SHARE, TEST_MAX, TEST_SEED = 0.2, 10_000, 0
 """A source without a test split is split at random with this seed: a fifth is the test split, at most 10,000 images."""
 
@@ -88,20 +90,34 @@ def _select(splits: dict[str, ImageSet], split: str) -> ImageSet:
 
 
 def _load_splits(source: Source, size: Size, channels: int | None, fitting: Fitting) -> dict[str, ImageSet]:
-    """The splits of a source from its cache entry, which is filled if it is missing or damaged."""
+    """The splits of a source from its cache entry, which is filled if it is missing or damaged.
+
+    Raises:
+        DataError: If other processes remove the entry again and again while this one opens it.
+    """
     entry = entry_folder(source, size, channels, fitting)
-    if is_complete(entry):
-        try:
-            splits = read_entry(entry)
-            with suppress(OSError):  # a read-only cache is usable
-                os.utime(entry / META)  # marks the entry as recently used
+    for _ in range(MAX_ATTEMPTS):
+        if (splits := _read_or_report(entry)) is not None:
             return splits
-        except DAMAGED as error:
-            notify(f"{entry}: a damaged cache entry ({error}); decoding the images again")
-            shutil.rmtree(entry, ignore_errors=True)
-    fill(entry, source, size, channels, fitting)
-    evict_entries(entry)
-    return read_entry(entry)
+        fill(entry, source, size, channels, fitting)
+        evict_entries(entry)
+    raise DataError(f"{entry}: other processes remove it while it is opened; set VAEKIT_CACHE to another folder")
+
+
+def _read_or_report(entry: Path) -> dict[str, ImageSet] | None:
+    """The splits of an entry; None, and a line for the user, if it is damaged; None if it does not exist."""
+    if not entry.exists():
+        return None
+    try:
+        splits = read_entry(entry)
+        verify_entry(splits)
+    except DAMAGED as error:
+        reason = f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+        notify(f"{entry}: a damaged cache entry ({reason}); decoding the images again")
+        return None
+    with suppress(OSError):  # a read-only cache is usable
+        os.utime(entry / META)  # marks the entry as recently used
+    return splits
 
 
 def entry_folder(source: Source, size: Size, channels: int | None, fitting: Fitting) -> Path:

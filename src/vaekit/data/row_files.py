@@ -5,18 +5,24 @@ a mapped file on a full disk kills the process. Rows are read when they are need
 no more memory than a batch.
 """
 
+import errno
+import hashlib
+import math
 import os
+import shutil
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from torch import Tensor
+
+from vaekit.data.npy_header import NpyHeader, read_npy_header
 
 BLOCK_BYTES = 2**24
 """The approximate number of bytes, 16 MB, that are read, written or decoded at a time."""
@@ -44,14 +50,13 @@ class Rows:
         self._lock = threading.Lock()
         self._file: BinaryIO = path.open("r+b" if writable else "rb", buffering=0)
         try:
-            shape, fortran, dtype = _read_npy_header(self._file)
-            self._start = self._file.tell()
-            if dtype != np.uint8 or fortran or len(shape) != 4:
-                raise ValueError(f"{path.name} holds {dtype} of shape {shape}, not uint8 images")
-            num, channels, height, width = shape
-            self.shape = torch.Size((num, channels, height, width))
+            header = self._read_header(path.stat().st_size)
+            self._start = header.start
+            if header.dtype != np.uint8 or header.fortran or len(header.shape) != 4:
+                raise ValueError(f"{path.name} holds {header.dtype} of shape {header.shape}, not uint8 images")
+            self.shape = torch.Size(header.shape)
             if path.stat().st_size != self._start + self.num_bytes:
-                raise ValueError(f"{path.name} is truncated")
+                raise ValueError(f"{path.name} is longer than its images")
         except BaseException:
             self._file.close()
             raise
@@ -66,7 +71,9 @@ class Rows:
         """
         with path.open("wb") as file:
             npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)})
-            size = file.tell() + int(np.prod(shape, dtype=np.int64))
+            size = file.tell() + math.prod(shape)
+            if size > shutil.disk_usage(path.parent).free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             file.truncate(size)
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
@@ -83,7 +90,7 @@ class Rows:
     @property
     def row_bytes(self) -> int:
         """The size of a row in bytes."""
-        return int(np.prod(self.shape[1:]))
+        return math.prod(self.shape[1:])
 
     @property
     def num_bytes(self) -> int:
@@ -120,6 +127,11 @@ class Rows:
             while view:
                 view = view[self._file.write(view) :]
 
+    def fingerprint(self) -> str:
+        """Returns a hash of all images."""
+        starts = range(0, len(self), self.block_size)
+        return hash_blocks(self.read(start, min(start + self.block_size, len(self))) for start in starts)
+
     def sync(self) -> None:
         """Waits until everything written is on the disk, so that it survives a loss of power."""
         os.fsync(self._file.fileno())
@@ -127,6 +139,12 @@ class Rows:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+    def _read_header(self, file_bytes: int) -> NpyHeader:
+        try:
+            return read_npy_header(self._file, file_bytes)
+        except ValueError as error:
+            raise ValueError(f"{self.path.name}: {error}") from None
 
     def _read(self, start: int, out: NDArray[np.uint8]) -> None:
         view = out.data.cast("B")
@@ -144,8 +162,9 @@ def rows_per_block(row_bytes: int) -> int:
     return max(1, min(MAX_BLOCK_ROWS, BLOCK_BYTES // max(row_bytes, 1)))
 
 
-def _read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    """The shape, whether it is in Fortran order, and the type that a ``.npy`` file declares."""
-    if npy.read_magic(file) != (1, 0):
-        raise ValueError("not a .npy file of version 1.0")
-    return npy.read_array_header_1_0(file)
+def hash_blocks(blocks: Iterable[Any]) -> str:
+    """Returns a hash of the bytes of all blocks, in 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(memoryview(block).cast("B"))
+    return digest.hexdigest()[:16]

@@ -1,19 +1,34 @@
-"""Sources of arrays: the embedded digits, and NumPy files."""
+"""Sources of arrays: the embedded digits, and NumPy files.
 
+Nothing is ever unpickled, and of a file only the rows that are being copied are in memory.
+"""
+
+import shutil
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, LargeZipFile, ZipFile, ZipInfo
 
 import numpy as np
-from numpy.lib.format import MAGIC_PREFIX
 from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
-from vaekit.data.sources.source import FileSource, RawSplit, Source
+from vaekit.data.npy_header import MAGIC, NpyHeader, read_npy_header
+from vaekit.data.sources.archive_limits import check_expansion, check_space
+from vaekit.data.sources.labels import Labels, class_indices
+from vaekit.data.sources.source import FileSource, RawSplit, Source, raise_if_disk_full
 
 DIGITS = "digits"
 """The name of the embedded data set."""
+IMAGES, LABELS = ("images", "x"), {"images": "labels", "x": "y"}
+"""The names of images in a ``.npz`` file, and the name of their labels."""
+MAX_LABEL_BYTES = 4096
+"""The longest label in bytes."""
+MAX_PIXELS = 2**28
+"""The largest number of values of an image."""
+ARRAY_ERRORS = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, LargeZipFile, zlib.error)
+"""What reading a damaged array file raises."""
 
 
 class Digits(Source):
@@ -48,36 +63,107 @@ class ArrayFile(FileSource):
     fitted = False
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
-        """Returns the arrays; nothing is ever unpickled."""
-        arrays = self._arrays()
-        pixels, labels = {}, {}
-        for key, array in arrays.items():
-            kind, _, split = key.partition("_")
-            if kind in ("images", "x"):
-                pixels[split or "train"] = as_pixels(array, str(self.path))
-                labels_key = key.replace(kind, "labels" if kind == "images" else "y", 1)
-                if labels_key in arrays:
-                    labels[split or "train"] = np.ravel(arrays[labels_key])
-        if not pixels:
-            raise DataError(f"{self.path}: holds {', '.join(arrays)}; name the images 'images' and their labels 'labels'")
-        # The classes are those of all splits, since a small split may lack some.
-        known = np.unique(np.concatenate(list(labels.values()))) if labels else np.empty(0)
-        indices = {split: np.searchsorted(known, values).astype(np.int64) for split, values in labels.items()}
-        classes = tuple(str(name) for name in known)
-        return {split: RawSplit(array, indices.get(split), classes) for split, array in pixels.items()}
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays of the file, by name."""
+        """Returns the splits, whose images are read when they are needed."""
         try:
-            with self.path.open("rb") as file:  # np.load itself does not close a damaged archive
-                is_array = file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
-                file.seek(0)
-                if is_array:
-                    return {"images": np.load(self.path, allow_pickle=False, mmap_mode="r")}
-                archive = np.load(file, allow_pickle=False)
-                return {key: archive[key] for key in archive.files}
-        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-            raise DataError(f"{self.path}: not a NumPy array that can be read safely ({error})") from None
+            return self._read(scratch)
+        except ARRAY_ERRORS as error:
+            raise_if_disk_full(error)
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{self.path}: not a NumPy array that can be read safely ({reason})") from None
+
+    def _read(self, scratch: Path) -> dict[str, RawSplit]:
+        with self.path.open("rb") as file:
+            if file.read(len(MAGIC)) == MAGIC:
+                return {"train": RawSplit(ArrayImages(self.path, str(self.path)))}
+            with ZipFile(file) as archive:
+                return self._read_archive(archive, scratch)
+
+    def _read_archive(self, archive: ZipFile, scratch: Path) -> dict[str, RawSplit]:
+        members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        keys = {key: key.partition("_") for key in members if key.partition("_")[0] in IMAGES}
+        if not keys:
+            held = ", ".join(list(members)[:10]) or "nothing"
+            raise DataError(f"{self.path}: holds {held}; name the images 'images' and their labels 'labels'")
+        images, labels = dict[str, ArrayImages](), Labels()
+        for number, (key, (kind, _, split)) in enumerate(keys.items()):
+            split = split or "train"
+            images[split] = ArrayImages(_unpack(archive, members[key], scratch / f"{number}.npy"), f"{self.path}: {key}")
+            label = members.get(key.replace(kind, LABELS[kind], 1))
+            if label is not None:
+                labels[split] = self._labels(_unpack(archive, label, scratch / f"{number}-labels.npy"), len(images[split]))
+        indices, classes = class_indices(labels)
+        return {split: RawSplit(array, indices.get(split), classes) for split, array in images.items()}
+
+    def _labels(self, path: Path, num: int) -> NDArray[Any]:
+        """The labels of ``num`` images."""
+        with path.open("rb") as file:
+            header = read_npy_header(file, path.stat().st_size)
+        values = header.num_bytes // header.dtype.itemsize
+        if values != num:
+            raise DataError(f"{self.path}: {values:,} labels for {num:,} images; give each image one label")
+        if header.dtype.itemsize > MAX_LABEL_BYTES or header.dtype.kind == "c":
+            raise DataError(f"{self.path}: labels are numbers or short texts, not {header.dtype}")
+        return np.ravel(_map(path, header))
+
+
+class ArrayImages(Sequence[Any]):
+    """The images in a ``.npy`` file, each of which is read when it is needed, as uint8 of shape (C, H, W).
+
+    Arguments:
+        path: The file.
+        name: Its name in error messages.
+
+    Raises:
+        DataError: If its shape or type is not that of images.
+        ValueError: If it is damaged.
+        OSError: If it cannot be opened.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+        with path.open("rb") as file:
+            self.header = read_npy_header(file, path.stat().st_size)
+        check_images(self.header.shape, self.header.dtype, name)
+
+    def __len__(self) -> int:
+        """N, the number of images."""
+        return self.header.shape[0]
+
+    def __getitem__(self, index: Any) -> Any:
+        """Returns an image of shape (C, H, W), or those of a slice, with shape (B, C, H, W).
+
+        Raises:
+            DataError: If the values are not those of pixels.
+        """
+        if not isinstance(index, slice):
+            return self[index : index + 1][0]
+        start, stop, _ = index.indices(len(self))
+        return as_pixels(self._block(start, stop), self.name)
+
+    def _block(self, start: int, stop: int) -> NDArray[Any]:
+        """The values from ``start`` up to, but not including, ``stop``."""
+        if self.header.fortran:
+            return np.asarray(_map(self.path, self.header)[start:stop])
+        row = self.header.num_bytes // len(self)
+        with self.path.open("rb") as file:
+            file.seek(self.header.start + start * row)
+            values = file.read((stop - start) * row)
+        if len(values) != (stop - start) * row:
+            raise DataError(f"{self.name}: was truncated while it was read")
+        return np.frombuffer(values, self.header.dtype).reshape(stop - start, *self.header.shape[1:])
+
+
+def check_images(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:
+    """Raises DataError if an array of this shape and type does not hold images; see :func:`as_pixels`."""
+    if len(shape) not in (3, 4) or (len(shape) == 4 and not {1, 3} & {shape[1], shape[3]}):
+        raise DataError(f"{name}: images have shape (N, H, W), (N, C, H, W) or (N, H, W, C), got {_described(shape)}")
+    if 0 in shape:
+        what = "no images" if shape[0] == 0 else "images without pixels"
+        raise DataError(f"{name}: holds {what}, its shape is {_described(shape)}")
+    if shape[1] * shape[2] * (shape[3] if len(shape) == 4 else 1) > MAX_PIXELS:
+        raise DataError(f"{name}: its images have more than {MAX_PIXELS:,} values, {_described(shape)}; scale them down")
+    if dtype not in (np.uint8, np.bool_) and dtype.kind != "f":
+        raise DataError(f"{name}: pixels are uint8, bool, or floating point between 0 and 1, got {dtype}; convert them")
 
 
 def as_pixels(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
@@ -90,17 +176,44 @@ def as_pixels(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     Raises:
         DataError: If the shape or the values are not among these.
     """
+    check_images(array.shape, array.dtype, name)
     if array.ndim == 3:
         array = array[:, None]
-    if array.ndim != 4 or not ({1, 3} & {array.shape[1], array.shape[3]}):
-        raise DataError(f"{name}: images have shape (N, H, W), (N, C, H, W) or (N, H, W, C), got {array.shape}")
     if array.shape[1] not in (1, 3):
         array = array.transpose(0, 3, 1, 2)
     if array.dtype == np.uint8:
         return np.asarray(array, np.uint8)
     if array.dtype == np.bool_:
         return np.where(array, np.uint8(255), np.uint8(0))
-    if np.issubdtype(array.dtype, np.floating) and array.size and array.min() >= 0 and array.max() <= 1:
-        pixels: NDArray[np.uint8] = np.rint(array * 255).astype(np.uint8)
-        return pixels
-    raise DataError(f"{name}: pixels are uint8, bool, or floating point between 0 and 1, got {array.dtype} beyond that")
+    if not (array.min() >= 0 and array.max() <= 1):  # also if one is not a number
+        raise DataError(
+            f"{name}: pixels are uint8, bool, or floating point between 0 and 1, got {array.dtype} "
+            f"from {array.min():g} to {array.max():g}; scale them"
+        )
+    pixels: NDArray[np.uint8] = np.rint(array * 255).astype(np.uint8)
+    return pixels
+
+
+def _map(path: Path, header: NpyHeader) -> NDArray[Any]:
+    """The array of a file, memory-mapped."""
+    order: Any = "F" if header.fortran else "C"
+    if not header.num_bytes:
+        return np.empty(header.shape, header.dtype)
+    return np.memmap(path, header.dtype, "r", header.start, header.shape, order)
+
+
+def _unpack(archive: ZipFile, member: ZipInfo, path: Path) -> Path:
+    """Unpacks an array of an archive to a file, if its header and its size are those of images or labels."""
+    with archive.open(member) as packed:
+        read_npy_header(packed, member.file_size)  # type: ignore[arg-type]
+    check_space(member.file_size, path.parent)
+    check_expansion(member.file_size, member.compress_size)
+    with archive.open(member) as packed, path.open("wb") as file:
+        shutil.copyfileobj(packed, file, 2**20)
+    return path
+
+
+def _described(shape: tuple[int, ...]) -> str:
+    """A shape, which may have very many or very large sides."""
+    text = str(shape)
+    return text if len(text) <= 80 else f"{len(shape)} sides, {text[:60]}..."

@@ -10,15 +10,16 @@ import numpy as np
 from vaekit.core.errors import DataError, suggest
 from vaekit.core.progress import notify
 from vaekit.data.image_files import FORMATS
-from vaekit.data.sources.repositories import CARD, SPLITS, datasets_path, declared_configs, find_split, load_splits
+from vaekit.data.sources.cards import CARD, check_card, declared_configs
+from vaekit.data.sources.repositories import PACKED_SUFFIXES, SPLITS, check_files, datasets_path, find_split, load_splits
 from vaekit.data.sources.source import RawSplit, Source, file_version, name_with_config
 
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 """The suffixes of image files."""
 METADATA = frozenset(("metadata.csv", "metadata.jsonl", "metadata.parquet"))
 """The metadata files of the Hub's image folders, which hold columns such as labels."""
-PACKED_SUFFIXES = frozenset((".parquet", ".arrow", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"))
-"""The suffixes of files in which a folder in the Hub's layout may pack its images."""
+TABLE_SUFFIXES = frozenset((".parquet", ".arrow"))
+"""The suffixes of tables in which a folder in the Hub's layout may hold its images."""
 HIDDEN = (".", "__")
 """The prefixes of names that are ignored, as on the Hub: ``.DS_Store``, ``__MACOSX``."""
 
@@ -72,20 +73,31 @@ class Folder(Source):
             if self.config not in configs:
                 raise DataError(f"{self.name}: no such configuration{suggest(self.config, configs) or ', it has none'}")
             if declared:
-                return load_splits(self.short_name, scratch, datasets_path(self.path), name=self.config)
+                return self._load(files, scratch, name=self.config)
             return Folder(self.path / self.config, self.name).read(scratch)
         if len(configs) > 1 and not has_default:
             known = ", ".join(configs)
             example = name_with_config(self.short_name, configs[0])
             raise DataError(f"{self.short_name}: holds several configurations, {known}; choose one, as in {example}")
         images = [file for file in files if file.suffix.lower() in SUFFIXES]
-        if not declared and images and not any(file.suffix.lower() in PACKED_SUFFIXES for file in files):
+        packed = [file for file in files if file.suffix.lower() in PACKED_SUFFIXES | TABLE_SUFFIXES]
+        if not images and not packed:
+            raise DataError(f"{self.short_name}: no images; none of its {len(files):,} files has the suffix of an image")
+        if not declared and not packed:
             splits, folders = _sort_into_splits(self.short_name, self.path, images)
             if not any(file.name in METADATA for file in files):
                 return _with_classes(splits, folders)
             if len(splits) == 1:  # without data_files, datasets would read only an image that is named test-1.png
-                return load_splits(self.short_name, scratch, datasets_path(self.path), data_files={"train": "**"})
-        return load_splits(self.short_name, scratch, datasets_path(self.path))
+                return self._load(files, scratch, data_files={"train": "**"})
+        return self._load(files, scratch)
+
+    def _load(self, files: list[Path], scratch: Path, **options: Any) -> dict[str, RawSplit]:
+        """Reads the folder by ``datasets``, if none of its files is a trap."""
+        check_card(self.short_name, self.path)
+        check_files(self.short_name, self.path, files, scratch)
+        described = [str(file.relative_to(self.path)) for file in files if file.name in METADATA or file.name == CARD]
+        advice = f"; check {', '.join(described[:3])}" if described else ""
+        return load_splits(self.short_name, self.path, scratch, advice, datasets_path(self.path), **options)
 
 
 def _files_below(root: Path) -> tuple[list[Path], list[Path]]:

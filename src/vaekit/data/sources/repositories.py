@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
+from vaekit.data.sources.archive_limits import check_packed
+from vaekit.data.sources.json_limits import check_json
+from vaekit.data.sources.parquet_limits import check_parquet
 from vaekit.data.sources.source import RawSplit, raise_if_disk_full
 
-CARD = "README.md"
-"""The file in which a hub repository declares its configurations."""
+PACKED_SUFFIXES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"))
+"""The suffixes of archives in which a folder in the Hub's layout may pack its images."""
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
@@ -27,18 +30,22 @@ SPLITS = {
 }
 """The split that a word in the name of a folder stands for, as on the Hub."""
 
+JSON_SUFFIXES = frozenset((".json", ".jsonl", ".ndjson"))
+"""The suffixes of files of JSON."""
 LABEL = "label"
 """The column of the classes if no column is declared as a class label."""
 MAX_CLASSES = 1000
 """The largest number of different values in that column that are classes; more are numbers or captions."""
 
 
-def load_splits(name: str, scratch: Path, /, *args: str, **options: Any) -> dict[str, RawSplit]:
+def load_splits(name: str, root: Path, scratch: Path, advice: str, /, *args: str, **options: Any) -> dict[str, RawSplit]:
     """Reads the splits of a data set by ``datasets``; images stay encoded.
 
     Arguments:
         name: The name of the data set in error messages.
+        root: Its folder; images elsewhere are not read.
         scratch: A temporary folder for what ``datasets`` writes.
+        advice: The end of the error message, which says what to check.
         args: The positional arguments of ``datasets.load_dataset``.
         options: Its keyword arguments.
 
@@ -48,36 +55,58 @@ def load_splits(name: str, scratch: Path, /, *args: str, **options: Any) -> dict
     import datasets  # heavy, and only needed if the images are not in the cache
 
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # its errors are raised, and reported here
     try:
         data = datasets.load_dataset(*args, cache_dir=str(scratch), **options)
     except Exception as error:  # its builders raise errors of any kind
         raise_if_disk_full(error)
-        reason = " ".join(str(error).split())[:160]
-        raise DataError(f"{name}: no images, and no data set in the hub's layout ({reason})") from None
+        raise DataError(f"{name}: no images, and no data set in the hub's layout ({one_line(error)}){advice}") from None
     tables = {str(split): table for split, table in data.items() if len(table)}
     features = next(iter(tables.values())).features if tables else {}
     images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
     if not images:
         raise DataError(f"{name}: no images (columns: {', '.join(features) or 'none'})")
     labels, classes = _read_labels(name, tables, features)
-    return {split: RawSplit(_cells(table, images[0]), labels.get(split), classes) for split, table in tables.items()}
+    cells = {split: _cells(table, images[0]) for split, table in tables.items()}
+    for column in cells.values():
+        column.check_paths(name, (root, scratch))
+    return {split: RawSplit(column, labels.get(split), classes) for split, column in cells.items()}
 
 
-def declared_configs(card: Path) -> tuple[list[str], bool]:
-    """Returns the configurations that a repository's card declares, and whether one of them is the default."""
-    if not os.path.isfile(card):  # False also if the permissions do not allow to check it
-        return [], False
-    from huggingface_hub import metadata_load  # heavy, and few folders have a card
+def check_files(name: str, root: Path, files: list[Path], scratch: Path) -> None:
+    """Checks the files of a folder before ``datasets`` opens or unpacks them.
 
-    try:
-        declared = (metadata_load(card) or {}).get("configs")
-    except Exception:  # any file may have this name
-        return [], False
-    if not isinstance(declared, list):
-        return [], False
-    configs = [config for config in declared if isinstance(config, dict) and "config_name" in config]
-    names = [str(config["config_name"]) for config in configs]
-    return names, "default" in names or any(config.get("default") for config in configs)
+    Arguments:
+        name: The name of the folder in error messages.
+        root: The folder.
+        files: The files.
+        scratch: The folder that they would be unpacked to.
+
+    Raises:
+        DataError: If one is not a regular file, on which it could wait forever, or expands too much.
+    """
+    for file in files:
+        where = f"{name}: {file.relative_to(root)}" if file != root else name
+        if os.path.lexists(file) and not os.path.isfile(file):
+            raise DataError(f"{where}: not a regular file, or a link to nothing; remove it")
+        suffix = file.suffix.lower()
+        try:
+            if suffix in PACKED_SUFFIXES:
+                check_packed(file, scratch)
+            elif suffix == ".parquet":
+                check_parquet(file, scratch)
+            elif suffix in JSON_SUFFIXES:
+                check_json(file)
+        except Exception as error:  # archives and parquet files raise errors of any kind
+            raise_if_disk_full(error)
+            raise DataError(f"{where}: cannot be read safely ({one_line(error)})") from None
+
+
+def one_line(error: BaseException) -> str:
+    """Returns the message of another package's error, or of what caused it, in a line of at most 160 characters."""
+    cause = error.__cause__ or error
+    reason = " ".join(str(getattr(cause, "strerror", None) or cause).split())
+    return (reason or type(cause).__name__)[:160]
 
 
 def datasets_path(folder: Path) -> str:
@@ -110,14 +139,28 @@ class _Cells(Sequence[Any]):
         return len(self.column)
 
     def __getitem__(self, index: Any) -> Any:
-        cell = self.column[index].as_py()
-        return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"])
+        cell = self.column[index].as_py() or {"bytes": None, "path": None}
+        if cell["bytes"] is None and cell["path"]:
+            return Path(cell["path"])
+        return cell["bytes"] or b""  # no image, which is reported as such
 
     @property
     def paths(self) -> list[Path | None]:
         """The path in each cell, without reading its image."""
         cells = (cell for chunk in self.column.chunks for cell in chunk.field("path").to_pylist())
         return [Path(cell) if cell else None for cell in cells]
+
+    def check_paths(self, name: str, folders: Sequence[Path]) -> None:
+        """Raises DataError if the file of an image is in none of these folders."""
+        known = tuple(os.path.join(path, "") for folder in folders for path in (os.path.abspath(folder), folder.resolve()))
+        for chunk in self.column.chunks:
+            outside = chunk.field("path").filter(chunk.field("bytes").is_null()).drop_null().to_pylist()
+            for path in outside:
+                if "::" in path:  # datasets names it zip://IMAGE::ARCHIVE
+                    archive = Path(path.split("::")[-1]).name
+                    raise DataError(f"{name}: its images are in {archive}; unpack that archive first")
+                if path and not os.path.abspath(path).startswith(known):
+                    raise DataError(f"{name}: refers to {path[:100]}, which is not in its folder; add the image itself")
 
 
 def _cells(table: Any, column: str) -> _Cells:
@@ -140,7 +183,7 @@ def _read_labels(name: str, tables: dict[str, Any], features: Any) -> tuple[dict
     cells = {split: table.with_format("arrow")[:][column].to_pylist() for split, table in tables.items()}
     if declared:  # the Hub writes -1 for a label that is not published
         cells = {split: [None if value == -1 else value for value in values] for split, values in cells.items()}
-        classes = tuple(features[column].names)
+        classes = tuple(str(name) for name in features[column].names)
         if all(find_split([label]) for label in classes):  # images directly in train/ and test/ are no classes
             return {}, ()
         indices = {index: index for index in range(len(classes))}
@@ -151,6 +194,9 @@ def _read_labels(name: str, tables: dict[str, Any], features: Any) -> tuple[dict
         classes = tuple(str(value) for value in known)
         indices = {value: index for index, value in enumerate(known)}
     labels = {}
+    unknown = {value for values in cells.values() for value in values} - {None, *indices}
+    if unknown:
+        raise DataError(f"{name}: the column {column} holds {min(unknown)}, but only {len(classes)} classes are declared")
     for split, values in cells.items():
         num_missing = sum(value is None for value in values)
         if not num_missing:

@@ -1,8 +1,9 @@
 """From a name to a source of images.
 
-A name is looked up in this order: an existing path; ``$VAEKIT_DATA/NAME`` if that folder exists; the known names; else it
-is the id of a data set on the Hugging Face Hub. A repository is downloaded to a folder, and a folder in the Hub's layout is
-read by ``datasets``, so a repository and a copy of it on disk are read by the same code.
+A name is looked up in this order: an existing path, unless it is a run that has a known name; ``$VAEKIT_DATA/NAME`` if that
+folder exists; the known names; else it is the id of a data set on the Hugging Face Hub. A repository is downloaded to a
+folder, and a folder in the Hub's layout is read by ``datasets``, so a repository and a copy of it on disk are read by the
+same code.
 
 ``NAME:CONFIG`` selects one of several configurations. ``NAME@REVISION`` or ``NAME:CONFIG@REVISION`` selects a revision (a
 branch, tag or commit) on the Hub. A folder on disk, also one below ``$VAEKIT_DATA``, has no revisions: since the revision of
@@ -19,8 +20,8 @@ from vaekit.data.sources.archives import Archive
 from vaekit.data.sources.arrays import DIGITS, ArrayFile, Digits
 from vaekit.data.sources.folders import Folder
 from vaekit.data.sources.hub import Hub
-from vaekit.data.sources.repositories import load_splits
-from vaekit.data.sources.source import FileSource, RawSplit, Source, file_version
+from vaekit.data.sources.repositories import check_files, load_splits
+from vaekit.data.sources.source import FileSource, RawSplit, Source, file_version, shorten_name
 
 NAMES = {
     "mnist": "ylecun/mnist",
@@ -29,6 +30,8 @@ NAMES = {
     "pokemon": "huggan/pokemon",
 }
 """Short names of data sets on the Hugging Face Hub."""
+KNOWN = (DIGITS, *NAMES)
+"""The known names."""
 
 
 class Parquet(FileSource):
@@ -36,7 +39,8 @@ class Parquet(FileSource):
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Returns one split; images stay encoded."""
-        return load_splits(str(self.path), scratch, "parquet", data_files=glob.escape(str(self.path)))
+        check_files(str(self.path), self.path, [self.path], scratch)
+        return load_splits(str(self.path), self.path.parent, scratch, "", "parquet", data_files=glob.escape(str(self.path)))
 
 
 class FileList(Source):
@@ -58,11 +62,18 @@ class FileList(Source):
 
     def _files(self) -> list[Path]:
         try:
+            if self.path.stat().st_size > MAX_LIST_BYTES:
+                raise ValueError(f"it has more than {MAX_LIST_BYTES / 1e6:.0f} MB")
             lines = [line.strip() for line in self.path.read_text(encoding="utf-8-sig").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise DataError(f"{self.path}: not a list of files that can be read ({error})") from None
         return [self.path.parent / line for line in lines if line and not line.startswith("#")]
 
+
+RUN_FILES = (("recipe.yaml", "environment.json"), ("config.json", "model.safetensors"))
+"""The files that are together in a run folder, and in a model folder."""
+MAX_LIST_BYTES = 10**8
+"""The longest list of files that is read, 100 MB."""
 
 FILE_SOURCES: dict[tuple[str, ...], type[ArrayFile | Archive | Parquet | FileList]] = {
     (".npy", ".npz"): ArrayFile,
@@ -104,18 +115,38 @@ def resolve(name: str | Path) -> Source:
         return Hub(NAMES[base], base, revision or None, config or None)
     if base.count("/") == 1 and not text.startswith((".", "/", "~")) and all(base.split("/")):
         return Hub(base, base, revision or None, config or None)
-    raise DataError(f"{text}: no such path, data set or hub id{suggest(base, [DIGITS, *NAMES])}")
+    raise DataError(f"{shorten_name(text)}: no such path, data set or hub id{suggest(base, KNOWN)}")
 
 
 def _on_disk(text: str, config: str | None) -> Folder | FileSource | FileList | None:
     """The source on this disk with a name, if there is one."""
     path = Path(os.path.expanduser(text))
     local = os.environ.get("VAEKIT_DATA")
-    if _exists(path):
-        return Folder(path, config=config) if path.is_dir() else _file_source(path, config)
+    if _exists(path) and not (text in KNOWN and _is_run(path)):
+        return _path_source(path, config)
     if local and not path.is_absolute() and _exists(Path(local) / path) and (Path(local) / path).is_dir():
         return Folder(Path(local) / path, text, config)
     return None
+
+
+def _path_source(path: Path, config: str | None) -> Folder | FileSource | FileList:
+    """The source that a file or folder is.
+
+    Raises:
+        DataError: If it is a run, which holds plots but no images to train on, or neither a file nor a folder.
+    """
+    if _is_run(path):
+        raise DataError(f"{path}: a run or model folder, not images; give the folder or name of the images themselves")
+    if path.is_dir():
+        return Folder(path, config=config)
+    if not path.is_file():  # a pipe, on which reading could wait forever, a socket or a device
+        raise DataError(f"{path}: neither a file nor a folder; give a folder or file of images")
+    return _file_source(path, config)
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a path is a run folder or a model folder."""
+    return any(all(os.path.isfile(path / name) for name in names) for names in RUN_FILES)
 
 
 def _exists(path: Path) -> bool:

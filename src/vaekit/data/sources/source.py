@@ -1,6 +1,7 @@
 """The interface of a source: splits of encoded images, and an identity that tells them from other images."""
 
 import errno
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaekit.core.errors import DataError
 from vaekit.data.image_files import EncodedImages
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The error numbers of a full disk, an exceeded quota, and a file that is too large."""
 
+MAX_NAME = 200
+"""The most characters of a name that an error message quotes."""
 UNPACKED = "unpacked"
 """The folder within a source's scratch folder that an archive is unpacked to."""
 
@@ -77,6 +81,24 @@ class FileSource(Source):
     def identity(self) -> dict[str, Any]:
         """Returns the path, the size and the modification time."""
         return {"file": str(self.path.resolve())} | file_version(self.path)
+
+
+def shorten_name(text: str) -> str:
+    """Returns a name for an error message, of at most 200 characters."""
+    return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}..."
+
+
+def check_splits(name: str, splits: dict[str, RawSplit]) -> None:
+    """Checks that there are images, and that the name of each split can be that of a file.
+
+    Raises:
+        DataError: If not.
+    """
+    if not any(len(raw.images) for raw in splits.values()):
+        raise DataError(f"{name}: holds no images")
+    for split in splits:
+        if not re.fullmatch(r"\w[\w.]{0,63}", split, re.ASCII):
+            raise DataError(f"{name}: a split is named {split[:64]!r}; use letters and digits, as in train or test")
 
 
 def name_with_config(name: str, config: str | None) -> str:

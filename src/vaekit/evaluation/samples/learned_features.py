@@ -22,7 +22,8 @@ from vaekit.core.errors import DataError
 from vaekit.core.files import atomic_path
 from vaekit.core.progress import notify
 from vaekit.data import ImageSet, hold_out
-from vaekit.data.cache import DAMAGED, cache_folder
+from vaekit.data.cache import cache_folder
+from vaekit.data.sealed_json import DAMAGED
 from vaekit.evaluation.samples.feature_classifier import CHUNK_SIZE, DIM, Classifier, accuracy, train_classifier
 from vaekit.evaluation.samples.features import FeatureExtractor
 
