@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from vaekit.core.errors import ModelError
+from vaekit.distributions.bounded_scale import stddev_of
 from vaekit.distributions.priors import Encode, Prior
 from vaekit.distributions.reparameterization import is_diagonal_gaussian
 
@@ -122,6 +123,8 @@ class GaussianMixture(Distribution):
 class MixtureOfGaussians(Prior):
     r"""A mixture of diagonal Gaussians with learned weights, means and log-variances. It does not depend on the context.
 
+    Log-variances are bounded by :mod:`vaekit.distributions.bounded_scale`.
+
     The means are initialized by samples of :math:`\mathcal{N}(0, \tfrac12 I)` and the variances are :math:`\tfrac12`, so
     that the mixture approximates a standard normal.
 
@@ -150,8 +153,9 @@ class MixtureOfGaussians(Prior):
 
     def forward(self, batch_size: int, context: Tensor | None = None, encode: Encode | None = None) -> GaussianMixture:
         """Returns the mixture with batch shape (B) and event shape (D)."""
-        stddevs = torch.exp(0.5 * self.logvars.float())
-        return GaussianMixture(batch_size, self.means.float(), stddevs, self.logits.float().log_softmax(0))
+        return GaussianMixture(
+            batch_size, self.means.float(), stddev_of(self.logvars.float()), self.logits.float().log_softmax(0)
+        )
 
 
 class VampPrior(Prior):

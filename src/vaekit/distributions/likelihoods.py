@@ -54,15 +54,13 @@ from torch.distributions import Distribution, Independent, Normal, constraints
 
 from vaekit.core.errors import ModelError
 from vaekit.core.units import GRAY_LEVELS, to_unit_interval
+from vaekit.distributions.bounded_scale import STDDEV_RANGE, bounded_logvar
 
 SERIES_BELOW = 0.2
 """The continuous Bernoulli uses a series for parameters below this magnitude, where its formulas lose digits."""
 
 IMAGE_DIMS = 3
 """The number of dimensions of an image: channels, height and width."""
-
-LOGVAR_RANGE = (-40.0, 20.0)
-"""The range to which the log-variance of a pixel is clamped. Beyond it the variance or the density overflows float32."""
 
 INITIAL_SCALE = 0.25
 """The learned scale before the first batch."""
@@ -228,7 +226,8 @@ class ContinuousBernoulliPixels(Distribution):
     @property
     def mean(self) -> Tensor:
         """:math:`A'(a) = 1 / (1 - e^{-a}) - 1 / a` of each pixel, with shape (*, C, H, W)."""
-        return self._by_size(lambda a: 0.5 + a / 12 - a**3 / 720, lambda a: -1 / torch.expm1(-a) - 1 / a)
+        # Beyond 80 the exponential overflows, its gradient would be 0 * inf, and the term is 0 in any case.
+        return self._by_size(lambda a: 0.5 + a / 12 - a**3 / 720, lambda a: -1 / torch.expm1((-a).clamp(max=80)) - 1 / a)
 
     @property
     def variance(self) -> Tensor:
@@ -277,7 +276,7 @@ class ContinuousBernoulli(Likelihood):
         return ContinuousBernoulliPixels(parameters)
 
 
-Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["learned", "pixel"]
+Scale = Annotated[float, Field(ge=1e-8, le=1e8)] | Literal["learned", "pixel"]
 
 
 class Gaussian(Likelihood):
@@ -290,8 +289,9 @@ class Gaussian(Likelihood):
 
     Arguments:
         scale: ``"learned"`` for one optimal :math:`\sigma`; ``"pixel"`` for a :math:`\sigma` per pixel, computed by the
-            decoder as a log-variance, :math:`\sigma^2 = \mathrm{floor}^2 + e^{\mathrm{logvar}}`; a number for a fixed
-            :math:`\sigma`. The unit is that of pixels in [0, 1].
+            decoder as a log-variance, :math:`\sigma^2 = \mathrm{floor}^2 + e^{\mathrm{logvar}}`, bounded by
+            :mod:`vaekit.distributions.bounded_scale`; a number for a fixed :math:`\sigma`. The unit is that of pixels in
+            [0, 1].
         floor: The lower bound of a learned or per-pixel :math:`\sigma`. Without it the density of a constant pixel is
             unbounded. The default is one gray level, the resolution of 8-bit images. With ``floor=0`` the per-pixel scale
             is that of Auto-Encoding Variational Bayes.
@@ -305,7 +305,7 @@ class Gaussian(Likelihood):
     mse: Tensor
     num_seen: Tensor
 
-    def __init__(self, scale: Scale = "learned", floor: Annotated[float, Field(ge=0)] = 1 / 255) -> None:
+    def __init__(self, scale: Scale = "learned", floor: Annotated[float, Field(ge=0, le=1e8)] = 1 / 255) -> None:
         super().__init__()
         self.scale = scale
         self.floor = floor
@@ -332,7 +332,7 @@ class Gaussian(Likelihood):
         """
         if self.scale == "pixel":
             mean, logvar = parameters.chunk(2, dim=-IMAGE_DIMS)
-            stddev = (self.floor**2 + logvar.clamp(*LOGVAR_RANGE).exp()).sqrt()
+            stddev = (self.floor**2 + bounded_logvar(logvar).exp()).sqrt()
         else:
             mean = parameters
             stddev = self._shared_stddev(mean).expand_as(mean)
@@ -341,4 +341,4 @@ class Gaussian(Likelihood):
     def _shared_stddev(self, like: Tensor) -> Tensor:
         if isinstance(self.scale, float | int):
             return like.new_tensor(float(self.scale))
-        return self.mse.sqrt().clamp(min=self.floor)
+        return self.mse.sqrt().clamp(min=max(self.floor, STDDEV_RANGE[0]))

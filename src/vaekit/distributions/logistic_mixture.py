@@ -43,6 +43,7 @@ from torch.distributions import Categorical, Distribution, constraints
 
 from vaekit.core.errors import ConfigError
 from vaekit.core.units import GRAY_LEVELS, to_gray_levels, to_unit_interval
+from vaekit.distributions.bounded_scale import soft_clip
 from vaekit.distributions.likelihoods import IMAGE_DIMS, Likelihood
 
 INITIAL_SCALE = 0.35
@@ -50,6 +51,9 @@ INITIAL_SCALE = 0.35
 
 MIN_SCALE = 0.1
 """The smallest scale, in half bins: a component centered on a level has mass tanh(1 / (2 * 0.1)) = 0.9999 there."""
+
+TANH_BOUND = (7.0, 8.0)
+"""The bound of the argument of tanh, as in :func:`vaekit.distributions.bounded_scale.soft_clip`. 1 - tanh(7) is 2e-6."""
 
 COMPONENT_DIM = -IMAGE_DIMS - 1
 """The axis of the components in tensors of shape (*, K, C, H, W)."""
@@ -261,5 +265,7 @@ class LogisticMixture(Likelihood):
             [1, channels, channels, channels * (channels - 1) // 2], dim=-IMAGE_DIMS
         )
         log_range = math.log(INITIAL_SCALE * (self.levels - 1) / MIN_SCALE)
-        log_scales = math.log(INITIAL_SCALE) + log_range * torch.tanh(raw_scales / log_range)
+        # The slope of tanh rounds to 0 beyond 9; the bound keeps it at 4e-7, so that a component is never stuck.
+        bounded = soft_clip(raw_scales / log_range, *TANH_BOUND)
+        log_scales = math.log(INITIAL_SCALE) + log_range * torch.tanh(bounded)
         return LogisticMixturePixels(logits.squeeze(-IMAGE_DIMS), means, log_scales, raw_coefficients.tanh(), self.levels)
