@@ -87,12 +87,13 @@ class GaussianMixture(Distribution):
         return (self._weights * self.means).sum(0)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Samples latents of shape (*sample_shape, B, D), without a gradient."""
+        """Samples latents of shape (*sample_shape, B, D), without a gradient; NaN if a weight is NaN."""
         shape = torch.Size(sample_shape) + self.batch_shape
         with torch.no_grad():
-            component = torch.multinomial(self.log_weights.exp(), shape.numel(), replacement=True).reshape(shape)
+            weights = self.log_weights.exp()
+            component = torch.multinomial(weights.nan_to_num(1.0), shape.numel(), replacement=True).reshape(shape)
             means, stddevs = self.means[component], self.stddevs[component]
-            return means + stddevs * torch.randn_like(means)
+            return (means + stddevs * torch.randn_like(means)).masked_fill(weights.isnan().any(), math.nan)
 
     def from_noise(self, noise: Tensor) -> Tensor:
         """Turns standard normal noise of shape (*, B, D) into samples of the same shape.

@@ -179,9 +179,10 @@ class BernoulliPixels(Distribution):
         return mean * (1 - mean)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Samples images of zeros and ones, with shape (*sample_shape, *, C, H, W)."""
+        """Samples images of zeros and ones, with shape (*sample_shape, *, C, H, W); NaN where the logit is NaN."""
         with torch.no_grad():
-            return self.mean.expand(self._extended_shape(torch.Size(sample_shape))).bernoulli()
+            mean = self.mean.expand(self._extended_shape(torch.Size(sample_shape)))
+            return torch.where(mean.isnan(), mean, mean.nan_to_num().bernoulli())
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Returns the log-probability in nats of images of shape (*, C, H, W), with shape (*)."""
@@ -248,6 +249,15 @@ class ContinuousBernoulliPixels(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Returns the log-density in nats of images of shape (*, C, H, W), with shape (*)."""
         return (value * self.logits - self.log_partition).flatten(-IMAGE_DIMS).sum(-1)
+
+
+class NormalPixels(Normal):
+    """Normal pixels. Samples equal those of torch, except that they are NaN, and no error, where the scale is NaN."""
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Samples pixels, with shape (*sample_shape, *), without a gradient."""
+        with torch.no_grad():
+            return self.rsample(sample_shape)
 
 
 class Bernoulli(Likelihood):
@@ -336,7 +346,7 @@ class Gaussian(Likelihood):
         else:
             mean = parameters
             stddev = self._shared_stddev(mean).expand_as(mean)
-        return Independent(Normal(mean.sigmoid(), stddev, validate_args=False), IMAGE_DIMS, validate_args=False)
+        return Independent(NormalPixels(mean.sigmoid(), stddev, validate_args=False), IMAGE_DIMS, validate_args=False)
 
     def _shared_stddev(self, like: Tensor) -> Tensor:
         if isinstance(self.scale, float | int):

@@ -151,11 +151,13 @@ class LogisticMixturePixels(Distribution):
         """Samples images of gray levels on the unit interval, with shape (*sample_shape, *, C, H, W).
 
         Each pixel samples a component and then its channels in order. Each channel is rounded and clipped before the next
-        depends on it, so samples follow the mass of ``log_prob`` exactly.
+        depends on it, so samples follow the mass of ``log_prob`` exactly. A pixel whose weights are NaN is NaN.
         """
         sample_shape = torch.Size(sample_shape)
         with torch.no_grad():
-            component = Categorical(logits=self.logits.movedim(-IMAGE_DIMS, -1), validate_args=False).sample(sample_shape)
+            undefined = self.logits.logsumexp(-IMAGE_DIMS, keepdim=True).isfinite().logical_not()  # (*, 1, H, W)
+            logits = self.logits.masked_fill(undefined, 0).movedim(-IMAGE_DIMS, -1)
+            component = Categorical(logits=logits, validate_args=False).sample(sample_shape)
             means, log_scales, coefficients = (
                 _select(parameter.expand(sample_shape + parameter.shape), component)
                 for parameter in (self.means, self.log_scales, self.coefficients)
@@ -165,7 +167,7 @@ class LogisticMixturePixels(Distribution):
                 center = _center(means, coefficients, [2 * channel - 1 for channel in channels])
                 x = center + log_scale.exp() * torch.logit(torch.rand_like(center))
                 channels.append(self._nearest((x + 1) / 2) / (self.levels - 1))
-            return torch.stack(channels, -IMAGE_DIMS)
+            return torch.stack(channels, -IMAGE_DIMS).masked_fill(undefined, math.nan)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Returns the log-mass in nats of gray levels on the unit interval, with shape (*)."""
