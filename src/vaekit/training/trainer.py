@@ -19,6 +19,7 @@ from vaekit.core.errors import Diverged, Interrupted, RunError
 from vaekit.data import Batch, Batches
 from vaekit.models import Model
 from vaekit.training.callbacks import Callback
+from vaekit.training.divergence import explain
 from vaekit.training.ema import moving_average
 from vaekit.training.interruption import stop_requests
 from vaekit.training.schedulers import Scheduler
@@ -150,10 +151,8 @@ class Trainer:
         try:
             logs = self.step.update(batch, epoch)
         except Diverged as error:
-            raise Diverged(
-                f"{error} at step {self.progress.step + 1} (epoch {self.progress.epoch + 1}); "
-                "lower the learning rate (--lr) or clip the gradient (--set training.clip_norm=1)"
-            ) from None
+            where = f"at step {self.progress.step + 1} (epoch {self.progress.epoch + 1})"
+            raise Diverged(explain(str(error), where, self.step, batch, epoch, self.batches.dataset)) from None
         if self.ema is not None:
             self.ema.update_parameters(self.step.model)
         self._sum_logs(logs, len(batch))
