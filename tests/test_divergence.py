@@ -13,7 +13,7 @@ from tests.test_contracts import CLASSES, make_vae
 from vaekit.core.errors import Diverged
 from vaekit.data import Batches, Dataset, ImageSet, TensorSet
 from vaekit.distributions import LIKELIHOODS, PRIORS, Gaussian
-from vaekit.distributions.likelihoods import NormalPixels
+from vaekit.distributions.pixels import NormalPixels
 from vaekit.models import Model
 from vaekit.objectives import ELBO, IWAE, Objective, WakeSleep
 from vaekit.training import (

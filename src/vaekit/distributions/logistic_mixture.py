@@ -44,7 +44,8 @@ from torch.distributions import Categorical, Distribution, constraints
 from vaekit.core.errors import ConfigError
 from vaekit.core.units import GRAY_LEVELS, to_gray_levels, to_unit_interval
 from vaekit.distributions.bounded_scale import soft_clip
-from vaekit.distributions.likelihoods import IMAGE_DIMS, Likelihood
+from vaekit.distributions.likelihoods import Likelihood
+from vaekit.distributions.pixels import IMAGE_DIMS
 
 INITIAL_SCALE = 0.35
 """The scale for zero maps: the logistic around mid-gray that is nearest to uniform, 8.28 bits for a uniform 8-bit pixel."""
