@@ -1,22 +1,22 @@
 r"""Spikes of the gradient: how one is recognized, and what is done about it.
 
-A gradient is a spike if its norm, before clipping, is more than 10 times the median of the last 200 norms, once 100 are known:
+A gradient is a spike if its norm before clipping is more than 10 times the median of the last 200, once 100 are known:
 
 .. math:: \lVert g_t \rVert > 10 \cdot \mathrm{median}(\lVert g_{t - 200} \rVert, \dots, \lVert g_{t - 1} \rVert)
 
-Over the first 300 to 3,000 steps of the recipes of the package, with cyclical KL weights, flows and mixtures too, the ratio
-stays below 5 in a healthy run, so that the factor 10 has no false alarm there. The median is not moved by the spikes
-themselves. All finite norms enter it, so that a run whose norms have changed for good is normal again after 100 steps.
+In the first 300 to 3,000 steps of the recipes of the package, and with cyclical KL weights, the importance-weighted bound,
+flows, and logistic mixtures, the ratio stays below 5. Only with a Gaussian scale per pixel one step in 2,000 exceeds 10, and
+its norm is that of a true outlier. Single spikes do not move the median. All finite norms enter it, those of spikes too, so
+that norms that have changed for good are normal again after 100 steps.
 
 - ``stop`` ends the run as a gradient that is not finite does.
 - ``skip`` leaves weights, optimizer and buffers as they were, and goes on with the next batch.
 - ``rollback`` returns weights, optimizer and average to the last copy in memory, which is made every 200 steps, and goes on
-  with the next batch. The data and the schedules do not go back, so that the batch of the spike does not come again in this
-  epoch.
+  with the next batch. Data and schedules do not go back: the batch of the spike does not come again in this epoch.
 
-For ``skip`` and ``rollback``, a loss or gradient that is not finite is a spike too. After 10 skips without an update between,
-or 10 returns to one copy, the run ends. Nothing here draws random numbers, and the state is part of the checkpoint, so that a
-resumed run stays equal to an uninterrupted one.
+For ``skip`` and ``rollback``, a loss or gradient that is not finite is a spike too. The run ends after 10 skips without an
+update between, after 10 returns to one copy, and after an epoch without an update. Nothing here draws random numbers. The
+state is part of the checkpoint, so that a resumed run equals an uninterrupted one.
 
 References:
     | PaLM (Chowdhery et al., 2022), section 5.1, for rollbacks that leave out the batches of a spike,
@@ -26,13 +26,14 @@ References:
 from collections import deque
 from copy import deepcopy
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from vaekit.core.errors import Diverged
 from vaekit.training.step import Step
+from vaekit.training.training_config import OnSpike
 
 FACTOR = 10.0
 """How many times its running median a gradient norm must exceed to be a spike."""
@@ -42,8 +43,6 @@ COPY_EVERY = 200
 """The number of steps between two copies of the weights for ``rollback``."""
 MAX_RECOVERIES = 10
 """The number of skips without an update between, or of returns to one copy, after which a run ends."""
-
-OnSpike = Literal["skip", "stop", "rollback"]
 
 
 class SpikeDetector:

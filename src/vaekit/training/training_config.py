@@ -6,6 +6,9 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from vaekit.core.config import Section
 
+OnSpike = Literal["stop", "skip", "rollback"]
+"""What to do if a gradient norm is far above its running median."""
+
 
 class TrainingConfig(Section):
     """The settings of a training run.
@@ -33,6 +36,6 @@ class TrainingConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
-    on_spike: Literal["stop", "skip", "rollback"] | None = None
+    on_spike: OnSpike | None = None
     images_every: PositiveInt = 5
     checkpoint_minutes: PositiveFloat = 10.0
