@@ -251,11 +251,12 @@ def test_the_learning_rate_does_not_go_back() -> None:
 
 
 def test_the_copy_is_not_changed_by_the_training_that_follows() -> None:
-    trainer, watch = spiky({8: HUGE, 9: HUGE, 10: math.nan}, "rollback")
+    trainer, watch = spiky({8: HUGE, 10: math.nan}, "rollback")
     trainer.fit()
-    for index in (7, 8, 9):
+    for index in (7, 9):
         assert equal(watch.weights[index], watch.weights[4])
-    assert not equal(watch.weights[10], watch.weights[4])
+    assert not equal(watch.weights[8], watch.weights[4])
+    assert all(state["step"] == 5 + 8 for state in trainer.step.optimizers["model"].state_dict()["state"].values())
 
 
 def test_returns_to_one_copy_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
