@@ -8,8 +8,8 @@ update takes a batch and does two things:
     \text{M} \quad & \theta \gets \theta + \eta \, \nabla_\theta \frac1B \sum_n \log p_\theta(x_n, z_n)
         \text{, several times}
 
-The step size of the trajectories is adapted so that nine in ten are accepted. Trajectories are in float32 for every precision
-of training: with rounded gradients they would not be reversible. Nothing is approximated except that chains may
+The step size of the trajectories is adapted so that nine in ten are accepted. Trajectories are in float32 for every
+precision of training: with rounded gradients they would not be reversible. Nothing is approximated except that chains may
 lag behind the weights. In return, encoding a new image takes a chain of its own, and one latent is kept per training image.
 
 References:
