@@ -34,6 +34,10 @@ def train(
     seed: Annotated[int | None, typer.Option(help="The random seed.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16.")] = None,
+    on_spike: Annotated[
+        Literal["stop", "skip", "rollback"] | None,
+        typer.Option(help="What to do if a gradient norm is over 10 times its running median, or not finite."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE by default.", show_default=False)] = None,
     force: Annotated[bool, typer.Option("--force", help="Train anew and replace an existing run.")] = False,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run by its own recipe.")] = None,
@@ -78,6 +82,7 @@ def train(
         "seed": seed,
         "device": device,
         "precision": precision,
+        "on_spike": on_spike,
     }
     overrides = {key: value for key, value in shorthands.items() if value is not None} | parse_overrides(change or [])
     console = OutputConsole(quiet=launched_rank() > 0)

@@ -37,6 +37,7 @@ from zuko.nn import MLP
 from zuko.transforms import MonotonicRQSTransform
 
 from vaekit.core.rng import generator
+from vaekit.distributions.bounded_scale import scale_of
 from vaekit.distributions.posteriors import DiagonalGaussian, Posterior
 from vaekit.distributions.priors import Encode, Prior
 
@@ -171,7 +172,7 @@ class FlowPrior(Prior):
     def forward(self, batch_size: int, context: Tensor | None = None, encode: Encode | None = None) -> FlowDistribution:
         """Returns the flow with batch shape (B) and event shape (D)."""
         context = None if context is None else context.float()
-        return FlowDistribution(batch_size, self.loc, self.log_scale.exp(), self.flow, context, PRIOR_SAMPLES)
+        return FlowDistribution(batch_size, self.loc, scale_of(self.log_scale), self.flow, context, PRIOR_SAMPLES)
 
 
 class FlowPosterior(Posterior):

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from vaekit.core.errors import ModelError
+from vaekit.distributions.bounded_scale import stddev_of
 from vaekit.distributions.priors import Encode, Prior
 from vaekit.distributions.reparameterization import is_diagonal_gaussian
 
@@ -86,12 +87,13 @@ class GaussianMixture(Distribution):
         return (self._weights * self.means).sum(0)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Samples latents of shape (*sample_shape, B, D), without a gradient."""
+        """Samples latents of shape (*sample_shape, B, D), without a gradient; NaN if a weight is NaN."""
         shape = torch.Size(sample_shape) + self.batch_shape
         with torch.no_grad():
-            component = torch.multinomial(self.log_weights.exp(), shape.numel(), replacement=True).reshape(shape)
+            weights = self.log_weights.exp()
+            component = torch.multinomial(weights.nan_to_num(1.0), shape.numel(), replacement=True).reshape(shape)
             means, stddevs = self.means[component], self.stddevs[component]
-            return means + stddevs * torch.randn_like(means)
+            return (means + stddevs * torch.randn_like(means)).masked_fill(weights.isnan().any(), math.nan)
 
     def from_noise(self, noise: Tensor) -> Tensor:
         """Turns standard normal noise of shape (*, B, D) into samples of the same shape.
@@ -122,6 +124,8 @@ class GaussianMixture(Distribution):
 class MixtureOfGaussians(Prior):
     r"""A mixture of diagonal Gaussians with learned weights, means and log-variances. It does not depend on the context.
 
+    Log-variances are bounded by :mod:`vaekit.distributions.bounded_scale`.
+
     The means are initialized by samples of :math:`\mathcal{N}(0, \tfrac12 I)` and the variances are :math:`\tfrac12`, so
     that the mixture approximates a standard normal.
 
@@ -150,8 +154,9 @@ class MixtureOfGaussians(Prior):
 
     def forward(self, batch_size: int, context: Tensor | None = None, encode: Encode | None = None) -> GaussianMixture:
         """Returns the mixture with batch shape (B) and event shape (D)."""
-        stddevs = torch.exp(0.5 * self.logvars.float())
-        return GaussianMixture(batch_size, self.means.float(), stddevs, self.logits.float().log_softmax(0))
+        return GaussianMixture(
+            batch_size, self.means.float(), stddev_of(self.logvars.float()), self.logits.float().log_softmax(0)
+        )
 
 
 class VampPrior(Prior):

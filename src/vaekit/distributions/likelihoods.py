@@ -43,27 +43,18 @@ References:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal, constraints
+from torch.distributions import Distribution, Independent
 
 from vaekit.core.errors import ModelError
 from vaekit.core.shares import batch_mean, batch_size
 from vaekit.core.units import GRAY_LEVELS, to_unit_interval
-
-SERIES_BELOW = 0.2
-"""The continuous Bernoulli uses a series for parameters below this magnitude, where its formulas lose digits."""
-
-IMAGE_DIMS = 3
-"""The number of dimensions of an image: channels, height and width."""
-
-LOGVAR_RANGE = (-40.0, 20.0)
-"""The range to which the log-variance of a pixel is clamped. Beyond it the variance or the density overflows float32."""
+from vaekit.distributions.bounded_scale import STDDEV_RANGE, bounded_logvar
+from vaekit.distributions.pixels import IMAGE_DIMS, BernoulliPixels, ContinuousBernoulliPixels, NormalPixels
 
 INITIAL_SCALE = 0.25
 """The learned scale before the first batch."""
@@ -152,106 +143,6 @@ class Likelihood(nn.Module, ABC):
         """
 
 
-class BernoulliPixels(Distribution):
-    r"""Independent Bernoulli pixels. The implementation is optimized for speed: training spends a tenth of its time here.
-
-    ``log_prob`` accepts values in [0, 1], for which it is the negative cross-entropy.
-
-    Arguments:
-        logits: :math:`a`, with shape (*, C, H, W). The last three axes are the event.
-    """
-
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
-        "logits": constraints.independent(constraints.real, IMAGE_DIMS)
-    }
-    support = constraints.independent(constraints.unit_interval, IMAGE_DIMS)
-
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
-        super().__init__(logits.shape[:-IMAGE_DIMS], logits.shape[-IMAGE_DIMS:], validate_args=False)
-
-    @property
-    def mean(self) -> Tensor:
-        """The probability that a pixel is 1, with shape (*, C, H, W)."""
-        return self.logits.sigmoid()
-
-    @property
-    def variance(self) -> Tensor:
-        """The variance of each pixel, with shape (*, C, H, W)."""
-        mean = self.mean
-        return mean * (1 - mean)
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Samples images of zeros and ones, with shape (*sample_shape, *, C, H, W)."""
-        with torch.no_grad():
-            return self.mean.expand(self._extended_shape(torch.Size(sample_shape))).bernoulli()
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Returns the log-probability in nats of images of shape (*, C, H, W), with shape (*)."""
-        linear = (value * self.logits).flatten(-IMAGE_DIMS).sum(-1)
-        return linear - F.softplus(self.logits).flatten(-IMAGE_DIMS).sum(-1)
-
-
-class ContinuousBernoulliPixels(Distribution):
-    r"""Independent continuous Bernoulli pixels, parameterized by the natural parameter :math:`a`.
-
-    It is an exponential family with log-partition function :math:`A(a) = \log((e^a - 1) / a)`, whose derivatives are mean
-    and variance. Every formula is exact to rounding for every :math:`a`. ``torch.distributions.ContinuousBernoulli`` clamps
-    probabilities and does not integrate to 1 for :math:`|a| > 16`.
-
-    Arguments:
-        logits: :math:`a`, with shape (*, C, H, W). The last three axes are the event.
-    """
-
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
-        "logits": constraints.independent(constraints.real, IMAGE_DIMS)
-    }
-    support = constraints.independent(constraints.unit_interval, IMAGE_DIMS)
-
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
-        super().__init__(logits.shape[:-IMAGE_DIMS], logits.shape[-IMAGE_DIMS:], validate_args=False)
-
-    def _by_size(self, small: Callable[[Tensor], Tensor], large: Callable[[Tensor], Tensor]) -> Tensor:
-        """Evaluates a formula with a removable singularity at 0, by its series ``small`` near 0; gradients are finite."""
-        near = self.logits.abs() < SERIES_BELOW
-        zero, one = torch.zeros_like(self.logits), torch.ones_like(self.logits)
-        return torch.where(near, small(torch.where(near, self.logits, zero)), large(torch.where(near, one, self.logits)))
-
-    @property
-    def log_partition(self) -> Tensor:
-        """:math:`A(a)` of each pixel, with shape (*, C, H, W)."""
-        return self._by_size(
-            lambda a: a / 2 + a**2 / 24 - a**4 / 2880,
-            lambda a: a.relu() + torch.log(-torch.expm1(-a.abs())) - a.abs().log(),
-        )
-
-    @property
-    def mean(self) -> Tensor:
-        """:math:`A'(a) = 1 / (1 - e^{-a}) - 1 / a` of each pixel, with shape (*, C, H, W)."""
-        return self._by_size(lambda a: 0.5 + a / 12 - a**3 / 720, lambda a: -1 / torch.expm1(-a) - 1 / a)
-
-    @property
-    def variance(self) -> Tensor:
-        r""":math:`A''(a) = 1 / a^2 - 1 / (4 \sinh^2(a / 2))` of each pixel, with shape (*, C, H, W)."""
-        return self._by_size(
-            lambda a: 1 / 12 - a**2 / 240 + a**4 / 6048,
-            lambda a: 1 / a**2 - torch.exp(-a.abs()) / torch.expm1(-a.abs()) ** 2,
-        )
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Samples images in [0, 1], with shape (*sample_shape, *, C, H, W), by the inverse distribution function."""
-        with torch.no_grad():
-            a = self.logits.expand(self._extended_shape(torch.Size(sample_shape)))
-            size, u = a.abs().clamp(min=1e-6), torch.rand_like(a)
-            x = -torch.log1p(u * torch.expm1(-size)) / size  # for negative a; the distribution for -a is its mirror image
-            return torch.where(a > 0, 1 - x, x)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Returns the log-density in nats of images of shape (*, C, H, W), with shape (*)."""
-        return (value * self.logits - self.log_partition).flatten(-IMAGE_DIMS).sum(-1)
-
-
 class Bernoulli(Likelihood):
     """The Bernoulli likelihood for binary images. For gray images its log-probability is a cross-entropy."""
 
@@ -278,7 +169,7 @@ class ContinuousBernoulli(Likelihood):
         return ContinuousBernoulliPixels(parameters)
 
 
-Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["learned", "pixel"]
+Scale = Annotated[float, Field(ge=1e-8, le=1e8)] | Literal["learned", "pixel"]
 
 
 class Gaussian(Likelihood):
@@ -291,8 +182,9 @@ class Gaussian(Likelihood):
 
     Arguments:
         scale: ``"learned"`` for one optimal :math:`\sigma`; ``"pixel"`` for a :math:`\sigma` per pixel, computed by the
-            decoder as a log-variance, :math:`\sigma^2 = \mathrm{floor}^2 + e^{\mathrm{logvar}}`; a number for a fixed
-            :math:`\sigma`. The unit is that of pixels in [0, 1].
+            decoder as a log-variance, :math:`\sigma^2 = \mathrm{floor}^2 + e^{\mathrm{logvar}}`, bounded by
+            :mod:`vaekit.distributions.bounded_scale`; a number for a fixed :math:`\sigma`. The unit is that of pixels in
+            [0, 1].
         floor: The lower bound of a learned or per-pixel :math:`\sigma`. Without it the density of a constant pixel is
             unbounded. The default is one gray level, the resolution of 8-bit images. With ``floor=0`` the per-pixel scale
             is that of Auto-Encoding Variational Bayes.
@@ -306,7 +198,7 @@ class Gaussian(Likelihood):
     mse: Tensor
     num_seen: Tensor
 
-    def __init__(self, scale: Scale = "learned", floor: Annotated[float, Field(ge=0)] = 1 / 255) -> None:
+    def __init__(self, scale: Scale = "learned", floor: Annotated[float, Field(ge=0, le=1e8)] = 1 / 255) -> None:
         super().__init__()
         self.scale = scale
         self.floor = floor
@@ -334,13 +226,13 @@ class Gaussian(Likelihood):
         """
         if self.scale == "pixel":
             mean, logvar = parameters.chunk(2, dim=-IMAGE_DIMS)
-            stddev = (self.floor**2 + logvar.clamp(*LOGVAR_RANGE).exp()).sqrt()
+            stddev = (self.floor**2 + bounded_logvar(logvar).exp()).sqrt()
         else:
             mean = parameters
             stddev = self._shared_stddev(mean).expand_as(mean)
-        return Independent(Normal(mean.sigmoid(), stddev, validate_args=False), IMAGE_DIMS, validate_args=False)
+        return Independent(NormalPixels(mean.sigmoid(), stddev, validate_args=False), IMAGE_DIMS, validate_args=False)
 
     def _shared_stddev(self, like: Tensor) -> Tensor:
         if isinstance(self.scale, float | int):
             return like.new_tensor(float(self.scale))
-        return self.mse.sqrt().clamp(min=self.floor)
+        return self.mse.sqrt().clamp(min=max(self.floor, STDDEV_RANGE[0]))

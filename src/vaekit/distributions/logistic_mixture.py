@@ -43,13 +43,18 @@ from torch.distributions import Categorical, Distribution, constraints
 
 from vaekit.core.errors import ConfigError
 from vaekit.core.units import GRAY_LEVELS, to_gray_levels, to_unit_interval
-from vaekit.distributions.likelihoods import IMAGE_DIMS, Likelihood
+from vaekit.distributions.bounded_scale import soft_clip
+from vaekit.distributions.likelihoods import Likelihood
+from vaekit.distributions.pixels import IMAGE_DIMS
 
 INITIAL_SCALE = 0.35
 """The scale for zero maps: the logistic around mid-gray that is nearest to uniform, 8.28 bits for a uniform 8-bit pixel."""
 
 MIN_SCALE = 0.1
 """The smallest scale, in half bins: a component centered on a level has mass tanh(1 / (2 * 0.1)) = 0.9999 there."""
+
+TANH_BOUND = (7.0, 8.0)
+"""The bound of the argument of tanh, as in :func:`vaekit.distributions.bounded_scale.soft_clip`. 1 - tanh(7) is 2e-6."""
 
 COMPONENT_DIM = -IMAGE_DIMS - 1
 """The axis of the components in tensors of shape (*, K, C, H, W)."""
@@ -147,11 +152,13 @@ class LogisticMixturePixels(Distribution):
         """Samples images of gray levels on the unit interval, with shape (*sample_shape, *, C, H, W).
 
         Each pixel samples a component and then its channels in order. Each channel is rounded and clipped before the next
-        depends on it, so samples follow the mass of ``log_prob`` exactly.
+        depends on it, so samples follow the mass of ``log_prob`` exactly. A pixel whose weights are NaN is NaN.
         """
         sample_shape = torch.Size(sample_shape)
         with torch.no_grad():
-            component = Categorical(logits=self.logits.movedim(-IMAGE_DIMS, -1), validate_args=False).sample(sample_shape)
+            undefined = self.logits.logsumexp(-IMAGE_DIMS, keepdim=True).isfinite().logical_not()  # (*, 1, H, W)
+            logits = self.logits.masked_fill(undefined, 0).movedim(-IMAGE_DIMS, -1)
+            component = Categorical(logits=logits, validate_args=False).sample(sample_shape)
             means, log_scales, coefficients = (
                 _select(parameter.expand(sample_shape + parameter.shape), component)
                 for parameter in (self.means, self.log_scales, self.coefficients)
@@ -161,7 +168,7 @@ class LogisticMixturePixels(Distribution):
                 center = _center(means, coefficients, [2 * channel - 1 for channel in channels])
                 x = center + log_scale.exp() * torch.logit(torch.rand_like(center))
                 channels.append(self._nearest((x + 1) / 2) / (self.levels - 1))
-            return torch.stack(channels, -IMAGE_DIMS)
+            return torch.stack(channels, -IMAGE_DIMS).masked_fill(undefined, math.nan)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Returns the log-mass in nats of gray levels on the unit interval, with shape (*)."""
@@ -261,5 +268,7 @@ class LogisticMixture(Likelihood):
             [1, channels, channels, channels * (channels - 1) // 2], dim=-IMAGE_DIMS
         )
         log_range = math.log(INITIAL_SCALE * (self.levels - 1) / MIN_SCALE)
-        log_scales = math.log(INITIAL_SCALE) + log_range * torch.tanh(raw_scales / log_range)
+        # The slope of tanh rounds to 0 beyond 9; the bound keeps it at 4e-7, so that a component is never stuck.
+        bounded = soft_clip(raw_scales / log_range, *TANH_BOUND)
+        log_scales = math.log(INITIAL_SCALE) + log_range * torch.tanh(bounded)
         return LogisticMixturePixels(logits.squeeze(-IMAGE_DIMS), means, log_scales, raw_coefficients.tanh(), self.levels)

@@ -2,7 +2,9 @@ r"""Posteriors q(z|x): modules that turn the features of an encoder into a distr
 
 The diagonal Gaussian of Auto-Encoding Variational Bayes,
 
-.. math:: q(z|x) = \mathcal{N}(z; \mu(x), \mathrm{diag}\, e^{\mathrm{logvar}(x)}).
+.. math:: q(z|x) = \mathcal{N}(z; \mu(x), \mathrm{diag}\, e^{\mathrm{logvar}(x)}),
+
+with log-variances that :mod:`vaekit.distributions.bounded_scale` bounds beyond :math:`\pm 30`.
 
 With the standard normal prior, :math:`\mathrm{KL}(q \| p) = \tfrac12 \sum_d \mu_d^2 + e^{\mathrm{logvar}_d} - 1 -
 \mathrm{logvar}_d`.
@@ -17,11 +19,11 @@ References:
 
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from vaekit.core.errors import ConfigError
+from vaekit.distributions.bounded_scale import stddev_of
 
 
 class Posterior(nn.Module, ABC):
@@ -68,4 +70,4 @@ class DiagonalGaussian(Posterior):
     def forward(self, features: Tensor) -> Distribution:
         """Returns the Gaussian. It is float32 for features of every precision."""
         mu, logvar = self.mu(features).flatten(1).float(), self.logvar(features).flatten(1).float()
-        return Independent(Normal(mu, torch.exp(0.5 * logvar), validate_args=False), 1, validate_args=False)
+        return Independent(Normal(mu, stddev_of(logvar), validate_args=False), 1, validate_args=False)

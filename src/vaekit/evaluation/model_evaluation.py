@@ -19,6 +19,7 @@ from vaekit.distributions import is_diagonal_gaussian
 from vaekit.evaluation.estimate import Estimate, batches, mean_by_difference, mean_over_images
 from vaekit.evaluation.evaluation_config import FULL, EvaluationConfig
 from vaekit.evaluation.evaluation_result import EvaluatedData, Evaluation
+from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.latents.aggregate_posterior import RateDecomposition, decompose_rate
 from vaekit.evaluation.latents.collapse import CollapseReport, collapse_report
 from vaekit.evaluation.latents.downstream import DownstreamScores, downstream_scores
@@ -123,6 +124,8 @@ def _likelihood(
     """The ELBO with its terms, log p(x) by importance sampling and by annealing, and the gaps between them."""
     space = space_of(model, data)
     terms = elbo_terms(model, data, seed=seed, description=f"ELBO of {len(data):,} images")
+    for key in ("rate", "distortion"):
+        require_finite(torch.tensor(terms[key].value), f"the {key}s of images")
     metrics: dict[str, Estimate | LatentCount] = {**terms}
     is_mass = model.likelihood.measure == "mass" and model.likelihood.support == "gray levels"
     if is_mass:
@@ -131,7 +134,7 @@ def _likelihood(
     if config.num_samples and config.max_images != 0:
         subset = data.sample(config.max_images or len(data), seed)
         iw = log_likelihood_of_each(model, subset, num_samples=config.num_samples, seed=seed)
-        log_px = mean_over_images(iw, NATS, config.num_samples, space)
+        log_px = mean_over_images(require_finite(iw, "the bounds of log p(x)"), NATS, config.num_samples, space)
         metrics["log_likelihood"] = log_px
         if is_mass:
             metrics["bits_per_dim_iw"] = bits_per_dimension(log_px, data)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from vaekit.core.errors import DataError, RunError
 from vaekit.core.progress import track
+from vaekit.evaluation.finiteness import require_finite
 from vaekit.plots.animation import Animation
 from vaekit.plots.frames import captioned, enlarge, mosaic, swing, timeline, waypoint_animation
 from vaekit.plots.grids import as_uint8
@@ -61,7 +62,8 @@ def animate_waypoints(
     waypoints = parse_waypoints(view, names, labels)
     positions, durations = timeline(len(names), steps, hold, FRAME)
     chunks = track(positions.split(CHUNK_SIZE), f"decoding {len(positions):,} frames", -(-len(positions) // CHUNK_SIZE))
-    decoded = [as_uint8(view.model.decode_path(waypoints.z, chunk, waypoints.labels, path)) for chunk in chunks]
+    frames = (view.model.decode_path(waypoints.z, chunk, waypoints.labels, path) for chunk in chunks)
+    decoded = [as_uint8(require_finite(chunk, "the decoded images")) for chunk in frames]
     return waypoint_animation(torch.cat(decoded), positions, durations, list(captions) or waypoints.captions, size)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from vaekit.core.errors import ModelError
 from vaekit.core.rng import fixed_seed
 from vaekit.core.safe_text import MAX_NAME, printable
+from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.latents.encodings import THRESHOLD
 from vaekit.evaluation.samples.pixel_errors import pixel_errors
 from vaekit.plots import (
@@ -79,7 +80,7 @@ class Gallery(ModelView):
             columns: The number of images in a row; by default that of a square.
         """
         with fixed_seed(seed):
-            images = self.model.sample(num, self.labels(labels, num), temperature)
+            images = require_finite(self.model.sample(num, self.labels(labels, num), temperature), "the samples")
         return grid(images, columns)
 
     def reconstructions(self, num: int | None = None, files: Sequence[Path] = (), labels: Sequence[str] = ()) -> Image.Image:
@@ -98,7 +99,7 @@ class Gallery(ModelView):
             originals, known = shown.pixels, self.labels_of(shown)
         if labels or known is None:
             known = self.file_labels(labels, len(originals))
-        reconstructions = self.model.reconstruct(originals, known)
+        reconstructions = require_finite(self.model.reconstruct(originals, known), "the reconstructions")
         if files:
             return side_by_side(originals, reconstructions, [path.stem for path in files])
         return reconstruction_pairs(originals, reconstructions)
@@ -141,6 +142,7 @@ class Gallery(ModelView):
         waypoints = self.waypoints([a, b], labels)
         ends = [printable(caption, MAX_NAME) for caption in waypoints.captions]
         images = self.model.decode_path(waypoints.z, torch.linspace(0, 1, steps), waypoints.labels, path)
+        require_finite(images, "the decoded images")
         return grid(images, steps, title=f"{ends[0]} → {ends[1]}, {path} in the latents")
 
     def waypoints(self, names: Sequence[WaypointName], labels: Sequence[str] = ()) -> Waypoints:

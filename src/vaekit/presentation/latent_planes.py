@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vaekit.core.safe_text import MAX_NAME, printable
+from vaekit.evaluation.finiteness import require_finite
 from vaekit.plots.style import count
 from vaekit.presentation.model_view import ModelView
 from vaekit.presentation.waypoints import WaypointName, parse_waypoints
@@ -82,7 +83,7 @@ def traverse(view: ModelView, num: int, weights: Tensor, start: WaypointName = "
     latents = encodings.order[:num].tolist()
     low, high = encodings.quantiles(LOW, HIGH)[:, latents]
     values = low.unsqueeze(1) + (high - low).unsqueeze(1) * weights
-    images = view.model.traverse(waypoint.z[0], latents, values, waypoint.labels)
+    images = require_finite(view.model.traverse(waypoint.z[0], latents, values, waypoint.labels), "the decoded images")
     row_labels = [f"{view.describe_latent(d)}\n{a:+.1f} … {b:+.1f}" for d, a, b in zip(latents, low, high, strict=True)]
     which = f"{len(latents)} of {latent_dim} latents" if len(latents) < latent_dim else "each latent"
     others = printable(waypoint.captions[0], MAX_NAME)
@@ -122,6 +123,7 @@ def latent_plane(view: ModelView, steps: int, kind: PlaneKind = "active", label:
     if view.model.condition is not None and labels is not None:
         title += f"; class {printable(view.model.condition.classes[int(labels[0])], MAX_NAME)}"
     images = view.model.decode_mean(z.flatten(0, 1), None if labels is None else labels.expand(len(vertical) * steps))
+    require_finite(images, "the decoded images")
     return Plane(images.unflatten(0, (len(vertical), steps)), horizontal, vertical, title)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vaekit.core.errors import ModelError
 from vaekit.core.progress import working
+from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.latents.encodings import Encodings
 
 Method = Literal["pca", "tsne", "umap"]
@@ -40,7 +41,11 @@ class Projection:
 
 
 def project(encodings: Encodings, num: int, method: Method) -> Projection:
-    """Projects the first ``num`` posterior means; one or two latents are not projected, whatever the method."""
+    """Projects the first ``num`` posterior means; one or two latents are not projected, whatever the method.
+
+    Raises:
+        ModelError: If the means are so large that the projection overflows, or UMAP is not installed.
+    """
     means, dim = encodings.means[:num], encodings.means.shape[1]
     if dim <= 2:
         names = [f"z{d}" for d in range(dim)]
@@ -48,10 +53,11 @@ def project(encodings: Encodings, num: int, method: Method) -> Projection:
         return Projection(means, names, "posterior means", covariances)
     if method == "pca":
         directions, _, shares = encodings.principal(2)
-        points = (means - encodings.means.mean(0)) @ directions.T
+        points = require_finite((means - encodings.means.mean(0)) @ directions.T, "the projected means of q(z|x)")
         names = [f"principal component {number + 1}, {share:.0%} of the variance" for number, share in enumerate(shares)]
         covariances = _covariances(encodings.stddevs[:num], directions)
         return Projection(points, names, f"posterior means of {dim} latents, by PCA", covariances)
+    require_finite(means.square().sum(1), "the squared means of q(z|x)")  # whose differences are distances
     points = torch.from_numpy(_embed(means.numpy(), method))
     names = [f"{NAMES[method]} {number}, no unit" for number in (1, 2)]
     return Projection(points, names, f"posterior means of {dim} latents, by {NAMES[method]}", None)

@@ -43,6 +43,7 @@ SHORTHANDS = {
     "seed": "training.seed",
     "device": "training.device",
     "precision": "training.precision",
+    "on_spike": "training.on_spike",
     "lr": "optimizer.lr",
     "beta": "objective.beta",
     "latent_dim": "model.latent_dim",

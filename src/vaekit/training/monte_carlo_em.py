@@ -8,7 +8,8 @@ update takes a batch and does two things:
     \text{M} \quad & \theta \gets \theta + \eta \, \nabla_\theta \frac1B \sum_n \log p_\theta(x_n, z_n)
         \text{, several times}
 
-The step size of the trajectories is adapted so that nine in ten are accepted. Nothing is approximated except that chains may
+The step size of the trajectories is adapted so that nine in ten are accepted. Trajectories are in float32 for every
+precision of training: with rounded gradients they would not be reversible. Nothing is approximated except that chains may
 lag behind the weights. In return, encoding a new image takes a chain of its own, and one latent is kept per training image.
 
 References:
@@ -65,7 +66,8 @@ class MonteCarloEM(Step):
         z, acceptance = self._move_chains(batch.x, self.z[batch.rows].to(batch.x.device))
         self.z[gather(batch.rows)] = gather(z).cpu()  # every process keeps all chains
         for _ in range(self.updates):
-            log_pz, log_px = self.model.log_joint(batch.x)(z)
+            with self.setup.accelerator.autocast():
+                log_pz, log_px = self.model.log_joint(batch.x)(z)
             loss = -(log_pz + log_px).mean()
             norm = self.descend(loss)
         return {"loss": loss.detach(), "acceptance": acceptance, "grad_norm": norm}

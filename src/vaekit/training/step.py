@@ -14,7 +14,7 @@ in ``DistributedDataParallel``, whose hooks allow one backward pass in a step, w
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -53,6 +53,13 @@ class StepSetup:
     seed: int = 0
 
 
+class Spikes(Protocol):
+    """Notes gradient norms, as :class:`vaekit.training.spikes.SpikeDetector` does."""
+
+    def check(self, norm: Tensor, optimizer: str) -> None:
+        """Notes a norm, and raises Diverged if it is a spike."""
+
+
 class Step(ABC):
     """One update of the weights from a batch.
 
@@ -61,6 +68,7 @@ class Step(ABC):
         objective: Its objective.
         modules: Everything that is trained and saved, by name: ``model``, ``objective``, and what a subclass adds.
         optimizers: The optimizers by name: ``model``, whose learning rate the scheduler sets, and what a subclass adds.
+        spikes: Checks the norm of each gradient; None for no check.
     """
 
     def __init__(self, setup: StepSetup) -> None:
@@ -72,6 +80,7 @@ class Step(ABC):
         self.modules: dict[str, nn.Module] = {"model": self.model, "objective": self.objective}
         self.optimizers: dict[str, Optimizer] = {"model": setup.optimizer}
         self._began = False
+        self.spikes: Spikes | None = None
 
     def __call__(self, batch: Batch, epoch: float) -> dict[str, Tensor]:
         """Moves the weights once, together with all processes that share the batch; see :meth:`update`.
@@ -113,7 +122,7 @@ class Step(ABC):
             The norm of the gradient before clipping, a scalar.
 
         Raises:
-            Diverged: If the loss or the gradient is not finite; no weight is changed.
+            Diverged: If the loss or the gradient is not finite, or its norm a spike; no weight is changed.
         """
         self.setup.accelerator.backward(loss)
         mover = self.optimizers[optimizer]
@@ -122,6 +131,8 @@ class Step(ABC):
         norm = get_total_norm([p.grad for p in weights if p.grad is not None], foreach=True)
         if not bool((norm + loss).isfinite()):
             raise Diverged(f"the {'gradient' if bool(loss.isfinite()) else 'loss'} is not finite")
+        if self.spikes is not None:
+            self.spikes.check(norm, optimizer)
         if self.setup.clip_norm is not None:
             clip_grads_with_norm_(weights, self.setup.clip_norm, norm)
         mover.step()

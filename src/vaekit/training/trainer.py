@@ -27,8 +27,10 @@ from vaekit.core.signals import StopRequests, StopSignal, exit_code, stop_reques
 from vaekit.data import Batch, Batches
 from vaekit.models import Model
 from vaekit.training.callbacks import Callback
+from vaekit.training.divergence import LOWER_RATE, explain
 from vaekit.training.ema import moving_average
 from vaekit.training.schedulers import Scheduler
+from vaekit.training.spikes import SpikeGuard
 from vaekit.training.step import Step
 from vaekit.training.training_config import TrainingConfig
 
@@ -79,6 +81,7 @@ class Trainer:
         self.validate = validate
         self.callbacks = list(callbacks)
         self.ema = None if config.ema is None else AveragedModel(step.model, multi_avg_fn=moving_average(config.ema))
+        self.guard = None if config.on_spike is None else SpikeGuard(step, self.ema, config.on_spike)
         self.progress = Progress()
         self.records: list[dict[str, Any]] = []
         self.best_weights: dict[str, Tensor] | None = None
@@ -191,13 +194,17 @@ class Trainer:
         """One update of weights and average, and its logs."""
         epoch = self.progress.step / len(self.batches)
         self.scheduler.before_step(epoch)
+        if self.guard is not None:
+            self.guard.before_update(self.progress.step)
         try:
             logs = self.step(batch, epoch)
         except Diverged as error:
-            raise Diverged(
-                f"{error} at step {self.progress.step + 1} (epoch {self.progress.epoch + 1}); "
-                "lower the learning rate (--lr) or clip the gradient (--set training.clip_norm=1)"
-            ) from None
+            if self.guard is not None and self.guard.recover(batch.total):
+                return dict.fromkeys(self.log_names or ["loss"], torch.tensor(math.nan))
+            where = f"at step {self.progress.step + 1} (epoch {self.progress.epoch + 1})"
+            raise Diverged(explain(str(error), where, self.step, batch, epoch, self.batches.dataset)) from None
+        if self.guard is not None:
+            self.guard.after_update()
         if self.ema is not None:
             self.ema.update_parameters(self.step.model)
         self._sum_logs(logs, batch.total)
@@ -245,6 +252,7 @@ class Trainer:
             "seconds": progress.seconds,
             "images_per_second": progress.images_seen / progress.seconds,
             **norm,
+            **({} if self.guard is None else {"spikes": self.guard.end_epoch()}),
             "lr": self.lr,
             "train": train,
             "valid": valid,
@@ -255,9 +263,15 @@ class Trainer:
         return record
 
     def _mean_logs(self) -> dict[str, float]:
-        """The means over the epoch, which begin anew."""
-        assert self.log_sums is not None  # an epoch has at least one batch
-        means = (self.log_sums / len(self.batches.dataset)).tolist()
+        """The means over the updates of the epoch, which begin anew.
+
+        Raises:
+            Diverged: If no update was made.
+        """
+        if self.log_sums is None:
+            raise Diverged(f"no update in epoch {self.progress.epoch + 1}: every gradient was a spike; {LOWER_RATE}")
+        num_skipped = 0 if self.guard is None else self.guard.num_images
+        means = (self.log_sums / (len(self.batches.dataset) - num_skipped)).tolist()
         self.log_sums = None
         return dict(zip(self.log_names, means, strict=True))
 
@@ -273,6 +287,7 @@ class Trainer:
             "scheduler": self.scheduler.state_dict(),
             "batches": self.batches.state_dict(),
             "logs": {"names": self.log_names, "sums": self.log_sums},
+            "spikes": None if self.guard is None else self.guard.state_dict(),
             "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
         }
 
@@ -291,6 +306,8 @@ class Trainer:
         self.step.load_state_dict(state["step"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
+        if self.guard is not None and state.get("spikes") is not None:
+            self.guard.load_state_dict(state["spikes"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.batches.load_state_dict(state["batches"])
         self.progress = Progress(**state["progress"])

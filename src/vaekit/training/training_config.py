@@ -6,6 +6,9 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from vaekit.core.config import Section
 
+OnSpike = Literal["stop", "skip", "rollback"]
+"""What to do if a gradient norm is far above its running median."""
+
 
 class TrainingConfig(Section):
     """The settings of a training run.
@@ -19,6 +22,8 @@ class TrainingConfig(Section):
         seed: The seed of everything random.
         device: The device to train on; ``auto`` is an accelerator if there is one.
         precision: The precision of networks; log-probabilities are always float32.
+        on_spike: What to do if a gradient norm is far above its running median: ``stop`` the run, ``skip`` the update, or
+            ``rollback`` to weights of up to 200 steps before; None looks for none. See :mod:`vaekit.training.spikes`.
         images_every: The number of epochs between two grids of reconstructions and samples.
         checkpoint_minutes: The time between two checkpoints within an epoch; there is one after each epoch in any case.
     """
@@ -31,5 +36,6 @@ class TrainingConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
+    on_spike: OnSpike | None = None
     images_every: PositiveInt = 5
     checkpoint_minutes: PositiveFloat = 10.0

@@ -17,6 +17,7 @@ from torch import Tensor
 from vaekit.core.rng import fixed_seed
 from vaekit.data import Dataset
 from vaekit.evaluation.estimate import LATENTS, Metric
+from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.likelihood.bounds import with_noise
 from vaekit.models import Model
 
@@ -119,8 +120,11 @@ class Encodings:
         Returns:
             Unit vectors with shape (num, D), each with its largest entry positive; the standard deviation along each, with
             shape (num); and the share of the total variance along each, with shape (num).
+
+        Raises:
+            ModelError: If the means are so large that their differences overflow.
         """
-        centered = (self.means - self.means.mean(0)).double()
+        centered = require_finite((self.means - self.means.mean(0)).double(), "the means of q(z|x), less their mean,")
         values, vectors = torch.linalg.eigh(centered.T @ centered / len(centered))
         values, directions = values.flip(0).clamp(min=0), vectors.flip(1).T
         largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
@@ -133,7 +137,11 @@ class Encodings:
 
 
 def encode_images(model: Model, images: Dataset) -> Encodings:
-    """Computes the posterior of each image of a set."""
+    """Computes the posterior of each image of a set.
+
+    Raises:
+        ModelError: If the posterior of an image, or the prior, is not finite.
+    """
     means, stddevs, rates = [], [], []
     with model.inference():
         for x, labels, noise in with_noise(model, images, 0, f"encoding {len(images):,} images"):
@@ -141,8 +149,13 @@ def encode_images(model: Model, images: Dataset) -> Encodings:
             means.append(latent.qz.mean.cpu())
             stddevs.append(latent.qz.stddev.cpu())
             rates.append(latent.rate().cpu())
-    prior_mean, prior_stddev = latent.pz.mean.mean(0).cpu(), latent.pz.stddev.mean(0).cpu()
-    return Encodings(torch.cat(means), torch.cat(stddevs), torch.cat(rates).mean(0), prior_mean, prior_stddev)
+    prior = torch.stack([latent.pz.mean.mean(0).cpu(), latent.pz.stddev.mean(0).cpu()])
+    return Encodings(
+        require_finite(torch.cat(means), "the means of q(z|x)"),
+        require_finite(torch.cat(stddevs), "the standard deviations of q(z|x)"),
+        require_finite(torch.cat(rates), "the rates").mean(0),
+        *require_finite(prior, "the mean and the standard deviation of p(z)"),
+    )
 
 
 def active_units(model: Model, images: Dataset) -> LatentCount:

@@ -25,6 +25,7 @@ from vaekit.core.terms import LatentTerms
 from vaekit.core.units import NATS
 from vaekit.data import Dataset
 from vaekit.distributions import is_diagonal_gaussian
+from vaekit.distributions.bounded_scale import scale_of
 from vaekit.evaluation.estimate import Estimate, Metric, mean_over_images
 from vaekit.evaluation.likelihood.bounds import space_of, with_noise
 from vaekit.evaluation.noise import Noise
@@ -91,7 +92,7 @@ def _refine(
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
 
     def posterior() -> Distribution:
-        return Independent(Normal(mean + shift * stddev, stddev * log_ratio.exp(), validate_args=False), 1)
+        return Independent(Normal(mean + shift * stddev, stddev * scale_of(log_ratio), validate_args=False), 1)
 
     with torch.enable_grad():
         for _ in range(num_steps):

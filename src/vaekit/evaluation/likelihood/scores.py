@@ -47,6 +47,7 @@ from torch import Tensor
 from vaekit.core.errors import ConfigError
 from vaekit.data import Dataset, ImageSet
 from vaekit.evaluation.estimate import Estimate
+from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.likelihood.bounds import MAX_IW_BATCH_SIZE, with_noise
 from vaekit.models import Model
 
@@ -100,7 +101,7 @@ def scores(model: Model, data: Dataset, *, num_samples: int = 100, seed: int = 0
 
     Raises:
         ConfigError: If K is below 2, too small for a standard error.
-        ModelError: If the images do not have the model's shape, or labels are missing.
+        ModelError: If the images do not have the model's shape, labels are missing, or a score is not finite.
     """
     if num_samples < 2:
         raise ConfigError(f"num_samples must be at least 2 for a standard error, got {num_samples}")
@@ -110,7 +111,8 @@ def scores(model: Model, data: Dataset, *, num_samples: int = 100, seed: int = 0
         for x, labels, noise in with_noise(model, data, seed, description, MAX_IW_BATCH_SIZE):
             summaries.append(summarize_weights(torch.cat([*model.log_weights(x, labels, num_samples, noise.normal)])))
             lengths += [code_lengths(x)] if isinstance(data, ImageSet) else []
-    log_px, standard_error, elbo, variance = torch.cat(summaries, 1)
+    summary = require_finite(torch.cat(summaries, 1).T, "the log-probabilities of images")
+    log_px, standard_error, elbo, variance = summary.T
     return Scores(log_px, standard_error, elbo, variance, torch.cat(lengths) if lengths else None)
 
 

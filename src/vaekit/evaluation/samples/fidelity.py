@@ -19,6 +19,7 @@ from vaekit.core.rng import fixed_seed
 from vaekit.core.units import to_unit_interval
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import Estimate, batches, mean_over_images
+from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.samples.feature_distances import frechet_distance, kernel_distance
 from vaekit.evaluation.samples.features import FeatureExtractor, metric_name
 from vaekit.evaluation.samples.precision_recall import COVERAGE_NEIGHBORS, density_coverage, precision_recall
@@ -226,6 +227,6 @@ def _features(
         start = 0
         for pixels, labels in batches(model, images, f"{extractor.name} features: {name}"):
             generated = generate(pixels, labels, slice(start, start + len(pixels)))
-            features.append(extractor(generated.clamp(0, 1)).cpu().double())
+            features.append(extractor(require_finite(generated, f"the {name}").clamp(0, 1)).cpu().double())
             start += len(pixels)
         return torch.cat(features)

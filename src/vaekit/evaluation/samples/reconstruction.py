@@ -28,6 +28,7 @@ from torchmetrics.functional.image import (
 from vaekit.core.units import to_unit_interval
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import PIXELS, Estimate, Metric, batches, mean_over_images
+from vaekit.evaluation.finiteness import require_finite
 from vaekit.models import Model
 
 WINDOW_SIGMA = 1.5
@@ -85,7 +86,8 @@ def reconstruction_quality(model: Model, images: ImageSet) -> ReconstructionQual
     measures |= {"ms_ssim": ms_ssim} if side >= MIN_SIDE_MS_SSIM else {}
     values: dict[str, list[Tensor]] = {name: [] for name in measures}
     for pixels, labels in batches(model, images, f"reconstructing {len(images):,} images"):
-        reconstruction, x = model.reconstruct(pixels, labels).clamp(0, 1), to_unit_interval(pixels)
+        reconstruction = require_finite(model.reconstruct(pixels, labels), "the reconstructions").clamp(0, 1)
+        x = to_unit_interval(pixels)
         for name, measure in measures.items():
             values[name].append(measure(reconstruction, x))
 
