@@ -14,6 +14,7 @@ from vaekit.runs.recipe import Recipe
 MAY_CHANGE = (
     "training.epochs",
     "training.patience",
+    "training.on_spike",
     "training.device",
     "training.images_every",
     "training.checkpoint_minutes",
