@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader, Dataset
 
+from vaekit.core.signals import StopRequests
 from vaekit.data import ImageSet, sample_binary
 from vaekit.experiment.prepare import build_model, load_splits, make_trainer
 from vaekit.models import Model
@@ -71,7 +72,7 @@ class VaekitTrainer(TrainingMethod):
         """Trains and times one epoch."""
         trainer = self.trainer
         start = time.perf_counter()
-        trainer._train_epoch(lambda: False)  # without the end of the epoch: validation, callbacks, checkpoint
+        trainer._train_epoch(StopRequests())  # without the end of the epoch: validation, callbacks, checkpoint
         seconds = time.perf_counter() - start
         trainer.progress.epoch += 1
         return Epoch(seconds, trainer._mean_logs()["loss"])
