@@ -2,8 +2,8 @@
 
 Run it as ``python -m benchmarks.larger_than_memory --folder /path/on/a/disk``. It writes a folder of JPEG files that decode
 to 20 GB (407,000 images at 3x128x128, a few hundred distinct ones), decodes them into a cache of its own in the same folder,
-and trains a small multilayer perceptron for one epoch. The run is killed twice by SIGKILL, at random steps, and started again
-by the same command. Then a subset is trained twice, killed and not killed, and the weights are compared bit by bit.
+and trains a small multilayer perceptron for one epoch. The run is killed twice by SIGKILL, at random steps, and started
+again by the same command. Then a subset is trained twice, killed and not killed, and the weights are compared bit by bit.
 
 Printed are sizes, times, images per second, the peak resident memory of the processes, and the steps that each kill lost,
 which are those after the last checkpoint. The processes are limited in address space, so that reading the whole set into
