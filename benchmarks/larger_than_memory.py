@@ -204,13 +204,12 @@ def check(holds: bool, bench: Bench) -> None:
 
 def make_recipe(images: Path, side: int, minutes: float) -> dict[str, dict[str, object]]:
     """A recipe whose steps cost little beside reading their images."""
-    network = {"name": "mlp", "hidden": [16]}
     return {
         "data": {"name": str(images), "size": side, "channels": 3},
         "model": {
             "latent_dim": 64,
-            "encoder": dict(network),
-            "decoder": dict(network),
+            "encoder": {"name": "mlp", "hidden": [16]},
+            "decoder": {"name": "mlp", "hidden": [16]},
             "likelihood": {"name": "gaussian", "scale": "learned"},
         },
         "training": {"epochs": 1, "batch_size": BATCH_SIZE, "checkpoint_minutes": minutes, "device": "cpu"},
