@@ -11,13 +11,15 @@ from pathlib import Path
 
 import torch
 
+from tests.faults.disk import Disk
 from tests.faults.fork_server import warm
 from tests.faults.kills import Kills
 from tests.faults.suite import Suite, in_folder, in_processes, scratch_folder
 from tests.faults.trainings import training
 from tests.faults.verdict import Verdict, failures, group, table
+from tests.faults.writers import Writers
 
-SUITES: dict[str, Callable[[Path, int], Suite]] = {"kills": Kills}
+SUITES: dict[str, Callable[[Path, int], Suite]] = {"kills": Kills, "disk": Disk, "writers": Writers}
 PACKAGES = ("vaekit", "torch", "numpy", "safetensors", "pillow", "pydantic")
 
 

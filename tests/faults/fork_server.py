@@ -92,6 +92,14 @@ class Running:
             _become(command, folder, self.out, self.err, self.log)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    def wait_until_stopped(self) -> None:
+        """Waits until the process has stopped at an operation, or has ended."""
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def go_on(self) -> None:
+        """Lets a process that has stopped continue."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def wait(self) -> Finished:
         """Waits for the end of the command, and sends its signals meanwhile."""
         descriptor = os.pidfd_open(self.pid)

@@ -10,23 +10,20 @@ half of the data, ``power`` has lost what was not flushed, ``before/17+5`` kills
 
 import os
 import random
-import re
 import shutil
 import signal
 from collections.abc import Sequence
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 
 from tests.faults.fork_server import Command, Finished, run
 from tests.faults.operations import Action, Fault, Operation
-from tests.faults.outcome import contents, differences, epochs
-from tests.faults.scenarios import RESUME, SCENARIOS, Scenario, Scenarios
+from tests.faults.recovery import recover
+from tests.faults.scenarios import SCENARIOS, Scenario, Scenarios
 from tests.faults.trainings import FEATURES
-from tests.faults.verdict import EQUAL, Verdict, complaint
+from tests.faults.verdict import Verdict
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
-STOPPED = (0, 2, 129, 130, 143)
-"""Exit codes of a command that was asked to stop."""
 MANY = 200
 """With fewer cases only the plain training is tried."""
 ACTIONS = {"before": Action.DIE_BEFORE, "halfway": Action.DIE_HALFWAY, "power": Action.DIE_BEFORE}
@@ -70,7 +67,7 @@ def _at_each(scenario: Scenario) -> list[str]:
     """A kill before each operation of a scenario, half-way through each write, and with a loss of power at each."""
     start = f"kills/{scenario.name}/{scenario.feature}"
     names = []
-    for at, operation in enumerate(scenario.operations):
+    for at, operation in enumerate(scenario.changes):
         names.append(f"{start}/before/{at}")
         if operation.kind == "write":
             names.append(f"{start}/halfway/{at}")
@@ -82,7 +79,7 @@ def _at_each(scenario: Scenario) -> list[str]:
 def _random_case(generator: random.Random, scenarios: Sequence[Scenario]) -> str:
     """A signal at a random instant, or two or three kills in a row."""
     one = generator.choice(scenarios)
-    start, num = f"kills/{one.name}/{one.feature}", len(one.operations)
+    start, num = f"kills/{one.name}/{one.feature}", len(one.changes)
     if generator.random() < 0.5:
         return f"{start}/{generator.choice(SIGNALS)}/{generator.random():.3f}"
     more = "+".join(str(generator.randrange(num)) for _ in range(generator.randint(1, 2)))
@@ -103,10 +100,7 @@ def _judge(name: str, scenario: Scenario, action: str, at: str, folder: Path) ->
             for args in commands
             if not (stopped[1:] and stopped[-1].code == 0)
         ]
-    for finished in stopped:
-        if wrong := complaint(finished, (*STOPPED, -signal.SIGKILL)):
-            return Verdict(name, *wrong)
-    return _recover(name, scenario, commands, work, folder / "logs")
+    return recover(name, scenario, stopped, commands, work, folder / "logs")
 
 
 def _stop(scenario: Scenario, action: str, at: str, work: Path, logs: Path) -> Finished:
@@ -134,48 +128,3 @@ def lose_unflushed(operations: Sequence[Operation], folder: Path) -> None:
         inode = path.stat().st_ino
         if path.is_file() and written.get(inode, 0) > flushed.get(inode, 0):
             os.truncate(path, min(path.stat().st_size, flushed.get(inode, 0)))
-
-
-def _recover(name: str, scenario: Scenario, commands: Sequence[tuple[str, ...]], work: Path, logs: Path) -> Verdict:
-    """Types the commands until the run has ended, and compares it."""
-    answers = []
-    for args in commands:
-        finished = run(Command(args, drawn=scenario.drawn), work, logs)
-        answers.append(finished)
-        if wrong := complaint(finished):
-            return Verdict(name, *wrong)
-        if scenario.replaces and args == RESUME:
-            if lost := _neither(scenario, work):
-                return Verdict(name, "lost", lost, "neither the old run nor the new one")
-        elif finished.code == 0:
-            break
-    if answers[-1].code != 0 and not any("finished after" in answer.err for answer in answers):
-        resumed = next(answer for answer in answers if answer.args == RESUME)
-        return Verdict(name, "unresumable", " | ".join(answer.err.strip() for answer in answers), resumed.err.strip()[:90])
-    return compare(name, scenario, work)
-
-
-def _neither(scenario: Scenario, work: Path) -> str:
-    """Why a run that was being replaced or made longer is neither the old one nor the new one; empty if it is one of them."""
-    found = contents(work / "run")
-    to_old, to_new = (_lost(differences(whole, found)) for whole in (scenario.before, scenario.expected))
-    return f"old: {to_old[0]}; new: {to_new[0]}" if to_old and to_new else ""
-
-
-def _lost(different: list[str]) -> list[str]:
-    return [line for line in different if not line.endswith(": left over")]
-
-
-def compare(name: str, scenario: Scenario, work: Path) -> Verdict:
-    """Compares a run that has ended with the one that nothing happened to."""
-    found, numbers = contents(work / "run"), epochs(work / "run")
-    if any(later <= earlier for earlier, later in pairwise(numbers)):
-        return Verdict(name, "doubled", f"epochs {numbers}", "metrics.jsonl")
-    different = differences(scenario.expected, found)
-    if lost := _lost(different):
-        return Verdict(name, "lost", "; ".join(lost), lost[0].split(":")[0])
-    outside = [path.name for path in work.iterdir() if path.name not in ("run", "run.lock", ".run.lock")]
-    if different or outside:
-        left = [*different, *outside]
-        return Verdict(name, "left over", "; ".join(left), re.sub(r"tmp\w{6}|(?<=partial-)\d+", "*", left[0].split(":")[0]))
-    return Verdict(name, EQUAL)

@@ -1,7 +1,7 @@
 /* Counts the file operations of a process below one folder, and lets one of them fail, or lets the process die there.
 
    The library is loaded before libc (LD_PRELOAD), so that it sees what Python, Rust and C write alike. It does nothing until
-   faults_watch() is called. Each operation is one line of the log: kind, inode, number of bytes, path. */
+   faults_watch() is called. Each operation is one line of the log: kind, nanoseconds, inode, number of bytes, path. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -19,10 +19,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum kind { OPEN = 1, WRITE = 2, SYNC = 4, RENAME = 8, REMOVE = 16, MKDIR = 32, RESIZE = 64, LINK = 128, MODE = 256, READ = 512 };
-enum action { OBSERVE, DIE_BEFORE, DIE_HALFWAY, FAIL_ONCE, FAIL_FOREVER };
+enum action { OBSERVE, DIE_BEFORE, DIE_HALFWAY, FAIL_ONCE, FAIL_FOREVER, MOVE_AWAY, STOP };
 
 static char folder[PATH_MAX];
 static size_t folder_length;
@@ -47,6 +48,12 @@ void faults_watch(const char *path, int log, unsigned of_kinds, long at, int do_
 static void die(void) {
     syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
     for (;;) pause();
+}
+
+static void move_away(void) {
+    char elsewhere[PATH_MAX + 8];
+    snprintf(elsewhere, sizeof elsewhere, "%s.gone", folder);
+    syscall(SYS_rename, folder, elsewhere);
 }
 
 static const char *name_of(enum kind kind) {
@@ -92,8 +99,11 @@ static int is_below(const char *path) {
 }
 
 static void log_line(enum kind kind, unsigned long inode, size_t bytes, const char *path) {
-    char line[PATH_MAX + 96];
-    int length = snprintf(line, sizeof line, "%s\t%lu\t%zu\t%s\n", name_of(kind), inode, bytes, path);
+    char line[PATH_MAX + 128];
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int length = snprintf(line, sizeof line, "%s\t%lld\t%lu\t%zu\t%s\n", name_of(kind),
+                          now.tv_sec * 1000000000LL + now.tv_nsec, inode, bytes, path);
     if (length >= (int)sizeof line) length = sizeof line - 1;
     for (int i = 0; i < length - 1; i++)
         if (line[i] == '\n') line[i] = '?';
@@ -111,6 +121,12 @@ static int decide(enum kind kind, const char *path, unsigned long inode, size_t 
     if (action == OBSERVE || number < nth || (number > nth && action != FAIL_FOREVER)) return 0;
     if (action == DIE_BEFORE) die();
     if (action == DIE_HALFWAY) return 1;
+    if (action == MOVE_AWAY || action == STOP) {
+        if (action == STOP) syscall(SYS_kill, syscall(SYS_getpid), SIGSTOP);
+        if (action == MOVE_AWAY) move_away();
+        errno = saved;
+        return 0;
+    }
     errno = error_number;
     return -1;
 }

@@ -37,6 +37,10 @@ class Action(IntEnum):
     """A write writes half of its data; any other operation is done, and is the last."""
     FAIL_ONCE = 3
     FAIL_FOREVER = 4
+    MOVE_AWAY = 5
+    """The watched folder is renamed, as if somebody had removed it."""
+    STOP = 6
+    """The process stops before the operation until it is told to continue."""
 
 
 FAILING = {
@@ -64,9 +68,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation as it was logged."""
+    """An operation as it was logged; ``at`` is nanoseconds of the monotonic clock."""
 
     kind: str
+    at: int
     inode: int
     size: int
     path: str
@@ -76,8 +81,8 @@ def read_log(path: Path) -> list[Operation]:
     """Reads the log of a watched process."""
     if not path.exists():
         return []
-    rows = [line.split("\t", 3) for line in path.read_text(errors="backslashreplace").split("\n") if line]
-    return [Operation(kind, int(inode), int(size), name) for kind, inode, size, name in rows]
+    rows = [line.split("\t", 4) for line in path.read_text(errors="backslashreplace").split("\n") if line]
+    return [Operation(kind, int(at), int(inode), int(size), name) for kind, at, inode, size, name in rows]
 
 
 def available() -> bool:

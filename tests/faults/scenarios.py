@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.fork_server import Command, Finished, run
-from tests.faults.operations import Action, Fault, Operation
+from tests.faults.operations import CHANGES, Action, Fault, Kind, Operation
 from tests.faults.outcome import Contents, contents
 from tests.faults.suite import in_processes
 from tests.faults.trainings import training
@@ -24,7 +24,7 @@ class Scenario:
         feature: The feature of the training.
         folder: A folder that is copied for each case; the run is ``run`` in it.
         args: The command.
-        operations: The file operations of the command.
+        operations: The file operations of the command, with files that it opens to read.
         seconds: How long it takes.
         expected: The run after it.
         before: The run before it.
@@ -45,6 +45,11 @@ class Scenario:
     def drawn(self) -> bool:
         """Whether figures and the report are drawn."""
         return self.feature == "drawn"
+
+    @property
+    def changes(self) -> list[Operation]:
+        """The operations that can change what is on disk."""
+        return [operation for operation in self.operations if operation.kind != "read"]
 
     @property
     def replaces(self) -> bool:
@@ -105,7 +110,7 @@ def make_scenario(name: str, feature: str, scratch: Path) -> Scenario:
         "force": training(feature, "--force"),
     }[name]
     work = Path(shutil.copytree(folder, base / "after"))
-    finished = run(Command(args, Fault(), **options), work, logs)
+    finished = run(Command(args, Fault(kinds=CHANGES | Kind.READ), **options), work, logs)
     refusal = "" if finished.code == 0 else finished.err.strip() or str(finished.code)
     expected, before = contents(work / "run"), contents(folder / "run")
     return Scenario(name, feature, folder, args, finished.operations, finished.seconds, expected, before, refusal)

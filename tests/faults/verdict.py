@@ -84,7 +84,7 @@ def group(case: str) -> str:
     """The group of a case: its name without the feature of the training and the number."""
     parts = case.split("/")
     if parts[0] in ("kills", "disk"):
-        del parts[2]
+        return "/".join([*parts[:2], parts[3]])
     return "/".join(parts[:-1])
 
 
