@@ -13,13 +13,15 @@ import torch
 
 from tests.faults.disk import Disk
 from tests.faults.fork_server import warm
+from tests.faults.fuzz import Fuzz
 from tests.faults.kills import Kills
 from tests.faults.suite import Suite, in_folder, in_processes, scratch_folder
 from tests.faults.trainings import training
 from tests.faults.verdict import Verdict, failures, group, table
 from tests.faults.writers import Writers
+from tests.faults.zoo import Zoo
 
-SUITES: dict[str, Callable[[Path, int], Suite]] = {"kills": Kills, "disk": Disk, "writers": Writers}
+SUITES: dict[str, Callable[[Path, int], Suite]] = {"kills": Kills, "disk": Disk, "writers": Writers, "fuzz": Fuzz, "zoo": Zoo}
 PACKAGES = ("vaekit", "torch", "numpy", "safetensors", "pillow", "pydantic")
 
 

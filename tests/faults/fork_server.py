@@ -8,6 +8,7 @@ import resource
 import select
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +53,8 @@ class Command:
 class Finished:
     """How a command ended.
 
-    ``code`` is negative for a signal, as in :mod:`subprocess`; ``memory`` is its largest size, in bytes, with all packages.
+    ``code`` is negative for a signal, as in :mod:`subprocess`; ``busy`` is its seconds of processor time, ``memory`` its largest size
+    in bytes, with all packages.
     """
 
     args: tuple[str, ...]
@@ -60,6 +62,7 @@ class Finished:
     out: str
     err: str
     seconds: float
+    busy: float
     memory: int
     timed_out: bool
     operations: tuple[Operation, ...]
@@ -116,6 +119,7 @@ class Running:
             self.out.read_text(errors="backslashreplace"),
             self.err.read_text(errors="backslashreplace"),
             time.monotonic() - self.begun,
+            usage.ru_utime + usage.ru_stime,
             usage.ru_maxrss * 1024,
             timed_out,
             tuple(read_log(self.log)),
@@ -162,6 +166,7 @@ def _become(command: Command, folder: Path, out: Path, err: Path, log: Path) -> 
         os.setsid()
         os.chdir(folder)
         os.environ.update(command.environment)
+        tempfile.tempdir = None  # to be read from the environment again
         for number in HANDLED:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         _limit()

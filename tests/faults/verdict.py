@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from unicodedata import category
 
 from tests.faults.fork_server import Finished
 
@@ -45,7 +46,7 @@ def complaint(finished: Finished, codes: Sequence[int] = (0, 2)) -> tuple[str, s
         return ("traceback", *_split(finished.traceback))
     if finished.code not in codes:
         return "exit code", f"{finished.code} {last}", str(finished.code)
-    if raw := sorted({char for char in text if not (char.isprintable() or char in "\n\t\r")}):
+    if raw := controls(text):
         return "raw control", f"{raw[:3]} in {last[:100]!r}", "output"
     if finished.code == 2 and not 1 <= len(_messages(lines)) <= 1:
         return "not one line", f"{len(lines)} lines: {finished.err[:200]!r}", "stderr"
@@ -54,6 +55,12 @@ def complaint(finished: Finished, codes: Sequence[int] = (0, 2)) -> tuple[str, s
     return None
 
 
+def controls(text: str) -> list[str]:
+    """The characters of a text that may act on a terminal: controls but line feeds and tabs, line separators, directions."""
+    return sorted({char for char in text if char not in "\n\t" and (category(char) in ("Cc", "Zl", "Zp") or char in DIRECTIONS)})
+
+
+DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 LONGEST = 2_000
 """Characters that a message may have."""
 

@@ -1,0 +1,156 @@
+"""Values, names and texts that programs get wrong, and random changes of bytes, of nested data and of YAML."""
+
+import copy
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Random = random.Random
+
+NUMBERS = (
+    *(0, 1, -1, 2, 3, 7, -7, 1.5, 0.5, -0.5, 1e-300, 1e300, -1e300, 1e39, 1e20, float("inf"), float("-inf"), float("nan")),
+    *(2**31, 2**32, 2**53, 2**63, 2**64, -(2**63), 10**15, 10**30, 10**4000),
+)
+NAMES = (
+    *("", " ", ".", "..", "/", "-", "--", "~", "*", "@", "@0", "@-1", "@99999999", "a" * 256, "a" * 5000, "null", "true", "0x10"),
+    *("a\nb", "a\rb", "a\tb", "a\x1b[31mb", "\x1b]0;title\x07", "\x07", "\x7f", "\x9b31m", "a\u202eb", "\u2028", "\ufeff", "\x85"),
+    *("[red]x[/red]", "[/]", "[bold", "$50_$100", r"$\frac{1$", "%s%n", "{0}", "{x.__class__}", "=1+1", "+1", "-1", "@SUM(A1)"),
+    *("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "&amp;", "'", '"', "\\", "$(touch canary)", "`touch canary`"),
+    *("../../outside", "/etc/passwd", "/dev/zero", "/dev/full", "/proc/self/mem", "a/b/c/d", "https://example.com/x.npy", "a:b@c"),
+    *("os.system", "ａｂｃ", "é", "日本", "🙂", "\udcff\udcfe", "con", "a.npy", "a.zip", "a.parquet", "cat.png", "²", "٣", "1e5", "1_0"),
+)
+YAML_TEXTS = (
+    *("0x_", "0b_", "0o_", "1__0", "1:60:60", "190:20:30.15", "2020-99-99", "2020-01-01", "2020-13-01T25:61:61Z", ".inf", "-.inf"),
+    *(".nan", "1e400", "9" * 5000, "1." + "9" * 5000, "!!int x", "!!int ''", "!!float x", "!!bool x", "!!timestamp x", "!!binary x"),
+    *("!!null x", "!!set {a}", "!!omap [a]", "!!pairs [a]", "!!python/name:os.system", "!!python/object/apply:os.system [touch canary]"),
+    *("!unknown x", "!<!> x", "&a [*a]", "&a {*a : 1}", "*a", "[" * 5000, "{a: " * 500, "{[1]: 2}", "{{1: 2}: 3}", "? a", "- a", "- - - a"),
+    *("{<<: 1}", "{<<: [1]}", "<<: &a {<<: *a}", "|", ">", "|9\n  a", "'", '"', '"\\x00"', '"\\uD800"', "'a''", "%YAML 9.9", "---", "..."),
+    *("a: b: c", "\t- a", "a: 1\na: 2", "@a", "`a", "\x00", "\x01", "\ud800", "\ufffe", "null", "~", "yes", "NO", "=", "<<"),
+)
+CONSTANTS = (None, True, False, [], {}, [[]], {"name": "mlp"}, {"name": 1}, {"name": None}, [1], [0], [-1], ["a"], {"a": {"b": 1}})
+
+
+def aliases(levels: int) -> str:
+    """YAML whose size doubles or more with each level of aliases."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, levels)]
+    return "{" + ", ".join(lines) + "}"
+
+
+def value(generator: Random) -> Any:
+    """A number, a name, or another value."""
+    kind = generator.random()
+    if kind < 0.4:
+        return generator.choice(NUMBERS)
+    return generator.choice(NAMES) if kind < 0.75 else copy.deepcopy(generator.choice(CONSTANTS))
+
+
+def text(generator: Random) -> str:
+    """A value as the text of an option or of YAML."""
+    kind = generator.random()
+    if kind < 0.02:
+        return aliases(generator.randint(2, 9))
+    if kind < 0.45:
+        return generator.choice(YAML_TEXTS)
+    if kind < 0.75:
+        return generator.choice(NAMES)
+    return str(generator.choice(NUMBERS))
+
+
+def argument(generator: Random) -> str:
+    """A text as Python reads it from a command line: no NUL, and surrogates for bytes that are not UTF-8."""
+    return text(generator).replace("\0", "").encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
+
+
+def plausible(generator: Random) -> Any:
+    """A value that a recipe may well have, or nearly."""
+    return generator.choice((0, 1, 2, 3, 0.0, 0.5, 1e-12, 1e-4, 1e4, 1e39, -1, None, True, "none", "silu", [1], [3], [2, 2], 400, 999))
+
+
+def changed_bytes(data: bytes, generator: Random) -> bytes:
+    """The content of a file, damaged."""
+    return generator.choice(BYTE_CHANGES)(data, generator)
+
+
+def _cut(data: bytes, generator: Random) -> bytes:
+    return data[: generator.randrange(len(data) + 1)]
+
+
+def _flip(data: bytes, generator: Random) -> bytes:
+    changed = bytearray(data)
+    for _ in range(generator.choice((1, 1, 1, 4, 30)) if data else 0):
+        at = generator.randrange(min(len(data), generator.choice((16, 256, len(data)))))
+        changed[at] ^= 1 << generator.randrange(8)
+    return bytes(changed)
+
+
+def _splice(data: bytes, generator: Random) -> bytes:
+    begin, end = sorted(generator.randrange(len(data) + 1) for _ in range(2))
+    return data[:begin] + generator.choice((b"", data[begin:end] * 2, generator.randbytes(20), bytes(end - begin))) + data[end:]
+
+
+def _replace(data: bytes, generator: Random) -> bytes:
+    whole = (b"", b"\n", b"{}", b"[]", b"[1]", b"null", b"0", b'""', b"\0" * 100, b"[" * 100_000, b'{"a":' * 50_000, b"9" * 6000)
+    return generator.choice((*whole, b"\xff\xfe" + data, b"NaN", b"{" * 9, generator.randbytes(200), b"\x80" + data, b"\xef\xbb\xbf" + data))
+
+
+def _encode(data: bytes, generator: Random) -> bytes:
+    readable = data.decode("utf-8", "replace")
+    return readable.encode(generator.choice(("utf-16", "utf-32", "utf-8-sig", "cp037")), "replace")
+
+
+def _end_lines(data: bytes, generator: Random) -> bytes:
+    return generator.choice((data.replace(b"\n", b"\r\n"), data.replace(b"\n", b"\r"), data + b"\n\n", data + data, data.rstrip()))
+
+
+BYTE_CHANGES: tuple[Callable[[bytes, Random], bytes], ...] = (_cut, _cut, _flip, _flip, _splice, _replace, _encode, _end_lines)
+
+
+def changed_data(data: Any, generator: Random) -> Any:
+    """Nested data with one to three changes at random places."""
+    data = copy.deepcopy(data)
+    for _ in range(generator.randint(1, 3)):
+        places = list(_containers(data))
+        if not places:
+            return value(generator)
+        _change(generator.choice(places), generator)
+    return data
+
+
+def _containers(data: Any) -> Iterator[Any]:
+    if isinstance(data, dict | list) and data:
+        yield data
+        for item in data.values() if isinstance(data, dict) else data:
+            yield from _containers(item)
+
+
+def _change(container: Any, generator: Random) -> None:
+    """Changes, removes, renames or nests one entry."""
+    keys = list(container) if isinstance(container, dict) else range(len(container))
+    if not keys:
+        return
+    key, kind = generator.choice(list(keys)), generator.random()
+    if kind < 0.6:
+        container[key] = value(generator)
+    elif kind < 0.75:
+        del container[key]
+    elif kind < 0.85 and isinstance(container, dict):
+        container[generator.choice(NAMES)] = container.pop(key)
+    else:
+        container[key] = generator.choice(([container[key]], {"name": container[key]}, {str(key): container[key]}, str(container[key])))
+
+
+def changed_yaml(source: str, generator: Random) -> str:
+    """YAML with one place of its text changed."""
+    lines = source.split("\n")
+    at = generator.randrange(len(lines))
+    kind = generator.random()
+    if kind < 0.5 and ":" in lines[at]:
+        lines[at] = f"{lines[at].partition(':')[0]}: {text(generator)}"
+    elif kind < 0.6:
+        lines[at] = generator.choice((f"  {lines[at]}", f"\t{lines[at]}", lines[at].lstrip(), lines[at] * 2, ""))
+    elif kind < 0.7:
+        lines.insert(at, text(generator))
+    else:
+        return changed_bytes(source.encode(), generator).decode("utf-8", "surrogateescape")
+    return "\n".join(lines)
