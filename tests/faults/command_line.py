@@ -15,13 +15,20 @@ from tests.faults.disk import Disk
 from tests.faults.fork_server import warm
 from tests.faults.fuzz import Fuzz
 from tests.faults.kills import Kills
+from tests.faults.preparation import Preparation
 from tests.faults.suite import Suite, in_folder, in_processes, scratch_folder
 from tests.faults.trainings import training
 from tests.faults.verdict import Verdict, failures, group, table
 from tests.faults.writers import Writers
 from tests.faults.zoo import Zoo
 
-SUITES: dict[str, Callable[[Path, int], Suite]] = {"kills": Kills, "disk": Disk, "writers": Writers, "fuzz": Fuzz, "zoo": Zoo}
+SUITES: dict[str, Callable[[Preparation], Suite]] = {
+    "kills": Kills,
+    "disk": Disk,
+    "writers": Writers,
+    "fuzz": Fuzz,
+    "zoo": Zoo,
+}
 PACKAGES = ("vaekit", "torch", "numpy", "safetensors", "pillow", "pydantic")
 
 
@@ -34,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         (scratch / "warm").mkdir()
         warm([training("plain"), training("augmented", out="again")], scratch / "warm")
         names = [options.only.split("/")[0]] if options.only else options.suites or list(SUITES)
-        verdicts = [verdict for name in names for verdict in _run_suite(name, options, scratch)]
+        preparation = Preparation(scratch, options.jobs)
+        verdicts = [verdict for name in names for verdict in _run_suite(name, options, preparation)]
         if options.keep:
             print(f"kept in {scratch}")
     seconds = time.monotonic() - begun
@@ -44,12 +52,12 @@ def main(arguments: list[str] | None = None) -> int:
     return int(any(not verdict.good for verdict in verdicts))
 
 
-def _run_suite(name: str, options: argparse.Namespace, scratch: Path) -> list[Verdict]:
-    suite = SUITES[name](scratch, options.jobs)
+def _run_suite(name: str, options: argparse.Namespace, preparation: Preparation) -> list[Verdict]:
+    suite = SUITES[name](preparation)
     cases = [options.only] if options.only else suite.cases(options.cases, options.seed)
 
     def judge(case: str) -> Verdict:
-        return in_folder(suite, case, scratch, options.keep, bool(options.only))
+        return in_folder(suite, case, preparation.scratch, options.keep, bool(options.only))
 
     return list(in_processes(judge, cases, options.jobs))
 

@@ -1,7 +1,8 @@
-"""A full or failing disk at every file operation, a small file system, and a folder that is removed or read-only while running.
+"""A full or failing disk at every file operation, a small file system, and a folder that is removed while it is written.
 
-``disk/run/plain/ENOSPC/once/17`` fails at operation 17 of a run, ``for-ever`` at all from there on. The command must say in one
-line what cannot be written, or succeed; the last checkpoint stays; and the run resumed later is the one that nothing happened to.
+``disk/run/plain/ENOSPC/once/17`` fails at operation 17 of a run, ``for-ever`` at all from there on. The command must say
+in one line what cannot be written, or succeed; the last checkpoint stays; and the run resumed later is the one that
+nothing happened to.
 """
 
 import os
@@ -16,8 +17,9 @@ from pathlib import Path
 from tests.faults.fork_server import Command, Finished, run
 from tests.faults.operations import FAILING, Action, Fault
 from tests.faults.outcome import contents
+from tests.faults.preparation import Preparation
 from tests.faults.recovery import recover
-from tests.faults.scenarios import SCENARIOS, Scenario, Scenarios
+from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.trainings import FEATURES
 from tests.faults.verdict import Verdict, complaint
 
@@ -32,12 +34,11 @@ class Disk:
     """The suite of full and failing disks.
 
     Arguments:
-        scratch: A folder for the scenarios.
-        jobs: The number of processes that prepare them.
+        preparation: Prepared folders.
     """
 
-    def __init__(self, scratch: Path, jobs: int) -> None:
-        self.scenarios = Scenarios(scratch / "disk", jobs)
+    def __init__(self, preparation: Preparation) -> None:
+        self.scenarios = preparation.scenarios
 
     def cases(self, num: int, seed: int) -> list[str]:
         """The names of about ``num`` cases: most at operations of the plain training, some at those of features."""
@@ -63,7 +64,9 @@ class Disk:
         if error == "removed":
             return _judge_removed(name, one, int(at), work, folder / "logs")
         number, kinds = FAILING[error]
-        finished = run(Command(one.args, Fault(DURATIONS[how], int(at), kinds, number), drawn=one.drawn), work, folder / "logs")
+        finished = run(
+            Command(one.args, Fault(DURATIONS[how], int(at), kinds, number), drawn=one.drawn), work, folder / "logs"
+        )
         return _judge_failure(name, one, finished, work, folder / "logs")
 
 

@@ -53,8 +53,8 @@ class Command:
 class Finished:
     """How a command ended.
 
-    ``code`` is negative for a signal, as in :mod:`subprocess`; ``busy`` is its seconds of processor time, ``memory`` its largest size
-    in bytes, with all packages.
+    ``code`` is negative for a signal, as in :mod:`subprocess`; ``busy`` is its seconds of processor time, ``memory`` its
+    largest size in bytes, with all packages.
     """
 
     args: tuple[str, ...]

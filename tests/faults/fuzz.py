@@ -10,9 +10,20 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tests.faults.fork_server import Command, Finished, run
-from tests.faults.fuzz_input import Input, Material, files_input, numbers_input, options_input, recipe_input, set_input, source_input, train_input
+from tests.faults.fuzz_input import (
+    Input,
+    Material,
+    files_input,
+    numbers_input,
+    options_input,
+    recipe_input,
+    set_input,
+    source_input,
+    train_input,
+)
 from tests.faults.operations import CHANGES, Fault
 from tests.faults.outcome import contents, differences
+from tests.faults.preparation import Preparation
 from tests.faults.verdict import EQUAL, Verdict, complaint
 
 SECONDS = 10.0
@@ -37,13 +48,12 @@ class Fuzz:
     """The suite of random input.
 
     Arguments:
-        scratch: A folder for the runs that are damaged.
-        jobs: Not used: there is one set of runs.
+        preparation: Prepared folders.
     """
 
-    def __init__(self, scratch: Path, jobs: int) -> None:
-        self.material = Material(scratch / "fuzz")
-        idle = run(Command(("--version",)), self.material.folder, scratch / "fuzz" / "logs")
+    def __init__(self, preparation: Preparation) -> None:
+        self.material = preparation.material
+        idle = run(Command(("--version",)), preparation.scratch, preparation.scratch / "logs")
         self.idle_memory = idle.memory
 
     def cases(self, num: int, seed: int) -> list[str]:

@@ -12,7 +12,6 @@ import yaml
 from tests.faults.fork_server import Command, run
 from tests.faults.hostile_tensors import changed_header, changed_numbers
 from tests.faults.hostile_values import NAMES, Random, argument, changed_bytes, changed_data, changed_yaml, plausible
-from tests.faults.outcome import contents
 from tests.faults.scenarios import make_scenario
 from tests.faults.trainings import training
 
@@ -37,7 +36,18 @@ READING: dict[str, tuple[str, ...]] = {
 """The commands that read a run, with options that make them quick."""
 VALUES: dict[str, tuple[str, ...]] = {
     "train": (
-        *("--data", "--size", "--channels", "--fit", "--background", "--epochs", "--latent-dim", "--beta", "--batch-size", "--lr"),
+        *(
+            "--data",
+            "--size",
+            "--channels",
+            "--fit",
+            "--background",
+            "--epochs",
+            "--latent-dim",
+            "--beta",
+            "--batch-size",
+            "--lr",
+        ),
         *("--seed", "--device", "--precision", "--out", "--resume", "--set"),
     ),
     "sample": ("--num", "--label", "--temperature", "--seed", "--output"),
@@ -46,7 +56,19 @@ VALUES: dict[str, tuple[str, ...]] = {
     "manifold": ("--steps", "--plane", "--label", "--data", "--output"),
     "interpolate": ("--steps", "--path", "--label", "--data", "--output"),
     "map": ("--method", "--num", "--data", "--output"),
-    "animate": ("--through", "--digits", "--steps", "--hold", "--size", "--num", "--path", "--from", "--label", "--data", "--output"),
+    "animate": (
+        "--through",
+        "--digits",
+        "--steps",
+        "--hold",
+        "--size",
+        "--num",
+        "--path",
+        "--from",
+        "--label",
+        "--data",
+        "--output",
+    ),
     "curves": ("--output",),
     "rates": ("--data", "--output"),
     "errors": ("--num", "--data", "--output"),
@@ -60,14 +82,50 @@ VALUES: dict[str, tuple[str, ...]] = {
 }
 """The options of each command that take a value."""
 PLACES = (
-    *("data.name", "data.size", "data.channels", "data.fit", "data.background", "data.augment", "data.binarize", "data.validation"),
+    *(
+        "data.name",
+        "data.size",
+        "data.channels",
+        "data.fit",
+        "data.background",
+        "data.augment",
+        "data.binarize",
+        "data.validation",
+    ),
     *("data.augment.rotate", "data.augment.jitter", "model", "model.latent_dim", "model.encoder", "model.encoder.name"),
-    *("model.encoder.hidden", "model.decoder.hidden", "model.decoder.activation", "model.likelihood.name", "model.likelihood.scale"),
+    *(
+        "model.encoder.hidden",
+        "model.decoder.hidden",
+        "model.decoder.activation",
+        "model.likelihood.name",
+        "model.likelihood.scale",
+    ),
     *("model.posterior.name", "model.prior", "model.prior.name", "model.prior.components", "model.conditional", "objective"),
-    *("objective.beta", "objective.beta.epochs", "objective.free_bits", "objective.capacity", "objective.num_samples", "objective.name"),
+    *(
+        "objective.beta",
+        "objective.beta.epochs",
+        "objective.free_bits",
+        "objective.capacity",
+        "objective.num_samples",
+        "objective.name",
+    ),
     *("optimizer.lr", "optimizer.betas", "optimizer.name", "scheduler", "scheduler.warmup", "step.name", "training.epochs"),
-    *("training.batch_size", "training.patience", "training.clip_norm", "training.ema", "training.seed", "training.precision"),
-    *("training.images_every", "training.checkpoint_minutes", "evaluation.num_samples", "evaluation.max_images", "name", "title"),
+    *(
+        "training.batch_size",
+        "training.patience",
+        "training.clip_norm",
+        "training.ema",
+        "training.seed",
+        "training.precision",
+    ),
+    *(
+        "training.images_every",
+        "training.checkpoint_minutes",
+        "evaluation.num_samples",
+        "evaluation.max_images",
+        "name",
+        "title",
+    ),
     *("expected", "expected.elbo", "unknown", "a.b.c.d", "", ".", "..", "training.", ".training"),
 )
 TEXTS = ("recipe.yaml", "environment.json", "metrics.jsonl")
@@ -131,8 +189,14 @@ def recipe_input(material: Material, generator: Random, work: Path) -> Input:
 
 def train_input(material: Material, generator: Random, work: Path) -> Input:
     """A training with plausible settings, most of which nobody would choose."""
-    settings = [place for place in PLACES if place.startswith(("model.", "objective.", "optimizer.", "scheduler.", "training.", "data."))]
-    changes = [f"{place}={json.dumps(plausible(generator))}" for place in generator.sample(settings, generator.randint(1, 3))]
+    settings = [
+        place
+        for place in PLACES
+        if place.startswith(("model.", "objective.", "optimizer.", "scheduler.", "training.", "data."))
+    ]
+    changes = [
+        f"{place}={json.dumps(plausible(generator))}" for place in generator.sample(settings, generator.randint(1, 3))
+    ]
     words = [word for change in changes for word in ("--set", change)]
     return Input((*training("plain", epochs=1), *words), "a training")
 
@@ -167,7 +231,11 @@ def files_input(material: Material, generator: Random, work: Path) -> Input:
     """A file of a run that was damaged, changed, removed, or taken from another run."""
     name = generator.choice(("run", "run", "run", "half", "half", "conditional"))
     material.copy(work, name, "other")
-    files = [path for path in (work / name).rglob("*") if path.is_file() and path.suffix in (".json", ".jsonl", ".yaml", ".safetensors")]
+    files = [
+        path
+        for path in (work / name).rglob("*")
+        if path.is_file() and path.suffix in (".json", ".jsonl", ".yaml", ".safetensors")
+    ]
     path = generator.choice(sorted(files))
     how = _damage(path, material.folder / "seed" / path.relative_to(work / name), generator)
     place = str(path.relative_to(work / name))
@@ -202,7 +270,9 @@ def _damage(path: Path, other: Path, generator: Random) -> str:
 def _reading_command(name: str, generator: Random) -> tuple[str, ...]:
     if name == "half":
         again = (*training("plain", out="half"),)
-        return generator.choice((("train", "--resume", "half"), ("train", "--resume", "half"), again, ("report", "half"), ("curves", "half")))
+        return generator.choice(
+            (("train", "--resume", "half"), ("train", "--resume", "half"), again, ("report", "half"), ("curves", "half"))
+        )
     if generator.random() < 0.12:
         longer = ("train", "--resume", name, "--epochs", "4")
         return generator.choice((("train", "--resume", name), longer, ("train", f"{name}/recipe.yaml", "--dry-run")))
@@ -221,7 +291,12 @@ def numbers_input(material: Material, generator: Random, work: Path) -> Input:
         args, path = ("train", "--resume", "half"), _state(work / "half")
         notices = True
     path.write_bytes(changed_numbers(path.read_bytes(), generator))
-    return Input(args, f"{path.name} with other numbers", must_be_noticed=notices, ends_as="half" if args[0] == "train" and "half" in args else None)
+    return Input(
+        args,
+        f"{path.name} with other numbers",
+        must_be_noticed=notices,
+        ends_as="half" if args[0] == "train" and "half" in args else None,
+    )
 
 
 def _state(run_folder: Path) -> Path:
@@ -235,7 +310,13 @@ def source_input(material: Material, generator: Random, work: Path) -> Input:
     source = write(work)
     material.copy(work, "run")
     shown = str(source.relative_to(work))
-    commands = (("data", shown), ("data", shown), ("train", "--data", shown, "--dry-run"), ("embed", "run", shown), ("reconstruct", "run", "--data", shown))
+    commands = (
+        ("data", shown),
+        ("data", shown),
+        ("train", "--data", shown, "--dry-run"),
+        ("embed", "run", shown),
+        ("reconstruct", "run", "--data", shown),
+    )
     return Input(generator.choice(commands), name)
 
 

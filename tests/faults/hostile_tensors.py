@@ -46,7 +46,17 @@ def _one_tensor(header: dict[str, Any], numbers: bytes, generator: Random) -> by
     entry = header[generator.choice(names)]
     begin, end = entry["data_offsets"]
     kind = generator.choice(("dtype", "shape", "data_offsets"))
-    offsets = ([end, begin], [0, len(numbers)], [begin, end + 1], [-1, end], [2**63, 2**64], [begin], [0, 0], "x", [begin + 1, end + 1])
+    offsets = (
+        [end, begin],
+        [0, len(numbers)],
+        [begin, end + 1],
+        [-1, end],
+        [2**63, 2**64],
+        [begin],
+        [0, 0],
+        "x",
+        [begin + 1, end + 1],
+    )
     entry[kind] = generator.choice({"dtype": TYPES, "shape": SHAPES, "data_offsets": offsets}[kind])
     return join(header, numbers)
 
@@ -97,7 +107,17 @@ def _text(header: dict[str, Any], numbers: bytes, generator: Random) -> bytes:
     whole = json.dumps(header).encode()
     deep = b'{"a":' * 3000 + b"1" + b"}" * 3000
     twice = whole[:-1] + b"," + whole[1:]
-    return join(generator.choice((changed_bytes(whole, generator), deep, twice, b"{}", b"[]", b"null", b"", b"\xff" * 20)), numbers)
+    return join(
+        generator.choice((changed_bytes(whole, generator), deep, twice, b"{}", b"[]", b"null", b"", b"\xff" * 20)), numbers
+    )
 
 
-HEADER_CHANGES: tuple[Callable[[dict[str, Any], bytes, Random], bytes], ...] = (_one_tensor, _one_tensor, _names, _metadata, _metadata, _length, _text)
+HEADER_CHANGES: tuple[Callable[[dict[str, Any], bytes, Random], bytes], ...] = (
+    _one_tensor,
+    _one_tensor,
+    _names,
+    _metadata,
+    _metadata,
+    _length,
+    _text,
+)

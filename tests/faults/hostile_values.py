@@ -12,22 +12,174 @@ NUMBERS = (
     *(2**31, 2**32, 2**53, 2**63, 2**64, -(2**63), 10**15, 10**30, 10**4000),
 )
 NAMES = (
-    *("", " ", ".", "..", "/", "-", "--", "~", "*", "@", "@0", "@-1", "@99999999", "a" * 256, "a" * 5000, "null", "true", "0x10"),
-    *("a\nb", "a\rb", "a\tb", "a\x1b[31mb", "\x1b]0;title\x07", "\x07", "\x7f", "\x9b31m", "a\u202eb", "\u2028", "\ufeff", "\x85"),
-    *("[red]x[/red]", "[/]", "[bold", "$50_$100", r"$\frac{1$", "%s%n", "{0}", "{x.__class__}", "=1+1", "+1", "-1", "@SUM(A1)"),
-    *("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "&amp;", "'", '"', "\\", "$(touch canary)", "`touch canary`"),
-    *("../../outside", "/etc/passwd", "/dev/zero", "/dev/full", "/proc/self/mem", "a/b/c/d", "https://example.com/x.npy", "a:b@c"),
-    *("os.system", "ａｂｃ", "é", "日本", "🙂", "\udcff\udcfe", "con", "a.npy", "a.zip", "a.parquet", "cat.png", "²", "٣", "1e5", "1_0"),
+    *(
+        "",
+        " ",
+        ".",
+        "..",
+        "/",
+        "-",
+        "--",
+        "~",
+        "*",
+        "@",
+        "@0",
+        "@-1",
+        "@99999999",
+        "a" * 256,
+        "a" * 5000,
+        "null",
+        "true",
+        "0x10",
+    ),
+    *(
+        "a\nb",
+        "a\rb",
+        "a\tb",
+        "a\x1b[31mb",
+        "\x1b]0;title\x07",
+        "\x07",
+        "\x7f",
+        "\x9b31m",
+        "a\u202eb",
+        "\u2028",
+        "\ufeff",
+        "\x85",
+    ),
+    *(
+        "[red]x[/red]",
+        "[/]",
+        "[bold",
+        "$50_$100",
+        r"$\frac{1$",
+        "%s%n",
+        "{0}",
+        "{x.__class__}",
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+    ),
+    *(
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "&amp;",
+        "'",
+        '"',
+        "\\",
+        "$(touch canary)",
+        "`touch canary`",
+    ),
+    *(
+        "../../outside",
+        "/etc/passwd",
+        "/dev/zero",
+        "/dev/full",
+        "/proc/self/mem",
+        "a/b/c/d",
+        "https://example.com/x.npy",
+        "a:b@c",
+    ),
+    *(
+        "os.system",
+        "ａｂｃ",
+        "é",
+        "日本",
+        "🙂",
+        "\udcff\udcfe",
+        "con",
+        "a.npy",
+        "a.zip",
+        "a.parquet",
+        "cat.png",
+        "²",
+        "٣",
+        "1e5",
+        "1_0",
+    ),
 )
 YAML_TEXTS = (
-    *("0x_", "0b_", "0o_", "1__0", "1:60:60", "190:20:30.15", "2020-99-99", "2020-01-01", "2020-13-01T25:61:61Z", ".inf", "-.inf"),
-    *(".nan", "1e400", "9" * 5000, "1." + "9" * 5000, "!!int x", "!!int ''", "!!float x", "!!bool x", "!!timestamp x", "!!binary x"),
-    *("!!null x", "!!set {a}", "!!omap [a]", "!!pairs [a]", "!!python/name:os.system", "!!python/object/apply:os.system [touch canary]"),
-    *("!unknown x", "!<!> x", "&a [*a]", "&a {*a : 1}", "*a", "[" * 5000, "{a: " * 500, "{[1]: 2}", "{{1: 2}: 3}", "? a", "- a", "- - - a"),
-    *("{<<: 1}", "{<<: [1]}", "<<: &a {<<: *a}", "|", ">", "|9\n  a", "'", '"', '"\\x00"', '"\\uD800"', "'a''", "%YAML 9.9", "---", "..."),
+    *(
+        "0x_",
+        "0b_",
+        "0o_",
+        "1__0",
+        "1:60:60",
+        "190:20:30.15",
+        "2020-99-99",
+        "2020-01-01",
+        "2020-13-01T25:61:61Z",
+        ".inf",
+        "-.inf",
+    ),
+    *(
+        ".nan",
+        "1e400",
+        "9" * 5000,
+        "1." + "9" * 5000,
+        "!!int x",
+        "!!int ''",
+        "!!float x",
+        "!!bool x",
+        "!!timestamp x",
+        "!!binary x",
+    ),
+    *(
+        "!!null x",
+        "!!set {a}",
+        "!!omap [a]",
+        "!!pairs [a]",
+        "!!python/name:os.system",
+        "!!python/object/apply:os.system [touch canary]",
+    ),
+    *(
+        "!unknown x",
+        "!<!> x",
+        "&a [*a]",
+        "&a {*a : 1}",
+        "*a",
+        "[" * 5000,
+        "{a: " * 500,
+        "{[1]: 2}",
+        "{{1: 2}: 3}",
+        "? a",
+        "- a",
+        "- - - a",
+    ),
+    *(
+        "{<<: 1}",
+        "{<<: [1]}",
+        "<<: &a {<<: *a}",
+        "|",
+        ">",
+        "|9\n  a",
+        "'",
+        '"',
+        '"\\x00"',
+        '"\\uD800"',
+        "'a''",
+        "%YAML 9.9",
+        "---",
+        "...",
+    ),
     *("a: b: c", "\t- a", "a: 1\na: 2", "@a", "`a", "\x00", "\x01", "\ud800", "\ufffe", "null", "~", "yes", "NO", "=", "<<"),
 )
-CONSTANTS = (None, True, False, [], {}, [[]], {"name": "mlp"}, {"name": 1}, {"name": None}, [1], [0], [-1], ["a"], {"a": {"b": 1}})
+CONSTANTS = (
+    None,
+    True,
+    False,
+    [],
+    {},
+    [[]],
+    {"name": "mlp"},
+    {"name": 1},
+    {"name": None},
+    [1],
+    [0],
+    [-1],
+    ["a"],
+    {"a": {"b": 1}},
+)
 
 
 def aliases(levels: int) -> str:
@@ -64,7 +216,9 @@ def argument(generator: Random) -> str:
 
 def plausible(generator: Random) -> Any:
     """A value that a recipe may well have, or nearly."""
-    return generator.choice((0, 1, 2, 3, 0.0, 0.5, 1e-12, 1e-4, 1e4, 1e39, -1, None, True, "none", "silu", [1], [3], [2, 2], 400, 999))
+    return generator.choice(
+        (0, 1, 2, 3, 0.0, 0.5, 1e-12, 1e-4, 1e4, 1e39, -1, None, True, "none", "silu", [1], [3], [2, 2], 400, 999)
+    )
 
 
 def changed_bytes(data: bytes, generator: Random) -> bytes:
@@ -86,12 +240,29 @@ def _flip(data: bytes, generator: Random) -> bytes:
 
 def _splice(data: bytes, generator: Random) -> bytes:
     begin, end = sorted(generator.randrange(len(data) + 1) for _ in range(2))
-    return data[:begin] + generator.choice((b"", data[begin:end] * 2, generator.randbytes(20), bytes(end - begin))) + data[end:]
+    return (
+        data[:begin] + generator.choice((b"", data[begin:end] * 2, generator.randbytes(20), bytes(end - begin))) + data[end:]
+    )
 
 
 def _replace(data: bytes, generator: Random) -> bytes:
-    whole = (b"", b"\n", b"{}", b"[]", b"[1]", b"null", b"0", b'""', b"\0" * 100, b"[" * 100_000, b'{"a":' * 50_000, b"9" * 6000)
-    return generator.choice((*whole, b"\xff\xfe" + data, b"NaN", b"{" * 9, generator.randbytes(200), b"\x80" + data, b"\xef\xbb\xbf" + data))
+    whole = (
+        b"",
+        b"\n",
+        b"{}",
+        b"[]",
+        b"[1]",
+        b"null",
+        b"0",
+        b'""',
+        b"\0" * 100,
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b"9" * 6000,
+    )
+    return generator.choice(
+        (*whole, b"\xff\xfe" + data, b"NaN", b"{" * 9, generator.randbytes(200), b"\x80" + data, b"\xef\xbb\xbf" + data)
+    )
 
 
 def _encode(data: bytes, generator: Random) -> bytes:
@@ -100,10 +271,21 @@ def _encode(data: bytes, generator: Random) -> bytes:
 
 
 def _end_lines(data: bytes, generator: Random) -> bytes:
-    return generator.choice((data.replace(b"\n", b"\r\n"), data.replace(b"\n", b"\r"), data + b"\n\n", data + data, data.rstrip()))
+    return generator.choice(
+        (data.replace(b"\n", b"\r\n"), data.replace(b"\n", b"\r"), data + b"\n\n", data + data, data.rstrip())
+    )
 
 
-BYTE_CHANGES: tuple[Callable[[bytes, Random], bytes], ...] = (_cut, _cut, _flip, _flip, _splice, _replace, _encode, _end_lines)
+BYTE_CHANGES: tuple[Callable[[bytes, Random], bytes], ...] = (
+    _cut,
+    _cut,
+    _flip,
+    _flip,
+    _splice,
+    _replace,
+    _encode,
+    _end_lines,
+)
 
 
 def changed_data(data: Any, generator: Random) -> Any:
@@ -137,7 +319,9 @@ def _change(container: Any, generator: Random) -> None:
     elif kind < 0.85 and isinstance(container, dict):
         container[generator.choice(NAMES)] = container.pop(key)
     else:
-        container[key] = generator.choice(([container[key]], {"name": container[key]}, {str(key): container[key]}, str(container[key])))
+        container[key] = generator.choice(
+            ([container[key]], {"name": container[key]}, {str(key): container[key]}, str(container[key]))
+        )
 
 
 def changed_yaml(source: str, generator: Random) -> str:

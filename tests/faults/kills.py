@@ -1,11 +1,11 @@
 """Kills at random instants, and at every file operation of a run, a resume, a longer run and a replacement.
 
-After the kill the user types the same command again, or ``vae train --resume``, until the run ends. It has to be, bit for bit, the
-run that was never killed.
+After the kill the user types the same command again, or ``vae train --resume``, until the run ends. It has to be, bit for
+bit, the run that was never killed.
 
-The name of a case says it all: ``kills/run/no-average/before/17`` dies before operation 17 of a run without a moving average, ``halfway`` has written
-half of the data, ``power`` has lost what was not flushed, ``before/17+5`` kills the recovery at its operation 5, and
-``SIGTERM/0.31`` sends a signal after that share of the usual time.
+The name of a case says it all: ``kills/run/no-average/before/17`` dies before operation 17 of a run without a moving
+average, ``halfway`` has written half of the data, ``power`` has lost what was not flushed, ``before/17+5`` kills the
+recovery at its operation 5, and ``SIGTERM/0.31`` sends a signal after that share of the usual time.
 """
 
 import os
@@ -18,8 +18,9 @@ from pathlib import Path
 
 from tests.faults.fork_server import Command, Finished, run
 from tests.faults.operations import Action, Fault, Operation
+from tests.faults.preparation import Preparation
 from tests.faults.recovery import recover
-from tests.faults.scenarios import SCENARIOS, Scenario, Scenarios
+from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.trainings import FEATURES
 from tests.faults.verdict import Verdict
 
@@ -33,12 +34,11 @@ class Kills:
     """The suite of kills.
 
     Arguments:
-        scratch: A folder for the scenarios.
-        jobs: The number of processes that prepare them.
+        preparation: Prepared folders.
     """
 
-    def __init__(self, scratch: Path, jobs: int) -> None:
-        self.scenarios = Scenarios(scratch / "kills", jobs)
+    def __init__(self, preparation: Preparation) -> None:
+        self.scenarios = preparation.scenarios
 
     def cases(self, num: int, seed: int) -> list[str]:
         """The names of about ``num`` cases: each operation of the plain training, and a sample of all others."""

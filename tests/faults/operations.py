@@ -1,6 +1,7 @@
 """File operations of a process: counted, and made to fail or to be the last, by a small library in front of libc.
 
-The library (``operations.c``) has to be loaded when Python starts. :func:`ensure_loaded` builds it and starts Python again with it.
+The library (``operations.c``) has to be loaded when Python starts. :func:`ensure_loaded` builds it and starts Python
+again with it.
 """
 
 import ctypes

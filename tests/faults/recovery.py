@@ -55,7 +55,7 @@ def _go_on(name: str, scenario: Scenario, commands: Sequence[tuple[str, ...]], w
 
 
 def _neither(scenario: Scenario, work: Path) -> str:
-    """Why a run that was being replaced or made longer is neither the old one nor the new one; empty if it is one of them."""
+    """Why a run that was to become another is neither the old one nor the new one; empty if it is one of them."""
     found = contents(work / "run")
     to_old, to_new = (_lost(differences(whole, found)) for whole in (scenario.before, scenario.expected))
     return f"old: {to_old[0]}; new: {to_new[0]}" if to_old and to_new else ""

@@ -57,7 +57,9 @@ def complaint(finished: Finished, codes: Sequence[int] = (0, 2)) -> tuple[str, s
 
 def controls(text: str) -> list[str]:
     """The characters of a text that may act on a terminal: controls but line feeds and tabs, line separators, directions."""
-    return sorted({char for char in text if char not in "\n\t" and (category(char) in ("Cc", "Zl", "Zp") or char in DIRECTIONS)})
+    return sorted(
+        {char for char in text if char not in "\n\t" and (category(char) in ("Cc", "Zl", "Zp") or char in DIRECTIONS)}
+    )
 
 
 DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

@@ -1,7 +1,8 @@
 """Several processes that write into one run folder, and readers of a run that is being written.
 
-``writers/stopped/same+resume/17``: the command ``same`` pauses before its operation 17 while ``resume`` runs. One process writes at a
-time, the others say so in one line, and the run is in the end that of one command alone. Readers end in a result or one line.
+``writers/stopped/same+resume/17``: the command ``same`` pauses before its operation 17 while ``resume`` runs. One process
+writes at a time, the others say so in one line, and the run is in the end that of one command alone. Readers end in a
+result or one line.
 """
 
 import random
@@ -13,7 +14,8 @@ from pathlib import Path
 from tests.faults.fork_server import Command, Finished, Running, run
 from tests.faults.operations import CHANGES, Action, Fault, Kind, Operation
 from tests.faults.outcome import Contents, contents, differences, epochs
-from tests.faults.scenarios import RESUME, Scenarios
+from tests.faults.preparation import Preparation
+from tests.faults.scenarios import RESUME
 from tests.faults.trainings import training
 from tests.faults.verdict import EQUAL, Verdict, complaint
 
@@ -43,13 +45,13 @@ class Writers:
     """The suite of several writers.
 
     Arguments:
-        scratch: A folder for the scenarios.
-        jobs: The number of processes that prepare them.
+        preparation: Prepared folders.
     """
 
-    def __init__(self, scratch: Path, jobs: int) -> None:
-        self.scenarios = Scenarios(scratch / "writers", jobs)
-        self.ends = {word: _alone(COMMANDS[word], scratch / "writers" / word) for word in ("same", "other", "third")}
+    def __init__(self, preparation: Preparation) -> None:
+        self.scenarios = preparation.scenarios
+        alone = preparation.scratch / "alone"
+        self.ends = {word: _alone(COMMANDS[word], alone / word) for word in ("same", "other", "third")}
         self.ends |= {"force": self.ends["same"], "resume": self.ends["same"]}
 
     def cases(self, num: int, seed: int) -> list[str]:

@@ -1,16 +1,17 @@
-"""Hostile files: nothing in them is executed, nothing is written elsewhere, and none of their names acts on a terminal or a page.
+"""Hostile files: none is executed, none leads to another folder, and no name acts on a terminal or a page.
 
-Each case is written by a function of :mod:`tests.faults.zoo_files`. ``zoo/NAME`` is its name, and ``zoo/source/NAME`` one of the sources
-of images of :mod:`tests.hostile_data`.
+Each case is written by a function of :mod:`tests.faults.zoo_files`. ``zoo/NAME`` is its name, and ``zoo/source/NAME`` one
+of the sources of images of :mod:`tests.hostile_data`.
 """
 
 import os
+import random
 from importlib.util import find_spec
 from pathlib import Path
 
 from tests.faults.fork_server import Command, Finished, run
-from tests.faults.fuzz_input import Material
 from tests.faults.operations import CHANGES, Fault
+from tests.faults.preparation import Preparation
 from tests.faults.verdict import EQUAL, Verdict, complaint, controls
 from tests.faults.zoo_files import CANARY, SCRIPT, Hostile, hostile_cases
 
@@ -23,16 +24,16 @@ class Zoo:
     """The suite of hostile files.
 
     Arguments:
-        scratch: A folder for the runs that hostile files are put into.
-        jobs: Not used: there is one set of runs.
+        preparation: Prepared folders.
     """
 
-    def __init__(self, scratch: Path, jobs: int) -> None:
-        self.material = Material(scratch / "zoo")
+    def __init__(self, preparation: Preparation) -> None:
+        self.material = preparation.material
 
     def cases(self, num: int, seed: int) -> list[str]:
-        """The names of all cases."""
-        return [f"zoo/{name}" for name in [*hostile_cases(), *(f"source/{name}" for name in _sources())]][:num]
+        """The names of all cases, or of a sample."""
+        names = [f"zoo/{name}" for name in [*hostile_cases(), *(f"source/{name}" for name in _sources())]]
+        return names if len(names) <= num else random.Random(seed).sample(names, num)
 
     def judge(self, name: str, folder: Path) -> Verdict:
         """Tries a case in a folder, beside which nothing may appear."""
@@ -40,9 +41,15 @@ class Zoo:
         for made in (work, folder / "outside", folder / "temporary"):
             made.mkdir()
         (folder / "outside" / "precious").write_text("of the user")
-        case = _source_case(name, work) if name.startswith("zoo/source/") else hostile_cases()[name.removeprefix("zoo/")](self.material, work)
+        case = (
+            _source_case(name, work)
+            if name.startswith("zoo/source/")
+            else hostile_cases()[name.removeprefix("zoo/")](self.material, work)
+        )
         before = _names(work)
-        command = Command(case.args, Fault(kinds=CHANGES), seconds=60, environment=cache, watched=Path("/"), drawn=case.drawn)
+        command = Command(
+            case.args, Fault(kinds=CHANGES), seconds=15, environment=cache, watched=Path("/"), drawn=case.drawn
+        )
         finished = run(command, work, folder / "logs")
         return _verdict(name, case, finished, folder, before)
 

@@ -1,4 +1,4 @@
-"""The hostile files: each function writes one into a folder, beside copies of runs, and returns the command that meets it."""
+"""The hostile files: each function writes one into a folder, beside runs, and returns the command that meets it."""
 
 import json
 import os
@@ -77,7 +77,14 @@ class Trap:
 def hostile_cases() -> dict[str, Make]:
     """All cases by name."""
     made: dict[str, Make] = {}
-    for name in ("model.safetensors", "checkpoints/last/state.safetensors", "config.json", "environment.json", "metrics.json", "metrics.jsonl"):
+    for name in (
+        "model.safetensors",
+        "checkpoints/last/state.safetensors",
+        "config.json",
+        "environment.json",
+        "metrics.json",
+        "metrics.jsonl",
+    ):
         made[f"pickle/{name.replace('/', '-')}"] = partial(_pickled_file, name)
     for suffix in (".npy", ".npz", ".pt", ".pkl", ".bin", ".safetensors", ".zip", ".parquet", ".png", ".yaml", ".json"):
         made[f"pickle/data{suffix}"] = partial(_pickled_source, suffix)
@@ -86,7 +93,13 @@ def hostile_cases() -> dict[str, Make]:
     made |= {f"link/{name}": make for name, make in LINKS.items()}
     made |= {f"special/{name}": make for name, make in SPECIAL.items()}
     for name, text in NAMES.items():
-        for kind, make in {"class": _class_name, "run": _run_name, "title": _title, "file": _file_name, "report": _report_of_class}.items():
+        for kind, make in {
+            "class": _class_name,
+            "run": _run_name,
+            "title": _title,
+            "file": _file_name,
+            "report": _report_of_class,
+        }.items():
             made[f"name-{kind}/{name}"] = partial(make, text)
     return made
 
@@ -99,9 +112,18 @@ def _pickled_file(name: str, material: Material, work: Path) -> Hostile:
     for run in ("run", "half"):
         if (work / run / name).parent.is_dir():
             (work / run / name).write_bytes(pickle.dumps(Trap()))
-    reading = {"model.safetensors": "sample", "config.json": "sample", "metrics.json": "report", "metrics.jsonl": "curves", "environment.json": "report"}
+    reading = {
+        "model.safetensors": "sample",
+        "config.json": "sample",
+        "metrics.json": "report",
+        "metrics.jsonl": "curves",
+        "environment.json": "report",
+    }
     command = reading.get(name)
-    return Hostile(("train", "--resume", "half") if command is None else (command, "run", *READING[command]), None if command is None else True)
+    return Hostile(
+        ("train", "--resume", "half") if command is None else (command, "run", *READING[command]),
+        None if command is None else True,
+    )
 
 
 def _pickled_source(suffix: str, material: Material, work: Path) -> Hostile:
@@ -257,8 +279,14 @@ for _target in ("pipe", "folder", "hole", "/dev/zero", "/dev/full", "loop"):
         "environment.json": ("report", "run"),
         "checkpoints/last/state.safetensors": ("train", "--resume", "half"),
     }.items():
-        SPECIAL[f"{_file.replace('/', '-')}-{_label}"] = partial(_endless, _file, Path(_file).name if _target == "loop" else _target, _args)
-    for _file, _args in {"mine.yaml": ("train", "mine.yaml", "--dry-run"), "a.npy": ("data", "a.npy"), "a.zip": ("data", "a.zip")}.items():
+        SPECIAL[f"{_file.replace('/', '-')}-{_label}"] = partial(
+            _endless, _file, Path(_file).name if _target == "loop" else _target, _args
+        )
+    for _file, _args in {
+        "mine.yaml": ("train", "mine.yaml", "--dry-run"),
+        "a.npy": ("data", "a.npy"),
+        "a.zip": ("data", "a.zip"),
+    }.items():
         SPECIAL[f"{_file}-{_label}"] = partial(_endless_source, _file, _file if _target == "loop" else _target, _args)
 
 
@@ -277,7 +305,19 @@ def _pictures(text: str, work: Path) -> None:
 
 
 SMALL = (
-    *("--data", "pictures", "--epochs", "1", "--latent-dim", "2", "--set", "evaluation.num_samples=0", "--conditional", "--out", "run"),
+    *(
+        "--data",
+        "pictures",
+        "--epochs",
+        "1",
+        "--latent-dim",
+        "2",
+        "--set",
+        "evaluation.num_samples=0",
+        "--conditional",
+        "--out",
+        "run",
+    ),
     *("--set", "model.encoder={name: mlp, hidden: [8]}", "--set", "model.decoder={name: mlp, hidden: [8]}"),
 )
 
