@@ -64,9 +64,7 @@ class Disk:
         if error == "removed":
             return _judge_removed(name, one, int(at), work, folder / "logs")
         number, kinds = FAILING[error]
-        finished = run(
-            Command(one.args, Fault(DURATIONS[how], int(at), kinds, number), drawn=one.drawn), work, folder / "logs"
-        )
+        finished = run(one.command(one.args, Fault(DURATIONS[how], int(at), kinds, number)), work, folder / "logs")
         return _judge_failure(name, one, finished, work, folder / "logs")
 
 

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +25,9 @@ ADDRESS_SPACE = 6 * GIGABYTE
 """How much more address space than the parent a command may have; a limit of real memory does not exist."""
 FILE_SIZE = 2 * GIGABYTE
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Signals = tuple[tuple[float, int], ...]
+"""Signals, each with the seconds after the start."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Command:
 
     args: tuple[str, ...]
     fault: Fault | None = None
-    signals: tuple[tuple[float, int], ...] = ()
+    signals: Signals = ()
     seconds: float = 60.0
     environment: Mapping[str, str] = field(default_factory=dict)
     watched: Path | None = None
@@ -153,7 +157,7 @@ def warm(commands: Sequence[tuple[str, ...]], folder: Path) -> None:
 
     names = folder / "modules"
     for args in commands:
-        _in_child(lambda args=args: _list_modules(args, folder, names))
+        _in_child(partial(_list_modules, args, folder, names))
         for name in names.read_text().split():
             if name not in sys.modules:
                 _import(name)

@@ -11,11 +11,10 @@ import yaml
 
 from tests.faults.fork_server import Command, run
 from tests.faults.hostile_tensors import changed_header, changed_numbers
-from tests.faults.hostile_values import NAMES, Random, argument, changed_bytes, changed_data, changed_yaml, plausible
+from tests.faults.hostile_values import NAMES, Random, argument, changed_bytes, changed_data, changed_yaml
 from tests.faults.scenarios import make_scenario
-from tests.faults.trainings import training
+from tests.faults.trainings import BRIEF, training
 
-BRIEF = ("--num-samples", "2", "--max-images", "4", "--num-annealed", "0", "--num-refined", "0")
 READING: dict[str, tuple[str, ...]] = {
     "sample": ("-n", "4"),
     "reconstruct": ("-n", "4"),
@@ -128,6 +127,43 @@ PLACES = (
     ),
     *("expected", "expected.elbo", "unknown", "a.b.c.d", "", ".", "..", "training.", ".training"),
 )
+SETTINGS: dict[str, tuple[object, ...]] = {
+    "optimizer.lr": (1e-30, 1.0, 1e4, 1e20, 1e39),
+    "optimizer.name": ("sgd", "adamax", "adagrad", "adamw"),
+    "optimizer.eps": (1e-45, 1e30),
+    "optimizer.weight_decay": (1e30, 1e-30),
+    "objective.beta": (0, 1e-30, 1e30, 1e39, "{name: cyclical, epochs: 0.001}", "{name: linear, epochs: 1e30, end: 1e300}"),
+    "objective.name": ("iwae", "wake-sleep"),
+    "objective.num_samples": (1, 2, 100, 100_000, 10**12),
+    "objective.free_bits": (0, 1e30, 1e39),
+    "objective.capacity": (0, 1e30, 1e-30),
+    "objective.perceptual": (1e30, 1e-30),
+    "scheduler.name": ("plateau", "stages", "constant"),
+    "scheduler.warmup": (1e30, 1e-30),
+    "step.name": ("monte-carlo-em",),
+    "training.batch_size": (1, 7, 5000, 2**31, 2**63),
+    "training.clip_norm": (1e-30, 1e30),
+    "training.ema": (1e-30, 0.9999999999999999),
+    "training.precision": ("bfloat16",),
+    "training.seed": (0, 2**63 - 1),
+    "training.checkpoint_minutes": (1e-30, 1e30),
+    "model.latent_dim": (1, 1000, 100_000, 10**9, 10**20),
+    "model.encoder.hidden": ("[1]", "[]", "[30000, 30000]", "[1000000000]", "[2, 2, 2, 2, 2, 2, 2, 2, 2, 2]"),
+    "model.encoder.name": ("conv",),
+    "model.decoder.activation": ("relu", "tanh"),
+    "model.likelihood.name": ("bernoulli", "continuous-bernoulli", "logistic-mixture"),
+    "model.likelihood.scale": (1e-30, 1e-6, 1e30),
+    "model.posterior.name": ("flow",),
+    "model.prior.name": ("vamp", "mixture-of-gaussians", "flow"),
+    "model.conditional": ("true",),
+    "data.validation": (1e-9, 0.999999),
+    "data.binarize": ("dynamic", "static"),
+    "data.size": (1, 2, 3, 64, 100_000),
+    "data.channels": (3,),
+    "data.augment": ("{rotate: 180}", "{zoom: 1}", "{crop: 1}", "{shift: 1}", "{jitter: 1}", "{flip: 1, vertical_flip: 1}"),
+    "evaluation.num_samples": (1, 3),
+}
+"""Settings of a training with values at the ends of what is valid, and a little beyond."""
 TEXTS = ("recipe.yaml", "environment.json", "metrics.jsonl")
 """Files of a run in which a user may change a word that no program can check."""
 NUM_SOURCES = 600
@@ -188,15 +224,9 @@ def recipe_input(material: Material, generator: Random, work: Path) -> Input:
 
 
 def train_input(material: Material, generator: Random, work: Path) -> Input:
-    """A training with plausible settings, most of which nobody would choose."""
-    settings = [
-        place
-        for place in PLACES
-        if place.startswith(("model.", "objective.", "optimizer.", "scheduler.", "training.", "data."))
-    ]
-    changes = [
-        f"{place}={json.dumps(plausible(generator))}" for place in generator.sample(settings, generator.randint(1, 3))
-    ]
+    """A training with settings that are valid, most of which nobody would choose."""
+    places = generator.sample(list(SETTINGS), generator.randint(1, 3))
+    changes = [f"{place}={generator.choice(SETTINGS[place])}" for place in places]
     words = [word for change in changes for word in ("--set", change)]
     return Input((*training("plain", epochs=1), *words), "a training")
 
@@ -309,7 +339,7 @@ def source_input(material: Material, generator: Random, work: Path) -> Input:
     name, write = next(islice(_sources(generator.randrange(1000)), number, None))
     source = write(work)
     material.copy(work, "run")
-    shown = str(source.relative_to(work))
+    shown = str(source.relative_to(work)) if source.is_relative_to(work) else str(source)
     commands = (
         ("data", shown),
         ("data", shown),

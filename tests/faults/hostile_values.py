@@ -164,7 +164,7 @@ YAML_TEXTS = (
     ),
     *("a: b: c", "\t- a", "a: 1\na: 2", "@a", "`a", "\x00", "\x01", "\ud800", "\ufffe", "null", "~", "yes", "NO", "=", "<<"),
 )
-CONSTANTS = (
+CONSTANTS: tuple[Any, ...] = (
     None,
     True,
     False,
@@ -212,13 +212,6 @@ def text(generator: Random) -> str:
 def argument(generator: Random) -> str:
     """A text as Python reads it from a command line: no NUL, and surrogates for bytes that are not UTF-8."""
     return text(generator).replace("\0", "").encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
-
-
-def plausible(generator: Random) -> Any:
-    """A value that a recipe may well have, or nearly."""
-    return generator.choice(
-        (0, 1, 2, 3, 0.0, 0.5, 1e-12, 1e-4, 1e4, 1e39, -1, None, True, "none", "silu", [1], [3], [2, 2], 400, 999)
-    )
 
 
 def changed_bytes(data: bytes, generator: Random) -> bytes:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from tests.faults.fork_server import Command, Finished, run
+from tests.faults.fork_server import Finished, run
 from tests.faults.operations import Action, Fault, Operation
 from tests.faults.preparation import Preparation
 from tests.faults.recovery import recover
@@ -96,7 +96,7 @@ def _judge(name: str, scenario: Scenario, action: str, at: str, folder: Path) ->
     for more in at.split("+")[1:]:
         fault = Fault(ACTIONS[action], int(more))
         stopped += [
-            run(Command(args, fault, drawn=scenario.drawn), work, folder / "logs")
+            run(scenario.command(args, fault), work, folder / "logs")
             for args in commands
             if not (stopped[1:] and stopped[-1].code == 0)
         ]
@@ -108,8 +108,8 @@ def _stop(scenario: Scenario, action: str, at: str, work: Path, logs: Path) -> F
     if action in SIGNALS:
         delay = 1.1 * float(at) * scenario.seconds
         signals = ((delay, int(signal.Signals[action])),)
-        return run(Command(scenario.args, signals=signals, drawn=scenario.drawn), work, logs)
-    finished = run(Command(scenario.args, Fault(ACTIONS[action], int(at)), drawn=scenario.drawn), work, logs)
+        return run(scenario.command(scenario.args, signals=signals), work, logs)
+    finished = run(scenario.command(scenario.args, Fault(ACTIONS[action], int(at))), work, logs)
     if action == "power":
         lose_unflushed(finished.operations[:-1], work)
     return finished

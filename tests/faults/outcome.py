@@ -12,6 +12,9 @@ TIMES = {"seconds", "images_per_second", "started", "command", "written", "saved
 HASHES = {"checksum", "checksums", "hash", "sha256", "digest"}
 """Keys of hashes of what holds times."""
 
+EARLIER = "checkpoints/previous"
+"""An earlier checkpoint, which depends on where a run was stopped; it only has to be readable."""
+
 Contents = dict[str, Any]
 """The content of each file of a folder by relative path, in a form that equal runs have in common."""
 
@@ -21,7 +24,8 @@ def contents(folder: Path) -> Contents:
     if not folder.is_dir():
         return {}
     files = (path for path in sorted(folder.rglob("*")) if not path.is_dir())
-    return {str(path.relative_to(folder)): _content(path) for path in files}
+    found = {str(path.relative_to(folder)): _content(path) for path in files}
+    return {name: content for name, content in found.items() if not (name.startswith(EARLIER) and _is_readable(content))}
 
 
 def differences(expected: Contents, found: Contents) -> list[str]:
@@ -29,7 +33,7 @@ def differences(expected: Contents, found: Contents) -> list[str]:
     lines = [f"{name}: missing" for name in expected if name not in found]
     lines += [f"{name}: left over" for name in found if name not in expected]
     for name in expected.keys() & found.keys():
-        if isinstance(found[name], str) and found[name].startswith("unreadable"):
+        if not _is_readable(found[name]):
             lines.append(f"{name}: {found[name]}")
         elif expected[name] != found[name]:
             lines.append(f"{name}: {'; '.join(list(_places(expected[name], found[name]))[:3])}")
@@ -45,6 +49,10 @@ def epochs(folder: Path) -> list[int]:
         return [json.loads(line)["epoch"] for line in path.read_text().splitlines()]
     except (ValueError, KeyError, TypeError):
         return [-1]
+
+
+def _is_readable(content: Any) -> bool:
+    return not (isinstance(content, str) and content.startswith("unreadable"))
 
 
 def _content(path: Path) -> Any:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from tests.faults.fork_server import Command, Finished, run
+from tests.faults.fork_server import Finished, run
 from tests.faults.outcome import contents, differences, epochs
 from tests.faults.scenarios import RESUME, Scenario
 from tests.faults.verdict import EQUAL, Verdict, complaint
 
 STOPPED = (0, 2, 129, 130, 143, -signal.SIGKILL)
 """Exit codes of a command that was killed or asked to stop, or could not write."""
-BESIDE = ("run", "run.lock", ".run.lock")
+BESIDE = ("run", "run.lock", ".run.lock", "pictures", "cache")
 """What may be left beside a run in the folder."""
 
 
@@ -39,7 +39,7 @@ def _go_on(name: str, scenario: Scenario, commands: Sequence[tuple[str, ...]], w
     """Types the commands until the run has ended, and compares it."""
     answers = []
     for args in commands:
-        finished = run(Command(args, drawn=scenario.drawn), work, logs)
+        finished = run(scenario.command(args), work, logs)
         answers.append(finished)
         if wrong := complaint(finished):
             return Verdict(name, *wrong)
@@ -49,7 +49,7 @@ def _go_on(name: str, scenario: Scenario, commands: Sequence[tuple[str, ...]], w
         elif finished.code == 0:
             break
     if answers[-1].code != 0 and not any("finished after" in answer.err for answer in answers):
-        resumed = next(answer for answer in answers if answer.args == RESUME)
+        resumed = next((answer for answer in answers if answer.args == RESUME), answers[-1])
         return Verdict(name, "unresumable", " | ".join(answer.err.strip() for answer in answers), resumed.err.strip()[:90])
     return compare(name, scenario, work)
 

@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 from tests.faults.verdict import Verdict
-
-Item, Made = TypeVar("Item"), TypeVar("Made")
 
 
 @contextmanager
@@ -28,7 +26,7 @@ def scratch_folder(keep: bool) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def in_processes(work: Callable[[Item], Made], items: Sequence[Item], jobs: int) -> Iterator[Made]:
+def in_processes(work: Callable[[Any], Any], items: Sequence[Any], jobs: int) -> Iterator[Any]:
     """Yields ``work(item)`` for each item, in order, from forked processes."""
     if jobs == 1 or len(items) <= 1:
         yield from map(work, items)

@@ -6,6 +6,8 @@ TINY = (
     *("--set", "evaluation.num_samples=0", "--set", "training.images_every=100"),
 )
 EPOCHS = 3
+BRIEF = ("--num-samples", "2", "--max-images", "4", "--num-annealed", "0", "--num-refined", "0")
+"""Options that make an evaluation short."""
 
 FEATURES: dict[str, tuple[str, ...]] = {
     "plain": (),

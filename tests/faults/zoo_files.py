@@ -213,7 +213,8 @@ def _linked_file(name: str, args: tuple[str, ...], material: Material, work: Pat
     for run in ("run", "half"):
         path = work / run / name
         path.unlink(missing_ok=True)
-        path.symlink_to("../../outside/precious")
+        if path.parent.is_dir():
+            path.symlink_to(work.parent / "outside" / "precious")
     return Hostile(args, None)
 
 
@@ -345,8 +346,9 @@ def _file_name(text: str, material: Material, work: Path) -> Hostile:
 
 def _run_name(text: str, material: Material, work: Path) -> Hostile:
     """A run folder of any name."""
+    material.copy(work, "other")
     shutil.copytree(material.folder / "run", work / f"x{text}")
-    return Hostile(("compare", f"x{text}", f"x{text}", "-o", "page.html"), refused=False, drawn=True)
+    return Hostile(("compare", f"x{text}", "other", "-o", "page.html"), refused=False, drawn=True)
 
 
 def _title(text: str, material: Material, work: Path) -> Hostile:
