@@ -5,7 +5,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from tests.faults.hostile_values import Random, changed_bytes, changed_data
+from tests.faults.hostile_changes import changed_bytes, changed_data
+from tests.faults.hostile_values import Random
 
 TYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I8", "U8", "BOOL", "F8_E4M3", "C64", "Q4", "", 7, None)
 SHAPES: tuple[Any, ...] = (

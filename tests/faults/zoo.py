@@ -13,7 +13,8 @@ from tests.faults.fork_server import Command, Finished, run
 from tests.faults.operations import CHANGES, Fault
 from tests.faults.preparation import Preparation
 from tests.faults.verdict import EQUAL, Verdict, complaint, controls
-from tests.faults.zoo_files import CANARY, SCRIPT, Hostile, hostile_cases
+from tests.faults.zoo_case import Hostile
+from tests.faults.zoo_files import CANARY, SCRIPT, hostile_cases
 
 SECONDS = 1.0
 """How long it may take to refuse a file, in seconds of the processor."""

@@ -5,7 +5,6 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.faults.fuzz_input import READING, Material
-from tests.faults.trainings import training
+from tests.faults.fuzz_input import Material
+from tests.faults.fuzz_tables import READING
+from tests.faults.zoo_case import Hostile, Make
+from tests.faults.zoo_links import LINKS, SPECIAL
 
 CANARY = "canary-of-the-zoo"
 """The file that appears if a hostile file was executed."""
@@ -47,24 +48,6 @@ NAMES = {
     "space": " ",
     "dash": "--force",
 }
-
-
-@dataclass(frozen=True)
-class Hostile:
-    """A command that meets a hostile file.
-
-    Arguments:
-        args: The command.
-        refused: Whether it has to be refused (True), has to work (False), or may do either (None).
-        drawn: Whether figures and reports are drawn.
-    """
-
-    args: tuple[str, ...]
-    refused: bool | None = True
-    drawn: bool = False
-
-
-Make = Callable[[Material, Path], Hostile]
 
 
 class Trap:
@@ -191,104 +174,6 @@ CONFIGS: dict[str, Callable[[dict[str, Any]], None]] = {
     "shape": lambda config: config.update(shape=[1, 10**6, 10**6]),
     "format": lambda config: config.update(format=10**400),
 }
-
-
-# Links
-
-
-def _out_link(material: Material, work: Path) -> Hostile:
-    (work / "run").symlink_to("../outside")
-    return Hostile(training("plain", epochs=1), None)
-
-
-def _forced_link(material: Material, work: Path) -> Hostile:
-    material.copy(work, "run")
-    shutil.rmtree(work / "run" / "images")
-    (work / "run" / "images").symlink_to("../../outside")
-    return Hostile(training("images", "--force", epochs=1), None)
-
-
-def _linked_file(name: str, args: tuple[str, ...], material: Material, work: Path) -> Hostile:
-    material.copy(work, "run", "half")
-    for run in ("run", "half"):
-        path = work / run / name
-        path.unlink(missing_ok=True)
-        if path.parent.is_dir():
-            path.symlink_to(work.parent / "outside" / "precious")
-    return Hostile(args, None)
-
-
-def _linked_folder(material: Material, work: Path) -> Hostile:
-    material.copy(work, "half")
-    shutil.rmtree(work / "half" / "images", ignore_errors=True)
-    (work / "half" / "images").symlink_to("../../outside")
-    return Hostile(("train", "--resume", "half"), None)
-
-
-LINKS: dict[str, Make] = {
-    "out": _out_link,
-    "force": _forced_link,
-    "images": _linked_folder,
-    "history": partial(_linked_file, "metrics.jsonl", ("train", "--resume", "half")),
-    "recipe": partial(_linked_file, "recipe.yaml", ("train", "--resume", "half")),
-    "report": partial(_linked_file, "report.html", ("report", "run")),
-    "evaluation": partial(_linked_file, "evaluation.json", ("evaluate", "run", *READING["evaluate"])),
-    "curves": partial(_linked_file, "images/curves.png", ("curves", "run")),
-    "weights": partial(_linked_file, "model.safetensors", ("sample", "run")),
-}
-
-
-# Files that are no files, or never end
-
-
-def _endless(name: str, target: str, args: tuple[str, ...], material: Material, work: Path) -> Hostile:
-    material.copy(work, "run", "half")
-    for run in ("run", "half"):
-        path = work / run / name
-        path.unlink(missing_ok=True)
-        _put(path, target)
-    return Hostile(args, None if args[0] == "train" and "checkpoints" in name else True)
-
-
-def _endless_source(name: str, target: str, args: tuple[str, ...], material: Material, work: Path) -> Hostile:
-    _put(work / name, target)
-    return Hostile(args)
-
-
-def _put(path: Path, target: str) -> None:
-    """A pipe, a folder, a file with a hole of 20 GB, or a link to a device."""
-    if target == "pipe":
-        os.mkfifo(path)
-    elif target == "folder":
-        path.mkdir()
-    elif target == "hole":
-        with path.open("wb") as file:
-            file.truncate(20 << 30)
-    else:
-        path.symlink_to(target)
-
-
-SPECIAL: dict[str, Make] = {}
-for _target in ("pipe", "folder", "hole", "/dev/zero", "/dev/full", "loop"):
-    _label = _target.strip("/").replace("/", "-")
-    for _file, _args in {
-        "config.json": ("sample", "run"),
-        "model.safetensors": ("sample", "run"),
-        "recipe.yaml": ("report", "run"),
-        "metrics.jsonl": ("curves", "run"),
-        "metrics.json": ("compare", "run", "run"),
-        "environment.json": ("report", "run"),
-        "checkpoints/last/state.safetensors": ("train", "--resume", "half"),
-    }.items():
-        SPECIAL[f"{_file.replace('/', '-')}-{_label}"] = partial(
-            _endless, _file, Path(_file).name if _target == "loop" else _target, _args
-        )
-    for _file, _args in {
-        "mine.yaml": ("train", "mine.yaml", "--dry-run"),
-        "a.npy": ("data", "a.npy"),
-        "a.zip": ("data", "a.zip"),
-    }.items():
-        SPECIAL[f"{_file}-{_label}"] = partial(_endless_source, _file, _file if _target == "loop" else _target, _args)
 
 
 # Names
