@@ -49,8 +49,8 @@ class Disk:
         names = [name for one in made for name in _at_each(one)]
         special = [f"disk/run/plain/small/KB/{size}" for size in SIZES] if os.geteuid() == 0 else []
         special += [f"disk/run/plain/removed/percent/{share}" for share in REMOVED]
-        left = max(0, num - len(special))
-        return special[:num] + generator.sample(names, min(left, len(names)))
+        special = generator.sample(special, min(len(special), num // 3))
+        return special + generator.sample(names, min(num - len(special), len(names)))
 
     def judge(self, name: str, folder: Path) -> Verdict:
         """Tries a case in a folder."""

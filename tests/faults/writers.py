@@ -36,7 +36,7 @@ FRESH = ("same+same", "same+other", "same+other+third", "same+force", "force+for
 STOPPED = ("resume+resume", "same+resume", "force+resume", "resume+resume+resume", "same+same", "other+resume")
 """What starts together in an empty folder, and with a run that was stopped."""
 ALWAYS = 6
-"""The first operations, which are always tried: there a command has not yet marked the folder as its own."""
+"""The first operations, which are tried first: there a command has not yet marked the folder as its own."""
 STARTS = {"fresh": "run", "stopped": "resume", "replaced": "force"}
 """The scenario whose folder each begins with."""
 
@@ -60,12 +60,14 @@ class Writers:
         self.scenarios.make([(name, "plain") for name in STARTS.values()])
         kinds = [f"fresh/{kind}" for kind in FRESH] + [f"stopped/{kind}" for kind in STOPPED]
         kinds += [f"fresh/same+{reader}" for reader in READERS] + [f"replaced/force+{reader}" for reader in READERS]
+        kinds = kinds if num >= len(kinds) else generator.sample(kinds, num)
         return [name for kind in kinds for name in self._at_operations(kind, num // len(kinds), generator)]
 
     def _at_operations(self, kind: str, num: int, generator: random.Random) -> list[str]:
         everywhere = range(len(self.scenarios.get(STARTS[kind.split("/")[0]], "plain").operations))
-        later = generator.sample(everywhere[ALWAYS:], max(1, min(num, len(everywhere)) - ALWAYS))
-        return [f"writers/{kind}/{at}" for at in [*everywhere[:ALWAYS], *sorted(later)]]
+        first = everywhere[: min(ALWAYS, num // 2)]
+        later = generator.sample(everywhere[len(first) :], min(num, len(everywhere)) - len(first))
+        return [f"writers/{kind}/{at}" for at in [*first, *sorted(later)]]
 
     def judge(self, name: str, folder: Path) -> Verdict:
         """Tries a case in a folder."""
