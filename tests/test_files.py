@@ -1,5 +1,6 @@
 """Atomic writes: a reader sees the old content or the new one, and nothing is left behind."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,11 @@ def test_text_and_json_are_utf8(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_bytes().decode() == "µ ± σ"
     write_json(tmp_path / "a.json", {"value": 1.5, "names": ["µ"]})
     assert (tmp_path / "a.json").read_text() == '{\n  "value": 1.5,\n  "names": [\n    "\\u00b5"\n  ]\n}\n'
+
+
+def test_what_a_killed_process_left_is_removed_when_the_file_is_written_again(tmp_path: Path) -> None:
+    for name in (".partial-999999999-a.txt", ".partial-999999999-b.txt", f".partial-{os.getppid()}-a.txt", "c-a.txt"):
+        (tmp_path / name).write_text("half")
+    write_text(tmp_path / "a.txt", "whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"a.txt", "c-a.txt", ".partial-999999999-b.txt", f".partial-{os.getppid()}-a.txt"}

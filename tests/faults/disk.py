@@ -26,6 +26,8 @@ from tests.faults.verdict import Verdict, complaint
 DURATIONS = {"once": Action.FAIL_ONCE, "for-ever": Action.FAIL_FOREVER}
 SIZES = tuple(range(0, 240, 8))
 """Sizes of a small file system in KB; the tiny run takes about 250."""
+PLACES = ("run", "cache", "images")
+"""What a message names: the run folder, the cache, or the folder of the images."""
 REMOVED = tuple(range(0, 100, 5))
 """When the folder of a run is removed, in percent of its file operations."""
 
@@ -71,6 +73,8 @@ class Disk:
 def _at_each(scenario: Scenario) -> Iterator[str]:
     """A failure of each kind at each operation that can fail so."""
     for error, (_, kinds) in FAILING.items():
+        if (scenario.name, error) == ("decode", "READ-EACCES"):
+            continue  # an image that may not be read is left out, with a line
         names = {kind.name.lower() for kind in kinds if kind.name}
         num = sum(operation.kind in names for operation in scenario.operations)
         for at, how in product(range(num), DURATIONS):
@@ -81,7 +85,7 @@ def _judge_failure(name: str, scenario: Scenario, finished: Finished, work: Path
     """Checks that a command that could not write says where, and goes on with the run on a disk in order."""
     commands = scenario.recoveries(resume_first=_is_odd(name))
     verdict = recover(name, scenario, [finished], commands, work, logs)
-    if verdict.good and finished.code == 2 and "run" not in finished.err:
+    if verdict.good and finished.code == 2 and not any(place in finished.err for place in PLACES):
         return Verdict(name, "no place named", finished.err.strip(), finished.err.strip()[:80])
     return verdict
 

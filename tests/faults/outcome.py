@@ -12,8 +12,8 @@ TIMES = {"seconds", "images_per_second", "started", "command", "written", "saved
 HASHES = {"checksum", "checksums", "hash", "sha256", "digest"}
 """Keys of hashes of what holds times."""
 
-EARLIER = "checkpoints/previous"
-"""An earlier checkpoint, which depends on where a run was stopped; it only has to be readable."""
+CHECKPOINTS = "checkpoints/step-"
+"""Checkpoints. All but the newest depend on when a run was stopped and on its speed; they only have to be readable."""
 
 Contents = dict[str, Any]
 """The content of each file of a folder by relative path, in a form that equal runs have in common."""
@@ -25,7 +25,8 @@ def contents(folder: Path) -> Contents:
         return {}
     files = (path for path in sorted(folder.rglob("*")) if not path.is_dir())
     found = {str(path.relative_to(folder)): _content(path) for path in files}
-    return {name: content for name, content in found.items() if not (name.startswith(EARLIER) and _is_readable(content))}
+    earlier = sorted(name for name in found if name.startswith(CHECKPOINTS))[:-1]
+    return {name: content for name, content in found.items() if not (name in earlier and _is_readable(content))}
 
 
 def differences(expected: Contents, found: Contents) -> list[str]:

@@ -2,12 +2,12 @@
 
 A file is written under a temporary name in the same folder, flushed to the disk and renamed; then the folder is flushed, so
 that the name survives a power failure, too. A reader sees the old file or the new one, and never a part of it. What a killed
-process left is removed by :func:`remove_partials`.
+process left is removed when the file is written again, or by :func:`remove_partials`.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         ...     image.save(partial)
     """
     path = Path(path)
-    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.stem[:MAX_STEM]}{path.suffix}")
+    end = f"-{path.stem[:MAX_STEM]}{path.suffix}"
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}{end}")
+    _remove_left(entry.path for entry in os.scandir(path.parent) if entry.name.endswith(end))
     try:
         yield partial
         flush(partial)
@@ -102,7 +104,12 @@ def describe_os_error(error: BaseException) -> str:
 
 def remove_partials(folder: Path) -> None:
     """Removes the temporary files that killed processes left below a folder."""
-    for path in folder.rglob(f"{PARTIAL}*"):
+    _remove_left(folder.rglob(f"{PARTIAL}*"))
+
+
+def _remove_left(paths: Iterable[str | Path]) -> None:
+    """Removes those of the paths that are temporary files of processes that have ended."""
+    for path in map(Path, paths):
         number = path.name.removeprefix(PARTIAL).partition("-")[0]
-        if not (number.isdecimal() and psutil.pid_exists(int(number))):
+        if path.name.startswith(PARTIAL) and not (number.isdecimal() and psutil.pid_exists(int(number))):
             path.unlink(missing_ok=True)

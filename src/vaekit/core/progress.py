@@ -7,7 +7,7 @@ import errno
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,11 +20,20 @@ T = TypeVar("T")
 
 
 class OutputConsole(Console):
-    """A console that raises BrokenPipeError when the output was closed; rich's own ends the process silently."""
+    """A console that raises BrokenPipeError when its pipe or terminal was closed; rich's own ends the process silently."""
 
     def on_broken_pipe(self) -> None:
         """Raises the error that rich has caught."""
         raise BrokenPipeError(errno.EPIPE, "the output was closed")
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints as rich does."""
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            if error.errno == errno.EIO:  # of a terminal
+                self.on_broken_pipe()
+            raise
 
 
 def track(items: Iterable[T], description: str, total: int | None = None, done: int = 0) -> Iterator[T]:

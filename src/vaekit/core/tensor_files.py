@@ -94,7 +94,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     check(path)
     try:
         tensors: dict[str, Tensor] = load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
+    except (safetensors.SafetensorError, OSError, RuntimeError) as error:
         raise DamagedFile(describe_os_error(error)) from None
     return tensors
 
@@ -120,12 +120,12 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 def _raw_header(path: Path) -> dict[str, Any]:
     """The header as JSON, after safetensors has checked lengths, types and offsets."""
     try:
-        with safetensors.safe_open(path, "pt"), path.open("rb") as file:
+        with path.open("rb") as file, safetensors.safe_open(path, "pt"):
             length = _header_length(file.read(LENGTH_BYTES))
             header: dict[str, Any] = json.loads(file.read(length))
     except FileNotFoundError:
         raise
-    except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
+    except (safetensors.SafetensorError, OSError, RuntimeError, ValueError, RecursionError) as error:
         raise DamagedFile(describe_os_error(error)) from None
     return header
 

@@ -3,6 +3,7 @@
 Which files Pillow may open, and their limits of size, are in :mod:`vaekit.data.image_files`.
 """
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vaekit.core.errors import DataError
 from vaekit.core.progress import track
 from vaekit.data.fitting import CENTER_CROP, Fitting, Pixels, fit
 from vaekit.data.image_files import (
@@ -35,6 +37,8 @@ _LARGE_IMAGES = threading.BoundedSemaphore(4)
 OVERSAMPLING = 2
 """A JPEG is decoded at no less than this multiple of the target size, before it is scaled."""
 
+FAILED_READS = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT)
+"""Errors of reading that say nothing about the file."""
 NO_SIZE = (0, 0)
 """The size that :func:`scan_headers` returns if it can open no image."""
 
@@ -119,6 +123,7 @@ def decode(
 
     Raises:
         OSError: If the disk is full.
+        DataError: If the disk of an image fails.
     """
     channels, *size = out.shape[1:]
 
@@ -129,6 +134,7 @@ def decode(
             try:
                 pixels[index - begin] = decode_image(images[index], (size[0], size[1]), channels, fitting)
             except READ_ERRORS as error:
+                _refuse_failed_read(error, image_name(images, index))
                 skipped.append(Skipped(index, image_name(images, index), failure_reason(error)))
         out.write(begin, pixels)
         return end, skipped
@@ -140,3 +146,9 @@ def decode(
         yield from track(pool.map(decode_block, begins), f"decoding {description}", num_done + len(begins), num_done)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _refuse_failed_read(error: BaseException, name: str) -> None:
+    """Raises DataError if it is the machine that failed and not the image, which may then be read another time."""
+    if isinstance(error, OSError) and error.errno in FAILED_READS:
+        raise DataError(f"{name}: cannot be read ({error.strerror}); try again, or remove the file") from None

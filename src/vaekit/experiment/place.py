@@ -1,6 +1,5 @@
 """The place of a run: whether a folder may be written, what it holds, and what an error says about it."""
 
-import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,6 @@ from vaekit.runs.recipe import Recipe
 from vaekit.runs.replacement import NEW, RESTORED, contents
 from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, RECIPE, RunFolder
 from vaekit.training import Checkpoints
-
-OUTPUT_CLOSED = (errno.EPIPE, errno.EIO)
-"""What writing to a closed pipe or a closed terminal raises."""
 
 
 def has_run(folder: Path) -> bool:
@@ -91,9 +87,9 @@ def write_errors(folder: Path) -> Iterator[None]:
     """
     try:
         yield
+    except BrokenPipeError:
+        raise Interrupted(f"stopped, because the output was closed; {how_to_go_on(folder)}", PIPE_CODE) from None
     except OSError as error:
-        if error.errno in OUTPUT_CLOSED and error.filename is None:
-            raise Interrupted(f"stopped, because the output was closed; {how_to_go_on(folder)}", PIPE_CODE) from None
         if not folder.is_dir():
             raise RunError(f"{folder}: was removed while the run wrote it; train anew") from None
         place = error.filename or folder
