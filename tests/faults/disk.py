@@ -26,7 +26,7 @@ from tests.faults.verdict import Verdict, complaint
 DURATIONS = {"once": Action.FAIL_ONCE, "for-ever": Action.FAIL_FOREVER}
 SIZES = tuple(range(0, 240, 8))
 """Sizes of a small file system in KB; the tiny run takes about 250."""
-PLACES = ("run", "cache", "images")
+PLACES = ("run", "cache", "pictures")
 """What a message names: the run folder, the cache, or the folder of the images."""
 REMOVED = tuple(range(0, 100, 5))
 """When the folder of a run is removed, in percent of its file operations."""
