@@ -17,6 +17,7 @@ A model folder holds only ``config.json`` and ``model.safetensors``, perhaps wit
 
 import json
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,6 @@ from vaekit.runs.recipe import Recipe, read_recipe
 
 RECIPE, HISTORY, METRICS, ENVIRONMENT = "recipe.yaml", "metrics.jsonl", "metrics.json", "environment.json"
 REPORT = "report.html"
-KEYS = {"epoch", "images_seen", "train", "valid", "best"}
-"""What a record of an epoch holds at least."""
 SPLITS = {"train": "training", "valid": "validation"}
 CHECKPOINTS = "checkpoints"
 TEST_SEED = 0
@@ -104,7 +103,7 @@ class RunFolder:
             records = [json.loads(line) for line in lines]
         except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{path}: damaged ({describe_os_error(error)}); {self._restored_by_resume}") from None
-        if not all(isinstance(record, dict) and record.keys() >= KEYS for record in records):
+        if not all(map(_is_record, records)):
             raise RunError(f"{path}: damaged, a line is no record of an epoch; {self._restored_by_resume}")
         if torn:
             notify(f"{path}: the last line is cut short, so it is left out")
@@ -196,6 +195,20 @@ class RunFolder:
             options: dict[str, Any] = {"fit": fitting.fit, "background": fitting.background}
             self._gray[source, split] = load_images(source, split, size=(height, width), channels=channels, **options)
         return self._gray[source, split]
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a line of the history holds the numbers of an epoch."""
+    if not isinstance(record, dict) or not all(_is_number(record.get(key)) for key in ("epoch", "images_seen", "lr")):
+        return False
+    train, valid = record.get("train"), record.get("valid")
+    parts = (part.values() for part in (train, valid) if isinstance(part, dict))
+    has_parts = isinstance(train, dict) and isinstance(valid, dict) and {"elbo", "rate", "distortion"} <= valid.keys()
+    return has_parts and all(map(_is_number, chain(*parts)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def load(path: str | Path, revision: str | None = None) -> VAE:
