@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.bad_input import forge_config
 from vaekit.core.errors import ConfigError, ModelError
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, Bernoulli, DiagonalGaussian, Gaussian, StandardNormal
 from vaekit.models import VAE, ClassLabel, VAEConfig, build_vae, describe_vae, load_vae, save_vae
@@ -248,7 +249,7 @@ def test_a_config_can_only_name_registered_parts(tmp_path: Path) -> None:
     save_vae(make_vae(), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["encoder"] = {"name": "os.system", "command": "true"}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    forge_config(tmp_path, config)
     with pytest.raises(ConfigError, match=r"encoder.name.*os.system"):
         load_vae(tmp_path)
 

@@ -20,6 +20,7 @@ from vaekit.evaluation.samples.pixel_errors import pixel_errors
 from vaekit.evaluation.samples.reconstruction import reconstruction_quality
 from vaekit.models import VAE, load_vae, save_vae
 from vaekit.presentation.projection import project
+from vaekit.runs.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def overflowing(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         with torch.no_grad():
             for parameter in getattr(model, part).parameters():
                 parameter.mul_(1e30)
-        save_vae(model, folder)
+        save_vae(model, folder, belongs_to=RunFolder(folder).environment["run"])
     return folders
 
 

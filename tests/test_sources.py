@@ -93,7 +93,7 @@ def test_identities_on_disk_differ_by_configuration(kind: type[Folder | Archive]
         ("./user/set@v2", "user/set@v2: .*path"),
         ("a/b/c", "a/b/c: .*path"),
         ("x" * 5000, "xxx\\.\\.\\.: .*path"),
-        ("nul\0l", "nul.l: .*path"),
+        ("nul\0l", r"nul\\x00l: .*path"),
     ],
 )
 def test_invalid_names(name: str, message: str) -> None:

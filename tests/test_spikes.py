@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tests.commands import newest_checkpoint
 from tests.test_contracts import make_vae
 from tests.test_divergence import SHAPE, images, make_trainer, table
 from tests.test_training import QUIET, StopAt, without_time
@@ -17,7 +18,6 @@ from vaekit.core.errors import ConfigError, Diverged, Interrupted
 from vaekit.data import Batch
 from vaekit.experiment.train import resume, run
 from vaekit.runs.recipe import load_recipe
-from vaekit.runs.run_folder import STATE
 from vaekit.training import SCHEDULERS, Callback, GradientStep, MonteCarloEM, Trainer, spikes
 from vaekit.training.spikes import SpikeDetector
 
@@ -301,7 +301,7 @@ def test_a_resumed_run_with_spikes_equals_an_uninterrupted_one(
         run(recipe, tmp_path / "parts", callbacks=[StopAt(stop_at)], console=QUIET)
     stopped = resume(tmp_path / "parts", {}, QUIET)
     assert [without_time(record) for record in stopped.history] == [without_time(record) for record in whole.history]
-    for file in ("model.safetensors", str(STATE)):
-        mine, theirs = load_file(stopped.folder / file), load_file(whole.folder / file)
+    for find in (lambda folder: folder / "model.safetensors", newest_checkpoint):
+        mine, theirs = load_file(find(stopped.folder)), load_file(find(whole.folder))
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(mine[key], theirs[key]) for key in mine)
