@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -49,6 +49,32 @@ def test_what_can_be_repeated_is_stopped_by_the_first_signal(number: signal.Sign
     requests.receive(number)
     with pytest.raises(StopSignal), requests.at_once():
         raise AssertionError  # a request from before: the work does not begin
+
+
+class SendsInFinalizer:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def turn_into_a_value_error() -> None:
+    """Does what extensions do."""
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except StopSignal:
+        raise ValueError("no shape") from None
+
+
+def swallow() -> None:
+    SendsInFinalizer()
+    time.sleep(10)
+
+
+@pytest.mark.parametrize("meet", [turn_into_a_value_error, swallow])
+def test_a_signal_is_not_lost_in_code_that_turns_or_swallows_exceptions(meet: Callable[[], None]) -> None:
+    with pytest.raises(StopSignal), stopped_at_once():
+        meet()
+    with pytest.raises(ValueError, match="mine"), stopped_at_once():
+        raise ValueError("mine")
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

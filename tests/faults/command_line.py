@@ -15,6 +15,7 @@ from tests.faults.disk import Disk
 from tests.faults.fork_server import warm
 from tests.faults.fuzz import Fuzz
 from tests.faults.kills import Kills
+from tests.faults.launched import Launched
 from tests.faults.preparation import Preparation
 from tests.faults.suite import Suite, in_folder, in_processes, scratch_folder
 from tests.faults.trainings import training
@@ -26,6 +27,7 @@ SUITES: dict[str, Callable[[Preparation], Suite]] = {
     "kills": Kills,
     "disk": Disk,
     "writers": Writers,
+    "launched": Launched,
     "fuzz": Fuzz,
     "zoo": Zoo,
 }

@@ -106,12 +106,12 @@ def main() -> None:
     args = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(args) < len(sys.argv) - 1
     try:
-        args, plugins = split_plugins(args)
-        for plugin in plugins:
-            load_plugin(plugin)
-        if launched_rank() and "train" not in args[:1]:
-            sys.exit(0)  # the first process works alone
         with stopped_at_once():
+            args, plugins = split_plugins(args)
+            for plugin in plugins:
+                load_plugin(plugin)
+            if launched_rank() and "train" not in args[:1]:
+                sys.exit(0)  # the first process works alone
             code = app(args or ["--help"], standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except UsageError as error:

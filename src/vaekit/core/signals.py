@@ -6,14 +6,20 @@ signal, as a shell reports it: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP. 
 ``nohup``, stays ignored.
 """
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from vaekit.core.errors import Interrupted
+
 PIPE_CODE = 128 + 13
 """The exit code of a process whose output was closed, by SIGPIPE's number."""
+REPEAT_SECONDS = 0.05
+"""How long after a finalizer has swallowed a signal it is sent again."""
 SIGNALS = [number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP")]
 
 Handler = Callable[[int, FrameType | None], None]
@@ -66,13 +72,35 @@ def stop_requests() -> Iterator[StopRequests]:
 
 @contextmanager
 def stopped_at_once() -> Iterator[None]:
-    """Lets the first signal raise StopSignal in the block."""
+    """Lets the first signal raise StopSignal in the block.
+
+    Where the signal meets code that turns or swallows exceptions, such as that of an extension or of a finalizer, StopSignal
+    is raised in the end all the same.
+    """
+    received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         raise StopSignal(number)
 
-    with _handled_by(stop):
-        yield
+    def repeat(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(unraisable.exc_value, StopSignal):
+            hook(unraisable)
+            return
+        threading.Timer(REPEAT_SECONDS, os.kill, (os.getpid(), received[-1])).start()
+
+    hook, sys.unraisablehook = sys.unraisablehook, repeat
+    try:
+        with _handled_by(stop):
+            yield
+    except Interrupted:  # says already what was stopped
+        raise
+    except Exception:
+        if received:
+            raise StopSignal(received[-1]) from None
+        raise
+    finally:
+        sys.unraisablehook = hook
 
 
 def exit_code(number: int) -> int:
