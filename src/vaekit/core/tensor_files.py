@@ -14,7 +14,7 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vaekit.core.files import atomic_path, describe_os_error
@@ -22,6 +22,19 @@ from vaekit.core.files import atomic_path, describe_os_error
 CHECKSUM, METADATA = "sha256", "__metadata__"
 LENGTH_BYTES = 8
 CHUNK_BYTES = 2**22
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""The names of types in the format."""
 
 
 class DamagedFile(Exception):
@@ -56,18 +69,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         OSError: If the file cannot be written.
     """
-    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in _apart(tensors).items()})
-    start = LENGTH_BYTES + _header_length(content)
-    header = json.loads(content[LENGTH_BYTES:start]) | {METADATA: dict(metadata)}
-    data = memoryview(content)[start:]
+    header, parts = _lay_out(tensors)
+    header[METADATA] = dict(metadata)
     digest = hashlib.sha256(_canonical(header))
-    digest.update(data)
+    for part in parts:
+        digest.update(part)
     header[METADATA][CHECKSUM] = digest.hexdigest()
     text = _canonical(header)
     text += b" " * (-len(text) % LENGTH_BYTES)  # data begin at a multiple of eight bytes
     if not _holds(path, digest.hexdigest()):
         with atomic_path(path) as partial, partial.open("wb") as file:
-            file.writelines((struct.pack("<Q", len(text)), text, data))
+            file.writelines((struct.pack("<Q", len(text)), text, *parts))
 
 
 def read_header(path: Path) -> Header:
@@ -130,15 +142,21 @@ def _raw_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors, copied where two share memory, which the format does not allow."""
-    seen: set[int] = set()
-    apart = {}
-    for name, tensor in tensors.items():
-        address = tensor.untyped_storage().data_ptr()
-        apart[name] = tensor.clone() if address in seen else tensor
-        seen.add(address)
-    return apart
+def _lay_out(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], list[memoryview]]:
+    """The header of tensors, and the bytes of each: wide types first, so that every tensor is aligned.
+
+    The library's own writer copies all data twice, and ends the process where memory is short.
+    """
+    header: dict[str, Any] = {}
+    parts: list[memoryview] = []
+    start = 0
+    for name in sorted(tensors, key=lambda name: (-tensors[name].element_size(), name)):
+        tensor = tensors[name].detach().cpu().contiguous()
+        parts.append(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        stop = start + parts[-1].nbytes
+        header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, stop]}
+        start = stop
+    return header, parts
 
 
 def _holds(path: Path, checksum: str) -> bool:
