@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vaekit.cli import main
+from vaekit.core.signals import SIGNALS
 from vaekit.core.tensor_files import read_header
 from vaekit.plots.grids import PAPER, layout
 from vaekit.runs.lock import LOCK
@@ -44,11 +46,15 @@ class Outcome:
 def vae(*args: object) -> Outcome:
     """Runs a command in this process; an exception other than SystemExit is raised."""
     out, err, code = io.StringIO(), io.StringIO(), 0
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     with patch.object(sys, "argv", ["vae", *map(str, args)]), redirect_stdout(out), redirect_stderr(err):
         try:
             main()
         except SystemExit as stop:
             code = int(stop.code or 0)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
     return Outcome(code, out.getvalue(), err.getvalue())
 
 

@@ -51,8 +51,13 @@ def test_text_and_json_are_utf8(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_removed_when_the_file_is_written_again(tmp_path: Path) -> None:
-    for name in (".partial-999999999-a.txt", ".partial-999999999-b.txt", f".partial-{os.getppid()}-a.txt", "c-a.txt"):
+    for name in (
+        ".vaekit-partial-999999999-a.txt",
+        ".vaekit-partial-999999999-b.txt",
+        f".vaekit-partial-{os.getppid()}-a.txt",
+        "c-a.txt",
+    ):
         (tmp_path / name).write_text("half")
     write_text(tmp_path / "a.txt", "whole")
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"a.txt", "c-a.txt", ".partial-999999999-b.txt", f".partial-{os.getppid()}-a.txt"}
+    assert left == {"a.txt", "c-a.txt", ".vaekit-partial-999999999-b.txt", f".vaekit-partial-{os.getppid()}-a.txt"}

@@ -1,6 +1,7 @@
 """A run folder: one writer, nothing lost by a kill, and the same command goes on."""
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -232,9 +233,49 @@ READERS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "null", "{", "[" * 100_000, "\ud800", '{"elbo": NaN}'])
 def test_damaged_json_is_named_with_a_remedy(name: str, text: str, run_copy: Path) -> None:
     (run_copy / name).write_bytes((text + "\n").encode(errors="surrogatepass"))
-    with pytest.raises(RunError, match=r"copy.*(train anew|--resume|train it again)") as error:
+    with pytest.raises(RunError, match=r"copy.*(train into|--resume|train it again)") as error:
         READERS[name](run_copy)
     assert f"copy/{name}: " in str(error.value) or "format" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "metrics.json", "metrics.jsonl"])
+def test_a_pipe_in_place_of_a_file_is_refused(name: str, run_copy: Path, refuse: Refuse) -> None:
+    (run_copy / name).unlink()
+    os.mkfifo(run_copy / name)
+    one_line(vae("report", run_copy), name, "regular file")
+
+
+def test_a_run_writes_only_into_its_own_folder(run_copy: Path, tmp_path: Path, refuse: Refuse) -> None:
+    (tmp_path / "mine").mkdir()
+    shutil.rmtree(run_copy / "images")
+    (run_copy / "images").symlink_to(tmp_path / "mine")
+    refuse("train", "--resume", run_copy, "--epochs", 4, says=("copy/images: ", "link"))
+
+
+def test_a_folder_that_is_no_run_is_not_touched(tmp_path: Path, refuse: Refuse) -> None:
+    """Whatever the names in it: nothing is moved or removed, and no lock is left."""
+    for name in (".new/a.png", ".restored/b.png", ".beginning/c.png", "sub/.partial-note.txt", "d.png"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    refuse("train", "--out", "photos", *QUICK, says=("photos: ", "no run folder"))
+    refuse("train", "--out", "photos", "--force", *QUICK, says=("photos: ", "no run folder"))
+    refuse("train", "--resume", "photos", says=("photos: ", "recipe.yaml"))
+    assert not (tmp_path / "photos" / ".lock").exists()
+
+
+@pytest.mark.parametrize("damage", [{"elbo": {}}, {"elbo": {"value": "many"}}, {"psnr": {"of": 1}}])
+def test_metrics_that_are_no_estimates_are_refused(damage: dict[str, Any], run_copy: Path) -> None:
+    path = run_copy / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    one_line(vae("report", run_copy), "metrics.json", "damaged")
+
+
+@pytest.mark.parametrize("counts", [1, {"train": "many"}])
+def test_an_environment_without_counts_is_refused(counts: object, run_copy: Path) -> None:
+    path = run_copy / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"images": counts}))
+    one_line(vae("report", run_copy), "environment.json", "damaged")
 
 
 # Files
@@ -258,8 +299,8 @@ def test_files_have_the_mode_of_the_umask(tmp_path: Path) -> None:
 
 
 def test_temporary_files_of_killed_processes_are_removed(run_copy: Path) -> None:
-    dead = run_copy / "images" / ".partial-999999999-samples.png"
-    alive = run_copy / f".partial-{os.getppid()}-recipe.yaml"
+    dead = run_copy / "images" / ".vaekit-partial-999999999-samples.png"
+    alive = run_copy / f".vaekit-partial-{os.getppid()}-recipe.yaml"
     for path in (dead, alive):
         path.write_text("half")
     done("train", "--resume", run_copy)

@@ -4,6 +4,7 @@ A command imports what it runs only when it runs it, so that ``--help`` answers 
 :class:`vaekit.core.errors.VaekitError`: one line on the error stream and exit code 2, and a traceback only with ``--debug``.
 """
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -18,7 +19,7 @@ from vaekit.core.errors import ConfigError, Interrupted, VaekitError
 from vaekit.core.launcher import launched_rank
 from vaekit.core.plugins import load_plugin
 from vaekit.core.safe_text import one_line
-from vaekit.core.signals import PIPE_CODE, StopSignal, stopped_at_once
+from vaekit.core.signals import PIPE_CODE, StopSignal, exit_code, ignore_signals, stopped_at_once
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What click, or the copy of it that typer brings, raises for a command line that it cannot read."""
@@ -112,7 +113,7 @@ def main() -> None:
                 load_plugin(plugin)
             if launched_rank() and "train" not in args[:1]:
                 sys.exit(0)  # the first process works alone
-            code = app(args or ["--help"], standalone_mode=False)
+            code = _run(args or ["--help"])
         sys.exit(code if isinstance(code, int) else 0)
     except UsageError as error:
         if debug:
@@ -142,8 +143,24 @@ def main() -> None:
         _end("vae: stopped", 130)
 
 
+def _run(args: list[str]) -> object:
+    """Runs a command.
+
+    Raises:
+        BrokenPipeError: If the output was closed, which click and rich turn into exit code 1.
+    """
+    try:
+        return app(args, standalone_mode=False)
+    except SystemExit as stop:
+        if stop.code == 1:
+            raise BrokenPipeError(errno.EPIPE, "the output was closed") from None
+        raise
+
+
 def _end(line: str, code: int = 2) -> NoReturn:
     """Prints a line on the error stream and ends the process."""
+    if code >= exit_code(0):
+        ignore_signals()
     with suppress(OSError):  # of a terminal that was closed
         print(line, file=sys.stderr)
     sys.exit(code)

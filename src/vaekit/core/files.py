@@ -5,6 +5,7 @@ that the name survives a power failure, too. A reader sees the old file or the n
 process left is removed when the file is written again, or by :func:`remove_partials`.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ import psutil
 
 from vaekit.core.errors import RunError
 
-PARTIAL = ".partial-"
+PARTIAL = ".vaekit-partial-"
 """The beginning of temporary names; the process's number follows, so that two processes never share one."""
 MAX_STEM = 64
 """The number of characters of the final name that a temporary name repeats; file systems allow 255 bytes in all."""
@@ -89,12 +90,23 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
         RunError: If it is missing, damaged, or holds anything else.
     """
     try:
+        require_regular(path)
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read ({describe_os_error(error)}); {remedy}") from None
     if not isinstance(data, dict):
         raise RunError(f"{path}: damaged, it should hold a JSON object; {remedy}")
     return data
+
+
+def require_regular(path: Path) -> None:
+    """Checks that a path, if it exists, is a regular file: reading a pipe or a device might never end.
+
+    Raises:
+        OSError: If it is something else.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def describe_os_error(error: BaseException) -> str:

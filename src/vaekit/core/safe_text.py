@@ -89,12 +89,12 @@ def listing(names: Iterable[str], max_names: int = 16, max_length: int = 300) ->
 
 
 def spreadsheet_text(text: str) -> str:
-    """Returns the text of a cell that no spreadsheet takes for a formula.
+    """Returns the text of a cell that no spreadsheet takes for a formula, and that a terminal shows as it is.
 
-    Text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break gets an apostrophe before it; all other text is
-    unchanged.
+    Text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break gets an apostrophe before it, and what is not
+    :func:`printable` is replaced by escapes; all other text is unchanged.
     """
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{printable(text)}" if text.startswith(FORMULA) else printable(text)
 
 
 def valid_unicode(text: str) -> str:

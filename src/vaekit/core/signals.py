@@ -19,7 +19,7 @@ from vaekit.core.errors import Interrupted
 PIPE_CODE = 128 + 13
 """The exit code of a process whose output was closed, by SIGPIPE's number."""
 REPEAT_SECONDS = 0.05
-"""How long after a finalizer has swallowed a signal it is sent again."""
+"""How long after a signal that came at a bad moment it is sent again."""
 SIGNALS = [number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP")]
 
 Handler = Callable[[int, FrameType | None], None]
@@ -78,16 +78,20 @@ def stopped_at_once() -> Iterator[None]:
     is raised in the end all the same.
     """
     received: list[int] = []
+    num_imports = _num_imports(sys._getframe())
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if _num_imports(frame) > num_imports:  # some packages do not survive an exception while they are imported
+            _send_again(number)
+            return
         received.append(number)
         raise StopSignal(number)
 
     def repeat(unraisable: "sys.UnraisableHookArgs") -> None:
-        if not isinstance(unraisable.exc_value, StopSignal):
+        if isinstance(unraisable.exc_value, StopSignal):
+            _send_again(received[-1])
+        else:
             hook(unraisable)
-            return
-        threading.Timer(REPEAT_SECONDS, os.kill, (os.getpid(), received[-1])).start()
 
     hook, sys.unraisablehook = sys.unraisablehook, repeat
     try:
@@ -106,6 +110,28 @@ def stopped_at_once() -> Iterator[None]:
 def exit_code(number: int) -> int:
     """Returns the exit code of a process that a signal has stopped."""
     return 128 + number
+
+
+def _num_imports(frame: FrameType | None) -> int:
+    """The number of frames of the import system in a stack."""
+    num = 0
+    while frame is not None:
+        num += frame.f_code.co_filename.startswith("<frozen importlib")
+        frame = frame.f_back
+    return num
+
+
+def _send_again(number: int) -> None:
+    """Sends a signal to this process a little later."""
+    timer = threading.Timer(REPEAT_SECONDS, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
+
+
+def ignore_signals() -> None:
+    """Ignores signals from now on, while the process ends."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vaekit.core.files import atomic_path, describe_os_error
+from vaekit.core.files import atomic_path, describe_os_error, require_regular
 
 CHECKSUM, METADATA = "sha256", "__metadata__"
 LENGTH_BYTES = 8
@@ -132,6 +132,7 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 def _raw_header(path: Path) -> dict[str, Any]:
     """The header as JSON, after safetensors has checked lengths, types and offsets."""
     try:
+        require_regular(path)
         with path.open("rb") as file, safetensors.safe_open(path, "pt"):
             length = _header_length(file.read(LENGTH_BYTES))
             header: dict[str, Any] = json.loads(file.read(length))

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from vaekit.core.errors import ConfigError
-from vaekit.core.files import describe_os_error
+from vaekit.core.files import describe_os_error, require_regular
 from vaekit.core.safe_text import one_line, printable, printable_lines
 
 MAX_CHARACTERS = 250_000
@@ -64,6 +64,7 @@ def read_text(path: Path) -> str:
         ConfigError: If it cannot be read, or is no text in UTF-8.
     """
     try:
+        require_regular(path)
         with path.open(encoding="utf-8") as file:
             return file.read(MAX_CHARACTERS + 1)
     except (OSError, ValueError) as error:

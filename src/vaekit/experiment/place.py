@@ -10,7 +10,7 @@ from vaekit.core.signals import PIPE_CODE
 from vaekit.runs.identity import differences, identity
 from vaekit.runs.recipe import Recipe
 from vaekit.runs.replacement import NEW, RESTORED, contents
-from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, RECIPE, RunFolder
+from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, IMAGES, RECIPE, RunFolder
 from vaekit.training import Checkpoints
 
 
@@ -54,6 +54,30 @@ def refuse_other_images(folder: Path, fingerprints: Mapping[str, str], name: str
     """
     if RunFolder(folder).environment.get("data") != dict(fingerprints):
         raise RunError(f"{name}: the images have changed since the run began, so it cannot be resumed")
+
+
+def require_run(folder: Path) -> None:
+    """Refuses a folder that holds no run, before anything in it is touched.
+
+    Raises:
+        RunError: If a file that makes it a run is missing or damaged.
+    """
+    if not has_run(folder):
+        run = RunFolder(folder)
+        raise RunError(f"{folder}: holds {run.recipe.name!r} without {ENVIRONMENT}, so it cannot be resumed; train anew")
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuses a run folder whose subfolders lead elsewhere, where other files would be overwritten.
+
+    Raises:
+        RunError: If one is a link.
+    """
+    for name in (CHECKPOINTS, IMAGES):
+        if (folder / name).is_symlink():
+            raise RunError(
+                f"{folder / name}: a link, and a run writes into its own folder only; remove it, or move it there"
+            )
 
 
 def open_checkpoints(folder: Path) -> Checkpoints:

@@ -25,9 +25,11 @@ from vaekit.experiment.place import (
     has_run,
     how_to_go_on,
     open_checkpoints,
+    refuse_links,
     refuse_other_folder,
     refuse_other_images,
     refuse_other_recipe,
+    require_run,
     write_errors,
 )
 from vaekit.experiment.prepare import Experiment, prepare
@@ -155,6 +157,7 @@ def resume(
     console = _console(console)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder, so there is nothing to resume")
+    on_main(lambda: require_run(folder))
     with _locked(folder):
         stored = RunFolder(folder).recipe
         recipe = complete(to_data(stored), overrides)
@@ -168,6 +171,7 @@ def _go_on(
     folder: Path, recipe: Recipe, prepared: Callable[[], Experiment], console: Console, *, dry_run: bool = False
 ) -> RunFolder:
     """Continues the run of a folder whose lock is held; ``prepared`` builds the experiment."""
+    refuse_links(folder)
     with write_errors(folder):
         on_main(lambda: migrate(folder))
     state = open_checkpoints(folder).read()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vaekit.core.config import Registry, Section, Spec, build, describe, validate
 from vaekit.core.errors import ConfigError, ModelError, RunError
-from vaekit.core.files import write_text
+from vaekit.core.files import require_regular, write_text
 from vaekit.core.memory import limit_allocations
 from vaekit.core.rng import fixed_seed
 from vaekit.core.tensor_files import DamagedFile, Header, first_not_finite, read_header, read_tensors, write_tensors
@@ -199,12 +199,13 @@ def check_format(data: Any, folder: Path) -> None:
     version = data.get("format", 1) if isinstance(data, dict) else FORMAT
     if version not in READABLE:
         remedy = "train it again" if version == 1 else "update vaekit"
-        raise RunError(f"{folder}: written in version {version} of the folder format, this is version {FORMAT}; {remedy}")
+        raise RunError(f"{folder}: written in version {version!r} of the folder format, this is version {FORMAT}; {remedy}")
 
 
 def _read_config(path: Path) -> tuple[str, Any]:
     try:
-        text = path.read_text()
+        require_regular(path)
+        text = path.read_text(encoding="utf-8")
         return text, json.loads(text)
     except FileNotFoundError:
         raise ModelError(f"{path.parent}: no {CONFIG} there, so it is no model folder") from None

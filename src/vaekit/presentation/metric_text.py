@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vaekit.core.errors import RunError
 from vaekit.core.progress import print_line
 from vaekit.core.safe_text import printable
 from vaekit.evaluation.estimate import Estimate, Metric
@@ -77,9 +79,17 @@ def duration(seconds: float) -> str:
 
 def _result(number: Mapping[str, Any]) -> Estimate | LatentCount:
     """A result from its dictionary in a metrics file."""
-    if "of" in number:
-        return LatentCount(number["value"], number["of"], number["threshold"], number["num_images"])
-    return Estimate(**{"standard_error": None, **number})
+    try:
+        if "of" in number:
+            return LatentCount(number["value"], number["of"], number["threshold"], number["num_images"])
+        names = {field.name for field in fields(Estimate)}
+        result = Estimate(**{"standard_error": None, **{key: value for key, value in number.items() if key in names}})
+        float(result.value)
+        return result
+    except (KeyError, TypeError, ValueError):
+        raise RunError(
+            "metrics.json: damaged, it holds something else than estimates; restore it by resuming the run"
+        ) from None
 
 
 def _value(metric: Metric, result: Estimate | LatentCount) -> str:

@@ -1,9 +1,9 @@
 """Replacing what a run folder holds: a process that is killed at any instant leaves the old run or the new one.
 
-A new run is prepared in ``.beginning``, up to its first checkpoint, and that folder is renamed to ``.new``. What the run
-folder held is moved to ``.replaced``, and what is in ``.new`` takes its place. Each move is one rename, and
-:func:`recover` goes on with them where a process was killed. The old run stays in ``.replaced`` until the new one has a
-model worth keeping: :func:`forget` removes it, and :func:`restore` puts it back.
+A new run is prepared in ``.vaekit-beginning``, up to its first checkpoint, and that folder is renamed to ``.vaekit-new``.
+What the run folder held is moved to ``.vaekit-replaced``, and what is in ``.vaekit-new`` takes its place. Each move is one
+rename, and :func:`recover` goes on with them where a process was killed. The old run stays in ``.vaekit-replaced`` until the
+new one has a model worth keeping: :func:`forget` removes it, and :func:`restore` puts it back.
 
 The run folder itself is never removed or renamed, since it may be a link or somebody's working directory.
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 from vaekit.core.files import flush
 from vaekit.runs.lock import LOCK
 
-BEGINNING, NEW, REPLACED, RESTORED, DISCARDED = ".beginning", ".new", ".replaced", ".restored", ".discarded"
-MOVING = ".moving"
+BEGINNING, NEW, REPLACED = ".vaekit-beginning", ".vaekit-new", ".vaekit-replaced"
+RESTORED, DISCARDED, MOVING = ".vaekit-restored", ".vaekit-discarded", ".vaekit-moving"
 OWN = {LOCK, BEGINNING, NEW, REPLACED, RESTORED, DISCARDED, MOVING}
 """The names in a run folder that are no part of the run."""
 

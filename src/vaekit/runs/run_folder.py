@@ -24,7 +24,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from vaekit.core.errors import DataError, ModelError, RunError
-from vaekit.core.files import describe_os_error, read_object
+from vaekit.core.files import describe_os_error, read_object, require_regular
 from vaekit.core.progress import notify
 from vaekit.core.yaml_text import read_text
 from vaekit.data import Fitting, ImageSet, binarize, is_image_shape, load_images
@@ -38,7 +38,7 @@ from vaekit.runs.recipe import Recipe, read_recipe
 RECIPE, HISTORY, METRICS, ENVIRONMENT = "recipe.yaml", "metrics.jsonl", "metrics.json", "environment.json"
 REPORT = "report.html"
 SPLITS = {"train": "training", "valid": "validation"}
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, IMAGES = "checkpoints", "images"
 TEST_SEED = 0
 """The seed with which test images are binarized once, the same for every run so that metrics can be compared."""
 
@@ -99,6 +99,7 @@ class RunFolder:
         if not path.exists():
             return []
         try:
+            require_regular(path)
             *lines, torn = path.read_text(encoding="utf-8").split("\n")
             records = [json.loads(line) for line in lines]
         except (OSError, ValueError, RecursionError) as error:
@@ -131,7 +132,12 @@ class RunFolder:
         Raises:
             RunError: If the file is missing or damaged.
         """
-        return read_object(self.folder / ENVIRONMENT, "copy it again, or train anew")
+        path = self.folder / ENVIRONMENT
+        data = read_object(path, "copy it again, or train into another folder")
+        counts = data.get("images", {})
+        if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
+            raise RunError(f"{path}: damaged, it does not count the images; copy it again, or train into another folder")
+        return data
 
     @property
     def _restored_by_resume(self) -> str:
