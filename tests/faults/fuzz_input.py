@@ -14,6 +14,7 @@ from tests.faults.fuzz_tables import PLACES, READING, SETTINGS, VALUES
 from tests.faults.hostile_changes import changed_bytes, changed_data, changed_yaml
 from tests.faults.hostile_tensors import changed_header, changed_numbers
 from tests.faults.hostile_values import NAMES, Random, argument
+from tests.faults.outcome import NEWEST, run_file
 from tests.faults.scenarios import make_scenario
 from tests.faults.trainings import BRIEF, training
 
@@ -183,7 +184,7 @@ def numbers_input(material: Material, generator: Random, work: Path) -> Input:
 
 
 def _state(run_folder: Path) -> Path:
-    return next(path for path in sorted(run_folder.glob("checkpoints/*/*.safetensors")) if "last" in path.parts)
+    return run_file(run_folder, NEWEST)
 
 
 def source_input(material: Material, generator: Random, work: Path) -> Input:

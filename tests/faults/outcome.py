@@ -15,8 +15,16 @@ HASHES = {"checksum", "checksums", "hash", "sha256", "digest"}
 CHECKPOINTS = "checkpoints/step-"
 """Checkpoints. All but the newest depend on when a run was stopped and on its speed; they only have to be readable."""
 
+NEWEST = "checkpoints/newest"
+"""Stands for the newest checkpoint of a run."""
+
 Contents = dict[str, Any]
 """The content of each file of a folder by relative path, in a form that equal runs have in common."""
+
+
+def run_file(folder: Path, name: str) -> Path:
+    """A file of a run folder, or its newest checkpoint."""
+    return max((folder / "checkpoints").glob("step-*")) if name == NEWEST else folder / name
 
 
 def contents(folder: Path) -> Contents:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.faults.fuzz_input import Material
 from tests.faults.fuzz_tables import READING
+from tests.faults.outcome import NEWEST, run_file
 from tests.faults.zoo_case import Hostile, Make
 from tests.faults.zoo_links import LINKS, SPECIAL
 
@@ -62,7 +63,7 @@ def hostile_cases() -> dict[str, Make]:
     made: dict[str, Make] = {}
     for name in (
         "model.safetensors",
-        "checkpoints/last/state.safetensors",
+        NEWEST,
         "config.json",
         "environment.json",
         "metrics.json",
@@ -93,8 +94,7 @@ def hostile_cases() -> dict[str, Make]:
 def _pickled_file(name: str, material: Material, work: Path) -> Hostile:
     material.copy(work, "run", "half")
     for run in ("run", "half"):
-        if (work / run / name).parent.is_dir():
-            (work / run / name).write_bytes(pickle.dumps(Trap()))
+        run_file(work / run, name).write_bytes(pickle.dumps(Trap()))
     reading = {
         "model.safetensors": "sample",
         "config.json": "sample",

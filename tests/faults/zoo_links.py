@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.faults.fuzz_input import Material
 from tests.faults.fuzz_tables import READING
+from tests.faults.outcome import NEWEST, run_file
 from tests.faults.trainings import training
 from tests.faults.zoo_case import Hostile, Make
 
@@ -28,7 +29,7 @@ def _forced_link(material: Material, work: Path) -> Hostile:
 def _linked_file(name: str, args: tuple[str, ...], material: Material, work: Path) -> Hostile:
     material.copy(work, "run", "half")
     for run in ("run", "half"):
-        path = work / run / name
+        path = run_file(work / run, name)
         path.unlink(missing_ok=True)
         if path.parent.is_dir():
             path.symlink_to(work.parent / "outside" / "precious")
@@ -61,7 +62,7 @@ LINKS: dict[str, Make] = {
 def _endless(name: str, target: str, args: tuple[str, ...], material: Material, work: Path) -> Hostile:
     material.copy(work, "run", "half", "other")
     for run in ("run", "half"):
-        path = work / run / name
+        path = run_file(work / run, name)
         path.unlink(missing_ok=True)
         _put(path, target)
     return Hostile(args, None if args[0] == "train" and "checkpoints" in name else True)
@@ -92,7 +93,7 @@ RUN_FILES = {
     "metrics.jsonl": ("curves", "run"),
     "metrics.json": ("compare", "run", "other"),
     "environment.json": ("report", "run"),
-    "checkpoints/last/state.safetensors": ("train", "--resume", "half"),
+    NEWEST: ("train", "--resume", "half"),
 }
 SOURCES = {"mine.yaml": ("train", "mine.yaml", "--dry-run"), "a.npy": ("data", "a.npy"), "a.zip": ("data", "a.zip")}
 """Files that are replaced, each with a command that reads it."""
