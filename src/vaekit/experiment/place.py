@@ -63,8 +63,8 @@ def require_run(folder: Path) -> None:
         RunError: If a file that makes it a run is missing or damaged.
     """
     if not has_run(folder):
-        run = RunFolder(folder)
-        raise RunError(f"{folder}: holds {run.recipe.name!r} without {ENVIRONMENT}, so it cannot be resumed; train anew")
+        name, path = RunFolder(folder).recipe.name, folder / ENVIRONMENT
+        raise RunError(f"{path}: missing, so {name!r} cannot be resumed; copy it again, or train into another folder")
 
 
 def refuse_links(folder: Path) -> None:

@@ -2,8 +2,8 @@
 
 Numbers are written without rounding: reading a file gives equal values, bit for bit.
 
-Text that a spreadsheet would take for a formula, as the name of a file or a class may be, has an apostrophe before it in CSV
-(:func:`vaekit.core.safe_text.spreadsheet_text`); parquet and arrays hold it unchanged.
+In CSV, text that a spreadsheet would take for a formula, as the name of a file or a class may be, has an apostrophe before it,
+and control characters are escapes (:func:`vaekit.core.safe_text.spreadsheet_text`); parquet and arrays hold it unchanged.
 """
 
 import csv
