@@ -2,7 +2,7 @@
 
 Numbers are written without rounding: reading a file gives equal values, bit for bit.
 
-In CSV, text that a spreadsheet would take for a formula, as the name of a file or a class may be, has an apostrophe before it,
+In CSV, text that a spreadsheet would take for a formula, as the name of a file or a class may be, begins with an apostrophe,
 and control characters are escapes (:func:`vaekit.core.safe_text.spreadsheet_text`); parquet and arrays hold it unchanged.
 """
 
