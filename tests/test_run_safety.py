@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import pytest
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 
 from tests.bad_input import truncate
 from tests.commands import (
@@ -29,6 +30,7 @@ from tests.commands import (
     without_time,
 )
 from vaekit.core.errors import RunError
+from vaekit.core.tensor_files import read_header
 from vaekit.experiment.train import run as train
 from vaekit.runs.lock import locked
 from vaekit.runs.recipe import load_recipe
@@ -353,3 +355,20 @@ def test_a_closed_output_saves_the_run(tmp_path: Path) -> None:
         [line] = process.stderr.read().splitlines()
     assert line == f"stopped, because the output was closed; go on with: vae train --resume {folder}"
     assert newest_state(folder)["progress"]["step"] > 0
+
+
+def test_a_checkpoint_whose_checksum_was_removed_is_damaged(run_copy: Path, refuse: Refuse) -> None:
+    for path in (run_copy / "checkpoints").iterdir():
+        metadata = read_header(path).metadata
+        save_file(load_file(path), path, metadata=metadata)
+    refuse("train", "--resume", run_copy, "--epochs", 4, says=("step-000000063.safetensors: ", "checksum"))
+    assert "--force" in vae("train", "--resume", run_copy, "--epochs", 4).err
+
+
+def test_a_disk_that_is_full_from_the_start_begins_no_run(tmp_path: Path) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with patch("os.fsync", full):
+        line = one_line(vae("train", *QUICK, "--out", tmp_path / "run"), "no run was begun", "--out")
+    assert "--resume" not in line

@@ -18,10 +18,8 @@ IMAGE_DIMS = 3
 """The number of dimensions of an image: channels, height and width."""
 
 
-class BernoulliPixels(Distribution):
-    r"""Independent Bernoulli pixels. The implementation is optimized for speed: training spends a tenth of its time here.
-
-    ``log_prob`` accepts values in [0, 1], for which it is the negative cross-entropy.
+class LogitPixels(Distribution):
+    r"""Independent pixels in [0, 1], each with one parameter :math:`a`.
 
     Arguments:
         logits: :math:`a`, with shape (*, C, H, W). The last three axes are the event.
@@ -35,6 +33,16 @@ class BernoulliPixels(Distribution):
     def __init__(self, logits: Tensor) -> None:
         self.logits = logits
         super().__init__(logits.shape[:-IMAGE_DIMS], logits.shape[-IMAGE_DIMS:], validate_args=False)
+
+
+class BernoulliPixels(LogitPixels):
+    r"""Independent Bernoulli pixels. The implementation is optimized for speed: training spends a tenth of its time here.
+
+    ``log_prob`` accepts values in [0, 1], for which it is the negative cross-entropy.
+
+    Arguments:
+        logits: :math:`a`, with shape (*, C, H, W). The last three axes are the event.
+    """
 
     @property
     def mean(self) -> Tensor:
@@ -59,7 +67,7 @@ class BernoulliPixels(Distribution):
         return linear - F.softplus(self.logits).flatten(-IMAGE_DIMS).sum(-1)
 
 
-class ContinuousBernoulliPixels(Distribution):
+class ContinuousBernoulliPixels(LogitPixels):
     r"""Independent continuous Bernoulli pixels, parameterized by the natural parameter :math:`a`.
 
     It is an exponential family with log-partition function :math:`A(a) = \log((e^a - 1) / a)`, whose derivatives are mean
@@ -69,15 +77,6 @@ class ContinuousBernoulliPixels(Distribution):
     Arguments:
         logits: :math:`a`, with shape (*, C, H, W). The last three axes are the event.
     """
-
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
-        "logits": constraints.independent(constraints.real, IMAGE_DIMS)
-    }
-    support = constraints.independent(constraints.unit_interval, IMAGE_DIMS)
-
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
-        super().__init__(logits.shape[:-IMAGE_DIMS], logits.shape[-IMAGE_DIMS:], validate_args=False)
 
     def _by_size(self, small: Callable[[Tensor], Tensor], large: Callable[[Tensor], Tensor]) -> Tensor:
         """Evaluates a formula with a removable singularity at 0, by its series ``small`` near 0; gradients are finite."""

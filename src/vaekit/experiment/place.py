@@ -116,11 +116,10 @@ def write_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if not folder.is_dir():
             raise RunError(f"{folder}: was removed while the run wrote it; train anew") from None
-        place = error.filename or folder
-        raise RunError(
-            f"{place}: cannot be written ({describe_os_error(error)}), and the last checkpoint stays; "
-            f"make room or mend it, then {how_to_go_on(folder)}"
-        ) from None
+        line = f"{error.filename or folder}: cannot be written ({describe_os_error(error)})"
+        if not has_run(folder):
+            raise RunError(f"{line}, so no run was begun; make room, or choose another folder: vae train --out") from None
+        raise RunError(f"{line}, and the last checkpoint stays; make room or mend it, then {how_to_go_on(folder)}") from None
 
 
 def _short(value: object) -> str:

@@ -98,7 +98,10 @@ def read_state(path: Path, belongs_to: str = "") -> Any:
         RunError: If there is no such file, or it belongs to something else.
     """
     try:
-        metadata = read_header(path).metadata
+        header = read_header(path)
+        metadata = header.metadata
+        if belongs_to and header.checksum is None:
+            raise DamagedFile("it has no checksum")
         if metadata.get("belongs_to", "") != belongs_to:
             raise RunError(f"{path}: the checkpoint of another run (other images or another recipe); put back its own")
         return _put_tensors(json.loads(metadata[STATE]), read_tensors(path))
