@@ -7,7 +7,7 @@ import pytest
 import typer
 
 import vaekit
-from tests.commands import done, start
+from tests.commands import done, one_line, start, vae
 from vaekit.cli import app, split_plugins
 from vaekit.runs.recipe import load_recipe, recipe_names
 
@@ -69,3 +69,9 @@ def test_help_imports_nothing_heavy(args: list[str]) -> None:
     imported = {line.rsplit("|", 1)[1].strip() for line in imports.splitlines() if line.startswith("import time:")}
     assert "vaekit.cli" in imported
     assert not imported & {"torch", "numpy", "datasets", "matplotlib", "PIL", "sklearn", "huggingface_hub"}
+
+
+@pytest.mark.parametrize("option", ["--fit", "--on-spike"])
+def test_a_choice_that_does_not_exist_is_a_plain_line(option: str) -> None:
+    line = one_line(vae("train", option, "jump"), option, "'jump' is not one of")
+    assert "Value error" not in line

@@ -118,7 +118,7 @@ def main() -> None:
     except UsageError as error:
         if debug:
             raise
-        message = one_line(str(getattr(error, "format_message", str)()), MAX_USAGE)
+        message = one_line(str(getattr(error, "format_message", str)()).replace("Value error, ", ""), MAX_USAGE)
         _end(f"vae: {message} (vae --help, vae COMMAND --help)")
     except Interrupted as stopped:
         if launched_rank() > 0:  # all processes stop together, and the first says so
