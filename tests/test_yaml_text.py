@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.bad_input import result_or_message
@@ -111,6 +111,17 @@ PLAIN = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters()), inner, max_size=3),
     max_leaves=6,
 )
+
+
+NUMERALS = st.text(st.sampled_from("0123456789.eE+-_:xob~nNyoff"), min_size=1, max_size=6)
+"""Text that looks like a number, a boolean or nothing, as a name of a class may."""
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.dictionaries(NUMERALS, NUMERALS, max_size=3) | st.lists(NUMERALS, max_size=3))
+@example({"0E0": "1e-3", ".5E+2": "1.e3"})
+def test_text_that_looks_like_a_number_stays_text(data: Any) -> None:
+    assert parse_yaml(format_yaml(data), "place") == data
 
 
 @settings(max_examples=150, deadline=None)

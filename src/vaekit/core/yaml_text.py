@@ -73,10 +73,10 @@ def read_text(path: Path) -> str:
 
 def format_yaml(data: Any) -> str:
     """Returns plain data as YAML: text that is not :func:`printable` is written in escapes, and all other text as it is."""
-    text: str = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, allow_unicode=True)
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True)
     if text == printable_lines(text):
         return text
-    return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None))
+    return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None))
 
 
 class _Loader(yaml.SafeLoader):
@@ -130,4 +130,9 @@ class _Loader(yaml.SafeLoader):
         return mapping
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", SCIENTIFIC, list("-+.0123456789"))
+class _Dumper(yaml.SafeDumper):
+    """Writes what :class:`_Loader` reads: text that it would take for a number, such as ``"1e-3"``, is put in quotes."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver("tag:yaml.org,2002:float", SCIENTIFIC, list("-+.0123456789"))
