@@ -23,7 +23,7 @@ VAE = [sys.executable, "-m", "vaekit"]
 FIRST_STEP = """
 import os, sys, time
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from vaekit.cli import main
+from vaekit.__main__ import main
 
 def stop(*step):
     print(time.monotonic() - start, flush=True)

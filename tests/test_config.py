@@ -1,10 +1,10 @@
 """Configuration: parts and data are the same thing in two forms, and what is wrong is named with its place."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from vaekit.core.config import Registry, build, check, describe
 from vaekit.core.errors import ConfigError
@@ -55,6 +55,29 @@ def test_build_and_describe_are_inverse() -> None:
 def test_what_is_wrong_is_named_with_its_place(spec: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build(TABLE, spec, place="box")
+
+
+class Union:
+    def __init__(
+        self, side: PositiveInt | tuple[PositiveInt, PositiveInt] = 1, kind: Literal["a"] | Literal["b"] = "a"
+    ) -> None:
+        self.side = side
+        self.kind = kind
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"side": 0}, "box.side: input should be greater than 0 or a valid tuple, got 0"),
+        ({"side": [1, "x"]}, "box.side.1: input should be a valid integer, unable to parse string as an integer, got 'x'"),
+        ({"kind": "c"}, "box.kind: input should be 'a' or 'b', got 'c'"),
+        ({"kind": "c", "side": [0, 0]}, "box.side.0: input should be greater than 0, got 0 (and 2 more)"),
+    ],
+)
+def test_a_fault_of_a_union_is_told_once_and_without_inner_names(spec: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        build({"union": Union}, {"name": "union", **spec}, place="box")
+    assert str(raised.value) == message
 
 
 def test_a_part_that_is_not_registered_cannot_be_described() -> None:

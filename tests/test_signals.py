@@ -208,3 +208,23 @@ def test_nohup_keeps_a_run_alive(tmp_path: Path) -> None:
         process.send_signal(signal.SIGHUP)
         assert process.wait(timeout=120) == 0
     assert len(RunFolder(tmp_path / "run").history) == 20
+
+
+STARTS = """
+import os, signal, sys
+class SendsWhileImported:
+    def find_spec(self, name, path=None, target=None):
+        if name == "vaekit.cli.options":
+            os.kill(os.getpid(), signal.{number})
+sys.meta_path.insert(0, SendsWhileImported())
+sys.argv = ["vae", "data", "digits"]
+from vaekit.__main__ import main
+main()
+"""
+
+
+@NUMBERS
+def test_a_signal_while_the_command_line_is_imported_is_one_line(number: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STARTS.format(number=number.name)]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (128 + number, f"vae: stopped by {number.name}\n")

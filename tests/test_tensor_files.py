@@ -113,3 +113,10 @@ def test_what_is_no_file_of_tensors_is_refused(content: bytes, tmp_path: Path) -
 def test_values_that_are_not_finite_are_named() -> None:
     assert first_not_finite({"a": torch.ones(2), "b": torch.tensor([1, 2])}) is None
     assert first_not_finite({"a": torch.ones(2), "b": torch.tensor([1.0, torch.inf]), "c": torch.tensor(torch.nan)}) == "b"
+
+
+def test_a_path_that_is_not_utf_8_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    write_tensors(folder / "a.safetensors", {"x": torch.arange(3)}, {})
+    assert read_tensors(folder / "a.safetensors")["x"].tolist() == [0, 1, 2]

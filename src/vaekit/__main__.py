@@ -1,5 +1,24 @@
-"""``python -m vaekit`` is the command ``vae``."""
+"""The entry of the command ``vae`` and of ``python -m vaekit``: signals are handled before the command line is imported."""
 
-from vaekit.cli import main
+import sys
+from contextlib import suppress
 
-main()
+from vaekit.core.signals import StopSignal, ignore_signals, stopped_at_once
+
+
+def main() -> None:
+    """Runs the command; a signal while it is imported ends it as any other does, by one line and 128 plus its number."""
+    try:
+        with stopped_at_once():
+            from vaekit.cli import main as run_command
+
+            run_command()
+    except StopSignal as stop:
+        ignore_signals()
+        with suppress(OSError):  # of a terminal that was closed
+            print(f"vae: stopped by {stop}", file=sys.stderr)
+        sys.exit(stop.exit_code)
+
+
+if __name__ == "__main__":
+    main()

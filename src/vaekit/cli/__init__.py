@@ -136,7 +136,7 @@ def main() -> None:
         lacking = ("can't allocate memory", "not enough memory", "out of memory", "size calculation overflowed")
         if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in lacking)):
             raise
-        _end("vae: there is not enough memory for this; ask for fewer images or a smaller model")
+        _end("vae: there is not enough memory for this; ask for fewer images or samples at once, or for a smaller model")
     except StopSignal as stop:
         _end(f"vae: stopped by {stop}", stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):

@@ -163,9 +163,34 @@ def validate(schema: type[M], data: Any, place: str) -> M:
         _check_numbers(vars(valid), place)
         return valid
     except ValidationError as error:
-        faults = error.errors(include_url=False)
+        faults = _by_place(error, data)
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise ConfigError(_explain(schema, faults[0], place) + more) from None
+        steps, alternatives = next(iter(faults.items()))
+        raise ConfigError(_explain(schema, steps, alternatives, place) + more) from None
+
+
+def _by_place(error: ValidationError, data: Any) -> dict[tuple[str, ...], list[Any]]:
+    """The faults at each place of the data: several at one place are the alternatives of a union, none of which fits.
+
+    Of a union that was entered by an alternative, as a list with a wrong item, only the faults within are told.
+    """
+    faults: dict[tuple[str, ...], list[Any]] = {}
+    for fault in error.errors(include_url=False):
+        faults.setdefault(_steps(fault, data), []).append(fault)
+    within = {place[:end] for place in faults for end in range(len(place))}
+    return {place: alternatives for place, alternatives in faults.items() if place not in within}
+
+
+def _steps(fault: Any, data: Any) -> tuple[str, ...]:
+    """The keys and indices that lead to a fault; pydantic puts the names of a union's alternatives between them."""
+    steps = []
+    for number, step in enumerate(fault["loc"], start=1):
+        inside = step in data if isinstance(data, Mapping) else isinstance(data, list | tuple) and step in range(len(data))
+        if inside:
+            data = data[step]
+        if inside or (fault["type"] == "missing" and number == len(fault["loc"])):
+            steps.append(printable(str(step), MAX_NAME))
+    return tuple(steps)
 
 
 def _check_numbers(value: Any, place: str, depth: int = 0) -> None:
@@ -186,16 +211,19 @@ def _check_numbers(value: Any, place: str, depth: int = 0) -> None:
             _check_numbers(item, place, depth + 1)
 
 
-def _explain(schema: type[BaseModel], fault: Any, place: str) -> str:
-    *parents, key = [printable(str(step), MAX_NAME) for step in fault["loc"]] or [""]
-    where = ".".join(step for step in [place, *parents, key] if step)
+def _explain(schema: type[BaseModel], steps: tuple[str, ...], alternatives: list[Any], place: str) -> str:
+    fault = alternatives[0]
+    where = ".".join(step for step in [place, *steps] if step)
     if fault["type"] == "extra_forbidden":
-        return f"{where}: unknown key{suggest(key, _keys(schema, parents))}"
+        return f"{where}: unknown key{suggest(steps[-1], _keys(schema, list(steps[:-1])))}"
     if fault["type"] == "missing":
         return f"{where}: missing"
     if fault["type"] == "value_error":
         return f"{where}: {fault['ctx']['error']}"
-    return f"{where}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {printable_value(fault['input'])}"
+    reasons = dict.fromkeys(f"{alternative['msg'][0].lower()}{alternative['msg'][1:]}" for alternative in alternatives)
+    first, *others = reasons
+    either = "".join(f" or {reason.removeprefix('input should be ')}" for reason in others)
+    return f"{where}: {first}{either}, got {printable_value(fault['input'])}"
 
 
 def _keys(schema: type[BaseModel], path: list[str]) -> list[str]:

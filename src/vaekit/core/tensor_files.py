@@ -7,7 +7,8 @@ rest of the header and of the data: it tells whether any bit of the tensors, or 
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vaekit.core.files import atomic_path, describe_os_error, require_regular
+from vaekit.core.safe_text import valid_unicode
 
 CHECKSUM, METADATA = "sha256", "__metadata__"
 LENGTH_BYTES = 8
@@ -105,7 +107,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     check(path)
     try:
-        tensors: dict[str, Tensor] = load_file(path)
+        with _named_in_utf8(path) as name:
+            tensors: dict[str, Tensor] = load_file(name)
     except (safetensors.SafetensorError, OSError, RuntimeError) as error:
         raise DamagedFile(describe_os_error(error)) from None
     return tensors
@@ -133,7 +136,7 @@ def _raw_header(path: Path) -> dict[str, Any]:
     """The header as JSON, after safetensors has checked lengths, types and offsets."""
     try:
         require_regular(path)
-        with path.open("rb") as file, safetensors.safe_open(path, "pt"):
+        with path.open("rb") as file, _named_in_utf8(path) as name, safetensors.safe_open(name, "pt"):
             length = _header_length(file.read(LENGTH_BYTES))
             header: dict[str, Any] = json.loads(file.read(length))
     except FileNotFoundError:
@@ -141,6 +144,16 @@ def _raw_header(path: Path) -> dict[str, Any]:
     except (safetensors.SafetensorError, OSError, RuntimeError, ValueError, RecursionError) as error:
         raise DamagedFile(describe_os_error(error)) from None
     return header
+
+
+@contextmanager
+def _named_in_utf8(path: Path) -> Iterator[str]:
+    """Yields a name of the file in UTF-8, since the library takes no other: its path, or that of an open descriptor."""
+    if valid_unicode(str(path)) == str(path):
+        yield str(path)
+        return
+    with path.open("rb") as file:
+        yield f"/dev/fd/{file.fileno()}"
 
 
 def _lay_out(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], list[memoryview]]:

@@ -14,13 +14,13 @@ The penalty is the rate itself. With **free bits** :math:`\lambda`, latents whos
 from functools import reduce
 from operator import add
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat
 
 from vaekit.core.errors import ConfigError
 from vaekit.core.schedules import AnySchedule, as_schedule
 from vaekit.core.shares import batch_mean
 from vaekit.core.terms import Loss, Terms
-from vaekit.objectives.objective import Objective
+from vaekit.objectives.objective import NumSamples, Objective
 from vaekit.objectives.perceptual import dissimilarity
 
 
@@ -54,7 +54,7 @@ class ELBO(Objective):
         free_bits: NonNegativeFloat = 0.0,
         capacity: AnySchedule | None = None,
         perceptual: NonNegativeFloat = 0.0,
-        num_samples: PositiveInt = 1,
+        num_samples: NumSamples = 1,
         penalties: dict[str, AnySchedule] = {},
     ) -> None:
         super().__init__(num_samples, penalties)

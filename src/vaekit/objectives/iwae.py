@@ -31,12 +31,10 @@ References:
 import math
 from typing import Literal
 
-from pydantic import PositiveInt
-
 from vaekit.core.errors import ModelError
 from vaekit.core.schedules import AnySchedule
 from vaekit.core.terms import Loss, Terms
-from vaekit.objectives.objective import Objective, scale_pathwise_gradient
+from vaekit.objectives.objective import NumSamples, Objective, scale_pathwise_gradient
 
 Gradient = Literal["reparameterized", "doubly-reparameterized", "sticking-the-landing"]
 
@@ -54,7 +52,7 @@ class IWAE(Objective):
 
     def __init__(
         self,
-        num_samples: PositiveInt = 50,
+        num_samples: NumSamples = 50,
         gradient: Gradient = "reparameterized",
         penalties: dict[str, AnySchedule] = {},
     ) -> None:

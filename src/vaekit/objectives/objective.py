@@ -7,11 +7,16 @@ logs and gradients (:mod:`vaekit.core.shares`). So a loss that is not linear in 
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from vaekit.core.schedules import AnySchedule, as_schedule
 from vaekit.core.terms import Loss, Terms
+
+NumSamples = Annotated[int, Field(gt=0, le=10_000)]
+"""K in a recipe, bounded because the memory of a step is proportional to it; published objectives take up to 64."""
 
 
 class Objective(nn.Module, ABC):

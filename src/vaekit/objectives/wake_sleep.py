@@ -17,13 +17,12 @@ References:
 from functools import reduce
 from operator import add
 
-from pydantic import PositiveInt
 from torch import Tensor
 
 from vaekit.core.errors import ModelError
 from vaekit.core.schedules import AnySchedule
 from vaekit.core.terms import LatentTerms, Loss, Terms
-from vaekit.objectives.objective import Objective, scale_pathwise_gradient
+from vaekit.objectives.objective import NumSamples, Objective, scale_pathwise_gradient
 
 
 class WakeSleep(Objective):
@@ -36,7 +35,7 @@ class WakeSleep(Objective):
         penalties: The weight of each penalty of the model's parts; 1 for those that are not named.
     """
 
-    def __init__(self, num_samples: PositiveInt = 1, penalties: dict[str, AnySchedule] = {}) -> None:
+    def __init__(self, num_samples: NumSamples = 1, penalties: dict[str, AnySchedule] = {}) -> None:
         super().__init__(num_samples, penalties)
 
     def forward(self, terms: Terms, epoch: float) -> Loss:

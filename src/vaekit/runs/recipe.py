@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 
 from vaekit.core.config import Section, Spec, check, lookup, to_data, validate
 from vaekit.core.errors import ConfigError, suggest, whole_number
@@ -125,7 +125,7 @@ class EvaluationSection(Section):
         max_images: The number of test images of that estimate; None for all.
     """
 
-    num_samples: NonNegativeInt = 100
+    num_samples: Annotated[int, Field(ge=0, le=1_000_000)] = 100
     max_images: PositiveInt | None = 1000
 
 
