@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from tests.commands import done, newest_state, vae, weights_equal
+from vaekit.core import signals
 from vaekit.core.errors import Interrupted
 from vaekit.core.signals import SIGNALS, StopRequests, StopSignal, stop_requests, stopped_at_once
 from vaekit.experiment.train import run as train
@@ -69,7 +70,21 @@ def swallow() -> None:
     time.sleep(10)
 
 
-@pytest.mark.parametrize("meet", [turn_into_a_value_error, swallow])
+def meet_in_the_hook() -> None:
+    """A second signal comes while the hook of swallowed exceptions sends the first again."""
+
+    def send_both(number: int) -> None:
+        with patch("vaekit.core.signals._send_again", send_again):
+            signal.raise_signal(signal.SIGHUP)
+        send_again(number)
+
+    send_again = signals._send_again
+    with patch("vaekit.core.signals._send_again", send_both):
+        SendsInFinalizer()
+    time.sleep(10)
+
+
+@pytest.mark.parametrize("meet", [turn_into_a_value_error, swallow, meet_in_the_hook])
 def test_a_signal_is_not_lost_in_code_that_turns_or_swallows_exceptions(meet: Callable[[], None]) -> None:
     with pytest.raises(StopSignal), stopped_at_once():
         meet()

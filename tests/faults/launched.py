@@ -76,7 +76,9 @@ class Launched:
         launcher.wait(timeout=120)
         ended = launch(int(processes), COMMAND, folder)
         if ended.wait(timeout=120) != 0:
-            return Verdict(name, "unresumable", f"exit code {ended.returncode}", "resume")
+            log = (folder / "log.txt").read_text(errors="replace").splitlines()
+            said = [line for line in log if line.startswith("vae:")]
+            return Verdict(name, "unresumable", f"exit code {ended.returncode}: {said[-1:]}", "resume")
         return self._compare(name, folder / "run", int(processes))
 
     def _compare(self, name: str, run: Path, processes: int) -> Verdict:

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import CodeType, FrameType
 
 from vaekit.core.errors import Interrupted
 
@@ -81,7 +81,8 @@ def stopped_at_once() -> Iterator[None]:
     num_imports = _num_imports(sys._getframe())
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if _num_imports(frame) > num_imports:  # some packages do not survive an exception while they are imported
+        # some packages do not survive an exception while they are imported, and a hook prints it and goes on
+        if _num_imports(frame) > num_imports or _is_in(repeat.__code__, frame):
             _send_again(number)
             return
         received.append(number)
@@ -119,6 +120,13 @@ def _num_imports(frame: FrameType | None) -> int:
         num += frame.f_code.co_filename.startswith("<frozen importlib")
         frame = frame.f_back
     return num
+
+
+def _is_in(code: CodeType, frame: FrameType | None) -> bool:
+    """Whether a function is being executed in a stack."""
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _send_again(number: int) -> None:
