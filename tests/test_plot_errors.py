@@ -1,6 +1,7 @@
 """The plot commands with bad input: one line, exit code 2, and no file."""
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -263,3 +264,16 @@ def test_file_that_is_not_finished_is_not_left_behind(
     else:
         assert outcome.code == 130
     assert contents(tmp_path) == {"x.gif": b"what was there"}
+
+
+def test_a_video_on_a_full_disk_is_one_line(trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    command = [
+        "bash",
+        "-c",
+        f"ulimit -f 4; trap '' XFSZ; exec {sys.executable} -m vaekit animate {trained} --traverse -o x.mp4",
+    ]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 2
+    assert ended.stderr == "vae: x.mp4: cannot be written (the video encoder stopped early; is the disk full?)\n"
+    assert not list(tmp_path.iterdir())

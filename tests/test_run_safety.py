@@ -372,3 +372,27 @@ def test_a_disk_that_is_full_from_the_start_begins_no_run(tmp_path: Path) -> Non
     with patch("os.fsync", full):
         line = one_line(vae("train", *QUICK, "--out", tmp_path / "run"), "no run was begun", "--out")
     assert "--resume" not in line
+
+
+def test_a_disk_that_is_full_when_a_run_is_to_be_replaced_keeps_it(run_copy: Path) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = (run_copy / "model.safetensors").read_bytes()
+    with patch("os.fsync", full):
+        line = one_line(vae("train", *QUICK, "--force", "--out", run_copy), "no run was begun, and what was there stays")
+    assert "--resume" not in line
+    assert (run_copy / "model.safetensors").read_bytes() == before
+    assert RunFolder(run_copy).history
+
+
+@pytest.mark.parametrize(("name", "text"), [("environment.json", "{}"), ("config.json", '{"epoch": NaN}')])
+def test_files_without_a_format_version_are_called_damaged(name: str, text: str, run_copy: Path, refuse: Refuse) -> None:
+    (run_copy / name).write_text(text)
+    refuse("sample", run_copy, says=(str(run_copy), "damaged", "copy them again"))
+
+
+def test_a_lock_that_is_a_link_is_named(run_copy: Path, refuse: Refuse) -> None:
+    (run_copy / ".lock").unlink(missing_ok=True)
+    (run_copy / ".lock").symlink_to(".lock")
+    refuse("train", "--resume", run_copy, "--epochs", 9, says=(f"{run_copy / '.lock'}: cannot be written", "remove it"))

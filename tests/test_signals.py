@@ -243,3 +243,20 @@ def test_a_signal_while_the_command_line_is_imported_is_one_line(number: signal.
     command = [sys.executable, "-c", STARTS.format(number=number.name)]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert (ended.returncode, ended.stderr) == (128 + number, f"vae: stopped by {number.name}\n")
+
+
+ENDS = """
+import atexit, os, signal, sys
+atexit.register(lambda: os.kill(os.getpid(), signal.{number}))
+sys.argv = ["vae", "recipes"]
+from vaekit.__main__ import main
+main()
+"""
+
+
+@NUMBERS
+def test_a_signal_after_the_last_line_changes_nothing(number: signal.Signals) -> None:
+    command = [sys.executable, "-c", ENDS.format(number=number.name)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "mnist-mlp" in ended.stdout

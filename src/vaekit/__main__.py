@@ -7,17 +7,21 @@ from vaekit.core.signals import StopSignal, ignore_signals, stopped_at_once
 
 
 def main() -> None:
-    """Runs the command; a signal while it is imported ends it as any other does, by one line and 128 plus its number."""
+    """Runs the command; a signal while it is imported ends it as any other does, by one line and 128 plus its number.
+
+    When the command has ended, signals are ignored: its work is done, and Python needs a moment to leave.
+    """
     try:
         with stopped_at_once():
             from vaekit.cli import main as run_command
 
             run_command()
     except StopSignal as stop:
-        ignore_signals()
         with suppress(OSError):  # of a terminal that was closed
             print(f"vae: stopped by {stop}", file=sys.stderr)
         sys.exit(stop.exit_code)
+    finally:
+        ignore_signals()
 
 
 if __name__ == "__main__":

@@ -116,10 +116,30 @@ def write_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if not folder.is_dir():
             raise RunError(f"{folder}: was removed while the run wrote it; train anew") from None
-        line = f"{error.filename or folder}: cannot be written ({describe_os_error(error)})"
-        if not has_run(folder):
-            raise RunError(f"{line}, so no run was begun; make room, or choose another folder: vae train --out") from None
-        raise RunError(f"{line}, and the last checkpoint stays; make room or mend it, then {how_to_go_on(folder)}") from None
+        raise RunError(
+            f"{_not_written(folder, error)}, and the last checkpoint stays; make room or mend it, "
+            f"then {how_to_go_on(folder)}"
+        ) from None
+
+
+@contextmanager
+def begin_errors(folder: Path) -> Iterator[None]:
+    """Turns errors of the disk before the first checkpoint into one line; a run that was to be replaced is still there.
+
+    Raises:
+        RunError: If a file cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{_not_written(folder, error)}, so no run was begun, and what was there stays; make room, or choose another "
+            "folder: vae train --out"
+        ) from None
+
+
+def _not_written(folder: Path, error: OSError) -> str:
+    return f"{error.filename or folder}: cannot be written ({describe_os_error(error)})"
 
 
 def _short(value: object) -> str:

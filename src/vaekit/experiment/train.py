@@ -22,6 +22,7 @@ from vaekit.core.signals import StopSignal
 from vaekit.data import Dataset, load_images
 from vaekit.experiment.finish import finish, is_finished
 from vaekit.experiment.place import (
+    begin_errors,
     has_run,
     how_to_go_on,
     open_checkpoints,
@@ -220,7 +221,7 @@ def _begin(experiment: Experiment, folder: Path, console: Console, force: bool) 
     if has_run(folder) and not force:
         raise RunError(f"{folder}: another process has begun a run there; choose another with --out")
     announce(experiment, folder, console)
-    with write_errors(folder):
+    with begin_errors(folder):
         begin_folder(experiment, folder)
 
 

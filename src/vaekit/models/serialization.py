@@ -17,6 +17,7 @@ from vaekit.core.errors import ConfigError, ModelError, RunError
 from vaekit.core.files import require_regular, write_text
 from vaekit.core.memory import limit_allocations
 from vaekit.core.rng import fixed_seed
+from vaekit.core.safe_text import printable_value
 from vaekit.core.tensor_files import DamagedFile, Header, first_not_finite, read_header, read_tensors, write_tensors
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.models.conditions import ClassLabel, Condition
@@ -196,10 +197,17 @@ def check_format(data: Any, folder: Path) -> None:
     Raises:
         RunError: If the version is none that is read.
     """
-    version = data.get("format", 1) if isinstance(data, dict) else FORMAT
+    version = data.get("format") if isinstance(data, dict) else FORMAT
+    if version is None:
+        raise RunError(
+            f"{folder}: its files name no version of the folder format, so they are damaged, or of version 1, which is no "
+            "longer read; copy them again, or train anew"
+        )
     if version not in READABLE:
-        remedy = "train it again" if version == 1 else "update vaekit"
-        raise RunError(f"{folder}: written in version {version!r} of the folder format, this is version {FORMAT}; {remedy}")
+        raise RunError(
+            f"{folder}: written in version {printable_value(version, 40)} of the folder format, this is version {FORMAT}; "
+            "update vaekit"
+        )
 
 
 def _read_config(path: Path) -> tuple[str, Any]:

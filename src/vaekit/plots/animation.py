@@ -4,6 +4,7 @@ GIF and WebP are written by Pillow, MP4 by ``imageio-ffmpeg`` where it is instal
 """
 
 import base64
+import errno
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -130,14 +131,18 @@ def _write_video(animation: Animation, path: Path) -> None:
     width, height = animation.frames[0].size
     size = (width + width % 2, height + height % 2)  # the codec requires even sides
     writer = imageio_ffmpeg.write_frames(
-        str(path), size, fps=VIDEO_RATE, codec="libx264", macro_block_size=2, quality=8, ffmpeg_log_level="error"
+        str(path), size, fps=VIDEO_RATE, codec="libx264", macro_block_size=2, quality=8, ffmpeg_log_level="quiet"
     )
-    writer.send(None)
-    for frame in _at_video_rate(animation):
-        sheet = Image.new("RGB", size, "white")
-        sheet.paste(frame, (0, 0))
-        writer.send(sheet.tobytes())
-    writer.close()
+    try:
+        writer.send(None)
+        for frame in _at_video_rate(animation):
+            sheet = Image.new("RGB", size, "white")
+            sheet.paste(frame, (0, 0))
+            writer.send(sheet.tobytes())
+        writer.close()
+        imageio_ffmpeg.count_frames_and_secs(str(path))  # reads it back, since the encoder does not say that it has failed
+    except (OSError, RuntimeError):  # whose message is the encoder's command line
+        raise OSError(errno.EIO, "the video encoder stopped early; is the disk full?") from None
 
 
 def _at_video_rate(animation: Animation) -> Iterator[Image.Image]:

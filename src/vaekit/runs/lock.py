@@ -32,7 +32,10 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise RunError(f"{folder}: another process is writing this run; wait for it, or choose another with --out") from None
     except (OSError, NotImplementedError) as error:  # NotImplementedError: a file system without locks
-        raise RunError(f"{folder}: cannot be written ({describe_os_error(error)}); choose another with --out") from None
+        place = getattr(error, "filename", None) or folder
+        raise RunError(
+            f"{place}: cannot be written ({describe_os_error(error)}); mend or remove it, or choose another with --out"
+        ) from None
     try:
         with suppress(OSError):  # what is left over harms nothing
             remove_partials(folder)
