@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vaekit.cli import main
+from vaekit.__main__ import main
 from vaekit.core.signals import SIGNALS
 from vaekit.core.tensor_files import read_header
 from vaekit.plots.grids import PAPER, layout

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tests.commands import QUICK, newest_state, start, without_time
 from tests.launched import free_port, launch, together
-from vaekit.cli import main
+from vaekit.__main__ import main
 from vaekit.core.errors import RunError
 from vaekit.core.processes import (
     ProcessLost,

@@ -17,6 +17,7 @@ from tests.commands import done, newest_state, vae, weights_equal
 from vaekit.core import signals
 from vaekit.core.errors import Interrupted
 from vaekit.core.signals import SIGNALS, StopRequests, StopSignal, stop_requests, stopped_at_once
+from vaekit.experiment.place import write_errors
 from vaekit.experiment.train import run as train
 from vaekit.models import Model
 from vaekit.runs.recipe import load_recipe
@@ -260,3 +261,17 @@ def test_a_signal_after_the_last_line_changes_nothing(number: signal.Signals) ->
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "mnist-mlp" in ended.stdout
+
+
+def test_a_signal_at_any_other_place_of_training_says_how_to_go_on(tmp_path: Path) -> None:
+    """As of a launcher that ends the others while one handles the loss of a process."""
+    go_on = f"stopped by SIGTERM; go on with: vae train --resume {tmp_path}"
+    with pytest.raises(Interrupted, match=go_on) as stopped, write_errors(tmp_path):
+        raise StopSignal(signal.SIGTERM)
+    assert stopped.value.exit_code == 143
+
+
+def test_a_closed_standard_output_is_a_closed_output(tmp_path: Path) -> None:
+    command = ["bash", "-c", f"{sys.executable} -m vaekit recipes >&-"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (141, "vae: the output was closed\n")

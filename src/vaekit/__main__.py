@@ -3,6 +3,7 @@
 import sys
 from contextlib import suppress
 
+from vaekit.core.launcher import launched_rank
 from vaekit.core.signals import StopSignal, ignore_signals, stopped_at_once
 
 
@@ -17,8 +18,9 @@ def main() -> None:
 
             run_command()
     except StopSignal as stop:
-        with suppress(OSError):  # of a terminal that was closed
-            print(f"vae: stopped by {stop}", file=sys.stderr)
+        if launched_rank() <= 0:  # all processes are stopped together, and the first says so
+            with suppress(OSError):  # of a terminal that was closed
+                print(f"vae: stopped by {stop}", file=sys.stderr)
         sys.exit(stop.exit_code)
     finally:
         ignore_signals()

@@ -193,7 +193,7 @@ def _become(command: Command, folder: Path, out: Path, err: Path, log: Path) -> 
 
 def _call_main(args: tuple[str, ...]) -> int:
     """Runs the command in this process as Python would, and returns its exit code."""
-    from vaekit.cli import main
+    from vaekit.__main__ import main
 
     sys.argv = ["vae", *args]
     try:

@@ -19,7 +19,7 @@ from vaekit.core.errors import ConfigError, Interrupted, VaekitError
 from vaekit.core.launcher import launched_rank
 from vaekit.core.plugins import load_plugin
 from vaekit.core.safe_text import one_line
-from vaekit.core.signals import PIPE_CODE, StopSignal, exit_code, ignore_signals, stopped_at_once
+from vaekit.core.signals import PIPE_CODE, ignore_signals, stopped_at_once
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What click, or the copy of it that typer brings, raises for a command line that it cannot read."""
@@ -137,8 +137,6 @@ def main() -> None:
         if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in lacking)):
             raise
         _end("vae: there is not enough memory for this; ask for fewer images or samples at once, or for a smaller model")
-    except StopSignal as stop:
-        _end(f"vae: stopped by {stop}", stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _end("vae: stopped", 130)
 
@@ -159,8 +157,7 @@ def _run(args: list[str]) -> object:
 
 def _end(line: str, code: int = 2) -> NoReturn:
     """Prints a line on the error stream and ends the process."""
-    if code >= exit_code(0):
-        ignore_signals()
+    ignore_signals()  # all is said
     with suppress(OSError):  # of a terminal that was closed
         print(line, file=sys.stderr)
     sys.exit(code)
@@ -168,7 +165,7 @@ def _end(line: str, code: int = 2) -> NoReturn:
 
 def _end_by(error: OSError) -> NoReturn:
     """Ends the process by an error of the system that no command has explained."""
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError) or (error.errno == errno.EBADF and error.filename is None):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (or Python would write to the closed output at exit)
         _end("vae: the output was closed", PIPE_CODE)
     place = f"{error.filename}: " if error.filename else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vaekit.core.errors import Interrupted, RunError
 from vaekit.core.files import describe_os_error
-from vaekit.core.signals import PIPE_CODE
+from vaekit.core.signals import PIPE_CODE, StopSignal
 from vaekit.runs.identity import differences, identity
 from vaekit.runs.recipe import Recipe
 from vaekit.runs.replacement import NEW, RESTORED, contents
@@ -103,23 +103,30 @@ def how_to_go_on(folder: Path) -> str:
 
 @contextmanager
 def write_errors(folder: Path) -> Iterator[None]:
-    """Turns errors of the disk and a closed output into one line that says how to go on.
+    """Turns errors of the disk, a closed output and a signal into one line that says how to go on.
 
     Raises:
         RunError: If a file cannot be written.
-        Interrupted: If the output was closed.
+        Interrupted: If the output was closed, or a signal came.
     """
     try:
         yield
     except BrokenPipeError:
         raise Interrupted(f"stopped, because the output was closed; {how_to_go_on(folder)}", PIPE_CODE) from None
+    except StopSignal as stop:
+        raise Interrupted(f"stopped by {stop}; {how_to_go_on(folder)}", stop.exit_code) from None
     except OSError as error:
         if not folder.is_dir():
-            raise RunError(f"{folder}: was removed while the run wrote it; train anew") from None
+            raise RunError(was_removed(folder)) from None
         raise RunError(
             f"{_not_written(folder, error)}, and the last checkpoint stays; make room or mend it, "
             f"then {how_to_go_on(folder)}"
         ) from None
+
+
+def was_removed(folder: Path) -> str:
+    """Returns the message about a folder that is gone while its run is written."""
+    return f"{folder}: was removed, moved or replaced while the run wrote it; resume it in its new place, or train anew"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from vaekit.core.errors import RunError
 from vaekit.core.files import atomic_path, write_json, write_text
 from vaekit.core.rng import fixed_seed
 from vaekit.data import Dataset, ImageSet
+from vaekit.experiment.place import was_removed
 from vaekit.experiment.prepare import Experiment, Splits
 from vaekit.models import Model, save_vae
 from vaekit.models.serialization import FORMAT
@@ -97,7 +98,7 @@ class RunWriter(Callback):
 
     def _check_folder(self) -> None:
         if not self._is_ours:
-            raise RunError(f"{self.folder}: was removed or replaced while the run wrote it; train anew")
+            raise RunError(was_removed(self.folder))
 
     def _write_model(self, trainer: Trainer) -> None:
         if trainer.best_weights is not None:

@@ -182,7 +182,8 @@ def _go_on(
         experiment.trainer.load_state_dict(state)
         progress = experiment.trainer.progress
         if is_finished(experiment, folder):
-            line = f"{folder}: finished after {progress.epoch} epochs; --epochs goes on with more, --force trains anew"
+            epochs = f"{progress.epoch} epoch{'s' * (progress.epoch != 1)}"
+            line = f"{folder}: finished after {epochs}; --epochs goes on with more, --force trains anew"
             print_line(line, console)
             return RunFolder(folder)
         announce(experiment, folder, console)
