@@ -269,9 +269,3 @@ def test_a_signal_at_any_other_place_of_training_says_how_to_go_on(tmp_path: Pat
     with pytest.raises(Interrupted, match=go_on) as stopped, write_errors(tmp_path):
         raise StopSignal(signal.SIGTERM)
     assert stopped.value.exit_code == 143
-
-
-def test_a_closed_standard_output_is_a_closed_output(tmp_path: Path) -> None:
-    command = ["bash", "-c", f"{sys.executable} -m vaekit recipes >&-"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
-    assert (ended.returncode, ended.stderr) == (141, "vae: the output was closed\n")

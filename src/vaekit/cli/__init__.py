@@ -165,7 +165,7 @@ def _end(line: str, code: int = 2) -> NoReturn:
 
 def _end_by(error: OSError) -> NoReturn:
     """Ends the process by an error of the system that no command has explained."""
-    if isinstance(error, BrokenPipeError) or (error.errno == errno.EBADF and error.filename is None):
+    if isinstance(error, BrokenPipeError):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (or Python would write to the closed output at exit)
         _end("vae: the output was closed", PIPE_CODE)
     place = f"{error.filename}: " if error.filename else ""
