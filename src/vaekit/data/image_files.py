@@ -165,6 +165,7 @@ def read_header(encoded: Encoded) -> tuple[tuple[int, int], str]:
             return size, image.mode
 
 
+@cache
 def reads_heif() -> bool:
     """Whether HEIF files are read: whether a package for it is installed."""
     return any(find_spec(package) is not None for package in HEIF_PACKAGES)

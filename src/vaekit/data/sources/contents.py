@@ -84,9 +84,7 @@ def _by_metadata(name: str, root: Path, contents: Contents) -> dict[str, RawSpli
     metadata = read_metadata(name, contents.tables, indices, aliases)
     named = [_missing(root, found) if isinstance(found, str) else members[found] for found in metadata.images]
     splits = sort_into_splits(name, [image.name for image in named], [image.folders for image in named])
-    values: dict[str, list[Any]] = {
-        split: [metadata.values[index] for index, _ in found] for split, found in splits.items()
-    }
+    values: dict[str, list[Any]] = {split: [metadata.values[index] for index, _ in found] for split, found in splits.items()}
     labels, classes = label_values(name, LABEL, values) if metadata.has_labels else ({}, ())
     described = ", ".join(where for _, where in contents.tables[:3])
     source = f"the column {LABEL} of {described}" if classes else ""

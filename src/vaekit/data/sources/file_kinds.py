@@ -1,12 +1,13 @@
 """Kinds of files in folders and archives: images, tables, archives, metadata, and those that are not read.
 
-A file is of a kind by its suffix. What is neither read nor known to be something else than an image is counted in one line, so
-that no image is lost without a word.
+A file is of a kind by its suffix. What is neither read nor known to be something else than an image is counted in one line,
+so that no image is lost without a word.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from vaekit.core.safe_text import printable
@@ -24,19 +25,23 @@ DESCRIPTIONS = frozenset((".csv", ".json", ".jsonl"))
 HIDDEN = (".", "__")
 """The prefixes of names that are ignored, as on the Hub: ``.DS_Store``, ``__MACOSX``."""
 EXPECTED_SUFFIXES = frozenset(
-    """.bib .cfg .class .cls .conf .csv .db .doc .docx .h .htm .html .in .info .ini .ipynb .js .json .jsonl .license .list .lnk
-    .lock .log .lst .m .mat .md .md5 .names .ndjson .ods .odt .out .pdf .ppt .pptx .py .pyc .r .rst .rtf .sh .sha1 .sha256
-    .sum .tex .toml .tsv .txt .url .xls .xlsx .xml .xmp .yaml .yml""".split()
+    """.bib .cfg .class .cls .conf .csv .db .doc .docx .h .htm .html .in .info
+    .ini .ipynb .js .json .jsonl .license .list .lnk .lock .log .lst .m .mat .md
+    .md5 .names .ndjson .ods .odt .out .pdf .ppt .pptx .py .pyc .r .rst .rtf
+    .sh .sha1 .sha256 .sum .tex .toml .tsv .txt .url .xls .xlsx .xml .xmp .yaml
+    .yml""".split()  # noqa: SIM905, since a list would take a line for each
 )
 """The suffixes of files that stand beside images and that nobody takes for images."""
 EXPECTED_NAMES = frozenset(
-    "authors changelog contributors copying dockerfile license makefile notice readme thumbs todo version".split()
+    """authors changelog contributors copying dockerfile license makefile notice
+    readme thumbs todo version""".split()  # noqa: SIM905, since a list would take a line for each
 )
 """The names without a suffix of such files."""
 MAX_KINDS = 8
 """The largest number of kinds of files that a line lists."""
 
 
+@cache
 def image_suffixes() -> frozenset[str]:
     """Returns the suffixes of image files that can be read here."""
     known = {suffix for suffixes in FORMATS.values() for suffix in suffixes}

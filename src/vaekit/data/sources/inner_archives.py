@@ -1,8 +1,8 @@
 """Archives within a folder or a hub repository: their images, as if each archive were a folder.
 
-Archives that are called as splits are splits, as ``train.zip`` and ``test.zip``; archives that differ by numbers only are parts of
-one whole, as ``images_01.zip`` and ``images_02.zip``; others may be classes, as ``cats.zip`` and ``dogs.zip``. Archives within
-archives are not read.
+Archives that are called as splits are splits, as ``train.zip`` and ``test.zip``; archives that differ by numbers only are
+parts of one whole, as ``images_01.zip`` and ``images_02.zip``; others may be classes, as ``cats.zip`` and ``dogs.zip``.
+Archives within archives are not read.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Labels: values of any type become class numbers, and the names of the classes.
 
-Classes are numbered in natural order: digits within names are compared as numbers, so ``2`` is before ``10``, and ``img9`` before
-``img10``; other characters are compared by their code points. Names are text in the Unicode form NFC, so that the two ways of
-writing an accented letter, which look the same, are one class.
+Classes are numbered in natural order: digits within names are compared as numbers, so ``2`` is before ``10``, and ``img9``
+before ``img10``; other characters are compared by their code points. Names are text in the Unicode form NFC, so that the two
+ways of writing an accented letter, which look the same, are one class.
 """
 
 import re
@@ -67,7 +67,9 @@ def class_indices(labels: Labels) -> tuple[dict[str, NDArray[np.int64]], tuple[s
     return numbered({split: _names(array) for split, array in labels.items()})
 
 
-def label_values(name: str, column: str, values: dict[str, list[Any]]) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...]]:
+def label_values(
+    name: str, column: str, values: dict[str, list[Any]]
+) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...]]:
     """Returns the labels of the splits in which every image has one, and the names of the classes.
 
     There are no classes if the values are fractions, lists, or more than :data:`MAX_CLASSES` different ones.
@@ -124,6 +126,4 @@ def _why_no_classes(values: dict[str, list[Any]], known: set[str]) -> str:
 
 def _names(labels: NDArray[Any]) -> list[str]:
     """The names of classes; byte strings are text."""
-    return [
-        class_name(label.decode("utf-8", "replace") if isinstance(label, bytes) else label) for label in labels.tolist()
-    ]
+    return [class_name(label.decode("utf-8", "replace") if isinstance(label, bytes) else label) for label in labels.tolist()]

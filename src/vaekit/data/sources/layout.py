@@ -1,13 +1,13 @@
 """The layout of a folder of images: which of the folders around an image is its split, and which is its class.
 
-**Splits.** A level of folders is that of the splits if every folder at it has the name of a split: ``train`` or ``training``;
-``validation``, ``valid``, ``val`` or ``dev``; ``test``, ``testing``, ``eval`` or ``evaluation``. Upper and lower case, numbers
-(``val2017``) and words that say nothing (``test_images``) do not matter. ``steam_train`` and ``train_station`` are no names of
-splits. Where folders with other names are beside ``train`` and another split, what is in them is left out; where ``train`` is
-the only one with such a name, it is a class.
+**Splits.** A level of folders is that of the splits if every folder at it has the name of a split: ``train`` or
+``training``; ``validation``, ``valid``, ``val`` or ``dev``; ``test``, ``testing``, ``eval`` or ``evaluation``. Upper and
+lower case, numbers (``val2017``) and words that say nothing (``test_images``) do not matter. ``steam_train`` and
+``train_station`` are no names of splits. Where folders with other names are beside ``train`` and another split, what is in them is left out;
+where ``train`` is the only one with such a name, it is a class.
 
-**Classes.** Apart from the split, the folder of an image is its class. If images are at different depths, or their own folders
-all have the same name, the outermost folder is the class.
+**Classes.** Apart from the split, the folder of an image is its class. If images are at different depths, or their own
+folders all have the same name, the outermost folder is the class.
 """
 
 import re
@@ -29,11 +29,12 @@ SPLITS = {
 }
 """The split that a word in the name of a folder stands for, as on the Hub."""
 SAYS_NOTHING = frozenset(
-    "data dataset file files folder image images imgs img jpg part photos pics pictures png set sets split".split()
+    """data dataset file files folder image images imgs img
+    jpg part photos pics pictures png set sets split""".split()  # noqa: SIM905, since a list would take a line for each
 )
 """Words that the name of a split may have beside it."""
 MAX_STRAY = 0.1
-"""The largest share of images beside the folders of the classes that are left out; more of them, and there are no classes."""
+"""The largest share of images beside the folders of classes that is left out; with a larger one there are no classes."""
 
 Folders = tuple[str, ...]
 """The names of the folders around an image, from the outermost."""

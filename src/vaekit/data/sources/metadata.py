@@ -1,7 +1,7 @@
-"""Metadata of a folder of images: ``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet``, as in image folders of the Hub.
+"""Metadata of a folder of images: ``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet``, as on the Hub.
 
 Each row names an image by ``file_name``, relative to the folder of the metadata, and may give its class in ``label``. The
-text of a CSV file is kept as it is: ``None``, ``NA``, ``001`` and ``0.0`` are names of classes. Only an empty cell is no class.
+text of a CSV file is kept as it is: ``None``, ``NA``, ``001`` and ``0.0`` are names of classes. An empty cell is no class.
 """
 
 import csv
@@ -113,7 +113,7 @@ def _name_column(columns: Iterable[str]) -> str:
     return FILE_NAME if FILE_NAME in named else named[0]
 
 
-def _inside(value: object, folder: Path) -> str:
+def _inside(value: object, folder: PurePosixPath) -> str:
     """The path of an image, relative to the root.
 
     Raises:
@@ -123,7 +123,7 @@ def _inside(value: object, folder: Path) -> str:
     path = os.path.normpath(text.replace("\\", "/"))
     if not text or "://" in text or "\0" in text or os.path.isabs(path) or path == ".." or path.startswith("../"):
         raise ValueError(f"{FILE_NAME} is {printable_value(value)}, which is no file in its folder")
-    return str(PurePosixPath(folder.as_posix()) / path)
+    return str(folder / path)
 
 
 def _read(table: Path) -> tuple[list[str], Iterator[dict[str, Any]]]:

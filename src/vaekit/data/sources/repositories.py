@@ -208,7 +208,9 @@ def _label_unpacked(name: str, cells: dict[str, _Cells], scratch: Path) -> dict[
     labels, classes = label_by_folders(name, every, splits)
     if any(len(labels[split].indices) != len(column) for split, column in cells.items()):
         return {split: RawSplit(column) for split, column in cells.items()}
-    return {split: RawSplit(column, labels[split].labels, classes, "the names of folders") for split, column in cells.items()}
+    return {
+        split: RawSplit(column, labels[split].labels, classes, "the names of folders") for split, column in cells.items()
+    }
 
 
 def _read_labels(

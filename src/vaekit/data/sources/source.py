@@ -21,7 +21,7 @@ MAX_NAME = 200
 UNPACKED = "unpacked"
 """The folder within a source's scratch folder that an archive is unpacked to."""
 INNER = "inner-archives"
-"""The folder within a source's scratch folder that the archives in a folder are unpacked to, each to a folder of its name."""
+"""The folder within a source's scratch folder that archives in a folder are unpacked to, each to a folder of its name."""
 
 
 @dataclass(frozen=True)
