@@ -18,8 +18,8 @@ def in_class_order(dataset: AnyDataset, classes: Sequence[str]) -> AnyDataset:
 
     Arguments:
         dataset: The data set.
-        classes: The names of the classes, by the label that the model knows. The data set stays as it is if it has no labels,
-            or a class that is not among them.
+        classes: The names of the classes, by the label that the model knows. The data set stays as it is if it has no
+            labels, or a class that is not among them.
     """
     known = {_normal(name): label for label, name in enumerate(classes)}
     names = [_normal(name) for name in dataset.class_names]

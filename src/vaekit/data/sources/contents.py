@@ -8,7 +8,7 @@ from typing import Any
 
 from vaekit.data.sources.labels import label_values
 from vaekit.data.sources.layout import Folders, label_by_folders, sort_into_splits
-from vaekit.data.sources.metadata import LABEL, read_metadata
+from vaekit.data.sources.metadata import LABEL, notify_unnamed, read_metadata
 from vaekit.data.sources.source import RawSplit
 
 
@@ -82,6 +82,7 @@ def _by_metadata(name: str, root: Path, contents: Contents) -> dict[str, RawSpli
     indices = {image.name: index for index, image in enumerate(members)}
     aliases = [(alias, index) for index, image in enumerate(members) for alias in image.aliases]
     metadata = read_metadata(name, contents.tables, indices, aliases)
+    notify_unnamed(name, metadata, list(indices), [where for _, where in contents.tables])
     named = [_missing(root, found) if isinstance(found, str) else members[found] for found in metadata.images]
     splits = sort_into_splits(name, [image.name for image in named], [image.folders for image in named])
     values: dict[str, list[Any]] = {split: [metadata.values[index] for index, _ in found] for split, found in splits.items()}
@@ -92,6 +93,34 @@ def _by_metadata(name: str, root: Path, contents: Contents) -> dict[str, RawSpli
         split: RawSplit([named[index].file for index, _ in found], labels.get(split), classes, source)
         for split, found in splits.items()
     }
+
+
+def relabeled(name: str, root: Path, splits: dict[str, RawSplit], tables: list[tuple[Path, str]]) -> dict[str, RawSplit]:
+    """Returns the splits of a repository with the labels that its metadata files give as text, since pandas changes them.
+
+    Arguments:
+        name: The name of the repository in messages.
+        root: Its folder.
+        splits: The splits, whose images are files.
+        tables: The metadata files, with their paths relative to the folder.
+
+    Raises:
+        DataError: If the metadata cannot be read.
+    """
+    paths = {split: getattr(raw.images, "paths", [None]) for split, raw in splits.items()}
+    if any(path is None or not path.is_relative_to(root) for split in paths.values() for path in split):
+        return splits
+    names = {split: [path.relative_to(root).as_posix() for path in of_split] for split, of_split in paths.items()}
+    indices = {image: index for index, image in enumerate(image for split in names.values() for image in split)}
+    metadata = read_metadata(name, tables, indices)
+    values = dict(zip(metadata.images, metadata.values, strict=True))
+    if not metadata.has_labels or not set(indices.values()) <= set(values):
+        return splits
+    labels, classes = label_values(
+        name, LABEL, {split: [values[indices[image]] for image in images] for split, images in names.items()}
+    )
+    source = f"the column {LABEL} of {', '.join(where for _, where in tables[:3])}"
+    return {split: RawSplit(raw.images, labels.get(split), classes, source) for split, raw in splits.items()}
 
 
 def _missing(root: Path, name: str) -> Member:

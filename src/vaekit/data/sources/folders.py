@@ -9,7 +9,7 @@ from vaekit.core.progress import notify
 from vaekit.core.safe_text import listing
 from vaekit.data.image_files import HEIF_SUFFIXES, reads_heif
 from vaekit.data.sources.cards import CARD, check_card, declared_configs, declares_features
-from vaekit.data.sources.contents import Contents, labeled_splits, member
+from vaekit.data.sources.contents import Contents, labeled_splits, member, relabeled
 from vaekit.data.sources.file_kinds import (
     METADATA,
     TABLE_SUFFIXES,
@@ -21,7 +21,7 @@ from vaekit.data.sources.file_kinds import (
     unread_line,
 )
 from vaekit.data.sources.inner_archives import unpack_archives
-from vaekit.data.sources.repositories import check_files, datasets_path, find_split, load_splits
+from vaekit.data.sources.repositories import DECLARED, check_files, datasets_path, find_split, load_splits
 from vaekit.data.sources.source import RawSplit, Source, file_version, name_with_config
 from vaekit.data.sources.walk import files_below
 
@@ -119,9 +119,14 @@ class Folder(Source):
         advice = f"; check {', '.join(described[:3])}" if described else ""
         if any(is_archive(file.name) for file in files) and not any(map(_is_table, files)):
             options["drop_labels"] = True  # of images in archives it takes the folder of the archive for the class
-        splits = load_splits(self.short_name, self.path, scratch, advice, datasets_path(self.path), **options)
+        tables = [(file, file.relative_to(self.path).as_posix()) for file in files if file.name == "metadata.csv"]
+        only_declared = bool(tables) and not any(map(_is_table, files))
+        path = datasets_path(self.path)
+        splits = load_splits(self.short_name, self.path, scratch, advice, path, only_declared=only_declared, **options)
         if not options.get("name"):
             self._notify_unread(files, splits)
+        if only_declared and not any(raw.labels_from.endswith(DECLARED) for raw in splits.values()):
+            return relabeled(self.short_name, self.path, splits, tables)
         return splits
 
     def _notify_unread(self, files: list[Path], splits: dict[str, RawSplit]) -> None:

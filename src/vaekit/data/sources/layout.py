@@ -3,8 +3,8 @@
 **Splits.** A level of folders is that of the splits if every folder at it has the name of a split: ``train`` or
 ``training``; ``validation``, ``valid``, ``val`` or ``dev``; ``test``, ``testing``, ``eval`` or ``evaluation``. Upper and
 lower case, numbers (``val2017``) and words that say nothing (``test_images``) do not matter. ``steam_train`` and
-``train_station`` are no names of splits. Where folders with other names are beside ``train`` and another split, what is in them is left out;
-where ``train`` is the only one with such a name, it is a class.
+``train_station`` are no names of splits. Where folders with other names are beside ``train`` and another split, what is in
+them is left out; where ``train`` is the only one with such a name, it is a class.
 
 **Classes.** Apart from the split, the folder of an image is its class. If images are at different depths, or their own
 folders all have the same name, the outermost folder is the class.

@@ -44,7 +44,7 @@ class Metadata:
 def read_metadata(
     name: str, tables: Sequence[tuple[Path, str]], images: Mapping[str, int], aliases: Iterable[tuple[str, int]] = ()
 ) -> Metadata:
-    """Reads the metadata files of a folder, and says in a line which images they do not name.
+    """Reads the metadata files of a folder.
 
     Arguments:
         name: The name of the folder in messages.
@@ -70,11 +70,25 @@ def read_metadata(
         except Exception as error:  # json, csv and pyarrow raise errors of any kind
             reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
             raise DataError(f"{name}: no images by {where} ({reason})") from None
-    if unnamed := set(images.values()) - set(found):
-        listed = listing((path for path, index in images.items() if index in unnamed), 3)
-        files = ", ".join(where for _, where in tables)
-        notify(f"{name}: {len(unnamed):,} of {len(images):,} images are not named in {files} and are left out: {listed}")
     return Metadata(found, values, has_labels)
+
+
+def notify_unnamed(name: str, metadata: Metadata, images: Sequence[str], tables: Iterable[str]) -> None:
+    """Says in a line which images metadata does not name, since they are left out.
+
+    Arguments:
+        name: The name of the folder.
+        metadata: The metadata.
+        images: The names of the images.
+        tables: The names of the metadata files.
+    """
+    named = set(metadata.images)
+    unnamed = [image for index, image in enumerate(images) if index not in named]
+    if unnamed:
+        notify(
+            f"{name}: {len(unnamed):,} of {len(images):,} images are not named in {', '.join(tables)} and are left out: "
+            f"{listing(unnamed, 3)}"
+        )
 
 
 class _Finder:

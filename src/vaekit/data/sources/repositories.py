@@ -30,8 +30,13 @@ PACKED_SUFFIXES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"))
 JSON_SUFFIXES = frozenset((".json", ".jsonl", ".ndjson"))
 """The suffixes of files of JSON."""
 
+DECLARED = "which declares the classes and their order"
+"""What is said of a column that is declared as a class label."""
 
-def load_splits(name: str, root: Path, scratch: Path, advice: str, /, *args: str, **options: Any) -> dict[str, RawSplit]:
+
+def load_splits(
+    name: str, root: Path, scratch: Path, advice: str, /, *args: str, only_declared: bool = False, **options: Any
+) -> dict[str, RawSplit]:
     """Reads the splits of a data set by ``datasets``; images stay encoded.
 
     Arguments:
@@ -40,7 +45,8 @@ def load_splits(name: str, root: Path, scratch: Path, advice: str, /, *args: str
         scratch: A temporary folder for what ``datasets`` writes.
         advice: The end of the error message, which says what to check.
         args: The positional arguments of ``datasets.load_dataset``.
-        options: Its keyword arguments.
+        only_declared: Whether a column of labels is read only if it is declared as one.
+        options: The keyword arguments of ``datasets.load_dataset``.
 
     Raises:
         DataError: If it holds no images.
@@ -59,7 +65,7 @@ def load_splits(name: str, root: Path, scratch: Path, advice: str, /, *args: str
     images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
     if not images:
         raise DataError(f"{name}: no images (columns: {', '.join(features) or 'none'})")
-    labels, classes, source = _read_labels(name, tables, features)
+    labels, classes, source = _read_labels(name, tables, features, only_declared)
     cells = {split: _cells(table, images[0]) for split, table in tables.items()}
     for column in cells.values():
         column.check_paths(name, (root, scratch))
@@ -214,13 +220,13 @@ def _label_unpacked(name: str, cells: dict[str, _Cells], scratch: Path) -> dict[
 
 
 def _read_labels(
-    name: str, tables: dict[str, Any], features: Any
+    name: str, tables: dict[str, Any], features: Any, only_declared: bool
 ) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...], str]:
     """The labels of the splits in which every image has one, the names of the classes, and where they come from."""
     import datasets
 
     declared = [key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-    if not declared and LABEL not in features:
+    if not declared and (only_declared or LABEL not in features):
         return {}, (), ""
     column = declared[0] if declared else LABEL
     cells = {split: table.with_format("arrow")[:][column].to_pylist() for split, table in tables.items()}
@@ -236,4 +242,4 @@ def _read_labels(
     if unknown:
         raise DataError(f"{name}: the column {column} holds {min(unknown)}, but only {len(classes)} classes are declared")
     labels = complete_labels(name, column, cells)
-    return labels, classes if labels else (), f"the column {column}, which declares the classes and their order"
+    return labels, classes if labels else (), f"the column {column}, {DECLARED}"
