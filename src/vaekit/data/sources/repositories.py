@@ -72,7 +72,7 @@ def load_splits(
     unpacked = _unpack(name, root, scratch, {archive for column in cells.values() for archive in column.archives})
     cells = {split: _Cells(column.column, unpacked) for split, column in cells.items()}
     if unpacked and not classes:
-        return _label_unpacked(name, cells, scratch)
+        return _label_unpacked(name, cells, [*unpacked.values(), root])
     return {split: RawSplit(column, labels.get(split), classes, source) for split, column in cells.items()}
 
 
@@ -195,28 +195,31 @@ def _cells(table: Any, column: str) -> _Cells:
 def _unpack(name: str, root: Path, scratch: Path, archives: set[str]) -> dict[str, Path]:
     """The folder that each archive is unpacked to."""
     folders = {}
-    for archive in sorted(archives):
-        inner = os.path.relpath(archive, root) if Path(archive).is_relative_to(root) else Path(archive).name
+    for number, archive in enumerate(sorted(archives)):
+        is_below = Path(archive).is_relative_to(root)
+        inner = os.path.relpath(archive, root) if is_below else f"{number}/{Path(archive).name}"
         folders[archive] = scratch / INNER / inner
         unpack(Path(archive), folders[archive], f"{name}: {inner}")
     return folders
 
 
-def _label_unpacked(name: str, cells: dict[str, _Cells], scratch: Path) -> dict[str, RawSplit]:
-    """The splits of images in archives, with labels by the folders in them."""
-    names = {
-        split: [Path(path or "").relative_to(scratch / INNER).as_posix() for path in column.paths]
-        for split, column in cells.items()
-    }
+def _label_unpacked(name: str, cells: dict[str, _Cells], roots: list[Path]) -> dict[str, RawSplit]:
+    """The splits of images in archives, which are unpacked to these folders, with labels by the folders in them."""
+    names = {split: [_relative(path, roots) for path in column.paths] for split, column in cells.items()}
     every = [image for split in names.values() for image in split]
     positions = iter(range(len(every)))
-    splits = {split: [(next(positions), folders_of(image)[1:]) for image in images] for split, images in names.items()}
+    splits = {split: [(next(positions), folders_of(image)) for image in images] for split, images in names.items()}
     labels, classes = label_by_folders(name, every, splits)
     if any(len(labels[split].indices) != len(column) for split, column in cells.items()):
         return {split: RawSplit(column) for split, column in cells.items()}
     return {
         split: RawSplit(column, labels[split].labels, classes, "the names of folders") for split, column in cells.items()
     }
+
+
+def _relative(path: Path | None, roots: list[Path]) -> str:
+    """A path relative to the first of these folders that it is in."""
+    return next((path.relative_to(root).as_posix() for root in roots if path and path.is_relative_to(root)), "")
 
 
 def _read_labels(
