@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.commands import QUICK, vae
-from tests.image_sources import class_by_level, levels, write_image, write_images, write_metadata, write_parquet
+from tests.image_sources import class_by_level, levels, write_images, write_metadata, write_parquet
 from vaekit.data import ImageSet, in_class_order, inspect, load_images, load_validation
 from vaekit.data.sources.labels import class_indices, natural_key
 from vaekit.data.sources.layout import split_name
@@ -132,7 +132,7 @@ def test_validation_images_are_test_images_if_there_are_no_others(tmp_path: Path
     ],
 )
 def test_natural_order(names: list[str]) -> None:
-    assert sorted(reversed(names), key=natural_key) == names
+    assert sorted(names[::-1], key=natural_key) == names
 
 
 def test_folders_that_are_numbers_are_in_the_order_of_numbers(tmp_path: Path) -> None:
