@@ -53,11 +53,11 @@ Python, which takes minutes for a large image (DDS, QOI).
 """
 
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
-"""The suffixes of HEIF files, which phones write; they are read if one of :data:`HEIF_PACKAGES` is installed."""
-HEIF_PACKAGES = ("pi_heif", "pillow_heif")
-"""The packages that read HEIF files by Pillow."""
+"""The suffixes of HEIF files, which phones write; they are read if :data:`HEIF_PACKAGE` is installed."""
+HEIF_PACKAGE = "pillow_heif"
+"""The package by which Pillow reads HEIF files. Its smaller sister ``pi_heif`` 1.4 ends the process on some damaged files."""
 HEIF_EXTRA = "vaekit[heic]"
-"""What installs the first of them."""
+"""What installs it."""
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """The kinds of HEIF files, as they are in the bytes 8 to 11 after ``ftyp``."""
 
@@ -167,27 +167,25 @@ def read_header(encoded: Encoded) -> tuple[tuple[int, int], str]:
 
 @cache
 def reads_heif() -> bool:
-    """Whether HEIF files are read: whether a package for it is installed."""
-    return any(find_spec(package) is not None for package in HEIF_PACKAGES)
+    """Whether HEIF files are read: whether the package for it is installed."""
+    return find_spec(HEIF_PACKAGE) is not None
 
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """The formats that are read, by Pillow's names, with HEIF if a package for it can be imported."""
-    for package in filter(find_spec, HEIF_PACKAGES):
-        try:
-            import_module(package).register_heif_opener()
-        except (ImportError, OSError):  # a library that it needs is missing
-            continue
-        return (*FORMATS, "HEIF")
-    return tuple(FORMATS)
+    """The formats that are read, by Pillow's names, with HEIF if the package for it can be imported."""
+    try:
+        import_module(HEIF_PACKAGE).register_heif_opener()
+    except (ImportError, OSError):  # it is not installed, or a library that it needs is missing
+        return tuple(FORMATS)
+    return (*FORMATS, "HEIF")
 
 
 def _open(file: IO[bytes]) -> Image.Image:
     """Opens an image lazily.
 
     Raises:
-        ValueError: If it is a HEIF file, under any name, and no package reads it.
+        ValueError: If it is a HEIF file, under any name, and the package for it is not installed.
     """
     start = file.read(12)
     file.seek(0)
