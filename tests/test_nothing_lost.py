@@ -17,9 +17,9 @@ from tests.image_sources import class_by_level, levels, write_image, write_image
 from vaekit.core.errors import DataError
 from vaekit.data import inspect, load_images
 from vaekit.data.image_files import HEIF_PACKAGE, reads_heif
-from vaekit.data.sources import file_kinds
 from vaekit.data.sources.archive_limits import SMALL_BYTES
 from vaekit.data.sources.file_kinds import image_suffixes
+from vaekit.data.sources.resolve import resolve
 
 pytestmark = [
     pytest.mark.usefixtures("empty_cache", "garbage_collected"),
@@ -98,11 +98,11 @@ def test_an_extra_that_is_installed_reads_photos_of_phones(tmp_path: Path, monke
     (folder / "a.heic").write_bytes(HEIC)
     outcomes = {}
     for installed in (False, True):
-        for module in ("vaekit.data.sources.file_kinds", "vaekit.data.sources.folders"):
+        for module in ("vaekit.data.sources.file_kinds", "vaekit.data.sources.source"):
             monkeypatch.setattr(f"{module}.reads_heif", lambda installed=installed: installed)
         image_suffixes.cache_clear()
         (summary,) = inspect(folder)
-        outcomes[installed] = (summary.num, file_kinds.image_suffixes() >= {".heic", ".heif", ".hif"})
+        outcomes[installed] = (summary.num, resolve(folder).identity().get("heif", False))
     monkeypatch.undo()
     image_suffixes.cache_clear()
     assert outcomes == {False: (1, False), True: (2, True)}

@@ -132,7 +132,8 @@ def test_validation_images_are_test_images_if_there_are_no_others(tmp_path: Path
     ],
 )
 def test_natural_order(names: list[str]) -> None:
-    assert sorted(names[::-1], key=natural_key) == names
+    backwards = [names[-1 - position] for position in range(len(names))]
+    assert sorted(backwards, key=natural_key) == names
 
 
 def test_folders_that_are_numbers_are_in_the_order_of_numbers(tmp_path: Path) -> None:

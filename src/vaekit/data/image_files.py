@@ -55,7 +55,7 @@ Python, which takes minutes for a large image (DDS, QOI).
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 """The suffixes of HEIF files, which phones write; they are read if :data:`HEIF_PACKAGE` is installed."""
 HEIF_PACKAGE = "pillow_heif"
-"""The package by which Pillow reads HEIF files. Its smaller sister ``pi_heif`` 1.4 ends the process on some damaged files."""
+"""The package by which Pillow reads HEIF files; its smaller sister ``pi_heif`` 1.4 ends the process on damaged files."""
 HEIF_EXTRA = "vaekit[heic]"
 """What installs it."""
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")

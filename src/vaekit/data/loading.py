@@ -90,7 +90,8 @@ def load_validation(
     """
     size = (size, size) if isinstance(size, int) else size
     splits = _load_splits(resolve(source), size, channels, Fitting(fit, background))
-    return splits["validation"] if {"train", "validation", "test"} <= set(splits) else None
+    named = [splits[name] for name in ("validation", "valid", "val") if name in splits]
+    return named[0] if named and {"train", "test"} <= set(splits) else None
 
 
 def _select(splits: dict[str, ImageSet], split: str) -> ImageSet:

@@ -7,7 +7,7 @@ from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
 from vaekit.data.sources.file_kinds import describe_unread, unread_line
 from vaekit.data.sources.folders import Folder
-from vaekit.data.sources.source import UNPACKED, FileSource, RawSplit, name_with_config
+from vaekit.data.sources.source import UNPACKED, FileSource, RawSplit, heif_option, name_with_config
 from vaekit.data.sources.unpacking import unpack
 
 
@@ -26,7 +26,7 @@ class Archive(FileSource):
 
     def identity(self) -> dict[str, Any]:
         """Returns the path, the configuration, the size and the modification time."""
-        return super().identity() | ({"config": self.config} if self.config else {})
+        return super().identity() | heif_option() | ({"config": self.config} if self.config else {})
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Unpacks the archive into the scratch folder and reads it as a folder."""

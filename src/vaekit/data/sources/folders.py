@@ -7,7 +7,6 @@ from typing import Any
 from vaekit.core.errors import DataError, suggest
 from vaekit.core.progress import notify
 from vaekit.core.safe_text import listing
-from vaekit.data.image_files import HEIF_SUFFIXES, reads_heif
 from vaekit.data.sources.cards import CARD, check_card, declared_configs, declares_features
 from vaekit.data.sources.contents import Contents, labeled_splits, member, relabeled
 from vaekit.data.sources.file_kinds import (
@@ -22,7 +21,7 @@ from vaekit.data.sources.file_kinds import (
 )
 from vaekit.data.sources.inner_archives import unpack_archives
 from vaekit.data.sources.repositories import DECLARED, check_files, datasets_path, find_split, load_splits
-from vaekit.data.sources.source import RawSplit, Source, file_version, name_with_config
+from vaekit.data.sources.source import RawSplit, Source, file_version, heif_option, name_with_config
 from vaekit.data.sources.walk import files_below
 
 
@@ -59,8 +58,7 @@ class Folder(Source):
             for file in files_below(self.path)[0]
             if os.path.isfile(file)
         }
-        has_heif = any(name.lower().endswith(HEIF_SUFFIXES) for name in files)
-        options = ({"config": self.config} if self.config else {}) | ({"heif": reads_heif()} if has_heif else {})
+        options = heif_option(files) | ({"config": self.config} if self.config else {})
         return {"folder": str(self.path.resolve()), "files": files} | options
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:

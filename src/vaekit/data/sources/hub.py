@@ -7,7 +7,7 @@ from typing import Any
 from vaekit.core.errors import DataError
 from vaekit.data.sources.arrays import DIGITS
 from vaekit.data.sources.folders import Folder
-from vaekit.data.sources.source import RawSplit, Source, name_with_config
+from vaekit.data.sources.source import RawSplit, Source, heif_option, name_with_config
 
 HUB_TIMEOUT = 5.0
 """The number of seconds to wait for the Hugging Face Hub."""
@@ -41,7 +41,8 @@ class Hub(Source):
 
     def identity(self) -> dict[str, Any]:
         """Returns the id, the configuration and the revision, so that images in the cache need no network."""
-        return {"hub": self.repo, "revision": self.revision or "main"} | ({"config": self.config} if self.config else {})
+        options = heif_option() | ({"config": self.config} if self.config else {})
+        return {"hub": self.repo, "revision": self.revision or "main"} | options
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Downloads the repository, or uses an earlier download of it, and reads its folder."""

@@ -3,6 +3,7 @@
 import errno
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
-from vaekit.data.image_files import EncodedImages
+from vaekit.data.image_files import HEIF_SUFFIXES, EncodedImages, reads_heif
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The error numbers of a full disk, an exceeded quota, and a file that is too large."""
@@ -91,6 +92,16 @@ class FileSource(Source):
     def identity(self) -> dict[str, Any]:
         """Returns the path, the size and the modification time."""
         return {"file": str(self.path.resolve())} | file_version(self.path)
+
+
+def heif_option(names: Iterable[str] | None = None) -> dict[str, bool]:
+    """Returns what an identity says of HEIF files, so that installing the package that reads them changes it.
+
+    Arguments:
+        names: The names of the files; None if they are unknown.
+    """
+    may_have = names is None or any(name.lower().endswith((*HEIF_SUFFIXES, ".zip", ".tar", ".gz", ".tgz")) for name in names)
+    return {"heif": True} if may_have and reads_heif() else {}
 
 
 def shorten_name(text: str) -> str:
