@@ -71,6 +71,7 @@ def test_names_of_splits(name: str, split: str | None) -> None:
         ["beach", "test_tube", "train_station"],
         ["car", "train"],
         ["car", "test", "val"],
+        ["train_1", "train_2"],
         ["dev_kit", "evaluation_board", "train"],
     ],
 )
