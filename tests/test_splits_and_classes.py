@@ -129,6 +129,7 @@ def test_validation_images_are_test_images_if_there_are_no_others(tmp_path: Path
         ["0.0", "0.5", "10.0"],
         ["a", "b", "é"],
         ["", "1", "a"],
+        ["\x1b[31m", "#2", "7", "<b>"],
         ["9" * 5000, "1" + "0" * 5000],
     ],
 )

@@ -33,10 +33,12 @@ def natural_key(name: str) -> tuple[Any, ...]:
     """Returns the key that sorts names in natural order; numbers below 0 come first."""
     if re.fullmatch(r"-[0-9]+", name):
         digits = name[1:].lstrip("0")
-        return (0, -len(digits), [-int(digit) for digit in digits], name)
-    parts = re.split(r"([0-9]+)", name)  # text and digits in turn; the length of digits comes first, since they may be long
-    numbers = [(len(part.lstrip("0")), part.lstrip("0")) for part in parts[1::2]]
-    return (1, parts[0], [value for pair in zip(numbers, parts[2::2], strict=True) for value in pair], name)
+        return (0, [(-len(digits), *(-int(digit) for digit in digits))], name)
+    tokens = []
+    for token in re.findall(r"[0-9]+|[^0-9]", name):  # digits are compared by their number, and with other characters as 0
+        digits = token.lstrip("0")
+        tokens.append(("0", len(digits), digits) if token[0] in "0123456789" else (token, 0, ""))
+    return (1, tokens, name)
 
 
 def numbered(names: dict[str, list[str]]) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...]]:
