@@ -479,7 +479,7 @@ def test_unicode_names(named: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         assert sorted(levels) == sorted(3 * [20 * number for number in range(len(NAMES))])
         if source != listed:
             names = [unicodedata.normalize("NFC", name.split("/")[0]) for name in NAMES]
-            assert images.classes == tuple(sorted(names))
+            assert images.classes == tuple(sorted(set(names)))  # one class for the two forms of a name
             given = [images.classes[label] for label in images.labels.tolist()]
             assert given == [names[level // 20] for level in levels]
         printed = capsys.readouterr().err
