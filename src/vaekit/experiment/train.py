@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vaekit.core.config import describe, to_data
 from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, RunError
+from vaekit.core.files import read_object
 from vaekit.core.processes import ProcessLost, any_process, is_main, leave, on_main, require_same
 from vaekit.core.progress import OutputConsole, print_line
 from vaekit.core.rng import fixed_seed
@@ -36,6 +37,7 @@ from vaekit.experiment.place import (
 from vaekit.experiment.prepare import Experiment, prepare
 from vaekit.experiment.run_writer import RunWriter, begin_folder, fingerprints, num_parameters
 from vaekit.models import Model
+from vaekit.models.serialization import CONFIG
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.runs.identity import MAY_CHANGE, differences
 from vaekit.runs.lock import locked
@@ -124,8 +126,9 @@ def run(
     join_processes(recipe.training.device)
     console = _console(console)
 
-    def prepared() -> Experiment:
-        return prepare(recipe, model=model, images=images, test=test, callbacks=callbacks if is_main() else ())
+    def prepared(classes: Sequence[str] = ()) -> Experiment:
+        mine = callbacks if is_main() else ()
+        return prepare(recipe, model=model, images=images, test=test, callbacks=mine, classes=classes)
 
     if any_process(is_main() and not force and has_run(folder)):
         with _locked(folder):
@@ -165,19 +168,21 @@ def resume(
         if changed := differences(stored, recipe):
             raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {', '.join(MAY_CHANGE)})")
         mine = callbacks if is_main() else ()
-        return _go_on(folder, recipe, lambda: prepare(recipe, callbacks=mine), console, dry_run=dry_run)
+        return _go_on(
+            folder, recipe, lambda classes: prepare(recipe, callbacks=mine, classes=classes), console, dry_run=dry_run
+        )
 
 
 def _go_on(
-    folder: Path, recipe: Recipe, prepared: Callable[[], Experiment], console: Console, *, dry_run: bool = False
+    folder: Path, recipe: Recipe, prepared: Callable[[Sequence[str]], Experiment], console: Console, *, dry_run: bool = False
 ) -> RunFolder:
-    """Continues the run of a folder whose lock is held; ``prepared`` builds the experiment."""
+    """Continues the run of a folder whose lock is held; ``prepared`` builds the experiment, with the classes of the run."""
     refuse_links(folder)
     with write_errors(folder):
         on_main(lambda: migrate(folder))
     state = open_checkpoints(folder).read()
     with fixed_seed(recipe.training.seed):
-        experiment = _same_everywhere(prepared())
+        experiment = _same_everywhere(prepared(_classes(folder, recipe)))
         refuse_other_images(folder, fingerprints(experiment.splits), recipe.data.name)
         experiment.trainer.load_state_dict(state)
         progress = experiment.trainer.progress
@@ -193,6 +198,15 @@ def _go_on(
         with write_errors(folder):
             on_main(lambda: write_recipe(recipe, folder / RECIPE))
         return _carry_out(experiment, folder, console)
+
+
+def _classes(folder: Path, recipe: Recipe) -> Sequence[str]:
+    """The classes of a conditional run, by label; empty if it has none, or no model yet."""
+    if not recipe.model.conditional or not (folder / CONFIG).is_file():
+        return ()
+    condition = read_object(folder / CONFIG, "copy it again, or train into another folder").get("condition")
+    classes = condition.get("classes") if isinstance(condition, dict) else None
+    return [name for name in classes if isinstance(name, str)] if isinstance(classes, list) else ()
 
 
 @contextmanager

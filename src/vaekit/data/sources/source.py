@@ -3,6 +3,7 @@
 import errno
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
-from vaekit.data.image_files import EncodedImages
+from vaekit.data.image_files import HEIF_SUFFIXES, EncodedImages, reads_heif
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The error numbers of a full disk, an exceeded quota, and a file that is too large."""
@@ -20,15 +21,25 @@ MAX_NAME = 200
 """The most characters of a name that an error message quotes."""
 UNPACKED = "unpacked"
 """The folder within a source's scratch folder that an archive is unpacked to."""
+INNER = "inner-archives"
+"""The folder within a source's scratch folder that archives in a folder are unpacked to, each to a folder of its name."""
 
 
 @dataclass(frozen=True)
 class RawSplit:
-    """A split as its source holds it: N images, labels of shape (N) or None, and the names of the classes."""
+    """A split as its source holds it.
+
+    Arguments:
+        images: N images.
+        labels: The class of each, with shape (N), or None.
+        classes: The names of the classes, by label.
+        labels_from: Where the classes come from, e.g. ``the names of folders``; empty if there are none.
+    """
 
     images: EncodedImages
     labels: NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
+    labels_from: str = ""
 
 
 class Source(ABC):
@@ -46,7 +57,7 @@ class Source(ABC):
 
     def relative_name(self, name: str, scratch: Path) -> str:
         """Returns the name of an image's file relative to the source."""
-        for root in (scratch / UNPACKED, self.root):
+        for root in (scratch / INNER, scratch / UNPACKED, self.root):
             if root is not None and Path(name).is_relative_to(root):
                 return str(Path(name).relative_to(root))
         return name
@@ -81,6 +92,16 @@ class FileSource(Source):
     def identity(self) -> dict[str, Any]:
         """Returns the path, the size and the modification time."""
         return {"file": str(self.path.resolve())} | file_version(self.path)
+
+
+def heif_option(names: Iterable[str] | None = None) -> dict[str, bool]:
+    """Returns what an identity says of HEIF files, so that installing the package that reads them changes it.
+
+    Arguments:
+        names: The names of the files; None if they are unknown.
+    """
+    may_have = names is None or any(name.lower().endswith((*HEIF_SUFFIXES, ".zip", ".tar", ".gz", ".tgz")) for name in names)
+    return {"heif": True} if may_have and reads_heif() else {}
 
 
 def shorten_name(text: str) -> str:
