@@ -5,6 +5,7 @@ A command imports what it runs only when it runs it, so that ``--help`` answers 
 """
 
 import errno
+import io
 import os
 import sys
 from contextlib import suppress
@@ -18,7 +19,7 @@ from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduc
 from vaekit.core.errors import ConfigError, Interrupted, VaekitError
 from vaekit.core.launcher import launched_rank
 from vaekit.core.plugins import load_plugin
-from vaekit.core.safe_text import one_line
+from vaekit.core.safe_text import REPLACED, one_line
 from vaekit.core.signals import PIPE_CODE, StopSignal, exit_code, ignore_signals, stopped_at_once
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -104,6 +105,7 @@ def main() -> None:
 
     ``--debug`` and ``--plugin`` belong to every command, so that they are read here, before the command or after it.
     """
+    _set_up_output()
     args = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(args) < len(sys.argv) - 1
     try:
@@ -141,6 +143,14 @@ def main() -> None:
         _end(f"vae: stopped by {stop}", stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _end("vae: stopped", 130)
+
+
+def _set_up_output() -> None:
+    """Makes the standard streams replace what they cannot encode, and keeps windows out of plots that are only written."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=REPLACED)
+    os.environ["MPLBACKEND"] = "agg"  # a name that matplotlib does not know would end its import
 
 
 def _run(args: list[str]) -> object:

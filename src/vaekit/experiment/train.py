@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vaekit.core.config import describe, to_data
 from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, RunError
+from vaekit.core.files import user_path
 from vaekit.core.processes import ProcessLost, any_process, is_main, leave, on_main, require_same
 from vaekit.core.progress import OutputConsole, print_line
 from vaekit.core.rng import fixed_seed
@@ -121,7 +122,7 @@ def run(
         VaekitError: If something that the recipe asks for cannot be done.
     """
     join_processes(recipe.training.device)
-    console = _console(console)
+    folder, console = user_path(folder), _console(console)
 
     def prepared() -> Experiment:
         return prepare(recipe, model=model, images=images, test=test, callbacks=callbacks if is_main() else ())
@@ -154,7 +155,7 @@ def resume(
         VaekitError: If there is nothing to resume, or an override would make it another run.
     """
     join_processes(str(overrides.get("device", "auto")))
-    console = _console(console)
+    folder, console = user_path(folder), _console(console)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder, so there is nothing to resume")
     on_main(lambda: require_run(folder))
