@@ -4,6 +4,9 @@ Classes have the ten colors of Petroff, which are distinguishable under every co
 class on the markers differ too. Magnitudes have the color map cividis, whose lightness is linear and which looks the same
 under color blindness.
 
+Figures are made and drawn by the defaults of matplotlib with this style on top, so that they do not depend on a user's
+``matplotlibrc``. Much of it has an effect only when a figure is drawn, and so a figure is a :class:`StyledFigure`.
+
 References:
     | Accessible Color Sequences for Data Visualization (Petroff, 2021), https://arxiv.org/abs/2107.02270
     | Optimizing colormaps with consideration for color vision deficiency (Nuñez et al., 2018),
@@ -12,11 +15,13 @@ References:
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib
-from matplotlib import color_sequences, get_data_path, rc_context
+from matplotlib import color_sequences, get_data_path, rc_context, rcdefaults, rcParams
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
@@ -51,8 +56,34 @@ STYLE = {
     "grid.alpha": 0.18,
     "svg.hashsalt": "vaekit",
 }
-styled = rc_context(rc=STYLE)  # type: ignore[arg-type]
-"""A decorator: the function plots in this style."""
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """The style, on top of the defaults of matplotlib."""
+    with rc_context():
+        rcdefaults()
+        rcParams.update(STYLE)
+        yield
+
+
+styled = _style()
+"""A decorator: the function plots in this style, whatever the user has set."""
+
+
+class StyledFigure(Figure):
+    """A figure that is drawn in this style, wherever it is drawn."""
+
+    @styled
+    def draw(self, renderer: Any) -> None:
+        """Draws the figure."""
+        super().draw(renderer)
+
+    @styled
+    def savefig(self, fname: Any, *, transparent: bool | None = None, **options: Any) -> None:
+        """Writes the figure; arguments as of :meth:`matplotlib.figure.Figure.savefig`."""
+        super().savefig(fname, transparent=transparent, **options)
+
 
 PAGE_CSS = "<style>svg{color:#22252a;background:none}@media(prefers-color-scheme:dark){svg{color:#e9e7e2}}</style>"
 
