@@ -134,7 +134,9 @@ def main() -> None:
         if debug:
             raise
         _end_by(error)
-    except (RuntimeError, MemoryError) as error:  # torch raises a bare RuntimeError
+    except (RuntimeError, MemoryError) as error:  # torch and pathlib raise a bare RuntimeError
+        if "home directory" in str(error) and not debug:
+            _end("vae: the home folder is unknown, and a library needs it; set HOME to a folder")
         lacking = ("can't allocate memory", "not enough memory", "out of memory", "size calculation overflowed")
         if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in lacking)):
             raise
