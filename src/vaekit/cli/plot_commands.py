@@ -211,7 +211,7 @@ def animate(
     through: Annotated[
         list[str] | None,
         typer.Option(
-            help="pi, or waypoints separated by commas: classes, @N for test image N, image files; or repeated, one at a time."
+            help="pi, or waypoints separated by commas: classes, @N for test image N, files; or repeated, one each."
         ),
     ] = None,
     training: Annotated[bool, typer.Option("--training", help="The images of each epoch of the training.")] = False,

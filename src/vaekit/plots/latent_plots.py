@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaekit.plots.style import ACCENT, INK, SECOND, StyledFigure, color, count, literal, marker, styled, written
+from vaekit.plots.typefaces import weight_of
 
 MAX_LEGEND = 40
 """The maximum number of classes that are distinguished; the legend of more would cover the map."""
@@ -194,7 +195,7 @@ def _name_centers(
             ha="center",
             va="center",
             fontsize=9 if len(names[label]) <= 6 else 7,
-            fontweight="bold",
+            fontweight=weight_of(names[label]),
             color="black",
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )

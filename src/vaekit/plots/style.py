@@ -17,16 +17,15 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib import color_sequences, get_data_path, rc_context, rcdefaults, rcParams
+from matplotlib import color_sequences, rc_context, rcdefaults, rcParams
 from matplotlib.figure import Figure
-from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 from vaekit.core.safe_text import printable
+from vaekit.plots.typefaces import TextFont, characters, typeface_of, typefaces
 
 INK = "#22252a"
 """The color of text and axes; in an HTML page it is replaced by the color of the page's text."""
@@ -64,6 +63,7 @@ def _style() -> Iterator[None]:
     with rc_context():
         rcdefaults()
         rcParams.update(STYLE)
+        rcParams["font.family"] = list(typefaces())
         yield
 
 
@@ -110,7 +110,7 @@ def to_svg(figure: Figure) -> str:
 
 
 def written(text: str, max_length: int | None = None) -> str:
-    r"""Returns text as the typeface can write it: printable, with escapes such as ``\u732b`` for characters that it lacks.
+    r"""Returns text as a typeface can write it: printable, with escapes such as ``\u732b`` for characters that it lacks.
 
     Arguments:
         text: Any text, such as the name of a class.
@@ -118,9 +118,9 @@ def written(text: str, max_length: int | None = None) -> str:
     """
     shown = printable(text, max_length)
     if not shown.isascii():
+        known = characters(typeface_of(shown))
         shown = "".join(
-            character if ord(character) in _characters() else character.encode("unicode_escape").decode()
-            for character in shown
+            character if ord(character) in known else character.encode("unicode_escape").decode() for character in shown
         )
     return printable(shown, max_length) if shown.strip() or not shown else repr(shown)
 
@@ -131,19 +131,9 @@ def literal(text: str, max_length: int | None = None) -> str:
 
 
 @cache
-def _characters() -> frozenset[int]:
-    """The characters of the typeface."""
-    return frozenset(FT2Font(str(_typeface())).get_charmap())
-
-
-def _typeface() -> Path:
-    return Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-
-
-@cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """Returns the typeface of matplotlib in a size in pixels, for text around images."""
-    return ImageFont.truetype(str(_typeface()), size)
+    """Returns the typefaces in a size in pixels, for text around images."""
+    return TextFont(size)
 
 
 def wrap(text: str, size: int, width: float) -> list[str]:
