@@ -49,7 +49,7 @@ def test_paths_begin_in_the_home_folder(home: Path, trained: Path, no_report: No
     assert done("reconstruct", "~/run", "~/a.png", "-o", "~/b.png") == f"{home / 'b.png'}\n"
     assert "finished after 3 epochs" in done("train", "--resume", "~/run")
     assert vaekit.RunFolder("~/run").folder == home / "run"
-    run = vaekit.train("digits", epochs=1, out="~/other", **{"evaluation.num_samples": 0})
+    run = vaekit.train("digits", epochs=1, out="~/other")
     assert run.folder == home / "other"
     done("train", "~/run/recipe.yaml", "--epochs", 1, "--set", "evaluation.num_samples=0", "--out", "~/third")
     assert (home / "third" / "metrics.json").is_file()

@@ -46,7 +46,7 @@ def test_lines_of_the_library_under_a_code_page(encoding: str, monkeypatch: pyte
     notify("猫‖🐈")
     print_line("猫‖🐈", Console(file=stream))
     stream.flush()
-    lines = stream.buffer.getvalue().decode(encoding).splitlines()  # type: ignore[attr-defined]
+    lines = stream.buffer.getvalue().decode(encoding).splitlines()
     assert lines == [encodable("猫‖🐈", encoding)] * 2
     assert lines[0].endswith(r"\U0001f408")
 
@@ -60,7 +60,7 @@ def test_commands_under_a_code_page(encoding: str, args: list[str]) -> None:
             main()
         out.flush()
         err.flush()
-    written = (out if args[0] != "sample" else err).buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+    written = (out if args[0] != "sample" else err).buffer.getvalue().decode(encoding)
     assert stop.value.code == (2 if args[0] == "sample" else 0)
     assert r"\u732b" in written if args[0] == "sample" else len(written) > 300
 

@@ -56,7 +56,7 @@ def test_a_chart_does_not_depend_on_a_users_settings(name: str) -> None:
     torch.manual_seed(0)
     expected = FIGURES[name]()
     svg, image = to_svg(expected), pixels(expected)
-    with rc_context(USERS):
+    with rc_context(USERS):  # type: ignore[arg-type]
         torch.manual_seed(0)
         figure = FIGURES[name]()
         assert to_svg(figure) == svg
@@ -67,9 +67,9 @@ def test_a_chart_does_not_depend_on_a_users_settings(name: str) -> None:
 def test_a_command_does_not_depend_on_a_matplotlibrc_or_a_backend(trained: Path, tmp_path: Path) -> None:
     settings = "text.usetex: True\nfigure.facecolor: black\nsavefig.bbox: tight\nbackend: TkAgg\n"
     (tmp_path / "matplotlibrc").write_text(settings, encoding="utf-8")
-    command = [sys.executable, "-m", "vaekit", "curves", str(trained), "-o", "curves.png"]
-    environment = os.environ | {"MPLBACKEND": "nonsense"}
-    outcome = subprocess.run(command, capture_output=True, env=environment, cwd=tmp_path, check=False)
+    command = [sys.executable, "-m", "vaekit", "curves", str(trained), "-o", str(tmp_path / "curves.png")]
+    environment = os.environ | {"MPLBACKEND": "nonsense", "MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
+    outcome = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert outcome.returncode == 0, outcome.stderr
     assert (pixels(tmp_path / "curves.png") == pixels(trained / "images" / "curves.png")).all()
 

@@ -62,7 +62,7 @@ def _style() -> Iterator[None]:
     """The style, on top of the defaults of matplotlib."""
     with rc_context():
         rcdefaults()
-        rcParams.update(STYLE)
+        rcParams.update(STYLE)  # type: ignore[arg-type]
         rcParams["font.family"] = list(typefaces())
         yield
 
