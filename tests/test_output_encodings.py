@@ -74,7 +74,7 @@ def test_a_process_under_a_code_page_opens_no_file_by_it(trained: Path, tmp_path
     command = [sys.executable, "-X", "warn_default_encoding", "-c", STRICT, json.dumps(commands)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "LC_ALL": "C", "PYTHONIOENCODING": "cp1252"}
     outcome = subprocess.run(command, capture_output=True, env=environment, check=False)
-    assert outcome.stdout.decode("cp1252").split()[-2:] == [str(tmp_path / "x.html"), str(tmp_path / "x.csv")], (
+    assert outcome.stdout.decode("cp1252").split()[-2:] == [str(tmp_path / "x.json"), str(tmp_path / "x.html")], (
         outcome.stderr
     )
     assert "q(z|x) || p(z)" in outcome.stdout.decode("cp1252")

@@ -64,7 +64,7 @@ def store(save: Callable[[Path], object], path: Path) -> None:
     try:
         with atomic_path(path) as partial:
             save(partial)
-    except (OSError, ValueError, struct.error) as error:  # the last by formats whose sides are limited
+    except (OSError, ValueError, OverflowError, struct.error) as error:  # the last two by formats whose sides are limited
         raise DataError(f"{path}: cannot be written ({describe_os_error(error)})") from None
 
 
