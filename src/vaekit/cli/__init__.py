@@ -5,6 +5,7 @@ A command imports what it runs only when it runs it, so that ``--help`` answers 
 """
 
 import errno
+import io
 import os
 import sys
 from contextlib import suppress
@@ -18,7 +19,7 @@ from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduc
 from vaekit.core.errors import ConfigError, Interrupted, VaekitError
 from vaekit.core.launcher import launched_rank
 from vaekit.core.plugins import load_plugin
-from vaekit.core.safe_text import one_line
+from vaekit.core.safe_text import REPLACED, one_line
 from vaekit.core.signals import PIPE_CODE, ignore_signals, stopped_at_once
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -104,6 +105,7 @@ def main() -> None:
 
     ``--debug`` and ``--plugin`` belong to every command, so that they are read here, before the command or after it.
     """
+    _set_up_output()
     args = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(args) < len(sys.argv) - 1
     try:
@@ -132,13 +134,23 @@ def main() -> None:
         if debug:
             raise
         _end_by(error)
-    except (RuntimeError, MemoryError) as error:  # torch raises a bare RuntimeError
+    except (RuntimeError, MemoryError) as error:  # torch and pathlib raise a bare RuntimeError
+        if "home directory" in str(error) and not debug:
+            _end("vae: the home folder is unknown, and a library needs it; set HOME to a folder")
         lacking = ("can't allocate memory", "not enough memory", "out of memory", "size calculation overflowed")
         if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in lacking)):
             raise
         _end("vae: there is not enough memory for this; ask for fewer images or samples at once, or for a smaller model")
     except (KeyboardInterrupt, typer.Abort):
         _end("vae: stopped", 130)
+
+
+def _set_up_output() -> None:
+    """Makes the standard streams replace what they cannot encode, and keeps windows out of plots that are only written."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=REPLACED)
+    os.environ["MPLBACKEND"] = "agg"  # a name that matplotlib does not know would end its import
 
 
 def _run(args: list[str]) -> object:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Data, Device, Output, RunPath, Seed, place, write_json
+from vaekit.cli.options import Data, Device, Output, RunPath, Seed, place, say, store_json
 
 if TYPE_CHECKING:
     from vaekit.evaluation.evaluation_config import EvaluationConfig
@@ -90,8 +90,9 @@ def evaluate(
         total = duration(sum(seconds.values()))
         console.print(f"about {total}: {parts}; --quick and the options shorten it", highlight=False, soft_wrap=True)
     evaluation = inputs.evaluate(config, seed)
+    store_json(evaluation.to_data(), path)
     print_metrics(evaluation, console)
-    write_json(evaluation.to_data(), path)
+    say(str(path))
 
 
 def _with_options(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vaekit.core.errors import DataError
-from vaekit.core.files import atomic_path, describe_os_error
+from vaekit.core.files import atomic_path, describe_os_error, user_path
 from vaekit.core.safe_text import printable
 
 if TYPE_CHECKING:
@@ -36,15 +37,22 @@ def place(output: Path | None, run: str, name: str, part: str = "images") -> Pat
         DataError: If the folder of ``output`` does not exist.
     """
     if output is not None:
+        output = user_path(output)
         if not output.parent.is_dir():
             raise DataError(f"{output}: the folder {output.parent} does not exist")
         return output
-    folder = Path(run) / part
+    folder = user_path(run) / part
     return folder / name if folder.is_dir() else Path(name)
 
 
 def write(save: Callable[[Path], object], path: Path) -> None:
-    """Writes a file atomically, and prints its path.
+    """Writes a file atomically, and prints its path; arguments and errors as of :func:`store`."""
+    store(save, path)
+    say(str(path))
+
+
+def store(save: Callable[[Path], object], path: Path) -> None:
+    """Writes a file atomically.
 
     Arguments:
         save: Writes the file to a path.
@@ -56,9 +64,8 @@ def write(save: Callable[[Path], object], path: Path) -> None:
     try:
         with atomic_path(path) as partial:
             save(partial)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError, struct.error) as error:  # the last two by formats whose sides are limited
         raise DataError(f"{path}: cannot be written ({describe_os_error(error)})") from None
-    say(str(path))
 
 
 def say(line: str) -> None:
@@ -78,6 +85,6 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def write_json(numbers: dict[str, Any], path: Path) -> None:
-    """Writes numbers as JSON, and prints the path."""
-    write(lambda file: file.write_text(json.dumps(numbers, indent=2) + "\n"), path)
+def store_json(numbers: dict[str, Any], path: Path) -> None:
+    """Writes numbers as JSON."""
+    store(lambda file: file.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8"), path)

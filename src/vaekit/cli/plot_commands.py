@@ -209,8 +209,10 @@ def curves(run: RunPath, output: Output = None) -> None:
 def animate(
     run: RunPath,
     through: Annotated[
-        str | None,
-        typer.Option(help="pi, or waypoints separated by commas: classes, @N for test image N, image files."),
+        list[str] | None,
+        typer.Option(
+            help="pi, or waypoints separated by commas: classes, @N for test image N, files; or repeated, one each."
+        ),
     ] = None,
     training: Annotated[bool, typer.Option("--training", help="The images of each epoch of the training.")] = False,
     traverse: Annotated[bool, typer.Option("--traverse", help="Latents that move through their ranges.")] = False,
@@ -244,12 +246,12 @@ def animate(
     from vaekit.experiment import plot
     from vaekit.plots.animation import check_suffix
 
-    name = "training" if training else "traversal" if traverse else "pi" if through == "pi" else "through"
+    name = "training" if training else "traversal" if traverse else "pi" if through == ["pi"] else "through"
     output_path = place(output, run, f"{name}.gif")
     check_suffix(output_path)  # before the frames are computed
     animation = plot.animate(
         run,
-        through,
+        through[0] if through and len(through) == 1 else through or None,
         training=training,
         traverse=traverse,
         digits=digits,

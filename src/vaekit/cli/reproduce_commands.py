@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Output
+from vaekit.cli.options import Output, say
 from vaekit.core.errors import ConfigError, suggest
+from vaekit.core.files import user_path
 
 
 def reproduce(
@@ -49,7 +50,7 @@ def reproduce(
         raise ConfigError(
             f"{name}: there is no such reproduction{suggest(name, REPRODUCTIONS)}; vae reproduce lists all of them"
         )
-    folder = output or Path("results") / name
+    folder = user_path(output or Path("results") / name)
     rows = run(REPRODUCTIONS[name], tier, folder, console=console)
     table = Table("quantity", "published", "obtained", "verdict")
     for row in rows:
@@ -57,4 +58,4 @@ def reproduce(
         published = "" if row["published"] is None else f"{row['published']:.2f}"
         table.add_row(row["quantity"], published, obtained, row["verdict"])
     console.print(table)
-    print(folder / PAGE)
+    say(str(folder / PAGE))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Device, Output, RunPath, Seed, place, say, write
+from vaekit.cli.options import Device, Output, RunPath, Seed, place, say, store, write
 
 Source = Annotated[
     str | None,
@@ -72,13 +72,14 @@ def score(
         seed=seed,
         device=device,
     )
+    store(lambda file: write_table(scored.columns(), file), path)
     for one in scored.sets:
         say(f"{one.title}: {one.meaning}")
     if against is not None:
         print("AUROC: how well a score separates the first set from the second; 0.5 is chance, below 0.5 it is reversed")
     for name, estimate in scored.aurocs().items():
         print(f"  {name:<10}  {estimate.value:.4f} ± {estimate.standard_error:.4f}  {SCORES[name]}")
-    write(lambda file: write_table(scored.columns(), file), path)
+    say(str(path))
     images, captions = scored.most_unusual(num)
     title = (
         f"{len(captions):,} of {len(scored.order):,} images, most unusual first, by {SCORES[by]}, in nats below each; "

@@ -4,6 +4,8 @@ Every error that a user can cause derives from :class:`VaekitError`. Its message
 do. The command line prints that line and exits with code 2; Python callers catch the class.
 """
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -17,6 +19,9 @@ MAX_KNOWN = 20_000
 """The number of known words that a misspelled one is compared with."""
 MAX_DIGITS = 18
 """The number of digits of a whole number; each of them fits into 64 bits."""
+
+NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
+"""The names of classes that are numbers; beside one of them, a number is always a name and never an index."""
 
 
 class VaekitError(Exception):
@@ -70,21 +75,34 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 
 def class_index(word: str, classes: Sequence[str]) -> int:
-    """Returns the class that a name or a number means.
+    """Returns the class that a name means, or a number from 0 if no class is named by a number.
+
+    The name itself comes first, then one that differs from it in the form of its accents (NFC or NFD), then in case.
 
     Raises:
         DataError: If there is no such class; the nearest names are offered.
     """
     word = valid_unicode(word)
-    if word in classes:
-        return list(classes).index(word)
-    folded = [name.casefold() for name in classes]
-    if folded.count(word.casefold()) == 1:
-        return folded.index(word.casefold())
+    for fold in (str, _composed, _folded):
+        folded = [fold(name) for name in classes]
+        if folded.count(fold(word)) == 1:
+            return folded.index(fold(word))
     number = whole_number(word)
-    if number is not None and number < len(classes):
+    if number is None:
+        raise DataError(f"{printable(word, MAX_NAME)}: no such class{suggest(word, classes)}")
+    if number < len(classes) and not any(map(NUMBER.fullmatch, classes)):
         return number
-    raise DataError(f"{printable(word, MAX_NAME)}: no such class{suggest(word, classes)}")
+    raise DataError(f"{printable(word, MAX_NAME)}: no such class (known: {listing(classes)})")
+
+
+def _composed(name: str) -> str:
+    """A name with each accent as a part of its letter."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _folded(name: str) -> str:
+    """A name without regard to case."""
+    return _composed(name).casefold()
 
 
 def whole_number(word: str) -> int | None:

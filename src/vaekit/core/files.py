@@ -15,12 +15,29 @@ from typing import Any
 
 import psutil
 
-from vaekit.core.errors import RunError
+from vaekit.core.errors import DataError, RunError
 
 PARTIAL = ".vaekit-partial-"
 """The beginning of temporary names; the process's number follows, so that two processes never share one."""
 MAX_STEM = 64
 """The number of characters of the final name that a temporary name repeats; file systems allow 255 bytes in all."""
+
+
+def user_path(path: str | Path) -> Path:
+    """Returns a path that a user has typed, with the home folder in place of a ``~`` at its beginning.
+
+    A shell expands ``~`` at the beginning of a word only, and neither in ``--out=~/run`` nor in Python. A file whose name
+    begins with ``~``, and is not followed by the name of a user, is itself.
+
+    Raises:
+        DataError: If the home folder is unknown.
+    """
+    expanded = Path(path)
+    with suppress(ValueError):  # of a name that no user can have
+        expanded = Path(os.path.expanduser(path))
+    if expanded.parts[:1] == ("~",):
+        raise DataError(f"{path}: the home folder is unknown; set HOME, or write the whole path")
+    return expanded
 
 
 @contextmanager

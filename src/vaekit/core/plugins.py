@@ -9,6 +9,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from vaekit.core.errors import ConfigError
+from vaekit.core.files import user_path
 
 
 def load_plugin(path: Path) -> None:
@@ -17,7 +18,7 @@ def load_plugin(path: Path) -> None:
     Raises:
         ConfigError: If there is no such file, or it cannot be executed.
     """
-    path = path.resolve()
+    path = user_path(path).resolve()
     name = f"vaekit_plugin_{path.stem}"
     module = sys.modules.get(name)
     if module is not None and module.__file__ == str(path):

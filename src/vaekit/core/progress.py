@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import track as rich_track
 
 from vaekit.core.launcher import launched_rank
-from vaekit.core.safe_text import MAX_NAME, printable
+from vaekit.core.safe_text import MAX_NAME, encodable, printable
 
 T = TypeVar("T")
 
@@ -61,18 +61,20 @@ def track(items: Iterable[T], description: str, total: int | None = None, done: 
 def working(description: str) -> AbstractContextManager[object]:
     """Shows a spinner while the context lasts, for work whose progress is unknown."""
     console = Console(stderr=True)
-    return console.status(_plain(description)) if console.is_terminal and launched_rank() == 0 else nullcontext()
+    spinner = "dots" if console.encoding.startswith("utf") else "line"
+    is_shown = console.is_terminal and launched_rank() == 0
+    return console.status(_plain(description), spinner=spinner) if is_shown else nullcontext()
 
 
 def notify(line: str) -> None:
     """Prints a line for the user on the error stream."""
     if launched_rank() == 0:
-        print(printable(line), file=sys.stderr)
+        print(encodable(printable(line), sys.stderr.encoding or "utf-8"), file=sys.stderr)
 
 
 def print_line(line: str, console: Console) -> None:
     """Prints a line as it is: names in it are no markup, emoji codes or numbers to color, and have no other effect."""
-    console.print(printable(line), highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console.print(encodable(printable(line), console.encoding), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _plain(description: str) -> str:

@@ -9,8 +9,12 @@ leaves all others, so that what is shown has no effect but to be read:
 'a\\x1b[31m\\nb'
 
 It is applied where text is shown, and never to a name that is looked up, compared or stored.
+
+What a stream cannot encode, such as ``‖`` in the code page of Windows, is replaced by :data:`REPLACED`, an error handler of
+codecs: by what looks like it, or an escape.
 """
 
+import codecs
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -28,6 +32,10 @@ pairs (also bytes that are not UTF-8), and separators of lines and paragraphs.""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """The beginnings of a cell that spreadsheets take for a formula, or skip before one."""
 PLAIN = re.compile(r"[ -~]*")
+REPLACED = "vaekit-replaced"
+"""The name of the error handler of codecs that replaces what an encoding lacks."""
+LOOKALIKES = {"±": "+/-", "‖": "||", "−": "-", "→": "->", "…": "...", "×": "x", "·": "-", "–": "-", "“": '"', "”": '"'}
+"""What is written for the symbols of the package where an encoding lacks them."""
 
 
 def printable(text: str, max_length: int | None = None) -> str:
@@ -42,6 +50,11 @@ def printable(text: str, max_length: int | None = None) -> str:
         text = _cut(text, max_length)  # before the escapes too, so that the time does not depend on what is cut
     shown = text if PLAIN.fullmatch(text) else "".join(map(_shown, text))
     return shown if max_length is None or len(shown) <= max_length else _cut(shown, max_length)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Returns text in which characters that an encoding lacks are replaced by lookalikes or escapes."""
+    return text.encode(encoding, REPLACED).decode(encoding)
 
 
 def printable_lines(text: str) -> str:
@@ -103,6 +116,17 @@ def valid_unicode(text: str) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # a part of a pair that stands for no byte
         return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    """What is written instead of characters that cannot be encoded, and where the text goes on."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(LOOKALIKES.get(sign, sign.encode("ascii", "backslashreplace").decode()) for sign in missing), error.end
+
+
+codecs.register_error(REPLACED, _replaced)
 
 
 def _cut(text: str, max_length: int) -> str:

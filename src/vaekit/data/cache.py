@@ -21,6 +21,7 @@ import torch
 from filelock import BaseFileLock, FileLock, Timeout
 
 from vaekit.core.errors import DataError
+from vaekit.core.files import user_path
 from vaekit.core.progress import notify
 from vaekit.data.images import ImageSet
 from vaekit.data.row_files import Rows, hash_blocks
@@ -66,8 +67,18 @@ class Entry:
 
 
 def cache_folder() -> Path:
-    """Returns the folder of the cache: ``$VAEKIT_CACHE``, or ``~/.cache/vaekit``."""
-    return Path(os.environ.get("VAEKIT_CACHE") or Path.home() / ".cache" / "vaekit")
+    """Returns the folder of the cache: ``$VAEKIT_CACHE``, or ``~/.cache/vaekit``.
+
+    Raises:
+        DataError: If the home folder is unknown.
+    """
+    chosen = os.environ.get("VAEKIT_CACHE")
+    if chosen:
+        return user_path(chosen)
+    try:
+        return Path.home() / ".cache" / "vaekit"
+    except RuntimeError:
+        raise DataError("no home folder, so no place for the cache of images; set VAEKIT_CACHE to a folder") from None
 
 
 def cache_limit() -> float:

@@ -30,6 +30,7 @@ from vaekit.presentation.animations import (
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.latent_planes import PlaneKind
 from vaekit.presentation.projection import Method
+from vaekit.presentation.waypoints import split_names
 from vaekit.reports.comparison import comparison
 from vaekit.reports.page import Page
 from vaekit.reports.run_report import run_report
@@ -155,7 +156,7 @@ def animate(
         return gallery.traversal_animation(num, steps=steps or SWING_STEPS, size=size, start=start)
     if through == "pi":
         return gallery.pi_animation(digits, steps=steps or STEPS, hold=hold or DIGIT_HOLD, size=size, path=path)
-    names = [name.strip() for name in through.split(",") if name.strip()] if isinstance(through, str) else through
+    names = split_names(gallery, through) if isinstance(through, str) else through
     return gallery.animation(names, steps=steps or STEPS, hold=hold or HOLD, size=size, path=path, labels=labels)
 
 

@@ -70,7 +70,7 @@ class RunWriter(Callback):
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Appends a line to the history, and from time to time writes images and curves."""
         self._check_folder()
-        with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
+        with (self.folder / HISTORY).open("a", encoding="utf-8", newline="\n") as file:
             file.write(_line(record))
         if record["epoch"] % self.images_every == 0:
             self._write_images(trainer.averaged_model, record["epoch"])

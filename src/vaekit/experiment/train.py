@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaekit.core.config import describe, to_data
 from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, RunError
-from vaekit.core.files import read_object
+from vaekit.core.files import read_object, user_path
 from vaekit.core.processes import ProcessLost, any_process, is_main, leave, on_main, require_same
 from vaekit.core.progress import OutputConsole, print_line
 from vaekit.core.rng import fixed_seed
@@ -124,7 +124,7 @@ def run(
         VaekitError: If something that the recipe asks for cannot be done.
     """
     join_processes(recipe.training.device)
-    console = _console(console)
+    folder, console = user_path(folder), _console(console)
 
     def prepared(classes: Sequence[str] = ()) -> Experiment:
         mine = callbacks if is_main() else ()
@@ -158,7 +158,7 @@ def resume(
         VaekitError: If there is nothing to resume, or an override would make it another run.
     """
     join_processes(str(overrides.get("device", "auto")))
-    console = _console(console)
+    folder, console = user_path(folder), _console(console)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder, so there is nothing to resume")
     on_main(lambda: require_run(folder))

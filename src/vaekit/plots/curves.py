@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vaekit.plots.style import ACCENT, SECOND, color, literal, styled
+from vaekit.plots.style import ACCENT, SECOND, StyledFigure, color, literal, styled
 
 History = Sequence[dict[str, Any]]
 """The records of the epochs of a run, with ``epoch``, ``train``, ``valid``, ``lr`` and ``grad_norm``."""
@@ -36,7 +36,7 @@ def learning_curves(history: History, title: str) -> Figure:
         history: The records of the run.
         title: The text above the figure.
     """
-    figure = Figure(figsize=(10, 6), layout="constrained")
+    figure = StyledFigure(figsize=(10, 6), layout="constrained")
     figure.suptitle(literal(title, MAX_TITLE), fontsize=11)
     for axes, quantity in zip(figure.subplots(2, 3).flat, QUANTITIES, strict=True):
         _plot(axes, {"": history}, quantity)
@@ -52,7 +52,7 @@ def curve(histories: Mapping[str, History], quantity: str) -> Figure:
             several runs.
         quantity: One of :data:`QUANTITIES`.
     """
-    figure = Figure(figsize=(4.2, 3.0 + (0.16 * len(histories) if len(histories) > 1 else 0)), layout="constrained")
+    figure = StyledFigure(figsize=(4.2, 3.0 + (0.16 * len(histories) if len(histories) > 1 else 0)), layout="constrained")
     axes = figure.subplots()
     _plot(axes, histories, quantity)
     if len(histories) > 1:

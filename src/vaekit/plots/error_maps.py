@@ -6,7 +6,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from vaekit.plots.grids import as_uint8
-from vaekit.plots.style import MAGNITUDE, count, styled
+from vaekit.plots.style import MAGNITUDE, StyledFigure, count, styled
+
+MAX_PANELS = 24
+"""The maximum height of the panels in inches; tall images are shown smaller."""
 
 
 @styled
@@ -23,8 +26,9 @@ def error_plot(rms: Tensor, originals: Tensor, reconstructions: Tensor, num_imag
     error = (above.float() - below.float()).square().mean(1).sqrt()
     num = len(above)
     aspect = rms.shape[0] / rms.shape[1]
-    figure = Figure(figsize=(4.2, 3.2 + 4.2 / num * aspect * 3), layout="constrained")
-    upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=[3.0, 0.2 + 4.2 / num * aspect * 3]))
+    panels_height = min(4.2 / num * aspect * 3, MAX_PANELS)
+    figure = StyledFigure(figsize=(4.2, 3.2 + panels_height), layout="constrained")
+    upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=[3.0, 0.2 + panels_height]))
     axes = upper.subplots()
     heat_map = axes.imshow(rms.numpy(), cmap=MAGNITUDE, vmin=0, interpolation="nearest")
     upper.suptitle(f"root mean squared error of each pixel, {count(num_images, 'images')}", fontsize=9)

@@ -11,7 +11,8 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaekit.plots.style import ACCENT, INK, SECOND, color, count, literal, marker, styled, written
+from vaekit.plots.style import ACCENT, INK, SECOND, StyledFigure, color, count, literal, marker, styled, written
+from vaekit.plots.typefaces import weight_of
 
 MAX_LEGEND = 40
 """The maximum number of classes that are distinguished; the legend of more would cover the map."""
@@ -51,7 +52,7 @@ def latent_map(
     longest = max(map(len, names.values()), default=0)
     columns = 5 if longest <= 6 else 3 if longest <= 14 else 2
     height = 4.5 + (0.2 * -(-len(groups) // columns) if named else 0)
-    figure = Figure(figsize=(4.8, height), layout="constrained")
+    figure = StyledFigure(figsize=(4.8, height), layout="constrained")
     figure.suptitle("\n".join(literal(line, MAX_TITLE) for line in title.split("\n")), fontsize=9)
     axes = figure.subplots()
     coordinates = points.numpy()
@@ -104,7 +105,7 @@ def rate_plot(rates: Tensor, variances: Tensor, threshold: float, num_images: in
     order = (rates if is_factorized else variances).argsort(descending=True, stable=True)
     shown = order[:MAX_BARS].tolist()
     active = variances > threshold
-    figure = Figure(figsize=(4.2, 4.4), layout="constrained")
+    figure = StyledFigure(figsize=(4.2, 4.4), layout="constrained")
     rest = f", the first {MAX_BARS} shown" if len(order) > MAX_BARS else ""
     figure.suptitle(
         f"{int(active.sum())} of {count(len(active), 'latents')} active{rest}; {count(num_images, 'images')}",
@@ -194,7 +195,7 @@ def _name_centers(
             ha="center",
             va="center",
             fontsize=9 if len(names[label]) <= 6 else 7,
-            fontweight="bold",
+            fontweight=weight_of(names[label]),
             color="black",
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )

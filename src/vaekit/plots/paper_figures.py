@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from vaekit.plots.style import ACCENT, COLORS, SECOND, styled
+from vaekit.plots.style import ACCENT, COLORS, SECOND, StyledFigure, styled
 
 METHOD_COLORS = [ACCENT, SECOND, *COLORS[4:]]
 COLUMNS = 5
@@ -66,7 +66,7 @@ def panels(plots: Sequence[Panel]) -> Figure:
     """Plots panels side by side, up to five in a row and in rows of equal length, above one legend."""
     rows = -(-len(plots) // COLUMNS)
     columns = -(-len(plots) // rows)
-    figure = Figure(figsize=(3.0 * max(columns, 2), 2.8 * rows + 0.6), layout="constrained")
+    figure = StyledFigure(figsize=(3.0 * max(columns, 2), 2.8 * rows + 0.6), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(plots) :]:
         axes.set_visible(False)

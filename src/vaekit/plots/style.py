@@ -4,6 +4,9 @@ Classes have the ten colors of Petroff, which are distinguishable under every co
 class on the markers differ too. Magnitudes have the color map cividis, whose lightness is linear and which looks the same
 under color blindness.
 
+Figures are made and drawn by the defaults of matplotlib with this style on top, so that they do not depend on a user's
+``matplotlibrc``. Much of it has an effect only when a figure is drawn, and so a figure is a :class:`StyledFigure`.
+
 References:
     | Accessible Color Sequences for Data Visualization (Petroff, 2021), https://arxiv.org/abs/2107.02270
     | Optimizing colormaps with consideration for color vision deficiency (Nuñez et al., 2018),
@@ -12,16 +15,17 @@ References:
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
+from typing import Any
 
 import matplotlib
-from matplotlib import color_sequences, get_data_path, rc_context
+from matplotlib import color_sequences, rc_context, rcdefaults, rcParams
 from matplotlib.figure import Figure
-from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 from vaekit.core.safe_text import printable
+from vaekit.plots.typefaces import TextFont, characters, typeface_of, typefaces
 
 INK = "#22252a"
 """The color of text and axes; in an HTML page it is replaced by the color of the page's text."""
@@ -51,8 +55,35 @@ STYLE = {
     "grid.alpha": 0.18,
     "svg.hashsalt": "vaekit",
 }
-styled = rc_context(rc=STYLE)  # type: ignore[arg-type]
-"""A decorator: the function plots in this style."""
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """The style, on top of the defaults of matplotlib."""
+    with rc_context():
+        rcdefaults()
+        rcParams.update(STYLE)  # type: ignore[arg-type]
+        rcParams["font.family"] = list(typefaces())
+        yield
+
+
+styled = _style()
+"""A decorator: the function plots in this style, whatever the user has set."""
+
+
+class StyledFigure(Figure):
+    """A figure that is drawn in this style, wherever it is drawn."""
+
+    @styled
+    def draw(self, renderer: Any) -> None:
+        """Draws the figure."""
+        super().draw(renderer)
+
+    @styled
+    def savefig(self, fname: Any, *, transparent: bool | None = None, **options: Any) -> None:
+        """Writes the figure; arguments as of :meth:`matplotlib.figure.Figure.savefig`."""
+        super().savefig(fname, transparent=transparent, **options)
+
 
 PAGE_CSS = "<style>svg{color:#22252a;background:none}@media(prefers-color-scheme:dark){svg{color:#e9e7e2}}</style>"
 
@@ -79,7 +110,7 @@ def to_svg(figure: Figure) -> str:
 
 
 def written(text: str, max_length: int | None = None) -> str:
-    r"""Returns text as the typeface can write it: printable, with escapes such as ``\u732b`` for characters that it lacks.
+    r"""Returns text as a typeface can write it: printable, with escapes such as ``\u732b`` for characters that it lacks.
 
     Arguments:
         text: Any text, such as the name of a class.
@@ -87,9 +118,9 @@ def written(text: str, max_length: int | None = None) -> str:
     """
     shown = printable(text, max_length)
     if not shown.isascii():
+        known = characters(typeface_of(shown))
         shown = "".join(
-            character if ord(character) in _characters() else character.encode("unicode_escape").decode()
-            for character in shown
+            character if ord(character) in known else character.encode("unicode_escape").decode() for character in shown
         )
     return printable(shown, max_length) if shown.strip() or not shown else repr(shown)
 
@@ -100,19 +131,9 @@ def literal(text: str, max_length: int | None = None) -> str:
 
 
 @cache
-def _characters() -> frozenset[int]:
-    """The characters of the typeface."""
-    return frozenset(FT2Font(str(_typeface())).get_charmap())
-
-
-def _typeface() -> Path:
-    return Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-
-
-@cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """Returns the typeface of matplotlib in a size in pixels, for text around images."""
-    return ImageFont.truetype(str(_typeface()), size)
+    """Returns the typefaces in a size in pixels, for text around images."""
+    return TextFont(size)
 
 
 def wrap(text: str, size: int, width: float) -> list[str]:

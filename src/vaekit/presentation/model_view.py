@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaekit.core.errors import DataError, ModelError
+from vaekit.core.files import user_path
 from vaekit.core.safe_text import MAX_NAME, listing, printable
 from vaekit.data import Fitting, ImageSet, fit, is_image_shape, open_image
 from vaekit.evaluation.latents.encodings import Encodings, encode_images
@@ -106,6 +107,7 @@ class ModelView:
             DataError: If a file does not exist, or is no image.
         """
         channels, height, width = self.model.shape
+        paths = [user_path(path) for path in paths]
         for path in paths:
             if not os.path.isfile(path):  # also of a name that no path can have
                 raise DataError(f"{path}: no such image")

@@ -6,6 +6,8 @@ A name is one of
 - a class, by name or number (``7``, ``Sandal``): the posterior means nearest to the class's mean, another one each time;
 - the path of an image file.
 
+A name comes before a number: where classes are named by numbers, a number is only ever a name.
+
 A class whose name is written as a path has precedence over the file, and ``./cat.png`` is the file. A class whose name is
 written as ``@12`` is named by its number. Code that knows which class or image it means does not spell it out, since the
 names of classes are of any form: it passes a :class:`ClassWaypoint` or an :class:`ImageWaypoint`.
@@ -15,17 +17,20 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from vaekit.core.errors import DataError, ModelError, class_index, whole_number
-from vaekit.core.safe_text import MAX_NAME, printable
+from vaekit.core.safe_text import MAX_NAME, printable, valid_unicode
 from vaekit.presentation.model_view import ModelView
 
 NUM_NEAREST = 10
 """The number of posterior means that represent a class, one after the other, so that its images differ."""
+MAX_PIECES = 32
+"""The maximum number of pieces between commas that are taken together for one name."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 
 
@@ -107,6 +112,32 @@ def parse_waypoints(view: ModelView, names: Sequence[WaypointName], labels: Sequ
     classes = None if view.model.condition is None else torch.tensor([waypoint.label for waypoint in waypoints])
     z = torch.stack([waypoint.z for waypoint in waypoints])
     return Waypoints(z, classes, [waypoint.caption for waypoint in waypoints])
+
+
+def split_names(view: ModelView, text: str) -> list[str]:
+    """Splits names at commas, but not within the name of a class or the path of a file that holds commas.
+
+    Where the same text could be one name or several, it is the longest one.
+
+    Arguments:
+        view: The model, and the images whose classes are named.
+        text: The names of waypoints, separated by commas; empty ones are left out.
+    """
+    names, pieces = [], text.split(",")
+    while pieces:
+        joined = [",".join(pieces[:num]) for num in range(1, min(len(pieces), MAX_PIECES) + 1)]
+        num, name = max((num, name) for num, name in enumerate(map(partial(_known, view), joined), 1) if name or num == 1)
+        names.append(name or pieces[0].strip())
+        pieces = pieces[num:]
+    return [name for name in names if name]
+
+
+def _known(view: ModelView, text: str) -> str:
+    """The class or the image file that is named by text as it is, or without spaces around it; empty if there is none."""
+    for name in (text, text.strip()):
+        if valid_unicode(name) in view.class_names or (name.lower().endswith(IMAGE_SUFFIXES) and os.path.isfile(name)):
+            return name
+    return ""
 
 
 def _read_name(view: ModelView, name: str) -> Place:

@@ -22,9 +22,12 @@ from PIL import Image
 from vaekit.core.files import write_text
 from vaekit.core.safe_text import printable
 from vaekit.plots import Animation, to_svg
+from vaekit.plots.animation import LazyFrames
 
 MAX_IMAGE_WIDTH = 1_800
 """The maximum width of an image on a page, in pixels; wider ones are scaled down."""
+MAX_SIDE = 16_383
+"""The maximum length of a side of an image on a page, in pixels, which is the limit of WebP."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,7 @@ def render(template: str, **values: Any) -> Page:
 
 def embed_image(image: Image.Image, alt: str, caption: str = "") -> PageImage:
     """Embeds an image: gray ones as PNG, color ones as WebP."""
-    if image.width > MAX_IMAGE_WIDTH:
-        height = round(image.height * MAX_IMAGE_WIDTH / image.width)
-        image = image.resize((MAX_IMAGE_WIDTH, height), Image.Resampling.LANCZOS)
+    image = _within(image, MAX_IMAGE_WIDTH)
     file = io.BytesIO()
     if image.mode == "L":
         image.save(file, "PNG", optimize=True)
@@ -126,9 +127,21 @@ def embed_figure(figure: Figure, alt: str) -> PageImage:
 
 def embed_animation(animation: Animation, alt: str) -> PageImage:
     """Embeds an animation as WebP."""
-    file = io.BytesIO()
+    frames, file = animation.frames, io.BytesIO()
+    size = _within(frames[0], MAX_SIDE).size
+    if size != frames[0].size:
+        animation = Animation(LazyFrames(lambda number: _within(frames[number], MAX_SIDE), len(frames)), animation.durations)
     animation.write(file, ".webp")
-    return PageImage(_data_url("image/webp", file.getvalue()), animation.frames[0].size, alt)
+    return PageImage(_data_url("image/webp", file.getvalue()), size, alt)
+
+
+def _within(image: Image.Image, max_width: int) -> Image.Image:
+    """An image, scaled down if it is wider than ``max_width`` or higher than :data:`MAX_SIDE`."""
+    scale = min(max_width / image.width, MAX_SIDE / image.height)
+    if scale >= 1:
+        return image
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _finalize(value: Any) -> Any:

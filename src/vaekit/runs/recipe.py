@@ -15,7 +15,7 @@ from pydantic import Field, PositiveInt
 
 from vaekit.core.config import Section, Spec, check, lookup, to_data, validate
 from vaekit.core.errors import ConfigError, suggest, whole_number
-from vaekit.core.files import write_text
+from vaekit.core.files import user_path, write_text
 from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.core.yaml_text import format_yaml, parse_yaml, read_text
 from vaekit.data import Augmentation, Fit
@@ -184,11 +184,11 @@ def load_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
     Raises:
         ConfigError: If there is no such recipe, or a key or value in it is wrong.
     """
-    path = Path(name)
+    path = user_path(name)
     if path.suffix in (".yaml", ".yml"):
         text, stem = read_text(path), path.stem
     elif str(name) in recipe_names():
-        text, stem = files("vaekit.runs.recipes").joinpath(f"{name}.yaml").read_text(), str(name)
+        text, stem = files("vaekit.runs.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), str(name)
     else:
         raise ConfigError(f"{name}: no such recipe{suggest(str(name), recipe_names())}; vae recipes lists them")
     return read_recipe(text, str(name), {"name": stem}, overrides or {})

@@ -24,7 +24,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from vaekit.core.errors import DataError, ModelError, RunError
-from vaekit.core.files import describe_os_error, read_object, require_regular
+from vaekit.core.files import describe_os_error, read_object, require_regular, user_path
 from vaekit.core.progress import notify
 from vaekit.core.yaml_text import read_text
 from vaekit.data import Fitting, ImageSet, binarize, in_class_order, is_image_shape, load_images
@@ -230,7 +230,7 @@ def load(path: str | Path, revision: str | None = None) -> VAE:
 
 def _find_folder(path: str | Path, revision: str | None) -> Path:
     """The folder that a path or a Hub id means; a model on the Hub is downloaded."""
-    folder = Path(path)
+    folder = user_path(path)
     if folder.is_dir():
         return folder
     if str(path).count("/") != 1 or str(path).startswith((".", "/", "~")):

@@ -152,7 +152,7 @@ def _no_folder(text: str) -> str:
 def _on_disk(text: str, config: str | None) -> Folder | FileSource | FileList | None:
     """The source on this disk with a name, if there is one."""
     path = Path(os.path.expanduser(text))
-    local = os.environ.get("VAEKIT_DATA")
+    local = os.path.expanduser(os.environ.get("VAEKIT_DATA", ""))
     if _exists(path) and not (text in KNOWN and _is_run(path)):
         return _path_source(path, config)
     if local and not path.is_absolute() and _exists(Path(local) / path) and (Path(local) / path).is_dir():

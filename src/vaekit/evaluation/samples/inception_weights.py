@@ -12,6 +12,7 @@ import safetensors
 from safetensors.torch import load_file
 
 from vaekit.core.errors import DataError
+from vaekit.core.files import user_path
 from vaekit.data.sources.hub import describe_error, download
 from vaekit.evaluation.samples.inception_network import InceptionV3
 
@@ -27,7 +28,7 @@ def find_weights() -> Path:
     Raises:
         DataError: If they cannot be downloaded, or the file is not the one that :data:`SHA256` identifies.
     """
-    local = Path(os.environ.get("VAEKIT_DATA", "")) / REPOSITORY / FILE
+    local = user_path(os.environ.get("VAEKIT_DATA", "")) / REPOSITORY / FILE
     path = local if "VAEKIT_DATA" in os.environ and local.is_file() else _download()
     found = file_sha256(path)
     if found != SHA256:
