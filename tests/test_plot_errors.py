@@ -277,3 +277,18 @@ def test_a_video_on_a_full_disk_is_one_line(trained: Path, tmp_path: Path) -> No
     assert ended.returncode == 2
     assert ended.stderr == "vae: x.mp4: cannot be written (the video encoder stopped early; is the disk full?)\n"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["x.pdf", "x.svg", "x.png"])
+def test_a_chart_on_a_full_disk_is_one_line(name: str, trained: Path, tmp_path: Path) -> None:
+    command = f"ulimit -f 1; trap '' XFSZ; exec {sys.executable} -m vaekit rates {trained} -o {name}"
+    ended = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert (ended.returncode, ended.stderr) == (2, f"vae: {name}: cannot be written (File too large)\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_of_a_run_without_a_folder_of_images_are_written_into_it(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "images")
+    done("sample", tmp_path / "run", "--num", 4)
+    assert [path.name for path in (tmp_path / "run" / "images").iterdir()] == ["samples.png"]

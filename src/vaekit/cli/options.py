@@ -33,6 +33,8 @@ Data = Annotated[
 def place(output: Path | None, run: str, name: str, part: str = "images") -> Path:
     """Returns the path to write: ``output`` if it is given, else ``name`` in ``part`` of the run folder or, without, here.
 
+    A run that was stopped early has no folder of images yet, and gets it here.
+
     Raises:
         DataError: If the folder of ``output`` does not exist.
     """
@@ -41,8 +43,12 @@ def place(output: Path | None, run: str, name: str, part: str = "images") -> Pat
         if not output.parent.is_dir():
             raise DataError(f"{output}: the folder {output.parent} does not exist")
         return output
-    folder = user_path(run) / part
-    return folder / name if folder.is_dir() else Path(name)
+    from vaekit.runs.run_folder import RECIPE
+
+    folder = user_path(run)
+    if (folder / RECIPE).is_file():
+        (folder / part).mkdir(exist_ok=True)
+    return folder / part / name if (folder / part).is_dir() else Path(name)
 
 
 def write(save: Callable[[Path], object], path: Path) -> None:

@@ -17,6 +17,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -81,8 +82,17 @@ class StyledFigure(Figure):
 
     @styled
     def savefig(self, fname: Any, *, transparent: bool | None = None, **options: Any) -> None:
-        """Writes the figure; arguments as of :meth:`matplotlib.figure.Figure.savefig`."""
-        super().savefig(fname, transparent=transparent, **options)
+        """Writes the figure; arguments as of :meth:`matplotlib.figure.Figure.savefig`.
+
+        A file is written at once: the library's writer of PDF does not survive a disk that is full in the middle.
+        """
+        if not isinstance(fname, str | Path):
+            super().savefig(fname, transparent=transparent, **options)
+            return
+        drawn = io.BytesIO()
+        suffix = Path(fname).suffix.removeprefix(".")
+        super().savefig(drawn, transparent=transparent, **{"format": suffix or "png"} | options)
+        Path(fname).write_bytes(drawn.getvalue())
 
 
 PAGE_CSS = "<style>svg{color:#22252a;background:none}@media(prefers-color-scheme:dark){svg{color:#e9e7e2}}</style>"
