@@ -1,7 +1,7 @@
 """From a recipe to an experiment: data, model, step and trainer, built and checked before anything is written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from accelerate import Accelerator
@@ -24,6 +24,7 @@ from vaekit.data import (
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.models import Model, VAEConfig, build_vae
 from vaekit.objectives import OBJECTIVES, Objective
+from vaekit.runs.location import Location
 from vaekit.runs.recipe import DataSection, Recipe
 from vaekit.runs.run_folder import TEST_SEED
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, Callback, StepSetup, Trainer, make_accelerator
@@ -61,6 +62,7 @@ def prepare(
     model: Model | None = None,
     images: Dataset | None = None,
     test: Dataset | None = None,
+    location: Location | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Experiment:
     """Builds what a recipe names.
@@ -70,6 +72,7 @@ def prepare(
         model: A model to train instead of the recipe's.
         images: Data to train on instead of the recipe's.
         test: Data to test on instead of the recipe's.
+        location: Where the recipe's images are, if not where the recipe says.
         callbacks: Passed to the trainer.
 
     Raises:
@@ -77,7 +80,7 @@ def prepare(
     """
     config = recipe.training
     accelerator = make_accelerator(config.device, config.precision)
-    splits = load_splits(recipe.data, config.seed, images, test)
+    splits = load_splits(recipe.data, config.seed, images, test, location)
     model = model or build_model(recipe, splits.train)
     if tuple(model.shape) != tuple(splits.train.shape):
         raise ModelError(
@@ -93,7 +96,13 @@ def prepare(
     return Experiment(recipe, splits, model, trainer)
 
 
-def load_splits(data: DataSection, seed: int, images: Dataset | None = None, test: Dataset | None = None) -> Splits:
+def load_splits(
+    data: DataSection,
+    seed: int,
+    images: Dataset | None = None,
+    test: Dataset | None = None,
+    location: Location | None = None,
+) -> Splits:
     """Loads and prepares the data of a run.
 
     Arguments:
@@ -101,6 +110,7 @@ def load_splits(data: DataSection, seed: int, images: Dataset | None = None, tes
         seed: The seed of the random validation split.
         images: Data to train on instead.
         test: Data to test on instead.
+        location: Where the images are, if not where ``data`` says.
 
     Raises:
         DataError: If training and test data have different shapes.
@@ -108,8 +118,11 @@ def load_splits(data: DataSection, seed: int, images: Dataset | None = None, tes
     """
     if images is None:
         options: dict[str, Any] = {key: getattr(data, key) for key in ("size", "channels", "fit", "background")}
-        images = load_images(data.name, "train", **options)
-        test = test or load_images(data.name, "test", **options)
+        source = data.name if location is None else location.source
+        images = load_images(source, "train", **options)
+        test = test or load_images(source, "test", **options)
+        if location is not None:
+            images, test = replace(images, name=location.name), replace(test, name=location.name)
     elif test is None:
         images, test = hold_out(images, 0.1, seed=seed, splits=("train", "test"))
     if test.shape != images.shape:

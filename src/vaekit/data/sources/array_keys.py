@@ -128,7 +128,9 @@ def _readings(key: str) -> Iterable[tuple[str, str]]:
 def report_left_out(headers: Mapping[str, NpyHeader | str], chosen: Mapping[str, ArrayPair], name: str) -> None:
     """Prints which arrays of a file are read and which are not, if some are not."""
     used = [key for pair in chosen.values() for key in (pair.images, pair.labels) if key is not None]
-    rest = [key if isinstance(header, NpyHeader) else _unread(key, header) for key, header in headers.items() if key not in used]
+    rest = [
+        key if isinstance(header, NpyHeader) else _unread(key, header) for key, header in headers.items() if key not in used
+    ]
     if rest:
         notify(f"{name}: reads {listing(used)}; leaves out {listing(rest)}")
 

@@ -11,6 +11,7 @@ from vaekit.core.errors import DataError, suggest
 from vaekit.core.progress import notify
 from vaekit.data.image_files import FORMATS
 from vaekit.data.sources.cards import CARD, check_card, declared_configs
+from vaekit.data.sources.label_tables import with_label_table
 from vaekit.data.sources.repositories import PACKED_SUFFIXES, SPLITS, check_files, datasets_path, find_split, load_splits
 from vaekit.data.sources.source import RawSplit, Source, file_version, name_with_config
 
@@ -86,7 +87,7 @@ class Folder(Source):
         if not declared and not packed:
             splits, folders = _sort_into_splits(self.short_name, self.path, images)
             if not any(file.name in METADATA for file in files):
-                return _with_classes(splits, folders)
+                return with_label_table(self.short_name, self.path, splits) or _with_classes(splits, folders)
             if len(splits) == 1:  # without data_files, datasets would read only an image that is named test-1.png
                 return self._load(files, scratch, data_files={"train": "**"})
         return self._load(files, scratch)

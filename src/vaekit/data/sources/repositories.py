@@ -6,7 +6,7 @@ Images stay encoded: a split holds their bytes or paths, with labels if a column
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
 from vaekit.data.sources.archive_limits import check_packed
+from vaekit.data.sources.arrow_limits import check_arrow
+from vaekit.data.sources.columns import declare_images, undeclared_labels
 from vaekit.data.sources.json_limits import check_json
 from vaekit.data.sources.parquet_limits import check_parquet
 from vaekit.data.sources.source import RawSplit, raise_if_disk_full
@@ -32,10 +34,8 @@ SPLITS = {
 
 JSON_SUFFIXES = frozenset((".json", ".jsonl", ".ndjson"))
 """The suffixes of files of JSON."""
-LABEL = "label"
-"""The column of the classes if no column is declared as a class label."""
 MAX_CLASSES = 1000
-"""The largest number of different values in that column that are classes; more are numbers or captions."""
+"""The largest number of different values in a column of labels that are classes; more are numbers or captions."""
 
 
 def load_splits(name: str, root: Path, scratch: Path, advice: str, /, *args: str, **options: Any) -> dict[str, RawSplit]:
@@ -61,16 +61,29 @@ def load_splits(name: str, root: Path, scratch: Path, advice: str, /, *args: str
     except Exception as error:  # its builders raise errors of any kind
         raise_if_disk_full(error)
         raise DataError(f"{name}: no images, and no data set in the hub's layout ({one_line(error)}){advice}") from None
-    tables = {str(split): table for split, table in data.items() if len(table)}
+    return read_tables(name, data, (root, scratch))
+
+
+def read_tables(name: str, data: Mapping[Any, Any], folders: Sequence[Path] | None) -> dict[str, RawSplit]:
+    """Reads the splits of tables of ``datasets``; images stay encoded.
+
+    Arguments:
+        name: The name of the data set in error messages.
+        data: The table of each split.
+        folders: The folders in which images may be that the tables name by their paths; None for any.
+
+    Raises:
+        DataError: If they hold no images.
+    """
+    column, tables = declare_images({str(split): table for split, table in data.items() if len(table)})
     features = next(iter(tables.values())).features if tables else {}
-    images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
-    if not images:
+    if column is None:
         raise DataError(f"{name}: no images (columns: {', '.join(features) or 'none'})")
     labels, classes = _read_labels(name, tables, features)
-    cells = {split: _cells(table, images[0]) for split, table in tables.items()}
-    for column in cells.values():
-        column.check_paths(name, (root, scratch))
-    return {split: RawSplit(column, labels.get(split), classes) for split, column in cells.items()}
+    cells = {split: _cells(table, column) for split, table in tables.items()}
+    for images in cells.values() if folders is not None else ():
+        images.check_paths(name, folders or ())
+    return {split: RawSplit(images, labels.get(split), classes) for split, images in cells.items()}
 
 
 def check_files(name: str, root: Path, files: list[Path], scratch: Path) -> None:
@@ -95,6 +108,8 @@ def check_files(name: str, root: Path, files: list[Path], scratch: Path) -> None
                 check_packed(file, scratch)
             elif suffix == ".parquet":
                 check_parquet(file, scratch)
+            elif suffix == ".arrow":
+                check_arrow(file)
             elif suffix in JSON_SUFFIXES:
                 check_json(file)
         except Exception as error:  # archives and parquet files raise errors of any kind
@@ -176,10 +191,9 @@ def _read_labels(name: str, tables: dict[str, Any], features: Any) -> tuple[dict
     import datasets
 
     declared = [key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-    dtype = str(getattr(features.get(LABEL), "dtype", ""))
-    if not declared and not dtype.startswith(("string", "large_string", "int", "uint", "bool")):
+    column = declared[0] if declared else undeclared_labels(features)
+    if column is None:
         return {}, ()
-    column = declared[0] if declared else LABEL
     cells = {split: table.with_format("arrow")[:][column].to_pylist() for split, table in tables.items()}
     if declared:  # the Hub writes -1 for a label that is not published
         cells = {split: [None if value == -1 else value for value in values] for split, values in cells.items()}

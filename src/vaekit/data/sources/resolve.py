@@ -13,16 +13,22 @@ a copy is unknown, a name with a revision is refused there.
 import glob
 import os
 from pathlib import Path
-from typing import Any
 
 from vaekit.core.errors import DataError, suggest
+from vaekit.data.sources import idx
 from vaekit.data.sources.archives import Archive
 from vaekit.data.sources.arrays import DIGITS, ArrayFile, Digits
-from vaekit.data.sources.folders import Folder
+from vaekit.data.sources.folders import SUFFIXES, Folder
 from vaekit.data.sources.hub import Hub
+from vaekit.data.sources.idx import IdxFile
+from vaekit.data.sources.label_tables import LabelTable
+from vaekit.data.sources.layouts import Layout, known_layout
+from vaekit.data.sources.lists import FileList, OneImage
 from vaekit.data.sources.repositories import check_files, load_splits
-from vaekit.data.sources.source import FileSource, RawSplit, Source, file_version, shorten_name
+from vaekit.data.sources.source import FileSource, RawSplit, Source, shorten_name
 
+OnDisk = Folder | FileSource | FileList | OneImage | Layout
+"""A source on this disk."""
 NAMES = {
     "mnist": "ylecun/mnist",
     "fashion-mnist": "zalando-datasets/fashion_mnist",
@@ -43,45 +49,21 @@ class Parquet(FileSource):
         return load_splits(str(self.path), self.path.parent, scratch, "", "parquet", data_files=glob.escape(str(self.path)))
 
 
-class FileList(Source):
-    """A text file with the path of an image in each line, relative to the folder of the list."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.root = path.parent
-        self.name = path.stem
-
-    def identity(self) -> dict[str, Any]:
-        """Returns the list's path and the size and modification time of each image."""
-        files = {str(file): file_version(file) for file in self._files() if os.path.isfile(file)}
-        return {"list": str(self.path.resolve()), "files": files} | file_version(self.path)
-
-    def read(self, scratch: Path) -> dict[str, RawSplit]:
-        """Returns one split without labels; images stay encoded."""
-        return {"train": RawSplit(self._files())}
-
-    def _files(self) -> list[Path]:
-        try:
-            if self.path.stat().st_size > MAX_LIST_BYTES:
-                raise ValueError(f"it has more than {MAX_LIST_BYTES / 1e6:.0f} MB")
-            lines = [line.strip() for line in self.path.read_text(encoding="utf-8-sig").splitlines()]
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.path}: not a list of files that can be read ({error})") from None
-        return [self.path.parent / line for line in lines if line and not line.startswith("#")]
-
-
 RUN_FILES = (("recipe.yaml", "environment.json"), ("config.json", "model.safetensors"))
 """The files that are together in a run folder, and in a model folder."""
-MAX_LIST_BYTES = 10**8
-"""The longest list of files that is read, 100 MB."""
 
-FILE_SOURCES: dict[tuple[str, ...], type[ArrayFile | Archive | Parquet | FileList]] = {
+FILE_SOURCES: dict[tuple[str, ...], type[ArrayFile | Archive | Parquet | FileList | IdxFile | OneImage]] = {
     (".npy", ".npz"): ArrayFile,
+    idx.SUFFIXES: IdxFile,
     (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"): Archive,
     (".parquet",): Parquet,
     (".txt",): FileList,
+    (".csv", ".tsv"): LabelTable,
+    tuple(sorted(SUFFIXES)): OneImage,
 }
 """The source that a file is, by its suffix."""
+SUGGESTED = tuple(suffix for kinds in FILE_SOURCES for suffix in kinds if suffix not in SUFFIXES)
+"""The suffixes that a message offers, without those of single images."""
 
 
 def resolve(name: str | Path) -> Source:
@@ -118,18 +100,18 @@ def resolve(name: str | Path) -> Source:
     raise DataError(f"{shorten_name(text)}: no such path, data set or hub id{suggest(base, KNOWN)}")
 
 
-def _on_disk(text: str, config: str | None) -> Folder | FileSource | FileList | None:
+def _on_disk(text: str, config: str | None) -> OnDisk | None:
     """The source on this disk with a name, if there is one."""
     path = Path(os.path.expanduser(text))
     local = os.environ.get("VAEKIT_DATA")
     if _exists(path) and not (text in KNOWN and _is_run(path)):
         return _path_source(path, config)
     if local and not path.is_absolute() and _exists(Path(local) / path) and (Path(local) / path).is_dir():
-        return Folder(Path(local) / path, text, config)
+        return known_layout(Path(local) / path, text, config) or Folder(Path(local) / path, text, config)
     return None
 
 
-def _path_source(path: Path, config: str | None) -> Folder | FileSource | FileList:
+def _path_source(path: Path, config: str | None) -> OnDisk:
     """The source that a file or folder is.
 
     Raises:
@@ -138,7 +120,7 @@ def _path_source(path: Path, config: str | None) -> Folder | FileSource | FileLi
     if _is_run(path):
         raise DataError(f"{path}: a run or model folder, not images; give the folder or name of the images themselves")
     if path.is_dir():
-        return Folder(path, config=config)
+        return known_layout(path, config=config) or Folder(path, config=config)
     if not path.is_file():  # a pipe, on which reading could wait forever, a socket or a device
         raise DataError(f"{path}: neither a file nor a folder; give a folder or file of images")
     return _file_source(path, config)
@@ -164,7 +146,7 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _file_source(path: Path, config: str | None) -> FileSource | FileList:
+def _file_source(path: Path, config: str | None) -> OnDisk:
     """The source that a file is, by its suffix."""
     for suffixes, kind in FILE_SOURCES.items():
         if path.name.lower().endswith(suffixes):
@@ -173,5 +155,5 @@ def _file_source(path: Path, config: str | None) -> FileSource | FileList:
             if config is not None:
                 raise DataError(f"{path}: a file of this kind has no configurations; leave out :{config}")
             return kind(path)
-    known = ", ".join(suffix for suffixes in FILE_SOURCES for suffix in suffixes)
+    known = ", ".join(SUGGESTED)
     raise DataError(f"{path}: not a source of images; give a folder, a known name, a hub id, or a file that ends in {known}")
