@@ -76,9 +76,8 @@ def _first_images(words: Mapping[str, str], headers: Mapping[str, NpyHeader | st
 
 def _labels_of(key: str, word: str, labels: Mapping[str, str], headers: Mapping[str, NpyHeader | str]) -> str | None:
     """The labels of images with this key and word."""
-    first = [other for other in (PAIRED.get(word),) if other in labels]
-    rest = [other for other in LABEL_WORDS if other in labels and other != POSITIONAL]
-    for other in dict.fromkeys(first + rest):
+    ordered = sorted(labels, key=lambda other: (other != PAIRED.get(word), LABEL_WORDS.index(other)))
+    for other in ordered:
         if other != POSITIONAL or _is_one_per_image(headers[labels[other]], headers[key]):
             return labels[other]
     return None
@@ -144,4 +143,4 @@ def one_label_each(values: NDArray[Any]) -> NDArray[Any] | None:
     """Returns the class of each image of labels of shape (N, K) in which one column is 1 and the others 0, else None."""
     if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all() or not (values.sum(axis=1) == 1).all():
         return None
-    return values.argmax(axis=1)
+    return np.asarray(values.argmax(axis=1))

@@ -59,14 +59,14 @@ class LabelTable(FileList):
 
     def _lines(self) -> list[tuple[Path, str | None]]:
         """The path and the class in each row."""
-        rows = _rows(self.path)
-        column = next((n for n in range(_width(rows)) if _is_path(self.root, rows, n)), None)
+        rows, root = _rows(self.path), self.path.parent
+        column = next((n for n in range(_width(rows)) if _is_path(root, rows, n)), None)
         if column is None:
             raise DataError(f"{self.path}: none of its columns names images beside it; give the folder of the images")
-        has_header = not _is_path(self.root, rows[:1], column)
+        has_header = not _is_path(root, rows[:1], column)
         label = _label_column(rows[0] if has_header else None, _width(rows), column)
         rows = [row for row in rows[has_header:] if len(row) > column]
-        return [(self.root / row[column], row[label] if label is not None and len(row) > label else None) for row in rows]
+        return [(root / row[column], row[label] if label is not None and len(row) > label else None) for row in rows]
 
 
 def _table_in(root: Path) -> Path | None:
