@@ -143,7 +143,7 @@ def test_labels_of_other_images_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_mean_beside_the_splits_is_no_split(tmp_path: Path) -> None:
-    path = saved(tmp_path, x_train=GRAY, x_mean=GRAY.mean(0), y_train=CLASSES)
+    path = saved(tmp_path, x_train=GRAY, x_mean=GRAY.mean(), y_train=CLASSES, test=np.array([0, 1]))
     assert vae("data", path, "-o", tmp_path / "x.png").out.startswith("train: 12 images")
     assert len(load_images(path, "all")) == 12
 

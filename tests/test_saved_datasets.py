@@ -87,7 +87,7 @@ def change_state(folder: Path, **values: Any) -> None:
 
 def compress(path: Path) -> None:
     """Writes an Arrow file anew, compressed."""
-    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+    with pa.ipc.open_stream(path.read_bytes()) as stream:
         read = stream.read_all()
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with path.open("wb") as file, pa.ipc.new_stream(file, read.schema, options=options) as writer:

@@ -62,8 +62,9 @@ def choose_arrays(headers: Mapping[str, NpyHeader | str], name: str) -> dict[str
     chosen = {}
     for split, words in images.items():
         word = _first_images(words, headers)
-        if split not in SPLITS.values() and len(images) > 1 and not _is_images(headers[words[word]]):
-            continue  # x_mean beside x_train is no split
+        is_sure = split in SPLITS.values() and words[word].lower() not in SPLITS
+        if len(images) > 1 and not is_sure and not _is_images(headers[words[word]]):
+            continue  # x_mean beside x_train is no split, nor is a number that is called test
         chosen[split] = ArrayPair(words[word], _labels_of(words[word], word, labels.get(split, {}), headers))
     return chosen
 
