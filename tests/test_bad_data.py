@@ -91,9 +91,9 @@ BAD_DATA: dict[str, tuple[str, Make, tuple[str, ...]]] = {
     ),
     "truncated array": ("a.npy", truncated_array("a.npy", 0.5), ("a.npy", "NumPy")),
     "array truncated in its header": ("a.npy", truncated_array("a.npy", 0.03), ("a.npy", "NumPy")),
-    "empty array file": ("a.npy", truncated_array("a.npy", 0), ("a.npy", "NumPy")),
+    "empty array file": ("a.npy", truncated_array("a.npy", 0), ("a.npy", "empty")),
     "truncated archive": ("a.npz", truncated_array("a.npz", 0.5), ("a.npz", "NumPy")),
-    "empty archive": ("a.npz", truncated_array("a.npz", 0), ("a.npz", "NumPy")),
+    "empty archive": ("a.npz", truncated_array("a.npz", 0), ("a.npz", "empty")),
     "archive without images": (
         "a.npz",
         lambda path: np.savez(path, faces=noise(20, 8, 8)),

@@ -28,8 +28,9 @@ def test_summary_and_contact_sheet(tmp_path: Path) -> None:
     assert out[0] == "train: 31 images, color"
     assert out[1].split() == ["sizes", "6x10", "(30)"]
     assert out[3].split() == ["classes", "many", "(30),", "single", "(1)"]
-    assert out[4].split() == ["unreadable", "1"]
-    assert out[5].strip() == "single/bad.png: not an image that can be read"
+    assert out[4].split() == ["labels", "from", "the", "names", "of", "folders"]
+    assert out[5].split() == ["unreadable", "1"]
+    assert out[6].strip() == "single/bad.png: not an image that can be read"
     (summary,) = inspect(folder)
     shown = tiles(tmp_path / "x.png", 31, columns=10, shape=(3, 96, 96))
     assert np.array_equal(shown.numpy(), summary.sheet.numpy())

@@ -54,7 +54,7 @@ def test_too_many_values_are_not_classes(tmp_path: Path, monkeypatch: pytest.Mon
         write_images(tmp_path / "set", [f"{n}.png" for n in range(5)]), [f"caption {n}" for n in range(5)]
     )
     assert load_images(folder, "all").class_names == tuple(f"caption {n}" for n in range(5))
-    monkeypatch.setattr("vaekit.data.sources.repositories.MAX_CLASSES", 4)
+    monkeypatch.setattr("vaekit.data.sources.labels.MAX_CLASSES", 4)
     assert load_images(folder, "all", size=5).labels is None
 
 
@@ -146,7 +146,7 @@ LAYOUTS: dict[str, tuple[list[str], dict[str, list[int]], dict[int, str] | None]
         {0: "a", 1: "b", 2: "b"},
     ),
     "splits by other names": (
-        ["x/Training_2/a/0.png", "x/VAL/b/1.png", "x/my-evaluation/a/2.png"],
+        ["x/Training_2/a/0.png", "x/VAL/b/1.png", "x/evaluation-images/a/2.png"],
         {"train": [0], "validation": [1], "test": [2]},
         {0: "a", 1: "b", 2: "a"},
     ),
@@ -190,7 +190,7 @@ def test_images_outside_of_the_splits_are_reported(tmp_path: Path, capsys: pytes
     assert levels(load_images(tmp_path / "set")) == [0]
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{tmp_path / 'set'}: 4 images outside of train, test ")
-    assert line.endswith("3.png, 4.png, 5.png, ...")
+    assert line.endswith("3.png, 4.png, 5.png, and 1 more")
 
 
 def test_image_named_test_is_not_a_split(tmp_path: Path) -> None:

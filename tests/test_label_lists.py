@@ -68,7 +68,7 @@ def test_very_many_labels_are_no_classes(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "list.txt").write_text("".join(f"0.png {number}\n" for number in range(1001)))
     images = load_images(tmp_path / "list.txt", "all")
     assert (len(images), images.labels) == (1001, None)
-    assert "1,001 different labels, more than 1,000" in capsys.readouterr().err
+    assert "1,001 different" in capsys.readouterr().err
 
 
 def test_a_missing_file_of_a_list_with_labels_is_named(tmp_path: Path) -> None:

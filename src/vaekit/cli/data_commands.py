@@ -64,7 +64,11 @@ def data(
         say(f"{split.split}: {split.num:,} images, {'gray' if split.channels == 1 else 'color'}")
         say(f"  sizes       {_list_counts({f'{h}x{w}': num for (h, w), num in split.sizes.most_common()})}")
         say(f"  modes       {_list_counts(dict(split.modes.most_common()))}")
+        if split.scale:
+            say(f"  scale       {split.scale}")
         say(f"  classes     {_list_counts(split.classes) if split.classes else 'none'}")
+        if split.labels_from:
+            say(f"  labels      from {split.labels_from}")
         say(f"  unreadable  {len(split.skipped):,}")
         for bad in split.skipped:
             say(f"    {bad.name}: {bad.reason}")

@@ -26,7 +26,7 @@ from vaekit.data.images import ImageSet
 from vaekit.data.row_files import Rows, hash_blocks
 from vaekit.data.sealed_json import DAMAGED, read_sealed
 
-CACHE_FORMAT = 5
+CACHE_FORMAT = 6
 """The version of the format; entries of other versions are not read."""
 CACHE_GB = 50.0
 """The size limit of the cache in gigabytes if ``$VAEKIT_CACHE_GB`` is not set; the least recently used entry goes first."""

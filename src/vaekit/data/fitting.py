@@ -40,7 +40,8 @@ class Fitting:
         try:
             ImageColor.getrgb(self.background)
         except ValueError:
-            raise DataError(f"{self.background}: not a color; use a name such as white, or #rrggbb") from None
+            shown = self.background or "an empty background"
+            raise DataError(f"{shown}: not a color; use a name such as white, or #rrggbb") from None
 
 
 CENTER_CROP = Fitting()

@@ -6,8 +6,12 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -47,6 +51,15 @@ FORMATS = {
 Excluded are the formats that Pillow hands to another program (EPS to Ghostscript), cannot decode (MPEG), or decodes in
 Python, which takes minutes for a large image (DDS, QOI).
 """
+
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+"""The suffixes of HEIF files, which phones write; they are read if :data:`HEIF_PACKAGE` is installed."""
+HEIF_PACKAGE = "pillow_heif"
+"""The package by which Pillow reads HEIF files. Its smaller sister ``pi_heif`` 1.4 ends the process on some damaged files."""
+HEIF_EXTRA = "vaekit[heic]"
+"""What installs it."""
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""The kinds of HEIF files, as they are in the bytes 8 to 11 after ``ftyp``."""
 
 MAX_SIDE = 65_535
 """The longest side that is read, which is JPEG's limit: Pillow is many times slower on millions of narrow rows."""
@@ -112,8 +125,7 @@ def open_lazily(encoded: Encoded, min_side: int | None) -> Image.Image:
     if isinstance(encoded, np.ndarray):
         return Image.fromarray(encoded)
     with _PILLOW_SILENCED, _only_read_errors():
-        file = BytesIO(_read_bytes(encoded) if isinstance(encoded, Path) else encoded)
-        image: Image.Image = Image.open(file, formats=tuple(FORMATS))
+        image = _open(BytesIO(_read_bytes(encoded) if isinstance(encoded, Path) else encoded))
         if min_side is not None:
             image.draft(None, (min_side, min_side))
         _check_size(*image.size)
@@ -144,14 +156,42 @@ def read_header(encoded: Encoded) -> tuple[tuple[int, int], str]:
     with _PILLOW_SILENCED, _only_read_errors():
         if isinstance(encoded, Path):
             _file_size(encoded)
-        file = encoded if isinstance(encoded, Path) else BytesIO(encoded)
-        with Image.open(file, formats=tuple(FORMATS)) as image:
+        with encoded.open("rb") if isinstance(encoded, Path) else BytesIO(encoded) as file, _open(file) as image:
             # Pillow decodes a whole PNG to look for EXIF behind its pixels, which is rare; and it gives the size of a TIFF
             # after turning it upright.
             has_exif = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
             sideways = has_exif and _orientation(image) in SIDEWAYS
             size = (image.width, image.height) if sideways else (image.height, image.width)
             return size, image.mode
+
+
+@cache
+def reads_heif() -> bool:
+    """Whether HEIF files are read: whether the package for it is installed."""
+    return find_spec(HEIF_PACKAGE) is not None
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """The formats that are read, by Pillow's names, with HEIF if the package for it can be imported."""
+    try:
+        import_module(HEIF_PACKAGE).register_heif_opener()
+    except (ImportError, OSError):  # it is not installed, or a library that it needs is missing
+        return tuple(FORMATS)
+    return (*FORMATS, "HEIF")
+
+
+def _open(file: IO[bytes]) -> Image.Image:
+    """Opens an image lazily.
+
+    Raises:
+        ValueError: If it is a HEIF file, under any name, and the package for it is not installed.
+    """
+    start = file.read(12)
+    file.seek(0)
+    if start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS and "HEIF" not in _formats():
+        raise ValueError(f"a HEIF file; pip install '{HEIF_EXTRA}' reads it")
+    return Image.open(file, formats=_formats())
 
 
 def failure_reason(error: Exception) -> str:

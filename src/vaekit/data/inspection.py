@@ -36,9 +36,11 @@ class SplitSummary:
         num: The number of images, including those that cannot be read.
         sizes: The number of images of each size (H, W).
         modes: The number of images of each of Pillow's modes, e.g. ``L`` or ``RGB``.
-        classes: The number of images of each class; empty if there are no labels.
+        classes: The number of images of each class, in the order of the labels; empty if there are no labels.
         skipped: The images that cannot be read.
         sheet: The first images, padded to a square, as uint8 of shape (N, 3, 96, 96).
+        labels_from: Where the classes come from; empty if there are no labels.
+        scale: How pixel values are scaled to 0 to 255; empty if they are not.
     """
 
     split: str
@@ -48,6 +50,8 @@ class SplitSummary:
     classes: dict[str, int]
     skipped: list[Skipped]
     sheet: Tensor
+    labels_from: str = ""
+    scale: str = ""
 
     @property
     def channels(self) -> int:
@@ -103,10 +107,20 @@ def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: 
                     size, mode = result
                     sizes[size] += 1
                     modes[mode] += 1
-    labels = [] if raw.labels is None else raw.labels.tolist()
-    names = [raw.classes[label] if label < len(raw.classes) else str(label) for label in labels]
-    classes = dict(sorted(Counter(names).items()))
-    return SplitSummary(split, num, sizes, modes, classes, skipped, torch.from_numpy(sheet))
+    classes = {} if raw.labels is None else _count_classes(raw)
+    labels_from = raw.labels_from if classes else ""
+    return SplitSummary(split, num, sizes, modes, classes, skipped, torch.from_numpy(sheet), labels_from, _scale(raw))
+
+
+def _count_classes(raw: RawSplit) -> dict[str, int]:
+    """The number of images of each class, in the order of the labels."""
+    counts = Counter([] if raw.labels is None else raw.labels.tolist())
+    return {raw.classes[label] if label < len(raw.classes) else str(label): counts[label] for label in sorted(counts)}
+
+
+def _scale(raw: RawSplit) -> str:
+    """How the pixel values of a split are scaled."""
+    return str(getattr(raw.images, "scale", ""))
 
 
 def _channels_last(pixels: Any) -> Pixels:

@@ -75,6 +75,26 @@ def load_images(
     return whole if split in ("all", "any") else _select({"train": whole}, split)
 
 
+def load_validation(
+    source: str | Path,
+    *,
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    fit: Fit = "crop",
+    background: str = "white",
+) -> ImageSet | None:
+    """Loads the validation images of a source that has training, validation and test images; None if it has not.
+
+    If there are no test images, the validation images are those of the split ``test`` of :func:`load_images`, so that no
+    image is both used to choose a model and to test it.
+
+    Arguments and errors are those of :func:`load_images`.
+    """
+    size = (size, size) if isinstance(size, int) else size
+    splits = _load_splits(resolve(source), size, channels, Fitting(fit, background))
+    return splits["validation"] if {"train", "validation", "test"} <= set(splits) else None
+
+
 def _select(splits: dict[str, ImageSet], split: str) -> ImageSet:
     """One split of a source; the test split is held out of the training images if the source has none."""
     if split in ("all", "any") and len(splits) == 1:

@@ -1,12 +1,13 @@
 """The place of a run: whether a folder may be written, what it holds, and what an error says about it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from vaekit.core.errors import Interrupted, RunError
-from vaekit.core.files import describe_os_error, write_json
+from vaekit.core.files import describe_os_error, read_object, write_json
 from vaekit.core.signals import PIPE_CODE
+from vaekit.models.serialization import CONFIG
 from vaekit.runs.identity import differences, identity
 from vaekit.runs.location import SOURCE, Location, absolute_source
 from vaekit.runs.recipe import Recipe
@@ -68,6 +69,15 @@ def refuse_other_labels(folder: Path, facts: Mapping[str, str], name: str) -> No
         raise RunError(f"{name}: the images have other labels than when the run began; give the same with --data")
 
 
+def run_classes(folder: Path, recipe: Recipe) -> Sequence[str]:
+    """Returns the classes of a conditional run, by label; empty if it has none, or no model yet."""
+    if not recipe.model.conditional or not (folder / CONFIG).is_file():
+        return ()
+    condition = read_object(folder / CONFIG, "copy it again, or train into another folder").get("condition")
+    classes = condition.get("classes") if isinstance(condition, dict) else None
+    return [name for name in classes if isinstance(name, str)] if isinstance(classes, list) else ()
+
+
 def locate(folder: Path, moved: object) -> Location:
     """Returns where the images of a run are: ``moved``, or else what the run says."""
     run = RunFolder(folder)
@@ -82,7 +92,8 @@ def remember_source(folder: Path, source: str) -> None:
     Raises:
         RunError: If the environment cannot be read.
     """
-    write_json(folder / ENVIRONMENT, RunFolder(folder).environment | {SOURCE: absolute_source(source) or source})
+    with write_errors(folder):
+        write_json(folder / ENVIRONMENT, RunFolder(folder).environment | {SOURCE: absolute_source(source) or source})
 
 
 def require_run(folder: Path) -> None:

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from vaekit.core.config import build
 from vaekit.core.errors import ConfigError, DataError, ModelError
 from vaekit.core.memory import limit_allocations, memory_bytes
+from vaekit.core.progress import notify
 from vaekit.data import (
     Batches,
     Dataset,
@@ -18,7 +19,9 @@ from vaekit.data import (
     binarize,
     compose,
     hold_out,
+    in_class_order,
     load_images,
+    load_validation,
     sample_binary,
 )
 from vaekit.evaluation.likelihood.bounds import bound_values
@@ -64,6 +67,7 @@ def prepare(
     test: Dataset | None = None,
     location: Location | None = None,
     callbacks: Sequence[Callback] = (),
+    classes: Sequence[str] = (),
 ) -> Experiment:
     """Builds what a recipe names.
 
@@ -74,6 +78,7 @@ def prepare(
         test: Data to test on instead of the recipe's.
         location: Where the recipe's images are, if not where the recipe says.
         callbacks: Passed to the trainer.
+        classes: The classes of the run that is continued, by label; empty for those of the data.
 
     Raises:
         VaekitError: If a part of it cannot be built, or two parts do not fit together.
@@ -81,6 +86,13 @@ def prepare(
     config = recipe.training
     accelerator = make_accelerator(config.device, config.precision)
     splits = load_splits(recipe.data, config.seed, images, test, location)
+    if classes:
+        splits = replace(
+            splits,
+            train=in_class_order(splits.train, classes),
+            valid=in_class_order(splits.valid, classes),
+            test=in_class_order(splits.test, classes),
+        )
     model = model or build_model(recipe, splits.train)
     if tuple(model.shape) != tuple(splits.train.shape):
         raise ModelError(
@@ -116,18 +128,25 @@ def load_splits(
         DataError: If training and test data have different shapes.
         ConfigError: If augmented images would have to be binary.
     """
+    valid: Dataset | None = None
     if images is None:
         options: dict[str, Any] = {key: getattr(data, key) for key in ("size", "channels", "fit", "background")}
         source = data.name if location is None else location.source
         images = load_images(source, "train", **options)
         test = test or load_images(source, "test", **options)
+        valid = load_validation(source, **options)
         if location is not None:
             images, test = replace(images, name=location.name), replace(test, name=location.name)
+            valid = None if valid is None else replace(valid, name=location.name)
     elif test is None:
         images, test = hold_out(images, 0.1, seed=seed, splits=("train", "test"))
     if test.shape != images.shape:
         raise DataError(f"training images are {images.shape} and test images {test.shape}; give them one shape")
-    train, valid = hold_out(images, data.validation, seed=seed, splits=("train", "validation"))
+    if valid is None:
+        train, valid = hold_out(images, data.validation, seed=seed, splits=("train", "validation"))
+    else:
+        train = images
+        notify(f"{train.name}: validated on its own {len(valid):,} validation images; data.validation is not used")
     if isinstance(train, ImageSet) and isinstance(valid, ImageSet) and isinstance(test, ImageSet):
         return _prepare_images(data, train, valid, test)
     if data.augment is not None or data.binarize != "none":

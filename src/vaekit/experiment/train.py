@@ -32,6 +32,7 @@ from vaekit.experiment.place import (
     refuse_other_recipe,
     remember_source,
     require_run,
+    run_classes,
     write_errors,
 )
 from vaekit.experiment.prepare import Experiment, prepare
@@ -125,8 +126,9 @@ def run(
     join_processes(recipe.training.device)
     console = _console(console)
 
-    def prepared() -> Experiment:
-        return prepare(recipe, model=model, images=images, test=test, callbacks=callbacks if is_main() else ())
+    def prepared(classes: Sequence[str] = ()) -> Experiment:
+        mine = callbacks if is_main() else ()
+        return prepare(recipe, model=model, images=images, test=test, callbacks=mine, classes=classes)
 
     if any_process(is_main() and not force and has_run(folder)):
         with _locked(folder):
@@ -176,25 +178,24 @@ def resume(
 def _go_on(
     folder: Path,
     recipe: Recipe,
-    prepared: Callable[[], Experiment],
+    prepared: Callable[..., Experiment],
     console: Console,
     *,
     moved: str | None = None,
     dry_run: bool = False,
 ) -> RunFolder:
-    """Continues the run of a folder whose lock is held; ``prepared`` builds the experiment, from images at ``moved``."""
+    """Continues the run of a locked folder, whose images are at ``moved`` if they have moved."""
     refuse_links(folder)
     with write_errors(folder):
         on_main(lambda: migrate(folder))
     state = open_checkpoints(folder).read()
     with fixed_seed(recipe.training.seed):
-        experiment = _same_everywhere(prepared())
+        experiment = _same_everywhere(prepared(classes=run_classes(folder, recipe)))
         source = moved or recipe.data.name
         refuse_other_images(folder, fingerprints(experiment.splits), source)
         refuse_other_labels(folder, label_facts(experiment), source)
         if moved is not None and not dry_run:
-            with write_errors(folder):
-                on_main(lambda: remember_source(folder, moved))
+            on_main(lambda: remember_source(folder, moved))
         experiment.trainer.load_state_dict(state)
         progress = experiment.trainer.progress
         if is_finished(experiment, folder):

@@ -82,7 +82,8 @@ class DataSection(Section):
         augment: The augmentation of training images, applied each time they are used; None for no augmentation.
         binarize: ``dynamic`` binarizes training images at random each time they are used, ``static`` once, ``none`` keeps
             gray levels. Validation and test images are binarized once, with fixed seeds, in both cases.
-        validation: The share of training images that is held out for validation.
+        validation: The share of training images that is held out for validation, unless the source has training, validation
+            and test images.
     """
 
     name: str

@@ -27,7 +27,7 @@ from vaekit.core.errors import DataError, ModelError, RunError
 from vaekit.core.files import describe_os_error, read_object, require_regular
 from vaekit.core.progress import notify
 from vaekit.core.yaml_text import read_text
-from vaekit.data import Fitting, ImageSet, binarize, is_image_shape, load_images
+from vaekit.data import Fitting, ImageSet, binarize, in_class_order, is_image_shape, load_images
 from vaekit.data.sources.hub import describe_error, download
 from vaekit.models import VAE, load_vae
 from vaekit.models.serialization import CONFIG, WEIGHTS, check_format
@@ -210,7 +210,9 @@ class RunFolder:
             channels, height, width = self.model.shape
             fitting = self.fitting
             options: dict[str, Any] = {"fit": fitting.fit, "background": fitting.background}
-            self._gray[source, split] = load_images(source, split, size=(height, width), channels=channels, **options)
+            images = load_images(source, split, size=(height, width), channels=channels, **options)
+            condition = self.model.condition
+            self._gray[source, split] = images if condition is None else in_class_order(images, condition.classes)
         return self._gray[source, split]
 
 

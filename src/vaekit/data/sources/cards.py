@@ -42,6 +42,15 @@ def declared_configs(card: Path) -> tuple[list[str], bool]:
     return names, "default" in names or any(config.get("default") for config in configs)
 
 
+def declares_features(card: Path) -> bool:
+    """Whether a repository's card declares the columns of its data set."""
+    try:
+        declared = _read_header(card).get("dataset_info")
+    except (DataError, OSError):
+        return False
+    return isinstance(declared, dict | list)
+
+
 def check_card(name: str, folder: Path) -> None:
     """Checks the card of a folder before ``datasets`` follows it.
 

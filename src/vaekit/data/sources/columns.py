@@ -9,8 +9,6 @@ IMAGES = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "w
 """The names of columns of images in a table that does not declare one; the first of them, else any column of bytes."""
 LABELS = ("label", "labels", "category", "class", "class_name", "target")
 """The names of columns of classes in a table that declares none; the first that a table has."""
-LABEL_TYPES = ("string", "large_string", "int", "uint", "bool")
-"""The beginnings of the types of values that may be classes."""
 NUM_EXAMINED = 10
 """The number of cells that are examined for images."""
 
@@ -40,13 +38,6 @@ def label_column(names: Iterable[str]) -> str | None:
     """Returns the first of the names of columns that is one for classes, whatever its case; None if there is none."""
     folded = {name.strip().casefold(): name for name in reversed(list(names))}
     return next((folded[label] for label in LABELS if label in folded), None)
-
-
-def undeclared_labels(features: Any) -> str | None:
-    """Returns the column of classes in a table that declares none: by its name and the type of its values."""
-    return label_column(
-        key for key, feature in features.items() if str(getattr(feature, "dtype", "")).startswith(LABEL_TYPES)
-    )
 
 
 def _may_hold_images(feature: Any) -> bool:

@@ -23,14 +23,21 @@ class Hub(Source):
         short_name: The name in messages; the id by default.
         revision: The branch, tag or commit; ``main`` by default.
         config: The configuration to read, if it has several; the whole repository is downloaded.
+        hint: What is near a path of this name, as in `` (did you mean 'x/set'?)``, if its name may be a misspelled path.
     """
 
     def __init__(
-        self, repo: str, short_name: str | None = None, revision: str | None = None, config: str | None = None
+        self,
+        repo: str,
+        short_name: str | None = None,
+        revision: str | None = None,
+        config: str | None = None,
+        hint: str = "",
     ) -> None:
         self.repo, self.short_name = repo, short_name or repo
         self.name = name_with_config(self.short_name, config)
         self.revision, self.config = revision, config
+        self.no_path = f"no such path{hint}, and " if hint else ""
 
     def identity(self) -> dict[str, Any]:
         """Returns the id, the configuration and the revision, so that images in the cache need no network."""
@@ -50,12 +57,14 @@ class Hub(Source):
             self.root = download(self.repo, "dataset", self.revision)
         except LocalEntryNotFoundError:
             raise DataError(
-                f"{self.name}: the Hugging Face Hub cannot be reached and {requested} was never downloaded here; connect "
-                f"once, set VAEKIT_DATA to a folder that holds {self.short_name}/, give --data a folder, or use "
-                f"--data {DIGITS}"
+                f"{self.name}: {self.no_path}the Hugging Face Hub cannot be reached and {requested} was never downloaded "
+                f"here; connect once, set VAEKIT_DATA to a folder that holds {self.short_name}/, give --data a folder, or "
+                f"use --data {DIGITS}"
             ) from None
         except RepositoryNotFoundError:
-            raise DataError(f"{self.repo}: no such data set on the Hugging Face Hub, or it is private") from None
+            raise DataError(
+                f"{self.repo}: {self.no_path}no such data set on the Hugging Face Hub, or it is private"
+            ) from None
         except RevisionNotFoundError:
             raise DataError(f"{self.repo}: has no revision {self.revision} on the Hugging Face Hub") from None
         except (HfHubHTTPError, OSError, ValueError) as error:

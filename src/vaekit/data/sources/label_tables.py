@@ -6,14 +6,15 @@ or one without its suffix. Classes are text, so that ``001`` and ``None`` are cl
 
 import csv
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
 from vaekit.data.sources.columns import LABELS, label_column
-from vaekit.data.sources.labels import class_indices
-from vaekit.data.sources.lists import FileList, complete_labels, read_list
+from vaekit.data.sources.labels import label_values
+from vaekit.data.sources.lists import FileList, read_list
 from vaekit.data.sources.source import RawSplit
 
 STEMS = ("labels", "label", "annotations", "train_labels", "trainlabels", "classes")
@@ -26,28 +27,27 @@ NUM_COMPARED = 200
 """The number of rows by which the column of names is found."""
 
 
-def with_label_table(name: str, root: Path, splits: Mapping[str, Sequence[Path]]) -> dict[str, RawSplit] | None:
-    """Returns the splits of a folder with the labels of its table; None if it has none, or one that labels no split.
+def with_label_table(name: str, root: Path, splits: dict[str, RawSplit]) -> dict[str, RawSplit]:
+    """Returns the splits of a folder with the labels of its table; unchanged if it has none, or one that labels no split.
 
     Arguments:
         name: The name of the folder in messages.
         root: The folder.
-        splits: The images of each split.
+        splits: The splits, whose images are files of the folder.
     """
     path = _table_in(root)
     if path is None:
-        return None
-    found = _labels(path, root, [image for images in splits.values() for image in images])
+        return splits
+    images = {split: [file for file in raw.images if isinstance(file, Path)] for split, raw in splits.items()}
+    found = _labels(path, root, [file for files in images.values() for file in files])
     if not found:
         notify(f"{name}: {path.name} labels none of the images, so it is not read; {_advice()}")
-        return None
-    labels = complete_labels(
-        name, {split: [found.get(image) for image in images] for split, images in splits.items()}, path.name
-    )
-    indices, classes = class_indices(labels)
-    return (
-        {split: RawSplit(list(images), indices.get(split), classes) for split, images in splits.items()} if labels else None
-    )
+        return splits
+    values: dict[str, list[Any]] = {split: [found.get(file) for file in files] for split, files in images.items()}
+    labels, classes = label_values(name, f"label in {path.name}", values)
+    if not labels:
+        return splits
+    return {split: RawSplit(raw.images, labels.get(split), classes, path.name) for split, raw in splits.items()}
 
 
 class LabelTable(FileList):

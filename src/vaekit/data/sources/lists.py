@@ -10,14 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vaekit.core.errors import DataError
-from vaekit.core.progress import notify
 from vaekit.data.image_files import FORMATS
-from vaekit.data.sources.labels import class_indices
-from vaekit.data.sources.repositories import MAX_CLASSES
+from vaekit.data.sources.labels import label_values
 from vaekit.data.sources.source import RawSplit, Source, file_version
 
 MAX_LIST_BYTES = 10**8
@@ -64,9 +59,10 @@ class FileList(Source):
         """Returns one split, with labels if every line has one; images stay encoded."""
         lines = self._lines()
         images, labels = [file for file, _ in lines], [label for _, label in lines]
-        values = complete_labels(self.name, {"train": labels}, "its list")
-        indices, classes = class_indices(values)
-        return {"train": RawSplit(images, indices.get("train"), classes)}
+        if not any(labels):
+            return {"train": RawSplit(images)}
+        found, classes = label_values(self.name, "label in its list", {"train": labels})
+        return {"train": RawSplit(images, found.get("train"), classes, self.path.name if classes else "")}
 
     def _lines(self) -> list[tuple[Path, str | None]]:
         """The path and the class in each line."""
@@ -105,32 +101,6 @@ def read_list(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a list of files that can be read ({error})") from None
-
-
-def complete_labels(name: str, labels: dict[str, list[str | None]], where: str) -> dict[str, NDArray[Any]]:
-    """Returns the labels of the splits in which each image has one, and prints a line about the others.
-
-    Arguments:
-        name: The name of the images in messages.
-        labels: The class of each image of each split; None for an image without one.
-        where: The name of what holds the labels in messages.
-    """
-    complete = {}
-    for split, values in labels.items():
-        num_missing = values.count(None)
-        if not num_missing:
-            complete[split] = np.array(values, str)
-        elif num_missing < len(values):
-            notify(
-                f"{name}: {num_missing:,} of {len(values):,} images in {split} have no label in {where}; the split has none"
-            )
-    num_classes = len({value for values in complete.values() for value in values.tolist()})
-    if num_classes > MAX_CLASSES:
-        notify(
-            f"{name}: {where} has {num_classes:,} different labels, more than {MAX_CLASSES:,}; they are not read as classes"
-        )
-        return {}
-    return complete
 
 
 def _is_file(path: Path) -> bool:

@@ -7,7 +7,7 @@ import glob
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +15,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
-from vaekit.core.progress import notify
 from vaekit.data.sources.archive_limits import check_packed
 from vaekit.data.sources.arrow_limits import check_arrow
-from vaekit.data.sources.columns import declare_images, undeclared_labels
+from vaekit.data.sources.columns import declare_images, label_column
+from vaekit.data.sources.contents import folders_of
 from vaekit.data.sources.json_limits import check_json
+from vaekit.data.sources.labels import class_name, complete_labels, label_values
+from vaekit.data.sources.layout import SPLITS, label_by_folders
 from vaekit.data.sources.parquet_limits import check_parquet
-from vaekit.data.sources.source import RawSplit, raise_if_disk_full
+from vaekit.data.sources.source import INNER, RawSplit, raise_if_disk_full
+from vaekit.data.sources.unpacking import unpack
 
 PACKED_SUFFIXES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"))
 """The suffixes of archives in which a folder in the Hub's layout may pack its images."""
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
-}
-"""The split that a word in the name of a folder stands for, as on the Hub."""
-
 JSON_SUFFIXES = frozenset((".json", ".jsonl", ".ndjson"))
 """The suffixes of files of JSON."""
-MAX_CLASSES = 1000
-"""The largest number of different values in a column of labels that are classes; more are numbers or captions."""
+
+DECLARED = "which declares the classes and their order"
+"""What is said of a column that is declared as a class label."""
 
 
-def load_splits(name: str, root: Path, scratch: Path, advice: str, /, *args: str, **options: Any) -> dict[str, RawSplit]:
+def load_splits(
+    name: str, root: Path, scratch: Path, advice: str, /, *args: str, only_declared: bool = False, **options: Any
+) -> dict[str, RawSplit]:
     """Reads the splits of a data set by ``datasets``; images stay encoded.
 
     Arguments:
@@ -47,7 +46,8 @@ def load_splits(name: str, root: Path, scratch: Path, advice: str, /, *args: str
         scratch: A temporary folder for what ``datasets`` writes.
         advice: The end of the error message, which says what to check.
         args: The positional arguments of ``datasets.load_dataset``.
-        options: Its keyword arguments.
+        only_declared: Whether a column of labels is read only if it is declared as one.
+        options: The keyword arguments of ``datasets.load_dataset``.
 
     Raises:
         DataError: If it holds no images.
@@ -61,16 +61,20 @@ def load_splits(name: str, root: Path, scratch: Path, advice: str, /, *args: str
     except Exception as error:  # its builders raise errors of any kind
         raise_if_disk_full(error)
         raise DataError(f"{name}: no images, and no data set in the hub's layout ({one_line(error)}){advice}") from None
-    return read_tables(name, data, (root, scratch))
+    return read_tables(name, data, (root, scratch), only_declared=only_declared)
 
 
-def read_tables(name: str, data: Mapping[Any, Any], folders: Sequence[Path] | None) -> dict[str, RawSplit]:
+def read_tables(
+    name: str, data: Mapping[Any, Any], folders: tuple[Path, Path] | None, *, only_declared: bool = False
+) -> dict[str, RawSplit]:
     """Reads the splits of tables of ``datasets``; images stay encoded.
 
     Arguments:
         name: The name of the data set in error messages.
         data: The table of each split.
-        folders: The folders in which images may be that the tables name by their paths; None for any.
+        folders: The folder of the data set and a temporary one, in which images must be that the tables name by their paths;
+            None if they may be anywhere.
+        only_declared: Whether a column of labels is read only if it is declared as one.
 
     Raises:
         DataError: If they hold no images.
@@ -79,11 +83,18 @@ def read_tables(name: str, data: Mapping[Any, Any], folders: Sequence[Path] | No
     features = next(iter(tables.values())).features if tables else {}
     if column is None:
         raise DataError(f"{name}: no images (columns: {', '.join(features) or 'none'})")
-    labels, classes = _read_labels(name, tables, features)
+    labels, classes, source = _read_labels(name, tables, features, only_declared)
     cells = {split: _cells(table, column) for split, table in tables.items()}
-    for images in cells.values() if folders is not None else ():
-        images.check_paths(name, folders or ())
-    return {split: RawSplit(images, labels.get(split), classes) for split, images in cells.items()}
+    if folders is None:
+        return {split: RawSplit(images, labels.get(split), classes, source) for split, images in cells.items()}
+    root, scratch = folders
+    for images in cells.values():
+        images.check_paths(name, folders)
+    unpacked = _unpack(name, root, scratch, {archive for images in cells.values() for archive in images.archives})
+    cells = {split: _Cells(images.column, unpacked) for split, images in cells.items()}
+    if unpacked and not classes:
+        return _label_unpacked(name, cells, [*unpacked.values(), root])
+    return {split: RawSplit(images, labels.get(split), classes, source) for split, images in cells.items()}
 
 
 def check_files(name: str, root: Path, files: list[Path], scratch: Path) -> None:
@@ -146,9 +157,15 @@ def find_split(folders: Sequence[str]) -> tuple[int, str] | None:
 
 @dataclass(frozen=True)
 class _Cells(Sequence[Any]):
-    """The cells of an Arrow column of encoded images, each of which holds bytes or a path."""
+    """The cells of an Arrow column of encoded images, each of which holds bytes or a path.
+
+    Arguments:
+        column: The column.
+        unpacked: The folder that each archive was unpacked to, whose images are named ``zip://IMAGE::ARCHIVE``.
+    """
 
     column: Any
+    unpacked: Mapping[str, Path] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.column)
@@ -156,26 +173,38 @@ class _Cells(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         cell = self.column[index].as_py() or {"bytes": None, "path": None}
         if cell["bytes"] is None and cell["path"]:
-            return Path(cell["path"])
+            return self._file(cell["path"])
         return cell["bytes"] or b""  # no image, which is reported as such
 
     @property
     def paths(self) -> list[Path | None]:
         """The path in each cell, without reading its image."""
         cells = (cell for chunk in self.column.chunks for cell in chunk.field("path").to_pylist())
-        return [Path(cell) if cell else None for cell in cells]
+        return [self._file(cell) if cell else None for cell in cells]
+
+    @property
+    def archives(self) -> set[str]:
+        """The archives that hold images."""
+        return {path.partition("::")[2] for path in self._outside() if "::" in path}
 
     def check_paths(self, name: str, folders: Sequence[Path]) -> None:
-        """Raises DataError if the file of an image is in none of these folders."""
+        """Raises DataError if the file of an image, or its archive, is in none of these folders."""
         known = tuple(os.path.join(path, "") for folder in folders for path in (os.path.abspath(folder), folder.resolve()))
-        for chunk in self.column.chunks:
-            outside = chunk.field("path").filter(chunk.field("bytes").is_null()).drop_null().to_pylist()
-            for path in outside:
-                if "::" in path:  # datasets names it zip://IMAGE::ARCHIVE
-                    archive = Path(path.split("::")[-1]).name
-                    raise DataError(f"{name}: its images are in {archive}; unpack that archive first")
-                if path and not os.path.abspath(path).startswith(known):
-                    raise DataError(f"{name}: refers to {path[:100]}, which is not in its folder; add the image itself")
+        for path in self._outside():
+            image, _, archive = path.partition("::")
+            is_inside = ".." not in Path(image).parts and "::" not in archive and image.startswith("zip://")
+            if (archive and not is_inside) or not os.path.abspath(archive or path).startswith(known):
+                raise DataError(f"{name}: refers to {path[:100]}, which is not in its folder; add the image itself")
+
+    def _outside(self) -> list[str]:
+        """The paths of the images whose bytes are not in the column."""
+        chunks = (chunk.field("path").filter(chunk.field("bytes").is_null()) for chunk in self.column.chunks)
+        return [path for chunk in chunks for path in chunk.drop_null().to_pylist() if path]
+
+    def _file(self, path: str) -> Path:
+        image, _, archive = path.partition("::")
+        folder = self.unpacked.get(archive)
+        return Path(path) if folder is None else folder / image.removeprefix("zip://")
 
 
 def _cells(table: Any, column: str) -> _Cells:
@@ -186,35 +215,57 @@ def _cells(table: Any, column: str) -> _Cells:
     return _Cells(encoded[:][column])  # chunks that are memory-mapped; joining them would copy them to memory
 
 
-def _read_labels(name: str, tables: dict[str, Any], features: Any) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...]]:
-    """The labels of the splits in which every image has one, and the names of the classes."""
+def _unpack(name: str, root: Path, scratch: Path, archives: set[str]) -> dict[str, Path]:
+    """The folder that each archive is unpacked to."""
+    folders = {}
+    for number, archive in enumerate(sorted(archives)):
+        is_below = Path(archive).is_relative_to(root)
+        inner = os.path.relpath(archive, root) if is_below else f"{number}/{Path(archive).name}"
+        folders[archive] = scratch / INNER / inner
+        unpack(Path(archive), folders[archive], f"{name}: {inner}")
+    return folders
+
+
+def _label_unpacked(name: str, cells: dict[str, _Cells], roots: list[Path]) -> dict[str, RawSplit]:
+    """The splits of images in archives, which are unpacked to these folders, with labels by the folders in them."""
+    names = {split: [_relative(path, roots) for path in column.paths] for split, column in cells.items()}
+    every = [image for split in names.values() for image in split]
+    positions = iter(range(len(every)))
+    splits = {split: [(next(positions), folders_of(image)) for image in images] for split, images in names.items()}
+    labels, classes = label_by_folders(name, every, splits)
+    if any(len(labels[split].indices) != len(column) for split, column in cells.items()):
+        return {split: RawSplit(column) for split, column in cells.items()}
+    return {
+        split: RawSplit(column, labels[split].labels, classes, "the names of folders") for split, column in cells.items()
+    }
+
+
+def _relative(path: Path | None, roots: list[Path]) -> str:
+    """A path relative to the first of these folders that it is in."""
+    return next((path.relative_to(root).as_posix() for root in roots if path and path.is_relative_to(root)), "")
+
+
+def _read_labels(
+    name: str, tables: dict[str, Any], features: Any, only_declared: bool
+) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...], str]:
+    """The labels of the splits in which every image has one, the names of the classes, and where they come from."""
     import datasets
 
     declared = [key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-    column = declared[0] if declared else undeclared_labels(features)
-    if column is None:
-        return {}, ()
+    column = declared[0] if declared else label_column(features)
+    if column is None or (only_declared and not declared):
+        return {}, (), ""
     cells = {split: table.with_format("arrow")[:][column].to_pylist() for split, table in tables.items()}
-    if declared:  # the Hub writes -1 for a label that is not published
-        cells = {split: [None if value == -1 else value for value in values] for split, values in cells.items()}
-        classes = tuple(str(name) for name in features[column].names)
-        if all(find_split([label]) for label in classes):  # images directly in train/ and test/ are no classes
-            return {}, ()
-        indices = {index: index for index in range(len(classes))}
-    else:
-        known = sorted({value for values in cells.values() for value in values if value is not None})
-        if len(known) > MAX_CLASSES:
-            return {}, ()
-        classes = tuple(str(value) for value in known)
-        indices = {value: index for index, value in enumerate(known)}
-    labels = {}
-    unknown = {value for values in cells.values() for value in values} - {None, *indices}
+    if not declared:
+        labels, classes = label_values(name, column, cells)
+        return labels, classes, f"the column {column}"
+    classes = tuple(class_name(label) for label in features[column].names)
+    if all(find_split([label]) for label in classes):  # images directly in train/ and test/ are no classes
+        return {}, (), ""
+    # the Hub writes -1 for a label that is not published
+    cells = {split: [None if value == -1 else value for value in values] for split, values in cells.items()}
+    unknown = {value for values in cells.values() for value in values} - {None, *range(len(classes))}
     if unknown:
         raise DataError(f"{name}: the column {column} holds {min(unknown)}, but only {len(classes)} classes are declared")
-    for split, values in cells.items():
-        num_missing = sum(value is None for value in values)
-        if not num_missing:
-            labels[split] = np.array([indices[value] for value in values], np.int64)
-        elif num_missing < len(values):
-            notify(f"{name}: {num_missing:,} of {len(values):,} images in {split} have no {column}; the split has no labels")
-    return labels, classes if labels else ()
+    labels = complete_labels(name, column, cells)
+    return labels, classes if labels else (), f"the column {column}, {DECLARED}"

@@ -12,13 +12,16 @@ a copy is unknown, a name with a revision is refused there.
 
 import glob
 import os
+from difflib import get_close_matches
 from pathlib import Path
 
-from vaekit.core.errors import DataError, suggest
+from vaekit.core.errors import MAX_COMPARED, DataError, suggest
+from vaekit.core.safe_text import printable
 from vaekit.data.sources import idx
 from vaekit.data.sources.archives import Archive
 from vaekit.data.sources.arrays import DIGITS, ArrayFile, Digits
-from vaekit.data.sources.folders import SUFFIXES, Folder
+from vaekit.data.sources.file_kinds import image_suffixes
+from vaekit.data.sources.folders import Folder
 from vaekit.data.sources.hub import Hub
 from vaekit.data.sources.idx import IdxFile
 from vaekit.data.sources.label_tables import LabelTable
@@ -49,6 +52,10 @@ class Parquet(FileSource):
         return load_splits(str(self.path), self.path.parent, scratch, "", "parquet", data_files=glob.escape(str(self.path)))
 
 
+MAX_NAMES = 20_000
+"""The number of names in a folder that a misspelled one is compared with."""
+NEAR = 0.5
+"""How similar a name is, from 0 to 1, that is offered for one that does not exist."""
 RUN_FILES = (("recipe.yaml", "environment.json"), ("config.json", "model.safetensors"))
 """The files that are together in a run folder, and in a model folder."""
 
@@ -59,15 +66,18 @@ FILE_SOURCES: dict[tuple[str, ...], type[ArrayFile | Archive | Parquet | FileLis
     (".parquet",): Parquet,
     (".txt",): FileList,
     (".csv", ".tsv"): LabelTable,
-    tuple(sorted(SUFFIXES)): OneImage,
+    tuple(sorted(image_suffixes())): OneImage,
 }
 """The source that a file is, by its suffix."""
-SUGGESTED = tuple(suffix for kinds in FILE_SOURCES for suffix in kinds if suffix not in SUFFIXES)
+SUGGESTED = tuple(suffix for kinds in FILE_SOURCES for suffix in kinds if suffix not in image_suffixes())
 """The suffixes that a message offers, without those of single images."""
 
 
 def resolve(name: str | Path) -> Source:
     """Returns the source of a name, which may end in a configuration and a revision.
+
+    A name that ends as files do, or has more or fewer parts than ``user/set``, is a path; so a misspelled path is never
+    looked up on the Hub. Of what could be both, the Hub's error says that there is no such path, too.
 
     Raises:
         DataError: If it is not a path, a known name, or a hub id; the nearest names are suggested.
@@ -95,9 +105,30 @@ def resolve(name: str | Path) -> Source:
         return Digits()
     if base in NAMES:
         return Hub(NAMES[base], base, revision or None, config or None)
-    if base.count("/") == 1 and not text.startswith((".", "/", "~")) and all(base.split("/")):
-        return Hub(base, base, revision or None, config or None)
-    raise DataError(f"{shorten_name(text)}: no such path, data set or hub id{suggest(base, KNOWN)}")
+    is_file = text.lower().endswith(tuple(suffix for suffixes in FILE_SOURCES for suffix in suffixes))
+    if base.count("/") == 1 and not is_file and not text.startswith((".", "/", "~")) and all(base.split("/")):
+        return Hub(base, base, revision or None, config or None, hint=nearest_path(base))
+    kind = "file" if is_file else "path, data set or hub id"
+    raise DataError(f"{shorten_name(text)}: no such {kind}{nearest_path(text) or _no_folder(text) or suggest(base, KNOWN)}")
+
+
+def nearest_path(text: str) -> str:
+    """Returns what is near a path that does not exist, for the end of a message; empty if its folder does not exist."""
+    path = Path(os.path.expanduser(text))
+    try:
+        names = [entry.name for entry in path.parent.iterdir() if not entry.name.startswith(".")]
+    except (OSError, ValueError):
+        return ""
+    near = get_close_matches(path.name, names[:MAX_NAMES], n=1, cutoff=NEAR) if len(path.name) <= MAX_COMPARED else []
+    if near:
+        return f" (did you mean {printable(repr(str(Path(text).parent / near[0])))}?)"
+    return "" if path.parent == Path() else f" in {path.parent}"
+
+
+def _no_folder(text: str) -> str:
+    """The words about a path whose folder does not exist; empty if it does, or if the text names no folder."""
+    parent = Path(os.path.expanduser(text)).parent
+    return "" if parent == Path() or _exists(parent) else f", there is no folder {shorten_name(str(parent))}"
 
 
 def _on_disk(text: str, config: str | None) -> OnDisk | None:
@@ -123,6 +154,8 @@ def _path_source(path: Path, config: str | None) -> OnDisk:
         return known_layout(path, config=config) or Folder(path, config=config)
     if not path.is_file():  # a pipe, on which reading could wait forever, a socket or a device
         raise DataError(f"{path}: neither a file nor a folder; give a folder or file of images")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: an empty file; it was perhaps not copied or downloaded to its end")
     return _file_source(path, config)
 
 

@@ -20,15 +20,25 @@ MAX_NAME = 200
 """The most characters of a name that an error message quotes."""
 UNPACKED = "unpacked"
 """The folder within a source's scratch folder that an archive is unpacked to."""
+INNER = "inner-archives"
+"""The folder within a source's scratch folder that archives in a folder are unpacked to, each to a folder of its name."""
 
 
 @dataclass(frozen=True)
 class RawSplit:
-    """A split as its source holds it: N images, labels of shape (N) or None, and the names of the classes."""
+    """A split as its source holds it.
+
+    Arguments:
+        images: N images.
+        labels: The class of each, with shape (N), or None.
+        classes: The names of the classes, by label.
+        labels_from: Where the classes come from, e.g. ``the names of folders``; empty if there are none.
+    """
 
     images: EncodedImages
     labels: NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
+    labels_from: str = ""
 
 
 class Source(ABC):
@@ -46,7 +56,7 @@ class Source(ABC):
 
     def relative_name(self, name: str, scratch: Path) -> str:
         """Returns the name of an image's file relative to the source."""
-        for root in (scratch / UNPACKED, self.root):
+        for root in (scratch / INNER, scratch / UNPACKED, self.root):
             if root is not None and Path(name).is_relative_to(root):
                 return str(Path(name).relative_to(root))
         return name
