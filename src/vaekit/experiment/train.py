@@ -170,8 +170,7 @@ def resume(
         recipe = complete(to_data(stored), others)
         if changed := differences(stored, recipe):
             raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {', '.join(MAY_CHANGE)})")
-        mine = callbacks if is_main() else ()
-        prepared = partial(prepare, recipe, location=locate(folder, moved), callbacks=mine)
+        prepared = partial(prepare, recipe, location=locate(folder, moved), callbacks=callbacks if is_main() else ())
         return _go_on(folder, recipe, prepared, console, moved=moved, dry_run=dry_run)
 
 
