@@ -110,7 +110,7 @@ DAMAGED = {
 def test_damaged_files_are_refused_in_a_line(case: str, packed: bool, tmp_path: Path, refuse: Refuse) -> None:
     name = "train-images-idx3-ubyte" + (".gz" if packed else "")
     (tmp_path / name).write_bytes(gzip.compress(DAMAGED[case]) if packed else DAMAGED[case])
-    refuse("data", name, says=(name, "download it again"))
+    refuse("data", name, says=(name, "download"))
 
 
 def test_truncated_compression_is_refused_in_a_line(tmp_path: Path, refuse: Refuse) -> None:

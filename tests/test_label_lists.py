@@ -134,7 +134,7 @@ def test_rows_and_images_without_a_partner_are_counted(tmp_path: Path, capsys: p
     ]
 
 
-@pytest.mark.parametrize("text", ["no image", "a,b\n1,2\n", "\x00", '"', "file,a,b\n0.png,1,2\n", "file,label\n"])
+@pytest.mark.parametrize("text", ["no image", "a,b\n7,8\n", "\x00", '"', "file,a,b\n0.png,1,2\n", "file,label\n"])
 def test_a_table_that_labels_nothing_leaves_the_folders_as_classes(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ or one without its suffix. Classes are text, so that ``001`` and ``None`` are cl
 """
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,8 +58,8 @@ class LabelTable(FileList):
         DataError: If it names no images.
     """
 
-    def _lines(self) -> list[tuple[Path, str | None]]:
-        """The path and the class in each row."""
+    def lines(self) -> list[tuple[Path, str | None]]:
+        """Returns the path and the class in each row."""
         rows, root = _rows(self.path), self.path.parent
         column = next((n for n in range(_width(rows)) if _is_path(root, rows, n)), None)
         if column is None:
@@ -104,8 +105,8 @@ def _labels(path: Path, root: Path, images: Sequence[Path]) -> dict[Path, str]:
 
 def _listed(path: Path) -> list[tuple[str, str]]:
     """The names and labels in a list."""
-    root = path.parent
-    return [(image.relative_to(root).as_posix(), label) for image, label in FileList(path)._lines() if label is not None]
+    lines = [(image, label) for image, label in FileList(path).lines() if label is not None]
+    return [(os.path.relpath(image, path.parent), label) for image, label in lines]
 
 
 def _label_column(header: Sequence[str] | None, width: int, names: int) -> int | None:

@@ -52,20 +52,20 @@ class FileList(Source):
 
     def identity(self) -> dict[str, Any]:
         """Returns the list's path and the size and modification time of each image."""
-        versions = _versions([file for file, _ in self._lines()])
+        versions = _versions([file for file, _ in self.lines()])
         return {"list": str(self.path.resolve()), "files": versions} | file_version(self.path)
 
     def read(self, scratch: Path) -> dict[str, RawSplit]:
         """Returns one split, with labels if every line has one; images stay encoded."""
-        lines = self._lines()
+        lines = self.lines()
         images, labels = [file for file, _ in lines], [label for _, label in lines]
         if not any(labels):
             return {"train": RawSplit(images)}
         found, classes = label_values(self.name, "label in its list", {"train": labels})
         return {"train": RawSplit(images, found.get("train"), classes, self.path.name if classes else "")}
 
-    def _lines(self) -> list[tuple[Path, str | None]]:
-        """The path and the class in each line."""
+    def lines(self) -> list[tuple[Path, str | None]]:
+        """Returns the path in each line, and the class or None."""
         text = read_list(self.path)
         lines = [line.strip() for line in text.splitlines()]
         return [self._parse(line) for line in lines if line and not line.startswith("#")]

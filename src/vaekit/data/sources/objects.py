@@ -22,7 +22,11 @@ from vaekit.data.sources.source import RawSplit, Source, file_version
 NAME = "array"
 """The name of images that have none."""
 PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
-"""Pillow's modes that a PNG holds without a change; a TIFF holds the others."""
+"""Pillow's modes that a PNG holds without a change."""
+TIFF_MODES = ("I", "F", "CMYK", "YCbCr", "LAB")
+"""Other modes, which a TIFF holds."""
+CONVERTED = {"PA": "RGBA", "La": "LA", "RGBa": "RGBA", "I;16B": "I", "I;16L": "I", "I;16N": "I"}
+"""What images of other modes are converted to; RGB if not stated here."""
 WANTED = "a path or name, an array or tensor, a list of arrays, images or paths, or a datasets.Dataset"
 """What images may be, for messages."""
 
@@ -147,6 +151,8 @@ def _list(images: Sequence[Any]) -> Source | NDArray[Any]:
 def _encode(image: Image.Image) -> bytes:
     """An image as the bytes of a file that loses nothing."""
     file = BytesIO()
+    if image.mode not in PNG_MODES + TIFF_MODES:
+        image = image.convert(CONVERTED.get(image.mode, "RGB"))
     if image.mode in PNG_MODES:
         image.save(file, "PNG", compress_level=1)
     else:

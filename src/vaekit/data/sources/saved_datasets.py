@@ -84,6 +84,8 @@ def _read_list(path: Path, key: str) -> list[Any]:
 def _read_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file."""
     try:
+        if not path.is_file():
+            raise ValueError("there is no such file")
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ValueError(f"it has more than {MAX_JSON_BYTES / 1e6:.0f} MB")
         check_json(path)
