@@ -145,15 +145,11 @@ def _entries(folder: Path, *, folders: bool = False) -> list[str]:
     """The names of the files of a folder that may be idx files, or of its folders, sorted; none if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(
-                entry.name for entry in entries if entry.is_dir() is folders and (folders or _may_be_idx(entry.name))
-            )
+            if folders:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+            return sorted(entry.name for entry in entries if entry.name.lower().endswith(SUFFIXES) and entry.is_file())
     except OSError:
         return []
-
-
-def _may_be_idx(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES)
 
 
 def _labels_beside(images: Path) -> Path | None:

@@ -1,8 +1,8 @@
 """Metadata of a folder of images: ``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet``, as on the Hub.
 
 Each row names an image by ``file_name``, relative to the folder of the metadata, and may give its class in ``label`` or a
-column of that meaning (:mod:`vaekit.data.sources.columns`). The text of a CSV file is kept as it is: ``None``, ``NA``, ``001``
-and ``0.0`` are names of classes. An empty cell is no class.
+column of that meaning (:mod:`vaekit.data.sources.columns`). The text of a CSV file is kept as it is: ``None``, ``NA``,
+``001`` and ``0.0`` are names of classes. An empty cell is no class.
 """
 
 import csv
