@@ -19,6 +19,7 @@ MAX_LIST_BYTES = 10**8
 """The longest list of files that is read, 100 MB."""
 
 _SUFFIXES = "|".join(re.escape(suffix) for suffixes in FORMATS.values() for suffix in suffixes)
+_BY_TAB = re.compile(rf"(?P<path>[^\t]*(?:{_SUFFIXES})) *\t\s*(?P<label>\S.*)", re.IGNORECASE)
 _LINE = re.compile(rf"(?P<path>.*(?:{_SUFFIXES}))(?:\s*[,;\t]\s*|\s+)(?P<label>\S.*)", re.IGNORECASE)
 
 
@@ -71,7 +72,7 @@ class FileList(Source):
         return [self._parse(line) for line in lines if line and not line.startswith("#")]
 
     def _parse(self, line: str) -> tuple[Path, str | None]:
-        match = _LINE.fullmatch(line)
+        match = _BY_TAB.fullmatch(line) or _LINE.fullmatch(line)
         if match is None or _is_file(self.path.parent / line):
             return self.path.parent / line, None
         return self.path.parent / match["path"], match["label"]

@@ -134,11 +134,9 @@ def _list(images: Sequence[Any]) -> Source | NDArray[Any]:
         arrays = [_tensor(image) if isinstance(image, Tensor) else np.asarray(image) for image in images]
     except (ValueError, TypeError) as error:
         raise DataError(f"{NAME}: a list of images of one shape is needed ({error})") from None
-    types = sorted(
-        {type(image).__name__ for image, array in zip(images, arrays, strict=True) if array.dtype.kind not in "biuf"}
-    )
-    if types:
-        raise DataError(f"{NAME}: a list of {', '.join(types)} is no list of images; give {WANTED}")
+    for image, array in zip(images, arrays, strict=True):
+        if array.dtype.kind not in "biufc":
+            raise DataError(f"{NAME}: a list that holds a {type(image).__name__} is no list of images; give {WANTED}")
     shapes = list(dict.fromkeys(array.shape for array in arrays))
     if len(shapes) > 1:
         raise DataError(
