@@ -122,7 +122,7 @@ def outcome(source: Path) -> ImageSet | str:
     except DataError as error:
         inspected = one_line(error)
     try:
-        size = None if source.suffix in (".npy", ".npz") or "idx" in source.name or (source / IDX).exists() else (6, 5)
+        size = None if source.suffix in (".npy", ".npz") or "idx" in source.name or os.path.exists(source / IDX) else (6, 5)
         loaded = load_images(source, "all" if isinstance(inspected, str) or len(inspected) == 1 else "train", size=size)
     except DataError as error:
         return one_line(error)
