@@ -88,7 +88,8 @@ def _saved_datasets() -> dict[str, Write]:
 def _table_of_paths(paths: list[str]) -> bytes:
     file = io.BytesIO()
     features = {"info": {"features": {"image": {"_type": "Image"}}}}
-    column = pa.array([{"bytes": None, "path": path} for path in paths])
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    column = pa.array([{"bytes": None, "path": path} for path in paths], kind)
     table = pa.table({"image": column}).replace_schema_metadata({"huggingface": json.dumps(features)})
     with pa.ipc.new_stream(file, table.schema) as writer:
         writer.write_table(table)
