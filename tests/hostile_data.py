@@ -19,6 +19,7 @@ from tests.hostile_archives import member, tar_files, tarred, zip_files, zipped
 from tests.hostile_arrays import array, npy_files, npz, npz_files
 from tests.hostile_files import MARKER, Trap, Write, card, filled, images, one_file, pipe, png
 from tests.hostile_folders import folders, image_folders
+from tests.hostile_formats import arrow, format_files, idx, saved
 from tests.hostile_tables import metadata_files, parquet_files, table
 
 __all__ = ["MARKER", "Write", "cases", "zoo"]
@@ -46,6 +47,7 @@ def zoo() -> dict[str, Write]:
         **folders(),
         **metadata_files(),
         **parquet_files(),
+        **format_files(),
         **_others(),
     }
 
@@ -80,20 +82,26 @@ _VALID: dict[str, Callable[[], bytes]] = {
     "pics.tar.gz": lambda: gzip.compress(tarred(*((member(name), content) for name, content in images().items()))),
     "a.parquet": lambda: table([{"bytes": png(level=level), "path": None} for level in range(20)]),
     "list.txt": lambda: b"".join(b"%03d.png\n" % level for level in range(20)),
+    "train-images-idx3-ubyte": lambda: idx(np.zeros((20, 6, 5), np.uint8)),
+    "train-images-idx3-ubyte.gz": lambda: gzip.compress(idx(np.zeros((20, 6, 5), np.uint8))),
 }
 """Valid files, by name."""
 
 
 def _damage(random: np.random.Generator, number: str) -> tuple[str, Write]:
     """A valid source with random damage."""
-    kinds = [*_VALID, "metadata.csv", "metadata.jsonl", "README.md"]
+    kinds = [*_VALID, "metadata.csv", "metadata.jsonl", "README.md", "labels.csv", "a.arrow"]
     name = kinds[int(random.integers(len(kinds)))]
+    if name == "a.arrow":
+        content = _damaged(arrow([png(level=level) for level in range(20)]), random)
+        return f"damaged {name} {number}", lambda folder: filled(folder / "saved", saved(content))
     if name in _VALID:
         return f"damaged {name} {number}", one_file(name, _damaged(_VALID[name](), random))
     text = {
         "metadata.csv": "file_name,label\n" + "".join(f"{level:03}.png,{level % 3}\n" for level in range(20)),
         "metadata.jsonl": "".join(json.dumps({"file_name": f"{n:03}.png", "label": n % 3}) + "\n" for n in range(20)),
         "README.md": card("*.png"),
+        "labels.csv": "file,label\n" + "".join(f"{level:03}.png,{level % 3}\n" for level in range(20)),
     }[name]
     content = _damaged(text.encode(), random)
     return f"damaged {name} {number}", lambda folder: filled(folder / "pics", images() | {name: content})

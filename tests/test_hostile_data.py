@@ -26,6 +26,8 @@ NUM_DAMAGED = 150
 """The number of cases of random damage."""
 MAX_MEMORY = 10**9
 """The largest growth of the process's memory for all of them, in bytes."""
+IDX = "train-images-idx3-ubyte"
+"""A file that makes a folder one of idx files."""
 MAX_LINE = 1500
 """The longest message."""
 
@@ -59,6 +61,13 @@ READ = {
     "parquet: labels": 20,
     "parquet: integer names": 20,
     "parquet: null labels": 20,
+    "idx: good": 20,
+    "idx: folder in place of labels": 20,
+    "saved: good": 20,
+    "saved: twice": 40,
+    "labels.csv: good": 20,
+    "labels.csv: pipe": 20,
+    "list: labels": 20,
 }
 """The number of images that are read in some cases."""
 
@@ -95,6 +104,13 @@ REFUSED = {
     "parquet: paths out": ("a.parquet", "/etc/passwd"),
     "parquet: very many rows": ("a.parquet", "3,000,000 rows"),
     "parquet: repeated": ("a.parquet", "would expand"),
+    "idx: huge": ("train-images-idx3-ubyte", "free"),
+    "idx: folder with other labels": ("train-labels-idx1-ubyte", "3 labels for 20 images"),
+    "saved: bomb": ("a.arrow", "compressed"),
+    "saved: path out": ("state.json", "lists"),
+    "saved: paths out": ("set", "/etc/passwd"),
+    "saved: splits out": ("dataset_dict.json", "lists '..'"),
+    "list: device with a label": ("list: 2 of 2 images",),
 }
 """Parts of the message in some cases."""
 
@@ -106,7 +122,7 @@ def outcome(source: Path) -> ImageSet | str:
     except DataError as error:
         inspected = one_line(error)
     try:
-        size = None if source.suffix in (".npy", ".npz") else (6, 5)
+        size = None if source.suffix in (".npy", ".npz") or "idx" in source.name or os.path.exists(source / IDX) else (6, 5)
         loaded = load_images(source, "all" if isinstance(inspected, str) or len(inspected) == 1 else "train", size=size)
     except DataError as error:
         return one_line(error)

@@ -112,7 +112,7 @@ def test_files_of_other_kinds_are_counted(tmp_path: Path, capsys: pytest.Capture
     folder = write_images(tmp_path / "set", ["0.png", "1.png"])
     for name in ("a.mp4", "b.MP4", "c.svg", "IMG_0001", "d.npy"):
         (folder / name).write_bytes(b"no image")
-    for name in ("notes.txt", "a.json", "labels.csv", "README.md", "Thumbs.db", "LICENSE", ".hidden.mp4", "desktop.ini"):
+    for name in ("notes.txt", "a.json", "notes.csv", "README.md", "Thumbs.db", "LICENSE", ".hidden.mp4", "desktop.ini"):
         (folder / name).write_text("expected beside images")
     assert numbers(folder) == {"train": 2}
     (line,) = capsys.readouterr().err.splitlines()

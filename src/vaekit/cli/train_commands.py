@@ -16,7 +16,10 @@ def train(
             help="A recipe's name, or a YAML file; digits by default, images for --data. 'vae recipes' lists them."
         ),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Other images: a name, folder, .npy or .npz file, or hub id.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Other images: a name, folder, file or hub id. With --resume: where the same images are now."),
+    ] = None,
     size: Annotated[str | None, typer.Option(help="Fit images to a side, as 128, or height x width, as 96x128.")] = None,
     channels: Annotated[int | None, typer.Option(help="1 for gray, 3 for color.", min=1, max=3)] = None,
     fit: Annotated[

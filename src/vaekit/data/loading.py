@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
@@ -25,6 +24,7 @@ from vaekit.data.fitting import Fit, Fitting
 from vaekit.data.images import ImageSet
 from vaekit.data.sealed_json import DAMAGED
 from vaekit.data.sources.arrays import as_pixels
+from vaekit.data.sources.objects import read_object
 from vaekit.data.sources.resolve import resolve
 from vaekit.data.sources.source import Source
 
@@ -35,7 +35,7 @@ TEST_SHARE, TEST_MAX, TEST_SEED = 0.2, 10_000, 0
 
 
 def load_images(
-    source: str | Path | NDArray[Any] | torch.Tensor,
+    source: Any,
     split: str = "train",
     *,
     size: int | tuple[int, int] | None = None,
@@ -48,9 +48,10 @@ def load_images(
     Images that cannot be read are left out and listed on stderr when they are decoded.
 
     Arguments:
-        source: A known name (``digits``, ``mnist``, ``fashion-mnist``, ...), a folder, an archive, a ``.npy`` or ``.npz``
-            file, a parquet file, a list of files, the id of a data set on the Hugging Face Hub, or an array of shape
-            (N, H, W), (N, C, H, W) or (N, H, W, C).
+        source: A known name (``digits``, ``mnist``, ``fashion-mnist``, ...), the id of a data set on the Hugging Face Hub, a
+            folder, an archive, or a file of arrays, of a table, of a list or of one image; an array or tensor of shape
+            (N, H, W), (N, C, H, W) or (N, H, W, C); a list of arrays of one shape, of images of Pillow or of paths; or a
+            ``datasets.Dataset`` or ``DatasetDict``.
         split: ``train``, ``test``, ``all``, or ``any``: all images if the source has one split, else its test images. If a
             source has no test split, a fifth of its images is used as one.
         size: The side, or height and width (H, W), to fit images to; by default their common size.
@@ -66,11 +67,12 @@ def load_images(
     """
     fitting = Fitting(fit, background)
     size = (size, size) if isinstance(size, int) else size
-    if not isinstance(source, str | Path):
-        whole = ImageSet(torch.from_numpy(np.ascontiguousarray(as_pixels(np.asarray(source), "array"))), split="all")
-        check_shape(whole.shape, size, channels, "array")
-        return whole if split in ("all", "any") else _select({"train": whole}, split)
-    return _select(_load_splits(resolve(source), size, channels, fitting), split)
+    given = resolve(os.fspath(source)) if isinstance(source, str | os.PathLike) else read_object(source)
+    if isinstance(given, Source):
+        return _select(_load_splits(given, size, channels, fitting), split)
+    whole = ImageSet(torch.from_numpy(np.ascontiguousarray(as_pixels(given, "array"))), split="all")
+    check_shape(whole.shape, size, channels, "array")
+    return whole if split in ("all", "any") else _select({"train": whole}, split)
 
 
 def load_validation(

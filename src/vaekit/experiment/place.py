@@ -1,13 +1,15 @@
 """The place of a run: whether a folder may be written, what it holds, and what an error says about it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from vaekit.core.errors import Interrupted, RunError
-from vaekit.core.files import describe_os_error
+from vaekit.core.files import describe_os_error, read_object, write_json
 from vaekit.core.signals import PIPE_CODE, StopSignal
+from vaekit.models.serialization import CONFIG
 from vaekit.runs.identity import differences, identity
+from vaekit.runs.location import SOURCE, Location, absolute_source
 from vaekit.runs.recipe import Recipe
 from vaekit.runs.replacement import NEW, RESTORED, contents
 from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, IMAGES, RECIPE, RunFolder
@@ -53,7 +55,45 @@ def refuse_other_images(folder: Path, fingerprints: Mapping[str, str], name: str
         RunError: If they have changed.
     """
     if RunFolder(folder).environment.get("data") != dict(fingerprints):
-        raise RunError(f"{name}: the images have changed since the run began, so it cannot be resumed")
+        raise RunError(f"{name}: not the images that the run began with, so it cannot be resumed; give those with --data")
+
+
+def refuse_other_labels(folder: Path, facts: Mapping[str, str], name: str) -> None:
+    """Refuses to go on with a conditional model on other labels than the run began with.
+
+    Raises:
+        RunError: If they have changed.
+    """
+    recorded = RunFolder(folder).environment.get("labels")
+    if recorded is not None and recorded != facts.get("labels"):
+        raise RunError(f"{name}: the images have other labels than when the run began; give the same with --data")
+
+
+def run_classes(folder: Path, recipe: Recipe) -> Sequence[str]:
+    """Returns the classes of a conditional run, by label; empty if it has none, or no model yet."""
+    if not recipe.model.conditional or not (folder / CONFIG).is_file():
+        return ()
+    condition = read_object(folder / CONFIG, "copy it again, or train into another folder").get("condition")
+    classes = condition.get("classes") if isinstance(condition, dict) else None
+    return [name for name in classes if isinstance(name, str)] if isinstance(classes, list) else ()
+
+
+def locate(folder: Path, moved: object) -> Location:
+    """Returns where the images of a run are: ``moved``, or else what the run says."""
+    run = RunFolder(folder)
+    data = run.environment.get("data")
+    name = data.get("name") if isinstance(data, dict) else None
+    return Location(run.source if moved is None else str(moved), str(name or run.recipe.data.name))
+
+
+def remember_source(folder: Path, source: str) -> None:
+    """Records where the images of a run are now.
+
+    Raises:
+        RunError: If the environment cannot be read.
+    """
+    with write_errors(folder):
+        write_json(folder / ENVIRONMENT, RunFolder(folder).environment | {SOURCE: absolute_source(source) or source})
 
 
 def require_run(folder: Path) -> None:

@@ -27,6 +27,7 @@ from vaekit.data import (
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.models import Model, VAEConfig, build_vae
 from vaekit.objectives import OBJECTIVES, Objective
+from vaekit.runs.location import Location
 from vaekit.runs.recipe import DataSection, Recipe
 from vaekit.runs.run_folder import TEST_SEED
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, Callback, StepSetup, Trainer, make_accelerator
@@ -64,6 +65,7 @@ def prepare(
     model: Model | None = None,
     images: Dataset | None = None,
     test: Dataset | None = None,
+    location: Location | None = None,
     callbacks: Sequence[Callback] = (),
     classes: Sequence[str] = (),
 ) -> Experiment:
@@ -74,6 +76,7 @@ def prepare(
         model: A model to train instead of the recipe's.
         images: Data to train on instead of the recipe's.
         test: Data to test on instead of the recipe's.
+        location: Where the recipe's images are, if not where the recipe says.
         callbacks: Passed to the trainer.
         classes: The classes of the run that is continued, by label; empty for those of the data.
 
@@ -82,7 +85,7 @@ def prepare(
     """
     config = recipe.training
     accelerator = make_accelerator(config.device, config.precision)
-    splits = load_splits(recipe.data, config.seed, images, test)
+    splits = load_splits(recipe.data, config.seed, images, test, location)
     if classes:
         splits = replace(
             splits,
@@ -105,7 +108,13 @@ def prepare(
     return Experiment(recipe, splits, model, trainer)
 
 
-def load_splits(data: DataSection, seed: int, images: Dataset | None = None, test: Dataset | None = None) -> Splits:
+def load_splits(
+    data: DataSection,
+    seed: int,
+    images: Dataset | None = None,
+    test: Dataset | None = None,
+    location: Location | None = None,
+) -> Splits:
     """Loads and prepares the data of a run.
 
     Arguments:
@@ -113,6 +122,7 @@ def load_splits(data: DataSection, seed: int, images: Dataset | None = None, tes
         seed: The seed of the random validation split.
         images: Data to train on instead.
         test: Data to test on instead.
+        location: Where the images are, if not where ``data`` says.
 
     Raises:
         DataError: If training and test data have different shapes.
@@ -121,9 +131,13 @@ def load_splits(data: DataSection, seed: int, images: Dataset | None = None, tes
     valid: Dataset | None = None
     if images is None:
         options: dict[str, Any] = {key: getattr(data, key) for key in ("size", "channels", "fit", "background")}
-        images = load_images(data.name, "train", **options)
-        test = test or load_images(data.name, "test", **options)
-        valid = load_validation(data.name, **options)
+        source = data.name if location is None else location.source
+        images = load_images(source, "train", **options)
+        test = test or load_images(source, "test", **options)
+        valid = load_validation(source, **options)
+        if location is not None:
+            images, test = replace(images, name=location.name), replace(test, name=location.name)
+            valid = None if valid is None else replace(valid, name=location.name)
     elif test is None:
         images, test = hold_out(images, 0.1, seed=seed, splits=("train", "test"))
     if test.shape != images.shape:

@@ -1,5 +1,6 @@
 """The callback that writes a run folder: history, best model, checkpoints, grids of images and curves."""
 
+import hashlib
 import json
 import os
 import platform
@@ -25,6 +26,7 @@ from vaekit.models.serialization import FORMAT
 from vaekit.plots import grid, reconstruction_pairs
 from vaekit.plots.grids import columns_for, number_for
 from vaekit.runs.identity import identity
+from vaekit.runs.location import SOURCE, absolute_source
 from vaekit.runs.lock import LOCK
 from vaekit.runs.recipe import write_recipe
 from vaekit.runs.replacement import begin, forget, install
@@ -132,7 +134,9 @@ def begin_folder(experiment: Experiment, folder: Path) -> None:
     beginning, data = begin(folder), fingerprints(experiment.splits)
     run = identity(experiment.recipe, data)
     write_recipe(experiment.recipe, beginning / RECIPE)
-    write_json(beginning / ENVIRONMENT, environment(experiment) | {"run": run, "data": data})
+    facts = environment(experiment) | {"run": run, "data": data} | label_facts(experiment)
+    source = absolute_source(experiment.recipe.data.name)
+    write_json(beginning / ENVIRONMENT, facts | ({SOURCE: source} if source else {}))
     Checkpoints(beginning / CHECKPOINTS, run).write(experiment.trainer.state_dict())
     install(folder)
 
@@ -160,6 +164,15 @@ def environment(experiment: Experiment) -> dict[str, Any]:
 def fingerprints(splits: Splits) -> dict[str, str]:
     """Returns hashes of the data, by which a resumed run recognizes it."""
     return {"train": splits.train.fingerprint, "test": splits.test.fingerprint, "name": splits.train.name}
+
+
+def label_facts(experiment: Experiment) -> dict[str, str]:
+    """Returns a hash of the labels that a conditional model is trained on, under ``labels``; nothing for other models."""
+    images = experiment.splits.train
+    if not experiment.recipe.model.conditional or images.labels is None:
+        return {}
+    content = json.dumps([images.class_names, images.labels.tolist()])
+    return {"labels": hashlib.sha256(content.encode()).hexdigest()[:16]}
 
 
 def num_parameters(model: Model) -> int:

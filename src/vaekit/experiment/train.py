@@ -6,16 +6,15 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
 from rich.console import Console
-from torch import Tensor
 
 from vaekit.core.config import describe, to_data
 from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, RunError
-from vaekit.core.files import read_object, user_path
+from vaekit.core.files import user_path
 from vaekit.core.processes import ProcessLost, any_process, is_main, leave, on_main, require_same
 from vaekit.core.progress import OutputConsole, print_line
 from vaekit.core.rng import fixed_seed
@@ -26,23 +25,26 @@ from vaekit.experiment.place import (
     begin_errors,
     has_run,
     how_to_go_on,
+    locate,
     open_checkpoints,
     refuse_links,
     refuse_other_folder,
     refuse_other_images,
+    refuse_other_labels,
     refuse_other_recipe,
+    remember_source,
     require_run,
+    run_classes,
     write_errors,
 )
 from vaekit.experiment.prepare import Experiment, prepare
-from vaekit.experiment.run_writer import RunWriter, begin_folder, fingerprints, num_parameters
+from vaekit.experiment.run_writer import RunWriter, begin_folder, fingerprints, label_facts, num_parameters
 from vaekit.models import Model
-from vaekit.models.serialization import CONFIG
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.runs.identity import MAY_CHANGE, differences
 from vaekit.runs.lock import locked
 from vaekit.runs.migration import migrate
-from vaekit.runs.recipe import Recipe, complete, load_recipe, recipe_of, write_recipe
+from vaekit.runs.recipe import SHORTHANDS, Recipe, complete, load_recipe, recipe_of, write_recipe
 from vaekit.runs.replacement import clear, recover, restore
 from vaekit.runs.run_folder import RECIPE, RunFolder
 from vaekit.training import Callback, Trainer, join_processes, progress_view
@@ -50,7 +52,7 @@ from vaekit.training import Callback, Trainer, join_processes, progress_view
 
 def train(
     what: str | Path | Model,
-    images: Dataset | NDArray[Any] | Tensor | None = None,
+    images: Any = None,
     *,
     test: Dataset | None = None,
     objective: Objective | None = None,
@@ -64,7 +66,7 @@ def train(
 
     Arguments:
         what: The name of a recipe, a YAML file, or a model.
-        images: Data to train on instead of the recipe's; required for a model.
+        images: Data to train on, or what :func:`vaekit.load_images` reads, instead of the recipe's; required for a model.
         test: Data for the final metrics; by default a tenth of ``images`` is held out.
         objective: The objective to use instead of the recipe's.
         callbacks: Called at fixed points of training (:class:`vaekit.Callback`).
@@ -152,7 +154,8 @@ def resume(
 ) -> RunFolder:
     """Continues a run that was stopped; on the CPU the result is bit for bit that of a run that was not.
 
-    A run that is finished stays as it is, unless ``overrides`` give it more epochs.
+    A run that is finished stays as it is, unless ``overrides`` give it more epochs. Under ``data`` they may say where the
+    images are now, if they are elsewhere; they must be the same images.
 
     Raises:
         VaekitError: If there is nothing to resume, or an override would make it another run.
@@ -164,26 +167,36 @@ def resume(
     on_main(lambda: require_run(folder))
     with _locked(folder):
         stored = RunFolder(folder).recipe
-        recipe = complete(to_data(stored), overrides)
+        others = dict(overrides)
+        moved = others.pop(SHORTHANDS["data"], others.pop("data", None))
+        recipe = complete(to_data(stored), others)
         if changed := differences(stored, recipe):
             raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {', '.join(MAY_CHANGE)})")
-        mine = callbacks if is_main() else ()
-        return _go_on(
-            folder, recipe, lambda classes: prepare(recipe, callbacks=mine, classes=classes), console, dry_run=dry_run
-        )
+        prepared = partial(prepare, recipe, location=locate(folder, moved), callbacks=callbacks if is_main() else ())
+        return _go_on(folder, recipe, prepared, console, moved=moved, dry_run=dry_run)
 
 
 def _go_on(
-    folder: Path, recipe: Recipe, prepared: Callable[[Sequence[str]], Experiment], console: Console, *, dry_run: bool = False
+    folder: Path,
+    recipe: Recipe,
+    prepared: Callable[..., Experiment],
+    console: Console,
+    *,
+    moved: str | None = None,
+    dry_run: bool = False,
 ) -> RunFolder:
-    """Continues the run of a folder whose lock is held; ``prepared`` builds the experiment, with the classes of the run."""
+    """Continues the run of a locked folder, whose images are at ``moved`` if they have moved."""
     refuse_links(folder)
     with write_errors(folder):
         on_main(lambda: migrate(folder))
     state = open_checkpoints(folder).read()
     with fixed_seed(recipe.training.seed):
-        experiment = _same_everywhere(prepared(_classes(folder, recipe)))
-        refuse_other_images(folder, fingerprints(experiment.splits), recipe.data.name)
+        experiment = _same_everywhere(prepared(classes=run_classes(folder, recipe)))
+        source = moved or recipe.data.name
+        refuse_other_images(folder, fingerprints(experiment.splits), source)
+        refuse_other_labels(folder, label_facts(experiment), source)
+        if moved is not None and not dry_run:
+            on_main(lambda: remember_source(folder, moved))
         experiment.trainer.load_state_dict(state)
         progress = experiment.trainer.progress
         if is_finished(experiment, folder):
@@ -198,15 +211,6 @@ def _go_on(
         with write_errors(folder):
             on_main(lambda: write_recipe(recipe, folder / RECIPE))
         return _carry_out(experiment, folder, console)
-
-
-def _classes(folder: Path, recipe: Recipe) -> Sequence[str]:
-    """The classes of a conditional run, by label; empty if it has none, or no model yet."""
-    if not recipe.model.conditional or not (folder / CONFIG).is_file():
-        return ()
-    condition = read_object(folder / CONFIG, "copy it again, or train into another folder").get("condition")
-    classes = condition.get("classes") if isinstance(condition, dict) else None
-    return [name for name in classes if isinstance(name, str)] if isinstance(classes, list) else ()
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from vaekit.models import VAE, load_vae
 from vaekit.models.serialization import CONFIG, WEIGHTS, check_format
 from vaekit.plots import learning_curves
 from vaekit.presentation.gallery import Gallery
+from vaekit.runs.location import SOURCE, find_source
 from vaekit.runs.recipe import Recipe, read_recipe
 
 RECIPE, HISTORY, METRICS, ENVIRONMENT = "recipe.yaml", "metrics.jsonl", "metrics.json", "environment.json"
@@ -167,6 +168,16 @@ class RunFolder:
         title = f"{name}, means over {means} images" if means else name
         return learning_curves(self.history, title)
 
+    @property
+    def source(self) -> str:
+        """Where the run's images are: its recipe's source, and for a relative path what it meant when the run began.
+
+        Raises:
+            DataError: If they are not there any more.
+        """
+        recorded = self.environment.get(SOURCE) if (self.folder / ENVIRONMENT).is_file() else None
+        return find_source(self.recipe.data.name, recorded)
+
     def is_own(self, source: str | None) -> bool:
         """Whether a source is the one that the run was trained on; None stands for it."""
         return self.has_recipe and (source is None or source == self.recipe.data.name)
@@ -184,7 +195,7 @@ class RunFolder:
         """
         if source is None and not self.has_recipe:
             raise DataError(f"{self.folder}: a model folder does not say which images it was trained on; name them (--data)")
-        images = self._load(self.recipe.data.name if source is None else source, split)
+        images = self._load(self.source if source is None else source, split)
         wanted = binarized and self.has_recipe and self.recipe.data.binarize != "none"
         return binarize(images, seed=TEST_SEED) if wanted else images
 

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
+from vaekit.core.progress import notify
 from vaekit.data.npy_header import MAGIC, NpyHeader, read_npy_header
 from vaekit.data.sources.archive_limits import check_expansion, check_space
+from vaekit.data.sources.array_keys import choose_arrays, one_label_each, report_left_out
 from vaekit.data.sources.labels import Labels, class_indices
 from vaekit.data.sources.source import FileSource, RawSplit, Source, raise_if_disk_full
 
 DIGITS = "digits"
 """The name of the embedded data set."""
-IMAGES, LABELS = ("images", "x"), {"images": "labels", "x": "y"}
-"""The names of images in a ``.npz`` file, and the name of their labels."""
 MAX_LABEL_BYTES = 4096
 """The longest label in bytes."""
 MAX_PIXELS = 2**28
@@ -56,8 +56,8 @@ class Digits(Source):
 class ArrayFile(FileSource):
     """A ``.npy`` file of images, or a ``.npz`` file of images and labels, with or without splits.
 
-    A ``.npz`` file holds ``images`` and ``labels`` (or ``x`` and ``y``), or the same with the name of a split appended:
-    ``x_train, y_train, x_test, y_test``.
+    A ``.npz`` file holds ``images`` and ``labels``, or the same by other names and with the names of splits, as
+    ``x_train, y_train, x_test, y_test``: see :mod:`vaekit.data.sources.array_keys`. Other arrays in it are not opened.
     """
 
     fitted = False
@@ -80,30 +80,35 @@ class ArrayFile(FileSource):
 
     def _read_archive(self, archive: ZipFile, scratch: Path) -> dict[str, RawSplit]:
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-        keys = {key: key.partition("_") for key in members if key.partition("_")[0] in IMAGES}
-        if not keys:
-            held = ", ".join(list(members)[:10]) or "nothing"
-            raise DataError(f"{self.path}: holds {held}; name the images 'images' and their labels 'labels'")
+        headers = {key: _header_or_reason(archive, member) for key, member in members.items()}
+        pairs = choose_arrays(headers, str(self.path))
+        report_left_out(headers, pairs, str(self.path))
         images, labels = dict[str, ArrayImages](), Labels()
-        for number, (key, (kind, _, split)) in enumerate(keys.items()):
-            split = split or "train"
-            images[split] = ArrayImages(_unpack(archive, members[key], scratch / f"{number}.npy"), f"{self.path}: {key}")
-            label = members.get(key.replace(kind, LABELS[kind], 1))
-            if label is not None:
-                labels[split] = self._labels(_unpack(archive, label, scratch / f"{number}-labels.npy"), len(images[split]))
+        for number, (split, pair) in enumerate(pairs.items()):
+            unpacked = _unpack(archive, members[pair.images], scratch / f"{number}.npy")
+            images[split] = ArrayImages(unpacked, f"{self.path}: {pair.images}")
+            if pair.labels is not None:
+                unpacked = _unpack(archive, members[pair.labels], scratch / f"{number}-labels.npy")
+                if (values := self._labels(unpacked, pair.labels, len(images[split]))) is not None:
+                    labels[split] = values
         indices, classes = class_indices(labels)
         return {split: RawSplit(array, indices.get(split), classes) for split, array in images.items()}
 
-    def _labels(self, path: Path, num: int) -> NDArray[Any]:
-        """The labels of ``num`` images."""
+    def _labels(self, path: Path, key: str, num: int) -> NDArray[Any] | None:
+        """The labels of ``num`` images; None, and a line for the user, if each has several."""
         with path.open("rb") as file:
             header = read_npy_header(file, path.stat().st_size)
         values = header.num_bytes // header.dtype.itemsize
-        if values != num:
+        if values != num and header.shape[:1] != (num,):
             raise DataError(f"{self.path}: {values:,} labels for {num:,} images; give each image one label")
         if header.dtype.itemsize > MAX_LABEL_BYTES or header.dtype.kind == "c":
             raise DataError(f"{self.path}: labels are numbers or short texts, not {header.dtype}")
-        return np.ravel(_map(path, header))
+        if values == num:
+            return np.ravel(_map(path, header))
+        if values and (classes := one_label_each(_map(path, header).reshape(num, -1))) is not None:
+            return classes
+        notify(f"{self.path}: {key} holds {values // num:,} values for each image, not one label; no labels are read")
+        return None
 
 
 class ArrayImages(Sequence[Any]):
@@ -200,6 +205,15 @@ def _map(path: Path, header: NpyHeader) -> NDArray[Any]:
     if not header.num_bytes:
         return np.empty(header.shape, header.dtype)
     return np.memmap(path, header.dtype, "r", header.start, header.shape, order)
+
+
+def _header_or_reason(archive: ZipFile, member: ZipInfo) -> NpyHeader | str:
+    """The header of an array of an archive, or why it cannot be read."""
+    try:
+        with archive.open(member) as packed:
+            return read_npy_header(packed, member.file_size)  # type: ignore[arg-type]
+    except ARRAY_ERRORS as error:
+        return str(error)
 
 
 def _unpack(archive: ZipFile, member: ZipInfo, path: Path) -> Path:

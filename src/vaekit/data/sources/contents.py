@@ -8,7 +8,7 @@ from typing import Any
 
 from vaekit.data.sources.labels import label_values
 from vaekit.data.sources.layout import Folders, label_by_folders, sort_into_splits
-from vaekit.data.sources.metadata import LABEL, notify_unnamed, read_metadata
+from vaekit.data.sources.metadata import notify_unnamed, read_metadata
 from vaekit.data.sources.source import RawSplit
 
 
@@ -86,9 +86,9 @@ def _by_metadata(name: str, root: Path, contents: Contents) -> dict[str, RawSpli
     named = [_missing(root, found) if isinstance(found, str) else members[found] for found in metadata.images]
     splits = sort_into_splits(name, [image.name for image in named], [image.folders for image in named])
     values: dict[str, list[Any]] = {split: [metadata.values[index] for index, _ in found] for split, found in splits.items()}
-    labels, classes = label_values(name, LABEL, values) if metadata.has_labels else ({}, ())
+    labels, classes = label_values(name, metadata.column, values) if metadata.has_labels else ({}, ())
     described = ", ".join(where for _, where in contents.tables[:3])
-    source = f"the column {LABEL} of {described}" if classes else ""
+    source = f"the column {metadata.column} of {described}" if classes else ""
     return {
         split: RawSplit([named[index].file for index, _ in found], labels.get(split), classes, source)
         for split, found in splits.items()
@@ -117,9 +117,9 @@ def relabeled(name: str, root: Path, splits: dict[str, RawSplit], tables: list[t
     if not metadata.has_labels or not set(indices.values()) <= set(values):
         return splits
     labels, classes = label_values(
-        name, LABEL, {split: [values[indices[image]] for image in images] for split, images in names.items()}
+        name, metadata.column, {split: [values[indices[image]] for image in images] for split, images in names.items()}
     )
-    source = f"the column {LABEL} of {', '.join(where for _, where in tables[:3])}"
+    source = f"the column {metadata.column} of {', '.join(where for _, where in tables[:3])}"
     return {split: RawSplit(raw.images, labels.get(split), classes, source) for split, raw in splits.items()}
 
 

@@ -20,6 +20,7 @@ from vaekit.data.sources.file_kinds import (
     unread_line,
 )
 from vaekit.data.sources.inner_archives import unpack_archives
+from vaekit.data.sources.label_tables import with_label_table
 from vaekit.data.sources.repositories import DECLARED, check_files, datasets_path, find_split, load_splits
 from vaekit.data.sources.source import RawSplit, Source, file_version, heif_option, name_with_config
 from vaekit.data.sources.walk import files_below
@@ -107,7 +108,8 @@ class Folder(Source):
             contents = Contents([member(file, self.path) for file in images], tables)
         else:
             contents = unpack_archives(self.short_name, self.path, archives, scratch).extended(tables)
-        return labeled_splits(self.short_name, self.path, contents)
+        splits = labeled_splits(self.short_name, self.path, contents)
+        return splits if tables or not images else with_label_table(self.short_name, self.path, splits)
 
     def _load(self, files: list[Path], scratch: Path, **options: Any) -> dict[str, RawSplit]:
         """Reads the folder by ``datasets``, if none of its files is a trap."""

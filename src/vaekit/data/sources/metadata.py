@@ -1,7 +1,8 @@
 """Metadata of a folder of images: ``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet``, as on the Hub.
 
-Each row names an image by ``file_name``, relative to the folder of the metadata, and may give its class in ``label``. The
-text of a CSV file is kept as it is: ``None``, ``NA``, ``001`` and ``0.0`` are names of classes. An empty cell is no class.
+Each row names an image by ``file_name``, relative to the folder of the metadata, and may give its class in ``label`` or a
+column of that meaning (:mod:`vaekit.data.sources.columns`). The text of a CSV file is kept as it is: ``None``, ``NA``,
+``001`` and ``0.0`` are names of classes. An empty cell is no class.
 """
 
 import csv
@@ -17,6 +18,7 @@ from typing import Any
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
 from vaekit.core.safe_text import listing, printable_value
+from vaekit.data.sources.columns import label_column
 
 FILE_NAME, LABEL = "file_name", "label"
 """The columns of the names of images and of their classes."""
@@ -34,11 +36,13 @@ class Metadata:
         images: The index of the image that each row names, or the path of one that is missing.
         values: The label of each; None where there is none.
         has_labels: Whether there is a column of labels.
+        column: Its name.
     """
 
     images: list[int | str]
     values: list[Any]
     has_labels: bool
+    column: str = LABEL
 
 
 def read_metadata(
@@ -58,19 +62,20 @@ def read_metadata(
     kinds = sorted({PurePosixPath(where).name for _, where in tables})
     if len(kinds) > 1:
         raise DataError(f"{name}: holds {' and '.join(kinds)}; keep one of them")
-    find, found, values, has_labels = _Finder(images, aliases), list[int | str](), list[Any](), False
+    find, found, values, labels = _Finder(images, aliases), list[int | str](), list[Any](), list[str]()
     for table, where in tables:
         try:
             columns, rows = _read(table)
             column = _name_column(columns)
-            has_labels = has_labels or LABEL in columns
+            label = label_column(columns) or LABEL
+            labels += [label] if label in columns else []
             for row in rows:
                 found.append(find(_inside(row.get(column), PurePosixPath(where).parent)))
-                values.append(None if row.get(LABEL) == "" else row.get(LABEL))
+                values.append(None if row.get(label) == "" else row.get(label))
         except Exception as error:  # json, csv and pyarrow raise errors of any kind
             reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
             raise DataError(f"{name}: no images by {where} ({reason})") from None
-    return Metadata(found, values, has_labels)
+    return Metadata(found, values, bool(labels), labels[0] if labels else LABEL)
 
 
 def notify_unnamed(name: str, metadata: Metadata, images: Sequence[str], tables: Iterable[str]) -> None:
@@ -189,5 +194,5 @@ def _read_parquet(table: Path) -> tuple[list[str], Iterator[dict[str, Any]]]:
     from pyarrow import parquet  # type: ignore[import-untyped]  # heavy; needed only if the images are not in the cache
 
     columns = list(parquet.read_schema(table).names)
-    wanted = [column for column in columns if _is_name(column) or column == LABEL]
+    wanted = [column for column in columns if _is_name(column) or column == label_column(columns)]
     return columns, iter(parquet.read_table(table, columns=wanted).to_pylist())

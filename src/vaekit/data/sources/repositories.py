@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
 from vaekit.data.sources.archive_limits import check_packed
+from vaekit.data.sources.arrow_limits import check_arrow
+from vaekit.data.sources.columns import declare_images, label_column
 from vaekit.data.sources.contents import folders_of
 from vaekit.data.sources.json_limits import check_json
 from vaekit.data.sources.labels import class_name, complete_labels, label_values
 from vaekit.data.sources.layout import SPLITS, label_by_folders
-from vaekit.data.sources.metadata import LABEL
 from vaekit.data.sources.parquet_limits import check_parquet
 from vaekit.data.sources.source import INNER, RawSplit, raise_if_disk_full
 from vaekit.data.sources.unpacking import unpack
@@ -60,20 +61,40 @@ def load_splits(
     except Exception as error:  # its builders raise errors of any kind
         raise_if_disk_full(error)
         raise DataError(f"{name}: no images, and no data set in the hub's layout ({one_line(error)}){advice}") from None
-    tables = {str(split): table for split, table in data.items() if len(table)}
+    return read_tables(name, data, (root, scratch), only_declared=only_declared)
+
+
+def read_tables(
+    name: str, data: Mapping[Any, Any], folders: tuple[Path, Path] | None, *, only_declared: bool = False
+) -> dict[str, RawSplit]:
+    """Reads the splits of tables of ``datasets``; images stay encoded.
+
+    Arguments:
+        name: The name of the data set in error messages.
+        data: The table of each split.
+        folders: The folder of the data set and a temporary one, in which images must be that the tables name by their paths;
+            None if they may be anywhere.
+        only_declared: Whether a column of labels is read only if it is declared as one.
+
+    Raises:
+        DataError: If they hold no images.
+    """
+    column, tables = declare_images({str(split): table for split, table in data.items() if len(table)})
     features = next(iter(tables.values())).features if tables else {}
-    images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
-    if not images:
+    if column is None:
         raise DataError(f"{name}: no images (columns: {', '.join(features) or 'none'})")
     labels, classes, source = _read_labels(name, tables, features, only_declared)
-    cells = {split: _cells(table, images[0]) for split, table in tables.items()}
-    for column in cells.values():
-        column.check_paths(name, (root, scratch))
-    unpacked = _unpack(name, root, scratch, {archive for column in cells.values() for archive in column.archives})
-    cells = {split: _Cells(column.column, unpacked) for split, column in cells.items()}
+    cells = {split: _cells(table, column) for split, table in tables.items()}
+    if folders is None:
+        return {split: RawSplit(images, labels.get(split), classes, source) for split, images in cells.items()}
+    root, scratch = folders
+    for images in cells.values():
+        images.check_paths(name, folders)
+    unpacked = _unpack(name, root, scratch, {archive for images in cells.values() for archive in images.archives})
+    cells = {split: _Cells(images.column, unpacked) for split, images in cells.items()}
     if unpacked and not classes:
         return _label_unpacked(name, cells, [*unpacked.values(), root])
-    return {split: RawSplit(column, labels.get(split), classes, source) for split, column in cells.items()}
+    return {split: RawSplit(images, labels.get(split), classes, source) for split, images in cells.items()}
 
 
 def check_files(name: str, root: Path, files: list[Path], scratch: Path) -> None:
@@ -98,6 +119,8 @@ def check_files(name: str, root: Path, files: list[Path], scratch: Path) -> None
                 check_packed(file, scratch)
             elif suffix == ".parquet":
                 check_parquet(file, scratch)
+            elif suffix == ".arrow":
+                check_arrow(file)
             elif suffix in JSON_SUFFIXES:
                 check_json(file)
         except Exception as error:  # archives and parquet files raise errors of any kind
@@ -229,9 +252,9 @@ def _read_labels(
     import datasets
 
     declared = [key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-    if not declared and (only_declared or LABEL not in features):
+    column = declared[0] if declared else label_column(features)
+    if column is None or (only_declared and not declared):
         return {}, (), ""
-    column = declared[0] if declared else LABEL
     cells = {split: table.with_format("arrow")[:][column].to_pylist() for split, table in tables.items()}
     if not declared:
         labels, classes = label_values(name, column, cells)

@@ -14,18 +14,24 @@ import glob
 import os
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from vaekit.core.errors import MAX_COMPARED, DataError, suggest
 from vaekit.core.safe_text import printable
+from vaekit.data.sources import idx
 from vaekit.data.sources.archives import Archive
 from vaekit.data.sources.arrays import DIGITS, ArrayFile, Digits
 from vaekit.data.sources.file_kinds import image_suffixes
 from vaekit.data.sources.folders import Folder
 from vaekit.data.sources.hub import Hub
+from vaekit.data.sources.idx import IdxFile
+from vaekit.data.sources.label_tables import LabelTable
+from vaekit.data.sources.layouts import Layout, known_layout
+from vaekit.data.sources.lists import FileList, OneImage
 from vaekit.data.sources.repositories import check_files, load_splits
-from vaekit.data.sources.source import FileSource, RawSplit, Source, file_version, shorten_name
+from vaekit.data.sources.source import FileSource, RawSplit, Source, shorten_name
 
+OnDisk = Folder | FileSource | FileList | OneImage | Layout
+"""A source on this disk."""
 NAMES = {
     "mnist": "ylecun/mnist",
     "fashion-mnist": "zalando-datasets/fashion_mnist",
@@ -46,49 +52,25 @@ class Parquet(FileSource):
         return load_splits(str(self.path), self.path.parent, scratch, "", "parquet", data_files=glob.escape(str(self.path)))
 
 
-class FileList(Source):
-    """A text file with the path of an image in each line, relative to the folder of the list."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.root = path.parent
-        self.name = path.stem
-
-    def identity(self) -> dict[str, Any]:
-        """Returns the list's path and the size and modification time of each image."""
-        files = {str(file): file_version(file) for file in self._files() if os.path.isfile(file)}
-        return {"list": str(self.path.resolve()), "files": files} | file_version(self.path)
-
-    def read(self, scratch: Path) -> dict[str, RawSplit]:
-        """Returns one split without labels; images stay encoded."""
-        return {"train": RawSplit(self._files())}
-
-    def _files(self) -> list[Path]:
-        try:
-            if self.path.stat().st_size > MAX_LIST_BYTES:
-                raise ValueError(f"it has more than {MAX_LIST_BYTES / 1e6:.0f} MB")
-            lines = [line.strip() for line in self.path.read_text(encoding="utf-8-sig").splitlines()]
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.path}: not a list of files that can be read ({error})") from None
-        return [self.path.parent / line for line in lines if line and not line.startswith("#")]
-
-
 MAX_NAMES = 20_000
 """The number of names in a folder that a misspelled one is compared with."""
 NEAR = 0.5
 """How similar a name is, from 0 to 1, that is offered for one that does not exist."""
 RUN_FILES = (("recipe.yaml", "environment.json"), ("config.json", "model.safetensors"))
 """The files that are together in a run folder, and in a model folder."""
-MAX_LIST_BYTES = 10**8
-"""The longest list of files that is read, 100 MB."""
 
-FILE_SOURCES: dict[tuple[str, ...], type[ArrayFile | Archive | Parquet | FileList]] = {
+FILE_SOURCES: dict[tuple[str, ...], type[ArrayFile | Archive | Parquet | FileList | IdxFile | OneImage]] = {
     (".npy", ".npz"): ArrayFile,
+    idx.SUFFIXES: IdxFile,
     (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"): Archive,
     (".parquet",): Parquet,
     (".txt",): FileList,
+    (".csv", ".tsv"): LabelTable,
+    tuple(sorted(image_suffixes())): OneImage,
 }
 """The source that a file is, by its suffix."""
+SUGGESTED = tuple(suffix for kinds in FILE_SOURCES for suffix in kinds if suffix not in image_suffixes())
+"""The suffixes that a message offers, without those of single images."""
 
 
 def resolve(name: str | Path) -> Source:
@@ -123,7 +105,7 @@ def resolve(name: str | Path) -> Source:
         return Digits()
     if base in NAMES:
         return Hub(NAMES[base], base, revision or None, config or None)
-    is_file = text.lower().endswith((*(suffix for suffixes in FILE_SOURCES for suffix in suffixes), *image_suffixes()))
+    is_file = text.lower().endswith(tuple(suffix for suffixes in FILE_SOURCES for suffix in suffixes))
     if base.count("/") == 1 and not is_file and not text.startswith((".", "/", "~")) and all(base.split("/")):
         return Hub(base, base, revision or None, config or None, hint=nearest_path(base))
     kind = "file" if is_file else "path, data set or hub id"
@@ -149,18 +131,18 @@ def _no_folder(text: str) -> str:
     return "" if parent == Path() or _exists(parent) else f", there is no folder {shorten_name(str(parent))}"
 
 
-def _on_disk(text: str, config: str | None) -> Folder | FileSource | FileList | None:
+def _on_disk(text: str, config: str | None) -> OnDisk | None:
     """The source on this disk with a name, if there is one."""
     path = Path(os.path.expanduser(text))
     local = os.path.expanduser(os.environ.get("VAEKIT_DATA", ""))
     if _exists(path) and not (text in KNOWN and _is_run(path)):
         return _path_source(path, config)
     if local and not path.is_absolute() and _exists(Path(local) / path) and (Path(local) / path).is_dir():
-        return Folder(Path(local) / path, text, config)
+        return known_layout(Path(local) / path, text, config) or Folder(Path(local) / path, text, config)
     return None
 
 
-def _path_source(path: Path, config: str | None) -> Folder | FileSource | FileList:
+def _path_source(path: Path, config: str | None) -> OnDisk:
     """The source that a file or folder is.
 
     Raises:
@@ -169,7 +151,7 @@ def _path_source(path: Path, config: str | None) -> Folder | FileSource | FileLi
     if _is_run(path):
         raise DataError(f"{path}: a run or model folder, not images; give the folder or name of the images themselves")
     if path.is_dir():
-        return Folder(path, config=config)
+        return known_layout(path, config=config) or Folder(path, config=config)
     if not path.is_file():  # a pipe, on which reading could wait forever, a socket or a device
         raise DataError(f"{path}: neither a file nor a folder; give a folder or file of images")
     if path.stat().st_size == 0:
@@ -197,7 +179,7 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _file_source(path: Path, config: str | None) -> FileSource | FileList:
+def _file_source(path: Path, config: str | None) -> OnDisk:
     """The source that a file is, by its suffix."""
     for suffixes, kind in FILE_SOURCES.items():
         if path.name.lower().endswith(suffixes):
@@ -206,5 +188,5 @@ def _file_source(path: Path, config: str | None) -> FileSource | FileList:
             if config is not None:
                 raise DataError(f"{path}: a file of this kind has no configurations; leave out :{config}")
             return kind(path)
-    known = ", ".join(suffix for suffixes in FILE_SOURCES for suffix in suffixes)
+    known = ", ".join(SUGGESTED)
     raise DataError(f"{path}: not a source of images; give a folder, a known name, a hub id, or a file that ends in {known}")

@@ -1,0 +1,62 @@
+"""Where the images of a run are.
+
+A relative path in a recipe means another folder when a command is typed elsewhere. So a run records what its path meant when
+it began, in ``environment.json``, and the recipe stays as it was written.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaekit.core.errors import DataError
+from vaekit.data.sources.hub import Hub
+from vaekit.data.sources.resolve import resolve
+
+SOURCE = "source"
+"""The key of the environment of a run under which the absolute path of its images is, if the recipe has a relative one."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where images are now, and what they are called.
+
+    Arguments:
+        source: A source, as in :func:`vaekit.load_images`.
+        name: The name of the images when the run began.
+    """
+
+    source: str
+    name: str
+
+
+def absolute_source(source: str) -> str | None:
+    """Returns the absolute path that a relative one means here; None if it is no relative path of something that exists."""
+    try:
+        found = resolve(source)
+    except DataError:
+        return None
+    path, config = getattr(found, "path", None), getattr(found, "config", None)
+    if not isinstance(path, Path) or path.is_absolute():
+        return None
+    return os.path.abspath(path) + (f":{config}" if config else "")
+
+
+def find_source(source: str, recorded: object) -> str:
+    """Returns where the images of a run are: where it has recorded, or else what its recipe says.
+
+    Arguments:
+        source: The source in the recipe.
+        recorded: What the run has recorded; None if the source is no relative path.
+
+    Raises:
+        DataError: If they are in neither place.
+    """
+    if not isinstance(recorded, str):
+        return source
+    for place in (recorded, source):
+        try:
+            if not isinstance(resolve(place), Hub):
+                return place
+        except DataError:
+            continue
+    raise DataError(f"{source}: the run's images were in {recorded}, and are not there; say where they are with --data")
