@@ -107,11 +107,15 @@ def to_eight_bits(image: Opened, levels: Levels) -> Image.Image:
     if samples is None:
         assert isinstance(image, Image.Image)
         return image if levels.uint8 in (None, EIGHT_BITS) else _stretched(image, levels.uint8)
-    colors = 3 if samples.rgb else samples.channels - samples.opacity
-    if colors not in (1, 3):
+    colors = samples.colors or samples.channels - samples.opacity
+    if colors not in (1, 3) and samples.colors != 4:
         raise ValueError(f"has {samples.channels} channels, neither gray nor color")
     pixels = _scaled(samples, colors, levels)
-    converted = Image.fromarray(pixels[..., 0] if colors == 1 else pixels)
+    if samples.colors == 4:
+        bands = [Image.fromarray(np.ascontiguousarray(pixels[..., band])) for band in range(4)]
+        converted = Image.merge("CMYK", bands).convert("RGB")
+    else:
+        converted = Image.fromarray(pixels[..., 0] if colors == 1 else pixels)
     if samples.opacity:
         opaque = np.iinfo(samples.values.dtype).max if samples.values.dtype.kind in "ui" else 1
         converted.putalpha(Image.fromarray(scale(samples.values[..., -1], (0.0, float(opaque)))))

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from vaekit.core.errors import DataError
 from vaekit.data.fitting import GRAY_MODES, Opened, Pixels, kind_of_image
 from vaekit.data.levels import Kind, kind_of
-from vaekit.data.png import is_png, without_text
+from vaekit.data.png import is_deep_color, is_png, read_deep_color, without_text
 from vaekit.data.samples import Samples
 from vaekit.data.tiff import TiffFile, TiffImage, is_tiff, read_directory, read_samples
 
@@ -157,6 +157,8 @@ def load_upright(image: Opened | TiffImage) -> Opened:
         loaded: Opened
         if isinstance(image, TiffImage):
             loaded, orientation = read_samples(image.data, image.directory), image.directory.orientation
+        elif is_deep_color(image):
+            loaded, orientation = read_deep_color(image), _orientation(image)
         else:
             image.load()
             loaded, orientation = image, _orientation(image)
@@ -211,7 +213,8 @@ def _read_pillow_header(file: BinaryIO) -> Header:
         # after turning it upright.
         has_exif = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
         sideways = has_exif and _orientation(image) in SIDEWAYS
-        return _header((image.width, image.height) if sideways else (image.height, image.width), image.mode)
+        size = (image.width, image.height) if sideways else (image.height, image.width)
+        return Header(size, "uint16 x 3", 3, "integers") if is_deep_color(image) else _header(size, image.mode)
 
 
 def _header(size: tuple[int, int], mode: str) -> Header:
@@ -220,7 +223,8 @@ def _header(size: tuple[int, int], mode: str) -> Header:
 
 def _tiff_header(tiff: TiffFile) -> Header:
     size = (tiff.width, tiff.height) if tiff.orientation in SIDEWAYS else (tiff.height, tiff.width)
-    return Header(size, tiff.mode, tiff.channels - tiff.opacity, kind_of(tiff.dtype))
+    channels = tiff.channels - tiff.opacity
+    return Header(size, tiff.mode, 3 if tiff.colors == channels == 4 else channels, kind_of(tiff.dtype))
 
 
 def failure_reason(error: Exception) -> str:

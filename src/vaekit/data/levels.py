@@ -176,7 +176,7 @@ def choose_levels(kind: Kind, values: ValueRange) -> Pair:
             return 0.0, 1.0
         if -1 - OVERSHOOT <= low < -0.5 and high <= 1 + OVERSHOOT:
             return -1.0, 1.0
-        if low >= -OVERSHOOT * 255 and 255 / MIN_SHARE < high <= (1 + OVERSHOOT) * 255:
+        if -OVERSHOOT * 255 <= low < 127.5 and 255 / MIN_SHARE < high <= (1 + OVERSHOOT) * 255:
             return EIGHT_BITS
     if values.whole and low >= 0:
         for white in (1, *NOMINAL):
@@ -245,7 +245,7 @@ def _number(value: float) -> str:
 def _pair(value: Any) -> Pair:
     """Black and white from data."""
     try:
-        black, white = (float(level) for level in value)
+        black, white = (float(level) for level in ("" if isinstance(value, str | bytes) else value))
     except (TypeError, ValueError, OverflowError):
         black, white = math.nan, math.nan
     if not (math.isfinite(black) and math.isfinite(white) and black < white):

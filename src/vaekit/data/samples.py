@@ -15,13 +15,13 @@ class Samples:
     Arguments:
         values: Integers or floating point, with shape (H, W, C).
         opacity: Whether the last channel says how opaque a pixel is.
-        rgb: Whether the first three channels are red, green and blue.
+        colors: 3 if the first channels are red, green and blue, 4 if they are cyan, magenta, yellow and black, else 0.
         inverted: Whether the smallest value is white.
     """
 
     values: NDArray[Any]
     opacity: bool = False
-    rgb: bool = False
+    colors: int = 0
     inverted: bool = False
 
     @property

@@ -23,8 +23,10 @@ from vaekit.data.samples import Samples
 
 LOSSLESS = (1, 5, 8, 32_773, 32_946, 34_925, 50_000)
 """Compressions of bytes, whatever they mean: none, LZW, Deflate (twice), PackBits, LZMA and Zstandard."""
-MIN_IS_WHITE, MIN_IS_BLACK, RGB = 0, 1, 2
+MIN_IS_WHITE, MIN_IS_BLACK, RGB, CMYK = 0, 1, 2, 5
 """Photometric interpretations that are read here."""
+COLORS = {RGB: 3, CMYK: 4}
+"""The number of channels that are colors, by photometric interpretation."""
 NUMBERS = {1: "u", 2: "i", 3: "f"}
 """NumPy's kinds of numbers by sample format."""
 BITS = {"u": (8, 16, 32), "i": (8, 16, 32), "f": (16, 32, 64)}
@@ -45,7 +47,7 @@ class TiffFile:
         channels: C, opacity included.
         dtype: The type of its values, in the byte order of the file.
         opacity: Whether the last channel is opacity.
-        rgb: Whether the first three channels are red, green and blue.
+        colors: The number of channels that are colors: 3 of RGB, 4 of CMYK, else 0.
         inverted: Whether the smallest value is white.
         orientation: The EXIF orientation.
         planar: Whether each channel is stored for itself.
@@ -61,7 +63,7 @@ class TiffFile:
     channels: int
     dtype: np.dtype[Any]
     opacity: bool
-    rgb: bool
+    colors: int
     inverted: bool
     orientation: int
     planar: bool
@@ -122,7 +124,7 @@ def read_directory(file: BinaryIO) -> TiffFile | None:
     bits, formats, extras = (tags.get(tag, default) for tag, default in ((258, (1,)), (339, (1,)), (338, ())))
     number = NUMBERS.get(formats[0]) if len(set(formats)) == 1 else None
     if (
-        photometric not in (MIN_IS_WHITE, MIN_IS_BLACK, RGB)
+        photometric not in (MIN_IS_WHITE, MIN_IS_BLACK, RGB, CMYK)
         or tags.get(259, 1) not in LOSSLESS
         or number is None
         or len(set(bits)) != 1
@@ -130,7 +132,7 @@ def read_directory(file: BinaryIO) -> TiffFile | None:
         or not 1 <= samples <= MAX_CHANNELS
     ):
         return None
-    colors = 3 if photometric == RGB else 1
+    colors = COLORS.get(photometric, 1)
     opacity = samples == colors + 1 and (extras[:1] in ((1,), (2,)) or (photometric == RGB and extras[:1] != (0,)))
     if _is_plain(samples, colors, opacity, number, bits[0], photometric):
         return None
@@ -140,7 +142,7 @@ def read_directory(file: BinaryIO) -> TiffFile | None:
 def _is_plain(samples: int, colors: int, opacity: bool, number: str, bits: int, photometric: int) -> bool:
     """Whether Pillow reads an image as it is: gray or color of 8 bits, and one channel of more bits."""
     if number == "u" and bits == 8:
-        return opacity or samples == colors
+        return samples == colors or (opacity and photometric != CMYK)
     deep = (("u", 16), ("i", 16), ("i", 32), ("f", 32))
     return samples == 1 and photometric == MIN_IS_BLACK and (number, bits) in deep
 
@@ -156,7 +158,7 @@ def _directory(tags: ImageFileDirectory_v2, samples: int, dtype: np.dtype[Any], 
         channels=samples,
         dtype=dtype,
         opacity=opacity,
-        rgb=tags.get(262) == RGB,
+        colors=COLORS.get(tags.get(262), 0),
         inverted=tags.get(262) == MIN_IS_WHITE,
         orientation=tags.get(274, 1),
         planar=samples > 1 and tags.get(284, 1) == 2,
@@ -184,7 +186,7 @@ def read_samples(data: bytes, tiff: TiffFile) -> Samples:
         num = len(tiff.offsets) // tiff.channels
         planes = [_read_plane(data, tiff, 1, slice(c * num, (c + 1) * num)) for c in range(tiff.channels)]
         values = np.concatenate(planes, 2)
-    return Samples(values, tiff.opacity, tiff.rgb, tiff.inverted)
+    return Samples(values, tiff.opacity, tiff.colors, tiff.inverted)
 
 
 def _read_plane(data: bytes, tiff: TiffFile, channels: int, part: slice) -> NDArray[Any]:
