@@ -91,7 +91,7 @@ def _augment(sheet: "Tensor", name: str) -> "Tensor":
     if data.augment is None:
         raise ConfigError(f"{name}: the recipe has no augmentation; add data.augment, as in {{flip: 0.5}}")
     images, noise = sheet[:10], generator(0)
-    transform = augmenter(data.augment, (3, *images.shape[2:]), data.background)
+    transform = augmenter(data.augment, (images.shape[1], *images.shape[2:]), data.background)
     return torch.cat([images, *(transform(images, noise) for _ in range(5))])
 
 

@@ -7,7 +7,7 @@ resumes there after an interruption or a loss of power.
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
@@ -23,9 +23,10 @@ from vaekit.data.cache import CACHE_FORMAT, META, is_intact, locked_filling_fold
 from vaekit.data.cache_journal import JOURNAL, Journal, open_rows
 from vaekit.data.decode import NO_SIZE, Skipped, decode, scan_headers
 from vaekit.data.fitting import Fitting
+from vaekit.data.image_files import READ_ERRORS, read_header
 from vaekit.data.layout import Layout, find_layout
 from vaekit.data.level_search import all_dark, array_ranges, file_ranges, find_levels
-from vaekit.data.levels import EIGHT_BITS, UNKNOWN, Levels, UnknownLevels, describe_pair
+from vaekit.data.levels import EIGHT_BITS, UnknownLevels, describe_pair
 from vaekit.data.row_files import Rows, hash_blocks
 from vaekit.data.sealed_json import write_sealed
 from vaekit.data.sources.source import DISK_FULL, RawSplit, Source, check_splits, shorten_name
@@ -140,12 +141,19 @@ def _write_splits(
                     fitting = _with_levels(source, splits, fitting)
                     journal.levels = fitting.levels
             journal.write(rows)
-    if source.fitted and fitting.levels == UNKNOWN and all_dark(_blocks(filling, splits)):
+    if source.fitted and fitting.levels.uint8 is None and all_dark(_blocks(filling, splits)) and _is_of_eight_bits(splits):
         notify(f"{source.name}: pixel values are 0 and 1 in all images; {describe_pair((0, 1))}")
-        masks = replace(fitting, levels=Levels(uint8=(0.0, 1.0)))
+        masks = replace(fitting, levels=fitting.levels.with_pair("uint8", (0.0, 1.0)))
         journal.begin_anew(masks.levels)
         return _write_splits(filling, source, splits, shape, masks, journal, scratch)
     return fitting
+
+
+def _is_of_eight_bits(splits: dict[str, RawSplit]) -> bool:
+    """Whether the first image has 8 bits a channel."""
+    with suppress(*READ_ERRORS):
+        return read_header(next(raw.images[0] for raw in splits.values() if len(raw.images))).kind == "uint8"
+    return False
 
 
 def _with_levels(source: Source, splits: dict[str, RawSplit], fitting: Fitting) -> Fitting:

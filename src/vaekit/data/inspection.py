@@ -91,9 +91,8 @@ def _levels(source: Source, splits: dict[str, RawSplit]) -> tuple[Levels, list[s
     else:
         levels, lines = find_levels(array_ranges(images, UNKNOWN, source.name), UNKNOWN)
         remarks = [remark for raw in splits.values() if (remark := _layout(source, raw).remark)]
-    usual = f"pixel values are of 8 bits; {describe_pair(EIGHT_BITS)}"
-    lines = [usual if levels.uint8 == EIGHT_BITS and "8 bits" in line else line for line in lines]
-    return levels, list(dict.fromkeys([*remarks, *(lines or [usual])]))
+    lines = lines or [f"pixel values are of 8 bits; {describe_pair(EIGHT_BITS)}"]
+    return levels, list(dict.fromkeys([*remarks, *lines]))
 
 
 def _layout(source: Source, raw: RawSplit) -> Layout:

@@ -18,7 +18,17 @@ from vaekit.core.errors import DataError
 from vaekit.core.progress import track
 from vaekit.data.fitting import Fitting, values_of
 from vaekit.data.image_files import READ_ERRORS, Encoded, EncodedImages, load_upright, open_lazily, read_header
-from vaekit.data.levels import KINDS, Kind, Levels, ValueRange, choose_levels, describe_levels, kind_of, range_of
+from vaekit.data.levels import (
+    EIGHT_BITS,
+    KINDS,
+    Kind,
+    Levels,
+    ValueRange,
+    choose_levels,
+    describe_levels,
+    kind_of,
+    range_of,
+)
 from vaekit.data.row_files import rows_per_block
 
 CHUNK_SIZE = 64
@@ -36,7 +46,7 @@ def find_levels(ranges: Ranges, known: Levels) -> tuple[Levels, list[str]]:
         known: Levels that are known; they stay.
 
     Returns:
-        The levels, and a line for each kind that is new.
+        The levels, and a line for each kind that is new, except the usual levels of 8 bits.
     """
     lines = []
     for kind in KINDS:
@@ -44,7 +54,7 @@ def find_levels(ranges: Ranges, known: Levels) -> tuple[Levels, list[str]]:
         if values is not None and not values.is_empty and known.of(kind) is None:
             pair = choose_levels(kind, values)
             known = known.with_pair(kind, pair)
-            lines.append(describe_levels(kind, values, pair))
+            lines += [] if (kind, pair) == ("uint8", EIGHT_BITS) else [describe_levels(kind, values, pair)]
     return known, lines
 
 

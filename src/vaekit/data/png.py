@@ -3,8 +3,8 @@
 Programs for image generation and annotation store their projects in text chunks. Pillow expands text and color profiles
 whenever it opens a file, and takes long ones for an attack; without these chunks nothing is expanded.
 
-Pillow reads the upper byte of each color. What it calls the upper byte of numbers in the other byte order is the lower one, so
-a second pass reads that.
+Pillow reads the upper byte of each color. What it takes for the upper byte in the other byte order is the lower one, so a
+second pass reads that.
 """
 
 from io import BytesIO

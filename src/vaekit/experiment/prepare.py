@@ -21,7 +21,6 @@ from vaekit.data import (
     load_images,
     sample_binary,
 )
-from vaekit.data.levels import AUTO
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.models import Model, VAEConfig, build_vae
 from vaekit.objectives import OBJECTIVES, Objective
@@ -96,7 +95,7 @@ def prepare(
 
 def with_found_levels(recipe: Recipe, images: Dataset) -> Recipe:
     """Returns a recipe with the levels that were found for its images, by which later images are scaled, too."""
-    if not isinstance(images, ImageSet) or recipe.data.levels != AUTO:
+    if not isinstance(images, ImageSet) or isinstance(recipe.data.levels, list):
         return recipe
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"levels": images.levels.write()})})
 
