@@ -109,6 +109,14 @@ def test_files_of_zeros_and_ones_are_black_and_white(tmp_path: Path, capsys: pyt
     assert "0 and 1" in capsys.readouterr().err
 
 
+def test_dark_files_of_one_level_each_are_no_masks(tmp_path: Path) -> None:
+    for level in range(2):
+        Image.fromarray(np.full((6, 6), level, np.uint8)).save(tmp_path / f"{level}.png")
+    assert pixels(tmp_path)[:, 0, 0].tolist() == [0, 1]
+    (summary,) = inspect(tmp_path)
+    assert summary.remarks == ("pixel values are of 8 bits; black is 0 and white 255",)
+
+
 def test_float_tiffs_have_one_scale_so_that_dark_ones_stay_dark(tmp_path: Path) -> None:
     images = [image.astype(np.float32) * (1 if number % 2 else 0.004) for number, image in enumerate(GRAY)]
     found = pixels(save(tmp_path, images))

@@ -25,7 +25,7 @@ from vaekit.data.decode import NO_SIZE, Skipped, decode, scan_headers
 from vaekit.data.fitting import Fitting
 from vaekit.data.image_files import READ_ERRORS, read_header
 from vaekit.data.layout import Layout, find_layout
-from vaekit.data.level_search import all_dark, array_ranges, file_ranges, find_levels
+from vaekit.data.level_search import are_masks, array_ranges, file_ranges, find_levels
 from vaekit.data.levels import EIGHT_BITS, UnknownLevels, describe_pair
 from vaekit.data.row_files import Rows, hash_blocks
 from vaekit.data.sealed_json import write_sealed
@@ -104,7 +104,7 @@ def _prepare(
         raise DataError(f"{source.name}: its splits have different shapes, {shapes}; give all splits one shape")
     shape = shapes.pop()
     check_shape(shape, size, channels, source.name)
-    levels, lines = find_levels(array_ranges(arrays, fitting.levels, source.name), fitting.levels)
+    levels, lines = find_levels(array_ranges(arrays, fitting.levels, source.name), fitting.levels, source.name)
     for line in dict.fromkeys([*(layout.remark for layout in layouts.values()), *lines]):
         if line:
             notify(f"{source.name}: {line}")
@@ -141,7 +141,7 @@ def _write_splits(
                     fitting = _with_levels(source, splits, fitting)
                     journal.levels = fitting.levels
             journal.write(rows)
-    if source.fitted and fitting.levels.uint8 is None and all_dark(_blocks(filling, splits)) and _is_of_eight_bits(splits):
+    if source.fitted and fitting.levels.uint8 is None and are_masks(_blocks(filling, splits)) and _is_of_eight_bits(splits):
         notify(f"{source.name}: pixel values are 0 and 1 in all images; {describe_pair((0, 1))}")
         masks = replace(fitting, levels=fitting.levels.with_pair("uint8", (0.0, 1.0)))
         journal.begin_anew(masks.levels)
@@ -160,7 +160,7 @@ def _with_levels(source: Source, splits: dict[str, RawSplit], fitting: Fitting) 
     """The fitting with the levels of all images of more than 8 bits."""
     known = replace(fitting.levels, uint8=EIGHT_BITS)
     encoded = {split: raw.images for split, raw in splits.items()}
-    levels, lines = find_levels(file_ranges(encoded, known, source.name), known)
+    levels, lines = find_levels(file_ranges(encoded, known, source.name), known, source.name)
     for line in lines:
         notify(f"{source.name}: {line}")
     return replace(fitting, levels=replace(levels, uint8=fitting.levels.uint8))

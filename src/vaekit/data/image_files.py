@@ -6,10 +6,9 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,11 +73,10 @@ SIDEWAYS = (5, 6, 7, 8)
 """The orientations that exchange height and width."""
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What the header of an image says.
 
-    Arguments:
+    Attributes:
         size: The upright height and width (H, W).
         mode: Pillow's mode, or for images that Pillow has no mode for their type and number of channels.
         channels: The number of channels that it needs: 1 for gray, 3 for color.

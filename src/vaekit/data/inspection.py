@@ -87,9 +87,9 @@ def _levels(source: Source, splits: dict[str, RawSplit]) -> tuple[Levels, list[s
     """The levels of all splits, and lines about them and about the axes of arrays."""
     images, remarks = {split: raw.images for split, raw in splits.items()}, list[str]()
     if source.fitted:
-        levels, lines = find_levels(file_ranges(images, UNKNOWN, source.name), UNKNOWN)
+        levels, lines = find_levels(file_ranges(images, UNKNOWN, source.name), UNKNOWN, source.name)
     else:
-        levels, lines = find_levels(array_ranges(images, UNKNOWN, source.name), UNKNOWN)
+        levels, lines = find_levels(array_ranges(images, UNKNOWN, source.name), UNKNOWN, source.name)
         remarks = [remark for raw in splits.values() if (remark := _layout(source, raw).remark)]
     lines = lines or [f"pixel values are of 8 bits; {describe_pair(EIGHT_BITS)}"]
     return levels, list(dict.fromkeys([*remarks, *lines]))

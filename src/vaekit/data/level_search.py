@@ -33,25 +33,36 @@ from vaekit.data.row_files import rows_per_block
 
 CHUNK_SIZE = 64
 """The number of images that a worker thread examines at a time."""
+MAX_VALUE = 1e15
+"""The largest size of a value whose levels are found; larger ones mark missing pixels, as 1e30 does."""
 
 Ranges = dict[Kind, ValueRange]
 """The range of the values of each kind."""
 
 
-def find_levels(ranges: Ranges, known: Levels) -> tuple[Levels, list[str]]:
+def find_levels(ranges: Ranges, known: Levels, name: str) -> tuple[Levels, list[str]]:
     """Completes levels by the ranges of values.
 
     Arguments:
         ranges: The ranges, of those kinds that were found.
         known: Levels that are known; they stay.
+        name: The name of the source, for messages.
 
     Returns:
         The levels, and a line for each kind that is new, except the usual levels of 8 bits.
+
+    Raises:
+        DataError: If a value is so large that all others would be one gray level.
     """
     lines = []
     for kind in KINDS:
         values = ranges.get(kind)
         if values is not None and not values.is_empty and known.of(kind) is None:
+            if max(-values.low, values.high) > MAX_VALUE:
+                raise DataError(
+                    f"{name}: pixel values from {values.low:g} to {values.high:g}, beyond {MAX_VALUE:g}; replace those that "
+                    "mark missing pixels, or set data.levels, as in [0, 1]"
+                )
             pair = choose_levels(kind, values)
             known = known.with_pair(kind, pair)
             lines += [] if (kind, pair) == ("uint8", EIGHT_BITS) else [describe_levels(kind, values, pair)]
@@ -131,14 +142,15 @@ def _image_range(encoded: Encoded, known: Levels, decided: bool) -> Ranges:
         samples = values_of(image)
         if samples is not None:
             return {kind: range_of(samples.values[..., : samples.channels - samples.opacity])}
-        return {kind: range_of(np.asarray(image.convert("RGB") if image.mode != "L" else image))}  # type: ignore[union-attr]
+        values = range_of(np.asarray(image.convert("RGB") if image.mode != "L" else image))  # type: ignore[union-attr]
+        return {kind: values if values.low < values.high or values.high > 1 else ValueRange(0, 0)}  # else it is no mask
     except READ_ERRORS:
         return {}
 
 
 def with_levels_of_files(files: Sequence[Path], fitting: Fitting) -> Fitting:
     """Returns a fitting whose levels are completed by the values of files, all files together."""
-    levels, _ = find_levels(file_ranges({"": list(files)}, fitting.levels, "files"), fitting.levels)
+    levels, _ = find_levels(file_ranges({"": list(files)}, fitting.levels, "files"), fitting.levels, "files")
     return replace(fitting, levels=levels)
 
 
@@ -147,11 +159,15 @@ def _add(total: Ranges, found: Ranges) -> None:
         total[kind] = total.get(kind, ValueRange()).union(values)
 
 
-def all_dark(blocks: Iterable[NDArray[np.uint8]]) -> bool:
-    """Returns whether pixels are all 0 or 1, and not all 0; stops at the first block that decides it."""
-    high = 0
+def are_masks(blocks: Iterable[NDArray[np.uint8]]) -> bool:
+    """Returns whether the pixels of images are all 0 or 1, and both in one of them; stops where a block decides it.
+
+    Arguments:
+        blocks: Images of shape (B, C, H, W).
+    """
+    varied = False
     for block in blocks:
-        high = max(high, int(block.max(initial=0)))
-        if high > 1:
+        if block.max(initial=0) > 1:
             return False
-    return high == 1
+        varied = varied or bool((block.reshape(len(block), -1) != block[:, :1, :1, 0]).any())
+    return varied

@@ -174,7 +174,7 @@ def as_pixels(
     """
     layout = find_layout(array.shape, array.dtype, name, channels)
     levels = levels or UNKNOWN
-    found, lines = find_levels(array_ranges({"array": array}, levels, name), levels)
+    found, lines = find_levels(array_ranges({"array": array}, levels, name), levels, name)
     for line in [layout.remark, *lines]:
         if line:
             notify(f"{name}: {line}")
