@@ -104,7 +104,7 @@ def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: 
     num = len(raw.images)
     sizes, modes, skipped, needed = Counter[tuple[int, int]](), Counter[str](), list[Skipped](), {1}
     layout = None if source.fitted else _layout(source, raw)
-    head = raw.images[:SHEET_IMAGES]
+    head = [raw.images[index] for index in range(min(num, SHEET_IMAGES))] if source.fitted else []
     channels = layout.channels if layout else scan_headers(head, f"{source.name} {split}")[1]
     shown = 3 if channels == 1 else channels
     sheet = np.full((min(num, SHEET_IMAGES), shown, SHEET_SIDE, SHEET_SIDE), 255, np.uint8)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import track
@@ -142,7 +143,10 @@ def _image_range(encoded: Encoded, known: Levels, decided: bool) -> Ranges:
         samples = values_of(image)
         if samples is not None:
             return {kind: range_of(samples.values[..., : samples.channels - samples.opacity])}
-        values = range_of(np.asarray(image.convert("RGB") if image.mode != "L" else image))  # type: ignore[union-attr]
+        assert isinstance(image, Image.Image)
+        mode = "RGBA" if image.has_transparency_data else "RGB"
+        gray = image.mode == "L"
+        values = range_of(np.asarray(image) if gray else np.asarray(image.convert(mode))[..., :3])
         return {kind: values if values.low < values.high or values.high > 1 else ValueRange(0, 0)}  # else it is no mask
     except READ_ERRORS:
         return {}
@@ -169,5 +173,6 @@ def are_masks(blocks: Iterable[NDArray[np.uint8]]) -> bool:
     for block in blocks:
         if block.max(initial=0) > 1:
             return False
-        varied = varied or bool((block.reshape(len(block), -1) != block[:, :1, :1, 0]).any())
+        flat = block.reshape(len(block), -1)
+        varied = varied or bool((flat != flat[:, :1]).any())
     return varied

@@ -35,6 +35,11 @@ class Samples:
         return int(self.values.shape[0])
 
     @property
+    def size(self) -> tuple[int, int]:
+        """W and H, as of Pillow's images."""
+        return self.width, self.height
+
+    @property
     def channels(self) -> int:
         """C, the number of channels, of which opacity is one."""
         return int(self.values.shape[2])
