@@ -154,10 +154,11 @@ def test_a_deep_image_after_many_of_8_bits_is_scaled_by_all_deep_ones(
     np.testing.assert_array_equal(found[30], np.rint(GRAY[30] * (255 / 4095)).astype(np.uint8))
 
 
-def test_levels_of_all_splits_are_one(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", x_train=GRAY[:30] / 255 / 4, x_test=GRAY[30:].astype(np.float64))
-    found = load_images(tmp_path / "a.npz", "train")
-    assert found.levels == load_images(tmp_path / "a.npz", "test").levels == Levels(floats=(0, 255))
+@pytest.mark.parametrize(("dim", "bright"), [("train", "test"), ("test", "train")])
+def test_levels_of_all_splits_are_one(dim: str, bright: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{f"x_{dim}": GRAY[:30] / 255 / 4, f"x_{bright}": GRAY[30:].astype(np.float64)})
+    found = load_images(tmp_path / "a.npz", dim)
+    assert found.levels == load_images(tmp_path / "a.npz", bright).levels == Levels(floats=(0, 255))
     assert found.pixels.max() == 0
 
 
