@@ -150,9 +150,9 @@ def range_of(values: NDArray[Any]) -> ValueRange:
     flat = values.reshape(-1)
     for start in range(0, flat.size, BLOCK_VALUES):
         block = flat[start : start + BLOCK_VALUES]
-        low, high = float(block.min()), float(block.max())
-        if not (math.isfinite(low) and math.isfinite(high)):
+        if not np.isfinite(block).all():
             raise ValueError(NOT_FINITE)
+        low, high = float(block.min()), float(block.max())
         whole = found.whole and (block.dtype.kind != "f" or bool((block == np.rint(block)).all()))
         found = found.union(ValueRange(low, high, whole))
     return found
@@ -208,10 +208,11 @@ def scale(values: NDArray[Any], pair: Pair) -> NDArray[np.uint8]:
     exact = values if values.dtype.kind == "f" else values.astype(np.float64)
     if exact.dtype == np.float16 and pair != (0.0, 1.0):
         exact = exact.astype(np.float32)
-    shifted = exact - black if black else exact
-    scaled = shifted * 255 if white - black == 1 else shifted * (255 / (white - black))
-    if not np.isfinite(scaled.sum(dtype=np.float64)) and not np.isfinite(values).all():
+    if not np.isfinite(exact).all():
         raise ValueError(NOT_FINITE)
+    with np.errstate(over="ignore"):  # infinite, and clipped
+        shifted = exact - black if black else exact
+        scaled = shifted * 255 if white - black == 1 else shifted * (255 / (white - black))
     pixels: NDArray[np.uint8] = np.rint(scaled).clip(0, 255).astype(np.uint8)
     return pixels
 
