@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from vaekit.core.errors import DataError
-from vaekit.data import ImageSet, cache_writer, clear_cache, list_cache, load_images, loading, row_files
+from vaekit.data import ImageSet, cache_journal, cache_writer, clear_cache, list_cache, load_images, loading, row_files
 from vaekit.data import cache as cache_module
 from vaekit.data.cache import CACHE_FORMAT, locked_filling_folder
 from vaekit.data.fitting import CENTER_CROP
@@ -124,7 +124,7 @@ def test_splits_that_are_too_large_to_map_are_read_row_by_row(folder: Path, monk
 def fail_after(num: int, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> list[int]:
     """Makes decoding raise an error after ``num`` blocks of four images, each in the journal; returns where it started."""
     monkeypatch.setattr(row_files, "rows_per_block", lambda row_bytes: 4)
-    monkeypatch.setattr(cache_writer, "JOURNAL_SECONDS", -1.0)
+    monkeypatch.setattr(cache_journal, "JOURNAL_SECONDS", -1.0)
     starts: list[int] = []
     decode = cache_writer.decode
 
@@ -162,8 +162,9 @@ def test_interrupted_decoding_resumes(
 
 def test_decoding_resumes_after_a_killed_process(folder: Path, own_cache: Path) -> None:
     program = (
-        "import sys; from vaekit.data import cache_writer, load_images, row_files; row_files.rows_per_block = lambda n: 4\n"
-        "cache_writer.JOURNAL_SECONDS = -1.0; decode = cache_writer.decode\n"
+        "from vaekit.data import cache_journal, cache_writer, load_images, row_files\n"
+        "row_files.rows_per_block = lambda n: 4\n"
+        "cache_journal.JOURNAL_SECONDS = -1.0; decode = cache_writer.decode\n"
         "def slow(*a):\n"
         "    for n, block in enumerate(decode(*a)):\n"
         "        yield block\n"
@@ -176,7 +177,7 @@ def test_decoding_resumes_after_a_killed_process(folder: Path, own_cache: Path) 
         assert process.stdout.readline() == "now\n"
         process.send_signal(signal.SIGKILL)
     [filling] = own_cache.glob(".filling-*")
-    assert json.loads((filling / "journal.json").read_text())["train"]["done"] == 20
+    assert json.loads((filling / "journal.json").read_text())["splits"]["train"]["done"] == 20
     assert torch.equal(load_images(folder, "all").pixels, expected(folder))
     assert not list(own_cache.glob(".filling-*"))
 
@@ -193,7 +194,7 @@ def test_damaged_incomplete_entry_is_decoded_again(
         (filling / "journal.json").write_text('{"train": {"do')
     elif damage == "count":
         journal = json.loads((filling / "journal.json").read_text())
-        journal["train"]["done"] = 10**9
+        journal["splits"]["train"]["done"] = 10**9
         (filling / "journal.json").write_text(json.dumps(journal))
     elif damage == "rows":
         (filling / "train.npy").write_bytes((filling / "train.npy").read_bytes()[:300])

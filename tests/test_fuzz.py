@@ -16,8 +16,9 @@ import pytest
 from PIL import ExifTags, Image, features
 
 from vaekit.data import load_images
-from vaekit.data.fitting import fit
+from vaekit.data.fitting import Fitting, fit
 from vaekit.data.image_files import MAX_SIDE, READ_ERRORS, failure_reason, open_encoded, read_header
+from vaekit.data.levels import Levels
 
 NUM_CASES = 150
 """The number of damaged files of each format."""
@@ -207,7 +208,7 @@ def outcome(data: bytes, case: int) -> str:
         read_header(data)
     try:
         image = open_encoded(data, (None, 16)[case % 3 > 0])
-        pixels = fit(image, size, channels)
+        pixels = fit(image, size, channels, Fitting(levels=Levels(integers=(0, 65_535), floats=(0, 255))))
     except READ_ERRORS as error:
         reason = failure_reason(error)
         assert reason

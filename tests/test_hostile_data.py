@@ -78,7 +78,7 @@ REFUSED = {
     "npy header: code": ("a.npy", "header is damaged"),
     "npy header: structured": ("a.npy", "fields"),
     "npy header: objects": ("a.npy", "Python objects"),
-    "npy: one bad float": ("a.npy", "1e+30"),
+    "npy: one bad float": ("a: ", "1e+30"),
     "npy: trap": ("a.npy", "Python objects"),
     "npy: pipe": ("a.npy", "neither a file nor a folder"),
     "npz: bomb": ("a.npz", "would expand"),

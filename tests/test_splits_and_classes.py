@@ -14,8 +14,8 @@ import torch
 from tests.commands import QUICK, vae
 from tests.image_sources import class_by_level, levels, write_images, write_metadata, write_parquet
 from vaekit.data import ImageSet, in_class_order, inspect, load_images, load_validation
+from vaekit.data.sources.folder_rules import split_name
 from vaekit.data.sources.labels import class_indices, natural_key
-from vaekit.data.sources.layout import split_name
 from vaekit.experiment.prepare import load_splits
 from vaekit.runs.recipe import load_recipe
 from vaekit.runs.run_folder import RunFolder

@@ -105,7 +105,14 @@ def prepare(
         return bound_values(model, splits.valid, shared=True)
 
     trainer = make_trainer(recipe, model, splits.train, splits.transform, validate, callbacks, accelerator)
-    return Experiment(recipe, splits, model, trainer)
+    return Experiment(with_found_levels(recipe, splits.train), splits, model, trainer)
+
+
+def with_found_levels(recipe: Recipe, images: Dataset) -> Recipe:
+    """Returns a recipe with the levels that were found for its images, by which later images are scaled, too."""
+    if not isinstance(images, ImageSet) or isinstance(recipe.data.levels, list):
+        return recipe
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"levels": images.levels.write()})})
 
 
 def load_splits(
@@ -130,7 +137,7 @@ def load_splits(
     """
     valid: Dataset | None = None
     if images is None:
-        options: dict[str, Any] = {key: getattr(data, key) for key in ("size", "channels", "fit", "background")}
+        options: dict[str, Any] = {key: getattr(data, key) for key in ("size", "channels", "fit", "background", "levels")}
         source = data.name if location is None else location.source
         images = load_images(source, "train", **options)
         test = test or load_images(source, "test", **options)

@@ -13,6 +13,7 @@ from vaekit.core.errors import DataError, ModelError
 from vaekit.core.files import user_path
 from vaekit.core.safe_text import MAX_NAME, listing, printable
 from vaekit.data import Fitting, ImageSet, fit, is_image_shape, open_image
+from vaekit.data.level_search import with_levels_of_files
 from vaekit.evaluation.latents.encodings import Encodings, encode_images
 from vaekit.models import Model
 from vaekit.plots.style import count
@@ -111,9 +112,14 @@ class ModelView:
         for path in paths:
             if not os.path.isfile(path):  # also of a name that no path can have
                 raise DataError(f"{path}: no such image")
+        fitting = with_levels_of_files(paths, self.fitting)
         pixels = np.empty((len(paths), channels, height, width), np.uint8)
         for row, path in enumerate(paths):
-            pixels[row] = fit(open_image(path, str(path)), (height, width), channels, self.fitting)
+            image = open_image(path, str(path))
+            try:
+                pixels[row] = fit(image, (height, width), channels, fitting)
+            except ValueError as error:
+                raise DataError(f"{path}: {error}") from None
         return torch.from_numpy(pixels)
 
     def describe_images(self) -> str:

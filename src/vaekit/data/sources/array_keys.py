@@ -16,7 +16,7 @@ from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
 from vaekit.core.safe_text import listing
 from vaekit.data.npy_header import NpyHeader
-from vaekit.data.sources.layout import SPLITS
+from vaekit.data.sources.folder_rules import SPLITS
 
 IMAGE_WORDS = ("images", "image", "imgs", "img", "x", "data", "pixels", "samples", "arr_0")
 """The names of images; the first that a file has is used."""

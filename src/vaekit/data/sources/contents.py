@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from vaekit.data.sources.folder_rules import Folders, label_by_folders, sort_into_splits
 from vaekit.data.sources.labels import label_values
-from vaekit.data.sources.layout import Folders, label_by_folders, sort_into_splits
 from vaekit.data.sources.metadata import notify_unnamed, read_metadata
 from vaekit.data.sources.source import RawSplit
 

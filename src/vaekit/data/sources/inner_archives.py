@@ -21,7 +21,7 @@ from vaekit.data.sources.file_kinds import (
     relative_names,
     unread_line,
 )
-from vaekit.data.sources.layout import split_name
+from vaekit.data.sources.folder_rules import split_name
 from vaekit.data.sources.source import INNER
 from vaekit.data.sources.unpacking import unpack
 from vaekit.data.sources.walk import files_below

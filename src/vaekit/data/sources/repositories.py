@@ -19,9 +19,9 @@ from vaekit.data.sources.archive_limits import check_packed
 from vaekit.data.sources.arrow_limits import check_arrow
 from vaekit.data.sources.columns import declare_images, label_column
 from vaekit.data.sources.contents import folders_of
+from vaekit.data.sources.folder_rules import SPLITS, label_by_folders
 from vaekit.data.sources.json_limits import check_json
 from vaekit.data.sources.labels import class_name, complete_labels, label_values
-from vaekit.data.sources.layout import SPLITS, label_by_folders
 from vaekit.data.sources.parquet_limits import check_parquet
 from vaekit.data.sources.source import INNER, RawSplit, raise_if_disk_full
 from vaekit.data.sources.unpacking import unpack
