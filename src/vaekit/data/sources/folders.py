@@ -29,8 +29,8 @@ from vaekit.data.sources.walk import files_below
 class Folder(Source):
     """A folder of images, or a folder in the layout of a hub repository.
 
-    Images may be at any depth; splits and classes are told by folders, as :mod:`vaekit.data.sources.folder_rules` says. Links to
-    folders are followed; each folder is read once.
+    Images may be at any depth; splits and classes are told by folders, as :mod:`vaekit.data.sources.folder_rules` says.
+    Links to folders are followed; each folder is read once.
 
     If no image is beside them, archives are unpacked, each to a folder with its name.
 

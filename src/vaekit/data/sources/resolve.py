@@ -21,11 +21,11 @@ from vaekit.data.sources import idx
 from vaekit.data.sources.archives import Archive
 from vaekit.data.sources.arrays import DIGITS, ArrayFile, Digits
 from vaekit.data.sources.file_kinds import image_suffixes
-from vaekit.data.sources.folder_ruless import Layout, known_layout
 from vaekit.data.sources.folders import Folder
 from vaekit.data.sources.hub import Hub
 from vaekit.data.sources.idx import IdxFile
 from vaekit.data.sources.label_tables import LabelTable
+from vaekit.data.sources.layouts import Layout, known_layout
 from vaekit.data.sources.lists import FileList, OneImage
 from vaekit.data.sources.repositories import check_files, load_splits
 from vaekit.data.sources.source import FileSource, RawSplit, Source, shorten_name
