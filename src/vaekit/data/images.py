@@ -12,6 +12,9 @@ from torch import Tensor
 from vaekit.core.errors import DataError
 from vaekit.data.dataset import Dataset
 
+MAX_CHANNELS = 16
+"""The largest number of channels of an image."""
+
 
 @dataclass(frozen=True)
 class ImageSet(Dataset):
@@ -47,8 +50,10 @@ class ImageSet(Dataset):
         if self.store.dtype != torch.uint8 or self.store.dim() != 4:
             shape, dtype = tuple(self.store.shape), str(self.store.dtype).removeprefix("torch.")
             raise DataError(f"images must be uint8 of shape (N, C, H, W), got {dtype} of shape {shape}")
+        if not 1 <= self.store.shape[1] <= MAX_CHANNELS:
+            raise DataError(f"images have 1 to {MAX_CHANNELS} channels, got {self.store.shape[1]}; use a TensorSet")
 
 
 def is_image_shape(shape: tuple[int, ...]) -> bool:
-    """Whether an event shape is that of gray or color images, (1, H, W) or (3, H, W)."""
-    return len(shape) == 3 and shape[0] in (1, 3)
+    """Whether an event shape is that of images, (C, H, W) with 1 to :data:`MAX_CHANNELS` channels."""
+    return len(shape) == 3 and 1 <= shape[0] <= MAX_CHANNELS
