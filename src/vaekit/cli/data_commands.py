@@ -61,13 +61,16 @@ def data(
     summaries = inspect(source, background)
     seconds = time.monotonic() - start
     for split in summaries:
-        say(f"{split.split}: {split.num:,} images, {'gray' if split.channels == 1 else 'color'}")
+        kind = {1: "gray", 3: "color"}.get(split.channels, f"{split.channels} channels")
+        say(f"{split.split}: {split.num:,} images, {kind}")
         say(f"  sizes       {_list_counts({f'{h}x{w}': num for (h, w), num in split.sizes.most_common()})}")
         say(f"  modes       {_list_counts(dict(split.modes.most_common()))}")
         say(f"  classes     {_list_counts(split.classes) if split.classes else 'none'}")
         say(f"  unreadable  {len(split.skipped):,}")
         for bad in split.skipped:
             say(f"    {bad.name}: {bad.reason}")
+    for remark in summaries[0].remarks:
+        say(remark)
     print(f"opened {sum(split.num for split in summaries):,} images in {seconds:.1f} s")
     sheet, title = summaries[0].sheet, f"{summaries[0].num:,} {summaries[0].split} images of {source}"
     if augment is not None:

@@ -18,7 +18,7 @@ def train(
     ] = None,
     data: Annotated[str | None, typer.Option(help="Other images: a name, folder, .npy or .npz file, or hub id.")] = None,
     size: Annotated[str | None, typer.Option(help="Fit images to a side, as 128, or height x width, as 96x128.")] = None,
-    channels: Annotated[int | None, typer.Option(help="1 for gray, 3 for color.", min=1, max=3)] = None,
+    channels: Annotated[int | None, typer.Option(help="1 for gray, 3 for color, or up to 16.", min=1, max=16)] = None,
     fit: Annotated[
         Literal["crop", "pad", "stretch"] | None, typer.Option(help="What to do if proportions differ; crop by default.")
     ] = None,

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from filelock import BaseFileLock, FileLock, Timeout
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
 from vaekit.data.images import ImageSet
+from vaekit.data.levels import Levels
 from vaekit.data.row_files import Rows, hash_blocks
 from vaekit.data.sealed_json import DAMAGED, read_sealed
 
-CACHE_FORMAT = 5
+CACHE_FORMAT = 6
 """The version of the format; entries of other versions are not read."""
 CACHE_GB = 50.0
 """The size limit of the cache in gigabytes if ``$VAEKIT_CACHE_GB`` is not set; the least recently used entry goes first."""
@@ -133,7 +134,9 @@ def read_entry(entry: Path) -> dict[str, ImageSet]:
         raise ValueError(f"written by another version: format {meta['format']}, not {CACHE_FORMAT}")
     meta = read_sealed(entry / META)
     try:
-        return {split: _read_split(entry, meta["name"], split, facts) for split, facts in meta["splits"].items()}
+        levels = Levels.read(meta["levels"])
+        splits = {split: _read_split(entry, meta["name"], split, facts) for split, facts in meta["splits"].items()}
+        return {split: replace(images, levels=levels) for split, images in splits.items()}
     except DataError as error:  # its numbers do not fit together
         raise ValueError(str(error)) from None
 

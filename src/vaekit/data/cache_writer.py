@@ -6,8 +6,7 @@ resumes there after an interruption or a loss of power.
 
 import os
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from io import BytesIO
@@ -15,25 +14,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
 from vaekit.core.files import flush, remove_partials, write_bytes
 from vaekit.core.progress import notify, track
 from vaekit.data.cache import CACHE_FORMAT, META, is_intact, locked_filling_folder
+from vaekit.data.cache_journal import JOURNAL, Journal, open_rows
 from vaekit.data.decode import NO_SIZE, Skipped, decode, scan_headers
 from vaekit.data.fitting import Fitting
+from vaekit.data.layout import Layout, find_layout
+from vaekit.data.level_search import all_dark, array_ranges, file_ranges, find_levels
+from vaekit.data.levels import EIGHT_BITS, UNKNOWN, Levels, UnknownLevels, describe_pair
 from vaekit.data.row_files import Rows, hash_blocks
-from vaekit.data.sealed_json import DAMAGED, read_sealed, write_sealed
+from vaekit.data.sealed_json import write_sealed
 from vaekit.data.sources.source import DISK_FULL, RawSplit, Source, check_splits, shorten_name
 
 MAX_UNREADABLE = 0.05
 """The largest share of unreadable images that is accepted."""
 MAX_NAMED = 10
 """The largest number of unreadable images that a message names."""
-JOURNAL = "journal.json"
-"""The file that records how much of each split has been decoded."""
-JOURNAL_SECONDS = 2.0
-"""The time between two writes of the journal."""
 
 Size = tuple[int, int] | None
 """A height and width (H, W), or None for the common size of the images."""
@@ -46,7 +46,7 @@ def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting:
         entry: The entry's folder, which appears when it is complete.
         source: The images.
         size: The height and width (H, W) to fit them to; None for their common size.
-        channels: 1 or 3; None for the smallest number that keeps their colors.
+        channels: 1 to 16; None for the smallest number that keeps their colors.
         fitting: How they are fitted.
 
     Raises:
@@ -79,27 +79,105 @@ def _fill(filling: Path, source: Source, size: Size, channels: int | None, fitti
     with _scratch(filling) as scratch:
         splits = source.read(scratch)
         check_splits(source.name, splits)
-        shape = _common_shape(source, splits, size, channels)
-        journal = _Journal(filling / JOURNAL)
-        meta: dict[str, Any] = {"format": CACHE_FORMAT, "name": source.name, "splits": {}}
-        for split, raw in splits.items():
-            with closing(_open_rows(filling / f"{split}.npy", (len(raw.images), *shape), journal, split)) as rows:
-                for num_done, skipped in _write_blocks(source, split, raw, rows, fitting, journal.num_done(split)):
-                    named = [replace(image, name=source.relative_name(image.name, scratch)) for image in skipped]
-                    journal.add(split, rows, num_done, named)
-                journal.write(rows)
-                fingerprint = rows.fingerprint()
-            _report_skipped(source.name, journal.skipped(split), len(raw.images))
-            meta["splits"][split] = {
-                "classes": raw.classes,
-                "fingerprint": fingerprint,
-                "labels": _write_labels(filling / f"{split}-labels.npy", raw),
-                "names": _file_names(source, raw, scratch),
-                "skipped": [asdict(image) for image in journal.skipped(split)],
-            }
+        journal = Journal(filling / JOURNAL)
+        shape, prepared = _prepare(source, splits, size, channels, replace(fitting, levels=journal.levels or fitting.levels))
+        prepared = _write_splits(filling, source, splits, shape, prepared, journal, scratch)
+        meta: dict[str, Any] = {"format": CACHE_FORMAT, "name": source.name}
+        meta["levels"] = replace(prepared.levels, uint8=fitting.levels.uint8).write()
+        meta["splits"] = {split: _describe(filling, source, split, raw, journal, scratch) for split, raw in splits.items()}
     remove_partials(filling)  # of an attempt that was killed
     write_sealed(filling / META, meta)
     (filling / JOURNAL).unlink()
+
+
+def _prepare(
+    source: Source, splits: dict[str, RawSplit], size: Size, channels: int | None, fitting: Fitting
+) -> tuple[tuple[int, int, int], Fitting]:
+    """The shape (C, H, W) that all images are brought to, and the fitting with the levels that are known beforehand."""
+    if source.fitted:
+        return _common_shape(source, splits, size, channels), fitting
+    arrays = {split: raw.images for split, raw in splits.items()}
+    layouts = {split: _layout(source, raw, channels) for split, raw in splits.items()}
+    shapes = {layout.image_shape for layout in layouts.values()}
+    if len(shapes) > 1:
+        raise DataError(f"{source.name}: its splits have different shapes, {shapes}; give all splits one shape")
+    shape = shapes.pop()
+    check_shape(shape, size, channels, source.name)
+    levels, lines = find_levels(array_ranges(arrays, fitting.levels, source.name), fitting.levels)
+    for line in dict.fromkeys([*(layout.remark for layout in layouts.values()), *lines]):
+        if line:
+            notify(f"{source.name}: {line}")
+    return shape, replace(fitting, levels=levels)
+
+
+def _layout(source: Source, raw: RawSplit, channels: int | None) -> Layout:
+    """The layout of the array of a split."""
+    first = np.asarray(raw.images[0:1])
+    return find_layout((len(raw.images), *first.shape[1:]), first.dtype, source.name, channels)
+
+
+def _write_splits(
+    filling: Path,
+    source: Source,
+    splits: dict[str, RawSplit],
+    shape: tuple[int, int, int],
+    fitting: Fitting,
+    journal: Journal,
+    scratch: Path,
+) -> Fitting:
+    """Writes the rows of all splits; returns the fitting with all levels."""
+    for split, raw in splits.items():
+        with closing(open_rows(filling / f"{split}.npy", (len(raw.images), *shape), journal, split)) as rows:
+            if journal.num_done(split):
+                notify(f"{source.name} {split}: resuming after {journal.num_done(split):,} of {len(rows):,} images")
+            while True:
+                try:
+                    for num_done, skipped in _write_blocks(source, split, raw, rows, fitting, journal.num_done(split)):
+                        named = [replace(image, name=source.relative_name(image.name, scratch)) for image in skipped]
+                        journal.add(split, rows, num_done, named)
+                    break
+                except UnknownLevels:  # the first image of more than 8 bits
+                    fitting = _with_levels(source, splits, fitting)
+                    journal.levels = fitting.levels
+            journal.write(rows)
+    if source.fitted and fitting.levels == UNKNOWN and all_dark(_blocks(filling, splits)):
+        notify(f"{source.name}: pixel values are 0 and 1 in all images; {describe_pair((0, 1))}")
+        masks = replace(fitting, levels=Levels(uint8=(0.0, 1.0)))
+        journal.begin_anew(masks.levels)
+        return _write_splits(filling, source, splits, shape, masks, journal, scratch)
+    return fitting
+
+
+def _with_levels(source: Source, splits: dict[str, RawSplit], fitting: Fitting) -> Fitting:
+    """The fitting with the levels of all images of more than 8 bits."""
+    known = replace(fitting.levels, uint8=EIGHT_BITS)
+    encoded = {split: raw.images for split, raw in splits.items()}
+    levels, lines = find_levels(file_ranges(encoded, known, source.name), known)
+    for line in lines:
+        notify(f"{source.name}: {line}")
+    return replace(fitting, levels=replace(levels, uint8=fitting.levels.uint8))
+
+
+def _blocks(filling: Path, splits: Iterable[str]) -> Iterator[NDArray[np.uint8]]:
+    """The rows of all splits, in blocks."""
+    for split in splits:
+        with closing(Rows(filling / f"{split}.npy")) as rows:
+            for start in range(0, len(rows), rows.block_size):
+                yield rows.read(start, min(start + rows.block_size, len(rows)))
+
+
+def _describe(filling: Path, source: Source, split: str, raw: RawSplit, journal: Journal, scratch: Path) -> dict[str, Any]:
+    """What the entry says about a split, whose labels are written."""
+    with closing(Rows(filling / f"{split}.npy")) as rows:
+        fingerprint = rows.fingerprint()
+    _report_skipped(source.name, journal.skipped(split), len(raw.images))
+    return {
+        "classes": raw.classes,
+        "fingerprint": fingerprint,
+        "labels": _write_labels(filling / f"{split}-labels.npy", raw),
+        "names": _file_names(source, raw, scratch),
+        "skipped": [asdict(image) for image in journal.skipped(split)],
+    }
 
 
 def _write_labels(path: Path, raw: RawSplit) -> str | None:
@@ -132,72 +210,21 @@ def _scratch(filling: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-class _Journal:
-    """The number of decoded images and the unreadable images of each split, written to disk every few seconds."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.written = time.monotonic()
-        try:
-            self.splits = {
-                split: (int(facts["done"]), [Skipped(**image) for image in facts["skipped"]])
-                for split, facts in read_sealed(path).items()
-            }
-        except DAMAGED:  # missing or damaged: decoding starts again
-            self.splits = {}
-
-    def num_done(self, split: str) -> int:
-        return self.splits.get(split, (0, []))[0]
-
-    def skipped(self, split: str) -> list[Skipped]:
-        return self.splits.get(split, (0, []))[1]
-
-    def begin(self, split: str) -> None:
-        self.splits[split] = (0, [])
-
-    def add(self, split: str, rows: Rows, num_done: int, skipped: list[Skipped]) -> None:
-        self.splits[split] = (num_done, self.skipped(split) + skipped)
-        if time.monotonic() - self.written > JOURNAL_SECONDS:
-            self.write(rows)
-
-    def write(self, rows: Rows) -> None:
-        """Writes the journal, after the rows that it refers to are on the disk."""
-        rows.sync()
-        facts = {
-            split: {"done": num_done, "skipped": [asdict(image) for image in skipped]}
-            for split, (num_done, skipped) in self.splits.items()
-        }
-        write_sealed(self.path, facts)
-        self.written = time.monotonic()
-
-
-def _open_rows(path: Path, shape: tuple[int, ...], journal: _Journal, split: str) -> Rows:
-    """The rows of a split: those of an interrupted attempt, or new ones."""
-    if journal.num_done(split):
-        try:
-            rows = Rows(path, writable=True)
-            if tuple(rows.shape) == shape and 0 < journal.num_done(split) <= len(rows):
-                return rows
-            rows.close()
-        except DAMAGED:
-            pass
-    journal.begin(split)
-    return Rows.create(path, shape)
-
-
 def _write_blocks(
     source: Source, split: str, raw: RawSplit, rows: Rows, fitting: Fitting, start: int
 ) -> Iterator[tuple[int, list[Skipped]]]:
     """Writes the rows from ``start`` on; yields the number of rows done and the unreadable images of each block."""
-    if start:
-        notify(f"{source.name} {split}: resuming after {start:,} of {len(rows):,} images")
     if source.fitted:
         yield from decode(raw.images, rows, f"{source.name} {split}", fitting, start)
         return
+    layout = _layout(source, raw, rows.shape[1])
     begins = range(start, len(rows), rows.block_size)
     for begin in track(begins, f"copying {source.name} {split}", len(begins)):
         end = min(begin + rows.block_size, len(rows))
-        rows.write(begin, np.asarray(raw.images[begin:end]))
+        try:
+            rows.write(begin, layout.pixels(np.asarray(raw.images[begin:end]), fitting.levels, fitting.background))
+        except ValueError as error:
+            raise DataError(f"{source.name}: {error}") from None
         yield end, []
 
 
@@ -221,14 +248,7 @@ def _report_skipped(name: str, skipped: list[Skipped], num: int) -> None:
 
 
 def _common_shape(source: Source, splits: dict[str, RawSplit], size: Size, channels: int | None) -> tuple[int, int, int]:
-    """The shape (C, H, W) that all images of a source are brought to."""
-    if not source.fitted:
-        shapes = {np.asarray(raw.images[0]).shape for raw in splits.values()}
-        if len(shapes) > 1:
-            raise DataError(f"{source.name}: its splits have different shapes, {shapes}; give all splits one shape")
-        depth, height, width = shapes.pop()
-        check_shape((depth, height, width), size, channels, source.name)
-        return depth, height, width
+    """The shape (C, H, W) that all images of a source of files are brought to."""
     if size is not None and channels is not None:
         return channels, *size
     headers = [scan_headers(raw.images, f"{source.name} {split}") for split, raw in splits.items()]

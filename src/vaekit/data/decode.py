@@ -18,7 +18,6 @@ from vaekit.core.errors import DataError
 from vaekit.core.progress import track
 from vaekit.data.fitting import CENTER_CROP, Fitting, Pixels, fit
 from vaekit.data.image_files import (
-    GRAY_MODES,
     READ_ERRORS,
     Encoded,
     EncodedImages,
@@ -58,7 +57,7 @@ def decode_image(encoded: Encoded, size: tuple[int, int], channels: int, fitting
     Arguments:
         encoded: The image.
         size: The height and width (H, W).
-        channels: 1 for gray, 3 for color.
+        channels: 1 for gray, 3 for color, or the number of channels of the image.
         fitting: How it is fitted.
 
     Returns:
@@ -66,6 +65,7 @@ def decode_image(encoded: Encoded, size: tuple[int, int], channels: int, fitting
 
     Raises:
         Exception: One of :data:`~vaekit.data.image_files.READ_ERRORS`, or MemoryError.
+        UnknownLevels: If the levels of its values are to be found.
     """
     image = open_lazily(encoded, OVERSAMPLING * max(size))
     with _LARGE_IMAGES if image.width * image.height > LARGE_PIXELS else nullcontext():
@@ -89,20 +89,20 @@ def scan_headers(images: EncodedImages, description: str) -> tuple[tuple[int, in
 
     Returns:
         The common size (H, W), None if there are several sizes, or :data:`NO_SIZE` if no image can be opened; and 1 if all
-        are gray, else 3.
+        are gray, 3 if there is color, or the largest number of channels.
     """
     sizes: set[tuple[int, int]] = set()
-    gray = True
+    channels = 1
     for encoded in track(images, f"reading headers of {description}", len(images)):
         try:
-            size, mode = read_header(encoded)
+            header = read_header(encoded)
         except READ_ERRORS:
             continue
-        sizes.add(size)
-        gray = gray and mode in GRAY_MODES
+        sizes.add(header.size)
+        channels = max(channels, header.channels)
     if not sizes:
         return NO_SIZE, 1
-    return (sizes.pop() if len(sizes) == 1 else None), (1 if gray else 3)
+    return (sizes.pop() if len(sizes) == 1 else None), channels
 
 
 def decode(
@@ -124,6 +124,7 @@ def decode(
     Raises:
         OSError: If the disk is full.
         DataError: If the disk of an image fails.
+        UnknownLevels: If the levels of an image's values are to be found.
     """
     channels, *size = out.shape[1:]
 

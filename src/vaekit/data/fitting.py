@@ -1,22 +1,26 @@
-"""Fitting: a decoded image of any size and mode is brought to one size, 8 bits and 1 or 3 channels."""
+"""Fitting: a decoded image of any size and mode is brought to one size, 8 bits and 1 to 16 channels."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps
 
 from vaekit.core.errors import DataError
+from vaekit.data.levels import EIGHT_BITS, UNKNOWN, Kind, Levels, Pair, kind_of, scale
+from vaekit.data.samples import Samples
 
 Pixels = NDArray[np.uint8]
 """Gray levels of shape (C, H, W), or (N, C, H, W)."""
+Opened = Image.Image | Samples
+"""An opened image."""
 Fit = Literal["crop", "pad", "stretch"]
 
-DEEP_MODES = "IF"
-"""The first letters of Pillow's modes with more than 8 bits a channel."""
-OVERSHOOT = 0.5
-"""How far floating-point levels may exceed their range, as a share of it: interpolation causes it, and they are clipped."""
+GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+"""Pillow's modes of images without color."""
+DEEP_MODES: dict[str, Kind] = {"I": "integers", "F": "floats"}
+"""The kinds of values by the first letters of Pillow's modes with more than 8 bits a channel."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Fitting:
         fit: ``crop`` cuts out the center with the target's aspect ratio, ``pad`` keeps the whole image and fills the rest
             with the background, ``stretch`` changes the aspect ratio. Each then scales with a Lanczos filter.
         background: The color behind transparent pixels and around padded images, as Pillow names colors.
+        levels: Which values are black and white.
 
     Raises:
         DataError: If the background is not a color.
@@ -34,6 +39,7 @@ class Fitting:
 
     fit: Fit = "crop"
     background: str = "white"
+    levels: Levels = UNKNOWN
 
     def __post_init__(self) -> None:
         """Checks the background."""
@@ -47,67 +53,115 @@ CENTER_CROP = Fitting()
 """The center of the image, on white."""
 
 
-def fit(image: Image.Image, size: tuple[int, int], channels: int, fitting: Fitting = CENTER_CROP) -> Pixels:
+def kind_of_image(mode: str) -> Kind:
+    """Returns the kind of values of one of Pillow's modes."""
+    return DEEP_MODES.get(mode[0], "uint8")
+
+
+def values_of(image: Opened) -> Samples | None:
+    """Returns the values of an image that is deeper than 8 bits or has channels that Pillow has no mode for, else None."""
+    if isinstance(image, Samples):
+        return image
+    return Samples(np.asarray(image)[..., None]) if kind_of_image(image.mode) != "uint8" else None
+
+
+def fit(image: Opened, size: tuple[int, int], channels: int, fitting: Fitting = CENTER_CROP) -> Pixels:
     """Fits an image to a size and a number of channels.
 
     Arguments:
         image: The image.
         size: The height and width (H, W).
-        channels: 1 for gray, 3 for color.
-        fitting: What to do if the aspect ratio differs, and the background.
+        channels: 1 for gray, 3 for color, or the number of channels of the image, which are then read as they are.
+        fitting: What to do if the aspect ratio differs, the background, and the levels.
 
     Returns:
         Gray levels of shape (C, H, W).
+
+    Raises:
+        ValueError: If the image has another number of channels, or values that are not finite.
+        UnknownLevels: If the levels of its values are to be found.
     """
-    image = to_eight_bits(image)
+    if channels not in (1, 3):
+        planes = [_to_size(plane, size, fitting) for plane in _planes(image, channels, fitting)]
+        return np.stack([np.asarray(plane, dtype=np.uint8) for plane in planes])
+    image = to_eight_bits(image, fitting.levels)
     if image.mode == "LAB":  # Pillow converts it only to RGB
         image = image.convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, fitting.background), image)
     mode = "L" if channels == 1 else "RGB"
-    image = image if image.mode == mode else image.convert(mode)
-    height, width = size
-    if image.size != (width, height):
-        image = _resize(image, (width, height), fitting)
+    image = _to_size(image if image.mode == mode else image.convert(mode), size, fitting)
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def to_eight_bits(image: Image.Image) -> Image.Image:
-    """Returns the image with 8 bits a channel: deeper gray levels are scaled, where Pillow would clip them.
+def to_eight_bits(image: Opened, levels: Levels) -> Image.Image:
+    """Returns a gray or color image with 8 bits a channel, scaled by the levels of its kind of values.
 
     Raises:
-        ValueError: If the range of the levels is unknown.
+        ValueError: If it has several channels that are no colors, or values that are not finite.
+        UnknownLevels: If the levels of its values are to be found.
     """
-    if image.mode[0] not in DEEP_MODES:
-        return image
-    levels = np.asarray(image)
-    converted = Image.fromarray(_scale_levels(levels))
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):  # the gray level that stands for a transparent pixel
-        converted.putalpha(Image.fromarray(np.where(levels == transparent, np.uint8(0), np.uint8(255))))
+    samples = values_of(image)
+    if samples is None:
+        assert isinstance(image, Image.Image)
+        return image if levels.uint8 in (None, EIGHT_BITS) else _stretched(image, levels.uint8)
+    colors = 3 if samples.rgb else samples.channels - samples.opacity
+    if colors not in (1, 3):
+        raise ValueError(f"has {samples.channels} channels, neither gray nor color")
+    pixels = _scaled(samples, colors, levels)
+    converted = Image.fromarray(pixels[..., 0] if colors == 1 else pixels)
+    if samples.opacity:
+        opaque = np.iinfo(samples.values.dtype).max if samples.values.dtype.kind in "ui" else 1
+        converted.putalpha(Image.fromarray(scale(samples.values[..., -1], (0.0, float(opaque)))))
+    elif isinstance(image, Image.Image) and isinstance(transparent := image.info.get("transparency"), int):
+        opacity = np.where(samples.values[..., 0] == transparent, np.uint8(0), np.uint8(255))
+        converted.putalpha(Image.fromarray(opacity))
     return converted
 
 
-def _scale_levels(levels: NDArray[Any]) -> Pixels:
-    """Scales deeper gray levels to 8 bits: floats from [0, 1] or [0, 255], integers from 16 bits.
+def _scaled(samples: Samples, num: int, levels: Levels) -> Pixels:
+    """The first ``num`` channels, with shape (H, W, num)."""
+    kind = kind_of(samples.values.dtype)
+    pair = levels.uint8 or EIGHT_BITS if kind == "uint8" else levels.known(kind)
+    pixels = scale(samples.values[..., :num], pair)
+    return 255 - pixels if samples.inverted else pixels
+
+
+def _stretched(image: Image.Image, pair: Pair | None) -> Image.Image:
+    """An image of 8 bits whose levels are given."""
+    if pair is None or image.mode == "1":
+        return image
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    table = scale(np.arange(256, dtype=np.float64), pair).tolist()
+    same = list(range(256))
+    return image.point([value for band in image.getbands() for value in (same if band == "A" else table)])
+
+
+def _planes(image: Opened, channels: int, fitting: Fitting) -> list[Image.Image]:
+    """The channels of an image as gray images.
 
     Raises:
-        ValueError: If they are in no such range, so that the levels of black and white are unknown.
+        ValueError: If it has another number of channels.
     """
-    finite = levels[np.isfinite(levels)] if np.issubdtype(levels.dtype, np.floating) else levels
-    low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
-    if finite.dtype.kind == "f":
-        full = 1 if high <= 1 + OVERSHOOT else 255
-        if low < -OVERSHOOT * full or high > (1 + OVERSHOOT) * full:
-            raise ValueError(f"floating-point levels from {low:g} to {high:g}, neither in [0, 1] nor in [0, 255]")
-        scaled = np.nan_to_num(levels * (255 / full), nan=0.0, posinf=255.0, neginf=0.0)
-        pixels: Pixels = np.rint(scaled).clip(0, 255).astype(np.uint8)
-        return pixels
-    if low < 0 or high > 65_535:
-        raise ValueError(f"levels from {low:,} to {high:,}, neither of 8 bits nor of 16")
-    return np.asarray(levels >> 8 if levels.dtype.itemsize == 2 or high > 255 else levels, dtype=np.uint8)
+    samples = values_of(image)
+    if samples is None:
+        assert isinstance(image, Image.Image)
+        image = to_eight_bits(image.convert("RGBA") if image.mode in ("P", "PA") else image, fitting.levels)
+        planes = list(image.split())
+    else:
+        levels = fitting.levels
+        planes = [Image.fromarray(plane) for plane in np.moveaxis(_scaled(samples, samples.channels, levels), 2, 0)]
+    if len(planes) != channels:
+        raise ValueError(f"has {len(planes)} channels, not {channels}")
+    return planes
+
+
+def _to_size(image: Image.Image, size: tuple[int, int], fitting: Fitting) -> Image.Image:
+    height, width = size
+    return image if image.size == (width, height) else _resize(image, (width, height), fitting)
 
 
 def _resize(image: Image.Image, size: tuple[int, int], fitting: Fitting) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Opening encoded images safely: any file becomes an upright image with 8 bits a channel, or one of :data:`READ_ERRORS`."""
+"""Opening encoded images safely: any file becomes an upright image, or one of :data:`READ_ERRORS`."""
 
 import logging
 import stat
@@ -6,14 +6,21 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from vaekit.core.errors import DataError
-from vaekit.data.fitting import Pixels, to_eight_bits
+from vaekit.data.fitting import GRAY_MODES, Opened, Pixels, kind_of_image
+from vaekit.data.levels import Kind, kind_of
+from vaekit.data.png import is_png, without_text
+from vaekit.data.samples import Samples
+from vaekit.data.tiff import TiffFile, TiffImage, is_tiff, read_directory, read_samples
 
 Encoded = bytes | Path | Pixels
 """An encoded image: the bytes of a file, a file, or gray levels of shape (H, W) or (H, W, C)."""
@@ -53,9 +60,6 @@ MAX_SIDE = 65_535
 MAX_FILE_BYTES = 2**30
 """The largest file that is read as an image, 1 GB; a file with the largest number of pixels that is read is smaller."""
 
-GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-"""Pillow's modes of images without color."""
-
 EXIF_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -70,8 +74,25 @@ SIDEWAYS = (5, 6, 7, 8)
 """The orientations that exchange height and width."""
 
 
-def open_image(encoded: Encoded, name: str) -> Image.Image:
-    """Opens an image, upright and with 8 bits a channel, as :func:`open_encoded` does.
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image says.
+
+    Arguments:
+        size: The upright height and width (H, W).
+        mode: Pillow's mode, or for images that Pillow has no mode for their type and number of channels.
+        channels: The number of channels that it needs: 1 for gray, 3 for color.
+        kind: The kind of its values.
+    """
+
+    size: tuple[int, int]
+    mode: str
+    channels: int
+    kind: Kind
+
+
+def open_image(encoded: Encoded, name: str) -> Opened:
+    """Opens an image upright, as :func:`open_encoded` does.
 
     Arguments:
         encoded: The image.
@@ -86,8 +107,8 @@ def open_image(encoded: Encoded, name: str) -> Image.Image:
         raise DataError(f"{name}: {failure_reason(error)}") from None
 
 
-def open_encoded(encoded: Encoded, min_side: int | None = None) -> Image.Image:
-    """Opens an image, upright by its EXIF orientation and with 8 bits a channel; the first of several frames or pages.
+def open_encoded(encoded: Encoded, min_side: int | None = None) -> Opened:
+    """Opens an image, upright by its EXIF orientation; the first of several frames or pages.
 
     An image may have as many pixels as Pillow considers safe, 89 million; a JPEG that is decoded smaller may have twice as
     many.
@@ -103,16 +124,20 @@ def open_encoded(encoded: Encoded, min_side: int | None = None) -> Image.Image:
     return load_upright(open_lazily(encoded, min_side))
 
 
-def open_lazily(encoded: Encoded, min_side: int | None) -> Image.Image:
+def open_lazily(encoded: Encoded, min_side: int | None) -> Opened | TiffImage:
     """Opens an image of which only the header is read, and whose size is within the limits.
 
     Raises:
         Exception: One of :data:`READ_ERRORS`, or MemoryError.
     """
     if isinstance(encoded, np.ndarray):
-        return Image.fromarray(encoded)
+        return _open_array(encoded)
     with _PILLOW_SILENCED, _only_read_errors():
-        file = BytesIO(_read_bytes(encoded) if isinstance(encoded, Path) else encoded)
+        data = _read_bytes(encoded) if isinstance(encoded, Path) else encoded
+        if is_tiff(data) and (directory := read_directory(BytesIO(data))):
+            _check_size(directory.width, directory.height)
+            return TiffImage(data, directory)
+        file = BytesIO(without_text(data) if is_png(data) else data)
         image: Image.Image = Image.open(file, formats=tuple(FORMATS))
         if min_side is not None:
             image.draft(None, (min_side, min_side))
@@ -120,38 +145,82 @@ def open_lazily(encoded: Encoded, min_side: int | None) -> Image.Image:
         return image
 
 
-def load_upright(image: Image.Image) -> Image.Image:
-    """Decodes an image that was opened lazily, turns it upright, and converts it to 8 bits a channel.
+def load_upright(image: Opened | TiffImage) -> Opened:
+    """Decodes an image that was opened lazily, and turns it upright.
 
     Raises:
         Exception: One of :data:`READ_ERRORS`, or MemoryError.
     """
+    if isinstance(image, Samples):
+        return image
     with _PILLOW_SILENCED, _only_read_errors():
-        image.load()
-        transpose = EXIF_TRANSPOSES.get(_orientation(image))
-        return to_eight_bits(image if transpose is None else image.transpose(transpose))
+        loaded: Opened
+        if isinstance(image, TiffImage):
+            loaded, orientation = read_samples(image.data, image.directory), image.directory.orientation
+        else:
+            image.load()
+            loaded, orientation = image, _orientation(image)
+        transpose = EXIF_TRANSPOSES.get(orientation)
+        return loaded if transpose is None else loaded.transpose(transpose)
 
 
-def read_header(encoded: Encoded) -> tuple[tuple[int, int], str]:
-    """Returns the upright size (H, W) and the mode of an image without decoding it.
+def read_header(encoded: Encoded) -> Header:
+    """Reads the header of an image without decoding it.
 
     Raises:
         Exception: One of :data:`READ_ERRORS`.
     """
     if isinstance(encoded, np.ndarray):
-        image = Image.fromarray(encoded)
-        return (image.height, image.width), image.mode
+        opened = _open_array(encoded)
+        size = (encoded.shape[0], encoded.shape[1])
+        if isinstance(opened, Image.Image):
+            return _header(size, opened.mode)
+        return Header(size, f"{encoded.dtype} x {opened.channels}", opened.channels, kind_of(encoded.dtype))
     with _PILLOW_SILENCED, _only_read_errors():
-        if isinstance(encoded, Path):
-            _file_size(encoded)
-        file = encoded if isinstance(encoded, Path) else BytesIO(encoded)
-        with Image.open(file, formats=tuple(FORMATS)) as image:
-            # Pillow decodes a whole PNG to look for EXIF behind its pixels, which is rare; and it gives the size of a TIFF
-            # after turning it upright.
-            has_exif = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
-            sideways = has_exif and _orientation(image) in SIDEWAYS
-            size = (image.width, image.height) if sideways else (image.height, image.width)
-            return size, image.mode
+        if isinstance(encoded, bytes):
+            return _read_header(BytesIO(encoded))
+        _file_size(encoded)
+        with encoded.open("rb") as file:
+            return _read_header(file)
+
+
+def _open_array(values: NDArray[Any]) -> Opened:
+    """The image of an array of shape (H, W) or (H, W, C)."""
+    if values.dtype == np.uint8 and (values.ndim == 2 or values.shape[2] in (3, 4)):
+        return Image.fromarray(values)
+    return Samples(values[..., None] if values.ndim == 2 else values)
+
+
+def _read_header(file: BinaryIO) -> Header:
+    start = file.read(8)
+    if is_tiff(start) and (directory := read_directory(file)):
+        return _tiff_header(directory)
+    file.seek(0)
+    try:
+        return _read_pillow_header(file)
+    except ValueError:
+        if not is_png(start):
+            raise
+        file.seek(0)
+        return _read_pillow_header(BytesIO(without_text(file.read(MAX_FILE_BYTES))))
+
+
+def _read_pillow_header(file: BinaryIO) -> Header:
+    with Image.open(file, formats=tuple(FORMATS)) as image:
+        # Pillow decodes a whole PNG to look for EXIF behind its pixels, which is rare; and it gives the size of a TIFF
+        # after turning it upright.
+        has_exif = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
+        sideways = has_exif and _orientation(image) in SIDEWAYS
+        return _header((image.width, image.height) if sideways else (image.height, image.width), image.mode)
+
+
+def _header(size: tuple[int, int], mode: str) -> Header:
+    return Header(size, mode, 1 if mode in GRAY_MODES else 3, kind_of_image(mode))
+
+
+def _tiff_header(tiff: TiffFile) -> Header:
+    size = (tiff.width, tiff.height) if tiff.orientation in SIDEWAYS else (tiff.height, tiff.width)
+    return Header(size, tiff.mode, tiff.channels - tiff.opacity, kind_of(tiff.dtype))
 
 
 def failure_reason(error: Exception) -> str:

@@ -4,16 +4,15 @@ Images are uint8 pixels of shape (N, C, H, W) from the source to the device of t
 floating point.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from vaekit.core.errors import DataError
 from vaekit.data.dataset import Dataset
-
-MAX_CHANNELS = 16
-"""The largest number of channels of an image."""
+from vaekit.data.layout import MAX_CHANNELS
+from vaekit.data.levels import UNKNOWN, Levels
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,11 @@ class ImageSet(Dataset):
     Arguments:
         store: All images of the source as uint8, with shape (M, C, H, W).
         binary: How the pixels were binarized, e.g. ``binarized once with seed 0``; empty if they were not.
+        levels: Which values of the source are black and white, where that is not 0 and 255 of 8 bits.
     """
 
     binary: str = ""
+    levels: Levels = field(default=UNKNOWN, compare=False, repr=False)
 
     noun = "images"
 
@@ -55,5 +56,5 @@ class ImageSet(Dataset):
 
 
 def is_image_shape(shape: tuple[int, ...]) -> bool:
-    """Whether an event shape is that of images, (C, H, W) with 1 to :data:`MAX_CHANNELS` channels."""
+    """Whether an event shape is that of images, (C, H, W) with 1 to 16 channels."""
     return len(shape) == 3 and 1 <= shape[0] <= MAX_CHANNELS

@@ -15,9 +15,12 @@ from torch import Tensor
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import track
-from vaekit.data.decode import Skipped, decode_image, image_name
+from vaekit.data.decode import Skipped, decode_image, image_name, scan_headers
 from vaekit.data.fitting import Fitting, Pixels
-from vaekit.data.image_files import GRAY_MODES, READ_ERRORS, Encoded, failure_reason, read_header
+from vaekit.data.image_files import READ_ERRORS, Encoded, Header, failure_reason, read_header
+from vaekit.data.layout import Layout, find_layout
+from vaekit.data.level_search import array_ranges, file_ranges, find_levels
+from vaekit.data.levels import EIGHT_BITS, UNKNOWN, Levels, describe_pair
 from vaekit.data.sources.resolve import resolve
 from vaekit.data.sources.source import RawSplit, Source, check_splits
 
@@ -38,7 +41,9 @@ class SplitSummary:
         modes: The number of images of each of Pillow's modes, e.g. ``L`` or ``RGB``.
         classes: The number of images of each class; empty if there are no labels.
         skipped: The images that cannot be read.
-        sheet: The first images, padded to a square, as uint8 of shape (N, 3, 96, 96).
+        sheet: The first images, padded to a square, as uint8 of shape (N, 3, 96, 96), or of as many channels as they have.
+        channels: 1 if all images are gray, 3 if there is color, or the largest number of channels.
+        remarks: How the axes and the values of all splits were read, a line each.
     """
 
     split: str
@@ -48,11 +53,8 @@ class SplitSummary:
     classes: dict[str, int]
     skipped: list[Skipped]
     sheet: Tensor
-
-    @property
-    def channels(self) -> int:
-        """1 if all images are gray, else 3."""
-        return 1 if set(self.modes) <= set(GRAY_MODES) else 3
+    channels: int = 1
+    remarks: tuple[str, ...] = ()
 
 
 def inspect(name: str | Path, background: str = "white") -> list[SplitSummary]:
@@ -70,7 +72,10 @@ def inspect(name: str | Path, background: str = "white") -> list[SplitSummary]:
         with tempfile.TemporaryDirectory() as scratch:
             splits = source.read(Path(scratch))
             check_splits(source.name, splits)
-            return [_inspect(split, raw, source, Path(scratch), fitting) for split, raw in splits.items()]
+            levels, remarks = _levels(source, splits)
+            fitting = replace(fitting, levels=levels)
+            summaries = [_inspect(split, raw, source, Path(scratch), fitting) for split, raw in splits.items()]
+            return [replace(summary, remarks=tuple(remarks)) for summary in summaries]
     except OSError as error:
         raise DataError(
             f"{tempfile.gettempdir()}: the folder of temporary files cannot be written ({error.strerror or error}); "
@@ -78,18 +83,42 @@ def inspect(name: str | Path, background: str = "white") -> list[SplitSummary]:
         ) from None
 
 
+def _levels(source: Source, splits: dict[str, RawSplit]) -> tuple[Levels, list[str]]:
+    """The levels of all splits, and lines about them and about the axes of arrays."""
+    images, remarks = {split: raw.images for split, raw in splits.items()}, list[str]()
+    if source.fitted:
+        levels, lines = find_levels(file_ranges(images, UNKNOWN, source.name), UNKNOWN)
+    else:
+        levels, lines = find_levels(array_ranges(images, UNKNOWN, source.name), UNKNOWN)
+        remarks = [remark for raw in splits.values() if (remark := _layout(source, raw).remark)]
+    usual = f"pixel values are of 8 bits; {describe_pair(EIGHT_BITS)}"
+    lines = [usual if levels.uint8 == EIGHT_BITS and "8 bits" in line else line for line in lines]
+    return levels, list(dict.fromkeys([*remarks, *(lines or [usual])]))
+
+
+def _layout(source: Source, raw: RawSplit) -> Layout:
+    first = np.asarray(raw.images[0:1])
+    return find_layout((len(raw.images), *first.shape[1:]), first.dtype, source.name)
+
+
 def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: Fitting) -> SplitSummary:
     num = len(raw.images)
-    sizes, modes, skipped = Counter[tuple[int, int]](), Counter[str](), list[Skipped]()
-    sheet = np.full((min(num, SHEET_IMAGES), 3, SHEET_SIDE, SHEET_SIDE), 255, np.uint8)
+    sizes, modes, skipped, needed = Counter[tuple[int, int]](), Counter[str](), list[Skipped](), {1}
+    layout = None if source.fitted else _layout(source, raw)
+    head = raw.images[:SHEET_IMAGES]
+    channels = layout.channels if layout else scan_headers(head, f"{source.name} {split}")[1]
+    shown = 3 if channels == 1 else channels
+    sheet = np.full((min(num, SHEET_IMAGES), shown, SHEET_SIDE, SHEET_SIDE), 255, np.uint8)
 
-    def open_chunk(indices: Iterable[int]) -> list[tuple[tuple[int, int], str] | Skipped]:
+    def open_chunk(indices: Iterable[int]) -> list[Header | Skipped]:
         return [open_one(index) for index in indices]
 
-    def open_one(index: int) -> tuple[tuple[int, int], str] | Skipped:
+    def open_one(index: int) -> Header | Skipped:
         try:
-            image = raw.images[index] if source.fitted else _channels_last(raw.images[index])
-            return _open(image, sheet[index : index + 1], fitting)
+            if layout is None:
+                return _open(raw.images[index], sheet[index : index + 1], fitting)
+            pixels = layout.pixels(np.asarray(raw.images[index : index + 1]), fitting.levels, fitting.background)
+            return _open(_channels_last(pixels[0]), sheet[index : index + 1], replace(fitting, levels=UNKNOWN))
         except READ_ERRORS as error:
             return Skipped(index, image_name(raw.images, index), failure_reason(error))
 
@@ -100,13 +129,13 @@ def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: 
                 if isinstance(result, Skipped):
                     skipped.append(replace(result, name=source.relative_name(result.name, scratch)))
                 else:
-                    size, mode = result
-                    sizes[size] += 1
-                    modes[mode] += 1
+                    sizes[result.size] += 1
+                    modes[result.mode] += 1
+                    needed.add(result.channels)
     labels = [] if raw.labels is None else raw.labels.tolist()
     names = [raw.classes[label] if label < len(raw.classes) else str(label) for label in labels]
     classes = dict(sorted(Counter(names).items()))
-    return SplitSummary(split, num, sizes, modes, classes, skipped, torch.from_numpy(sheet))
+    return SplitSummary(split, num, sizes, modes, classes, skipped, torch.from_numpy(sheet), max(needed))
 
 
 def _channels_last(pixels: Any) -> Pixels:
@@ -114,15 +143,14 @@ def _channels_last(pixels: Any) -> Pixels:
     return np.ascontiguousarray(np.moveaxis(pixels, 0, -1) if len(pixels) > 1 else pixels[0])
 
 
-def _open(encoded: Encoded, tile: Pixels, fitting: Fitting) -> tuple[tuple[int, int], str]:
-    """The size and mode of an image. All of it is decoded, as for the cache, so that damage is detected.
+def _open(encoded: Encoded, tile: Pixels, fitting: Fitting) -> Header:
+    """The header of an image. All of it is decoded, as for the cache, so that damage is detected.
 
     Arguments:
         encoded: The image.
-        tile: Its place on the contact sheet, of shape (1, 3, H, W), or of shape (0, 3, H, W) if it has none.
+        tile: Its place on the contact sheet, of shape (1, C, H, W), or of shape (0, C, H, W) if it has none.
         fitting: How it is fitted.
     """
-    size, mode = read_header(encoded)
-    pixels = decode_image(encoded, (SHEET_SIDE, SHEET_SIDE), 3, fitting)
-    tile[:] = pixels
-    return size, mode
+    header = read_header(encoded)
+    tile[:] = decode_image(encoded, (SHEET_SIDE, SHEET_SIDE), tile.shape[1], fitting)
+    return header

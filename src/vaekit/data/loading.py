@@ -23,6 +23,7 @@ from vaekit.data.cache_writer import Size, check_shape, fill
 from vaekit.data.dataset import hold_out
 from vaekit.data.fitting import Fit, Fitting
 from vaekit.data.images import ImageSet
+from vaekit.data.levels import AUTO, UNKNOWN, Levels, LevelsSpec
 from vaekit.data.sealed_json import DAMAGED
 from vaekit.data.sources.arrays import as_pixels
 from vaekit.data.sources.resolve import resolve
@@ -42,6 +43,7 @@ def load_images(
     channels: int | None = None,
     fit: Fit = "crop",
     background: str = "white",
+    levels: LevelsSpec = AUTO,
 ) -> ImageSet:
     """Loads images, and decodes them into the cache when they are loaded for the first time.
 
@@ -54,9 +56,12 @@ def load_images(
         split: ``train``, ``test``, ``all``, or ``any``: all images if the source has one split, else its test images. If a
             source has no test split, a fifth of its images is used as one.
         size: The side, or height and width (H, W), to fit images to; by default their common size.
-        channels: 1 for gray or 3 for color; by default 1 if all images are gray, else 3.
+        channels: 1 for gray or 3 for color; by default 1 if all images are gray, else 3. Arrays and TIFF files may have up
+            to 16, which are read as they are.
         fit: What to do if the aspect ratio differs: ``crop``, ``pad`` or ``stretch``.
         background: The color behind transparent pixels and around padded images.
+        levels: The values of black and white, as ``(0, 4095)``, or for some kinds of values, as ``{"floats": (-1, 1)}``; by
+            default they are found: once for all images of the source (:mod:`vaekit.data.levels`).
 
     Returns:
         The images as uint8 of shape (N, C, H, W), with labels if the source has any.
@@ -64,10 +69,11 @@ def load_images(
     Raises:
         DataError: If the source does not exist, too many of its images cannot be read, or the size does not apply.
     """
-    fitting = Fitting(fit, background)
+    fitting = Fitting(fit, background, read_levels(levels))
     size = (size, size) if isinstance(size, int) else size
     if not isinstance(source, str | Path):
-        whole = ImageSet(torch.from_numpy(np.ascontiguousarray(as_pixels(np.asarray(source), "array"))), split="all")
+        pixels, found = as_pixels(np.asarray(source), "array", fitting.levels, channels, background)
+        whole = ImageSet(torch.from_numpy(np.ascontiguousarray(pixels)), split="all", levels=found)
         check_shape(whole.shape, size, channels, "array")
         return whole if split in ("all", "any") else _select({"train": whole}, split)
     return _select(_load_splits(resolve(source), size, channels, fitting), split)
@@ -95,6 +101,9 @@ def _load_splits(source: Source, size: Size, channels: int | None, fitting: Fitt
     Raises:
         DataError: If other processes remove the entry again and again while this one opens it.
     """
+    found = _with_found_levels(source, size, channels, fitting)
+    if found is not None:
+        return found
     entry = entry_folder(source, size, channels, fitting)
     for _ in range(MAX_ATTEMPTS):
         if (splits := _read_or_report(entry)) is not None:
@@ -102,6 +111,28 @@ def _load_splits(source: Source, size: Size, channels: int | None, fitting: Fitt
         fill(entry, source, size, channels, fitting)
         evict_entries(entry)
     raise DataError(f"{entry}: other processes remove it while it is opened; set VAEKIT_CACHE to another folder")
+
+
+def _with_found_levels(source: Source, size: Size, channels: int | None, fitting: Fitting) -> dict[str, ImageSet] | None:
+    """The splits of an entry whose levels were found, if they are those that are asked for; else None."""
+    if fitting.levels == UNKNOWN:
+        return None
+    splits = _read_or_report(entry_folder(source, size, channels, replace(fitting, levels=UNKNOWN)))
+    if splits is None or not all(images.levels.agree(fitting.levels) for images in splits.values()):
+        return None
+    return splits
+
+
+def read_levels(spec: LevelsSpec) -> Levels:
+    """Returns levels from data.
+
+    Raises:
+        DataError: If they are none.
+    """
+    try:
+        return Levels.read(spec)
+    except ValueError as error:
+        raise DataError(f"levels: {error}") from None
 
 
 def _read_or_report(entry: Path) -> dict[str, ImageSet] | None:

@@ -21,6 +21,7 @@ from vaekit.data import (
     load_images,
     sample_binary,
 )
+from vaekit.data.levels import AUTO
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.models import Model, VAEConfig, build_vae
 from vaekit.objectives import OBJECTIVES, Objective
@@ -91,7 +92,14 @@ def prepare(
         return bound_values(model, splits.valid, shared=True)
 
     trainer = make_trainer(recipe, model, splits.train, splits.transform, validate, callbacks, accelerator)
-    return Experiment(recipe, splits, model, trainer)
+    return Experiment(with_found_levels(recipe, splits.train), splits, model, trainer)
+
+
+def with_found_levels(recipe: Recipe, images: Dataset) -> Recipe:
+    """Returns a recipe with the levels that were found for its images, by which later images are scaled, too."""
+    if not isinstance(images, ImageSet) or recipe.data.levels != AUTO:
+        return recipe
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"levels": images.levels.write()})})
 
 
 def load_splits(data: DataSection, seed: int, images: Dataset | None = None, test: Dataset | None = None) -> Splits:
@@ -108,7 +116,7 @@ def load_splits(data: DataSection, seed: int, images: Dataset | None = None, tes
         ConfigError: If augmented images would have to be binary, or images do not have the channels to show.
     """
     if images is None:
-        options: dict[str, Any] = {key: getattr(data, key) for key in ("size", "channels", "fit", "background")}
+        options: dict[str, Any] = {key: getattr(data, key) for key in ("size", "channels", "fit", "background", "levels")}
         images = load_images(data.name, "train", **options)
         test = test or load_images(data.name, "test", **options)
     elif test is None:

@@ -189,7 +189,7 @@ def _go_on(
             return RunFolder(folder)
         console.print(f"resumed after {progress.epoch} epochs, step {progress.step:,}", highlight=False)
         with write_errors(folder):
-            on_main(lambda: write_recipe(recipe, folder / RECIPE))
+            on_main(lambda: write_recipe(experiment.recipe, folder / RECIPE))
         return _carry_out(experiment, folder, console)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from vaekit.core.errors import DataError, ModelError
 from vaekit.core.safe_text import MAX_NAME, listing, printable
 from vaekit.data import Fitting, ImageSet, fit, is_image_shape, open_image
+from vaekit.data.level_search import with_levels_of_files
 from vaekit.evaluation.latents.encodings import Encodings, encode_images
 from vaekit.models import Model
 from vaekit.plots.channels import Channels, check_channels, num_tiles
@@ -126,12 +127,14 @@ class ModelView:
         for path in paths:
             if not os.path.isfile(path):  # also of a name that no path can have
                 raise DataError(f"{path}: no such image")
+        fitting = with_levels_of_files(paths, self.fitting)
         pixels = np.empty((len(paths), channels, height, width), np.uint8)
         for row, path in enumerate(paths):
-            fitted = fit(open_image(path, str(path)), (height, width), channels, self.fitting)
-            if len(fitted) != channels:
-                raise DataError(f"{path}: has {len(fitted)} channels, and the model's images have {channels}")
-            pixels[row] = fitted
+            image = open_image(path, str(path))
+            try:
+                pixels[row] = fit(image, (height, width), channels, fitting)
+            except ValueError as error:
+                raise DataError(f"{path}: {error}") from None
         return torch.from_numpy(pixels)
 
     def describe_images(self) -> str:

@@ -19,7 +19,8 @@ from vaekit.core.files import write_text
 from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.core.yaml_text import format_yaml, parse_yaml, read_text
 from vaekit.data import Augmentation, Fit
-from vaekit.data.images import MAX_CHANNELS
+from vaekit.data.layout import MAX_CHANNELS
+from vaekit.data.levels import AUTO, checked_levels
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.models import Model, describe_vae
 from vaekit.models.serialization import INFERRED
@@ -41,6 +42,7 @@ SHORTHANDS = {
     "fit": "data.fit",
     "background": "data.background",
     "shown_channels": "data.shown_channels",
+    "levels": "data.levels",
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
     "seed": "training.seed",
@@ -88,9 +90,11 @@ class DataSection(Section):
     Arguments:
         name: A known name, a folder, an array file or a Hub id.
         size: The side, or height and width, that images are fitted to; None for their original size.
-        channels: 1 for gray, 3 for color, None for the channels of the source.
+        channels: 1 for gray, 3 for color, None for the channels of the source; up to 16 for images that have so many.
         fit: What to do if proportions differ: ``crop`` the middle, ``pad`` with the background, or ``stretch``.
         background: The color behind transparent pixels and around padded images.
+        levels: The values of black and white, ``[0, 4095]``; or for each kind of values (``uint8``, ``integers``,
+            ``floats``), as a run writes those that were found; ``auto`` to find them.
         augment: The augmentation of training images, applied each time they are used; None for no augmentation.
         binarize: ``dynamic`` binarizes training images at random each time they are used, ``static`` once, ``none`` keeps
             gray levels. Validation and test images are binarized once, with fixed seeds, in both cases.
@@ -101,9 +105,10 @@ class DataSection(Section):
 
     name: str
     size: Side | tuple[Side, Side] | None = None
-    channels: Literal[1, 3] | None = None
+    channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)] | None = None
     fit: Fit = "crop"
     background: str = "white"
+    levels: Annotated[Any, BeforeValidator(checked_levels)] = AUTO
     augment: Augmentation | None = None
     binarize: Literal["none", "dynamic", "static"] = "none"
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1

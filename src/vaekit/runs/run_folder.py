@@ -28,6 +28,7 @@ from vaekit.core.files import describe_os_error, read_object, require_regular
 from vaekit.core.progress import notify
 from vaekit.core.yaml_text import read_text
 from vaekit.data import Fitting, ImageSet, binarize, is_image_shape, load_images
+from vaekit.data.levels import AUTO, Levels
 from vaekit.data.sources.hub import describe_error, download
 from vaekit.models import VAE, load_vae
 from vaekit.models.serialization import CONFIG, WEIGHTS, check_format
@@ -147,7 +148,10 @@ class RunFolder:
     @property
     def fitting(self) -> Fitting:
         """How images are fitted to the model's shape: as in training, or by the default where no recipe says how."""
-        return Fitting(self.recipe.data.fit, self.recipe.data.background) if self.has_recipe else Fitting()
+        if not self.has_recipe:
+            return Fitting()
+        data = self.recipe.data
+        return Fitting(data.fit, data.background, Levels.read(data.levels))
 
     @property
     def shown_channels(self) -> Channels | None:
@@ -205,6 +209,7 @@ class RunFolder:
             channels, height, width = self.model.shape
             fitting = self.fitting
             options: dict[str, Any] = {"fit": fitting.fit, "background": fitting.background}
+            options["levels"] = self.recipe.data.levels if self.has_recipe else AUTO
             self._gray[source, split] = load_images(source, split, size=(height, width), channels=channels, **options)
         return self._gray[source, split]
 

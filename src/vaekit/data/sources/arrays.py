@@ -6,6 +6,7 @@ Nothing is ever unpickled, and of a file only the rows that are being copied are
 import shutil
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, LargeZipFile, ZipFile, ZipInfo
@@ -14,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
+from vaekit.core.progress import notify
+from vaekit.data.layout import find_layout
+from vaekit.data.level_search import array_ranges, find_levels
+from vaekit.data.levels import UNKNOWN, Levels
 from vaekit.data.npy_header import MAGIC, NpyHeader, read_npy_header
+from vaekit.data.row_files import rows_per_block
 from vaekit.data.sources.archive_limits import check_expansion, check_space
 from vaekit.data.sources.labels import Labels, class_indices
 from vaekit.data.sources.source import FileSource, RawSplit, Source, raise_if_disk_full
@@ -25,8 +31,6 @@ IMAGES, LABELS = ("images", "x"), {"images": "labels", "x": "y"}
 """The names of images in a ``.npz`` file, and the name of their labels."""
 MAX_LABEL_BYTES = 4096
 """The longest label in bytes."""
-MAX_PIXELS = 2**28
-"""The largest number of values of an image."""
 ARRAY_ERRORS = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, LargeZipFile, zlib.error)
 """What reading a damaged array file raises."""
 
@@ -107,7 +111,7 @@ class ArrayFile(FileSource):
 
 
 class ArrayImages(Sequence[Any]):
-    """The images in a ``.npy`` file, each of which is read when it is needed, as uint8 of shape (C, H, W).
+    """The images in a ``.npy`` file, each of which is read when it is needed, with the values that the file holds.
 
     Arguments:
         path: The file.
@@ -123,22 +127,18 @@ class ArrayImages(Sequence[Any]):
         self.path, self.name = path, name
         with path.open("rb") as file:
             self.header = read_npy_header(file, path.stat().st_size)
-        check_images(self.header.shape, self.header.dtype, name)
+        find_layout(self.header.shape, self.header.dtype, name)
 
     def __len__(self) -> int:
         """N, the number of images."""
         return self.header.shape[0]
 
     def __getitem__(self, index: Any) -> Any:
-        """Returns an image of shape (C, H, W), or those of a slice, with shape (B, C, H, W).
-
-        Raises:
-            DataError: If the values are not those of pixels.
-        """
+        """Returns an image, or those of a slice, in the layout of the file."""
         if not isinstance(index, slice):
             return self[index : index + 1][0]
         start, stop, _ = index.indices(len(self))
-        return as_pixels(self._block(start, stop), self.name)
+        return self._block(start, stop)
 
     def _block(self, start: int, stop: int) -> NDArray[Any]:
         """The values from ``start`` up to, but not including, ``stop``."""
@@ -153,45 +153,37 @@ class ArrayImages(Sequence[Any]):
         return np.frombuffer(values, self.header.dtype).reshape(stop - start, *self.header.shape[1:])
 
 
-def check_images(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:
-    """Raises DataError if an array of this shape and type does not hold images; see :func:`as_pixels`."""
-    if len(shape) not in (3, 4) or (len(shape) == 4 and not {1, 3} & {shape[1], shape[3]}):
-        raise DataError(f"{name}: images have shape (N, H, W), (N, C, H, W) or (N, H, W, C), got {_described(shape)}")
-    if 0 in shape:
-        what = "no images" if shape[0] == 0 else "images without pixels"
-        raise DataError(f"{name}: holds {what}, its shape is {_described(shape)}")
-    if shape[1] * shape[2] * (shape[3] if len(shape) == 4 else 1) > MAX_PIXELS:
-        raise DataError(f"{name}: its images have more than {MAX_PIXELS:,} values, {_described(shape)}; scale them down")
-    if dtype not in (np.uint8, np.bool_) and dtype.kind != "f":
-        raise DataError(f"{name}: pixels are uint8, bool, or floating point between 0 and 1, got {dtype}; convert them")
-
-
-def as_pixels(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Returns an array of images as uint8 pixels of shape (N, C, H, W).
+def as_pixels(
+    array: NDArray[Any],
+    name: str,
+    levels: Levels | None = None,
+    channels: int | None = None,
+    background: str = "white",
+) -> tuple[NDArray[np.uint8], Levels]:
+    """Returns an array of images as uint8 pixels of shape (N, C, H, W), and the levels by which they were scaled.
 
     Arguments:
-        array: Shape (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels; uint8, bool, or floating point in [0, 1].
-        name: Its name in error messages.
+        array: Shape (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 to 16 channels; integers, bool or floating point.
+        name: Its name in messages.
+        levels: Levels that are known; others are found, and a line says which.
+        channels: The number of channels that is asked for; None for that of the array.
+        background: The color behind transparent pixels.
 
     Raises:
         DataError: If the shape or the values are not among these.
     """
-    check_images(array.shape, array.dtype, name)
-    if array.ndim == 3:
-        array = array[:, None]
-    if array.shape[1] not in (1, 3):
-        array = array.transpose(0, 3, 1, 2)
-    if array.dtype == np.uint8:
-        return np.asarray(array, np.uint8)
-    if array.dtype == np.bool_:
-        return np.where(array, np.uint8(255), np.uint8(0))
-    if not (array.min() >= 0 and array.max() <= 1):  # also if one is not a number
-        raise DataError(
-            f"{name}: pixels are uint8, bool, or floating point between 0 and 1, got {array.dtype} "
-            f"from {array.min():g} to {array.max():g}; scale them"
-        )
-    pixels: NDArray[np.uint8] = np.rint(array * 255).astype(np.uint8)
-    return pixels
+    layout = find_layout(array.shape, array.dtype, name, channels)
+    levels = levels or UNKNOWN
+    found, lines = find_levels(array_ranges({"array": array}, levels, name), levels)
+    for line in [layout.remark, *lines]:
+        if line:
+            notify(f"{name}: {line}")
+    size = rows_per_block(array[0].nbytes)
+    try:
+        blocks = [layout.pixels(array[begin : begin + size], found, background) for begin in range(0, len(array), size)]
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from None
+    return np.concatenate(blocks), replace(found, uint8=levels.uint8)
 
 
 def _map(path: Path, header: NpyHeader) -> NDArray[Any]:
@@ -211,9 +203,3 @@ def _unpack(archive: ZipFile, member: ZipInfo, path: Path) -> Path:
     with archive.open(member) as packed, path.open("wb") as file:
         shutil.copyfileobj(packed, file, 2**20)
     return path
-
-
-def _described(shape: tuple[int, ...]) -> str:
-    """A shape, which may have very many or very large sides."""
-    text = str(shape)
-    return text if len(text) <= 80 else f"{len(shape)} sides, {text[:60]}..."
