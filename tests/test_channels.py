@@ -27,7 +27,6 @@ from vaekit.evaluation.likelihood.scores import code_lengths
 from vaekit.evaluation.model_evaluation import evaluate_model
 from vaekit.evaluation.samples.reconstruction import psnr, ssim
 from vaekit.experiment.prepare import load_splits
-from vaekit.models import VAEConfig, build_vae
 from vaekit.objectives.perceptual import dissimilarity
 from vaekit.plots import error_plot, grid, reconstruction_pairs, side_by_side, traversals
 from vaekit.plots.channels import Channels, check_channels, describe_channels, num_tiles, parse_channels, tiles
@@ -279,16 +278,8 @@ def test_gallery_with_other_channels_keeps_the_posteriors() -> None:
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_every_likelihood_and_network_takes_any_number_of_channels(num: int, likelihood: str, network: str) -> None:
-    options = {"hidden": [8]} if network == "mlp" else {"channels": [4, 8], "blocks": [0, 0], "hidden": 8}
-    model = build_vae(
-        VAEConfig(
-            shape=(num, 8, 12),
-            latent_dim=2,
-            encoder={"name": network, **options},
-            decoder={"name": network, **options},
-            likelihood={"name": likelihood} | ({"num_components": 2} if likelihood == "logistic-mixture" else {}),
-        )
-    )
+    options = {"num_components": 2} if likelihood == "logistic-mixture" else {}
+    model = make_vae(network, network, likelihood, shape=(num, 8, 12), **options)
     x = torch.randint(0, 2, (3, num, 8, 12), dtype=torch.uint8) * 255
     loss = -model(x).elbo().mean()
     loss.backward()

@@ -12,8 +12,8 @@ from vaekit.plots.style import MAGNITUDE, count, styled
 
 SCALE = "error: from 0 (dark) to 255 gray levels (bright)"
 """The text below the errors of single images."""
-CHANNEL_INCHES, MARGIN = 0.42, 0.7
-"""The least width of a channel in a figure, and the width of the names of its rows, in inches."""
+CHANNEL_INCHES, MAX_CHANNEL_INCHES, MARGIN = 0.42, 0.8, 0.7
+"""The least and the largest width of a channel in a figure, and the width of the names of its rows, in inches."""
 
 
 @styled
@@ -37,7 +37,7 @@ def error_plot(
     by_channel = num_tiles(num_channels, channels) > 1
     across = max(4.2, CHANNEL_INCHES * num_channels + MARGIN) if by_channel else 4.2
     aspect = rms.shape[0] / rms.shape[1]
-    rows_of_an_image = (across - MARGIN) / num_channels * aspect * 3
+    rows_of_an_image = min((across - MARGIN) / num_channels, MAX_CHANNEL_INCHES) * aspect * 3
     down = len(originals) * rows_of_an_image if by_channel else 4.2 / len(originals) * aspect * 3
     figure = Figure(figsize=(across, 3.2 + down), layout="constrained")
     upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=[3.0, 0.2 + down]))
