@@ -216,7 +216,7 @@ def test_error_chart_has_a_row_of_channels_for_each_image() -> None:
     x = smooth(2, 5)
     y = (x.int() - 30).clamp(0, 255).byte()
     chart = error_plot(torch.rand(HEIGHT, WIDTH), x, y, 7)
-    assert "each pixel over 5 channels, 7 images" in text_of(chart)
+    assert "each pixel\nover 5 channels, 7 images" in text_of(chart)
     cells = [axes for axes in chart.findobj(match=lambda a: type(a).__name__ == "Axes") if axes.images][1:]
     assert [cell.get_ylabel() for cell in cells] == ["original", "model", "error"] * 2
     assert [label.get_text() for label in cells[0].get_xticklabels()] == ["1", "2", "3", "4", "5"]

@@ -42,12 +42,12 @@ def error_plot(
     figure = Figure(figsize=(across, 3.2 + down), layout="constrained")
     upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=[3.0, 0.2 + down]))
     shown = describe_channels(num_channels, channels)
-    _plot_mean(upper, rms, f" over {num_channels} channels" if shown else "", num_images)
+    _plot_mean(upper, rms, f"\nover {num_channels} channels" if shown else "", num_images)
     if by_channel:
         _plot_channels(lower, as_uint8(originals), as_uint8(reconstructions))
     else:
         _plot_images(lower, originals, reconstructions, channels)
-    lower.supxlabel(f"{shown}; {SCALE}" if shown and not by_channel else SCALE, fontsize=7)
+    lower.supxlabel(f"{shown}\n{SCALE}" if shown and not by_channel else SCALE, fontsize=7)
     return figure
 
 
