@@ -17,6 +17,8 @@ from vaekit.core.safe_text import printable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from vaekit.plots.channels import Channels as ChosenChannels
+
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.", show_default=False)]
 Seed = Annotated[int, typer.Option(help="The random seed.", min=0, max=2**63 - 1)]
@@ -27,6 +29,11 @@ Label = Annotated[str | None, typer.Option(help="The class, by name or number, i
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="The device to compute on.")]
 Data = Annotated[
     str | None, typer.Option(help="Images to use instead of the run's test images: a name, folder, array or hub id.")
+]
+
+Channels = Annotated[
+    str | None,
+    typer.Option("--channels", help="Channels to show, from 1: one as gray, as 4, or three as red, green, blue, as 3,2,1."),
 ]
 
 
@@ -72,6 +79,17 @@ def store(save: Callable[[Path], object], path: Path) -> None:
             save(partial)
     except (OSError, ValueError, OverflowError, struct.error) as error:  # the last two by formats whose sides are limited
         raise DataError(f"{path}: cannot be written ({describe_os_error(error)})") from None
+
+
+def read_channels(text: str | None) -> "ChosenChannels | None":
+    """Reads ``--channels``; None if it is not given.
+
+    Raises:
+        ConfigError: If it is neither a channel nor three channels.
+    """
+    from vaekit.plots.channels import parse_channels
+
+    return None if text is None else parse_channels(text, "--channels")
 
 
 def say(line: str) -> None:

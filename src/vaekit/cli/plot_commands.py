@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Data, Label, Labels, Output, RunPath, Seed, place, show, write
+from vaekit.cli.options import Channels, Data, Label, Labels, Output, RunPath, Seed, place, read_channels, show, write
 
 InterpolationPath = Annotated[
     Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps the length of latents.")
@@ -21,6 +21,7 @@ def sample(
     label: Labels = None,
     temperature: Annotated[float, typer.Option(help="Below 1: samples closer to the prior's mean.", min=0.0)] = 1.0,
     seed: Seed = 0,
+    channels: Channels = None,
     output: Output = None,
 ) -> None:
     """Sample images from the prior and plot them in a grid.
@@ -30,10 +31,12 @@ def sample(
       vae sample runs/mnist-mlp
 
       vae sample runs/mnist-conv --label 7 -n 25 -o sevens.png
+
+      vae sample runs/satellite --channels 3,2,1
     """
     from vaekit.experiment import plot
 
-    image = plot.sample(run, num, label or (), temperature, seed)
+    image = plot.sample(run, num, label or (), temperature, seed, channels=read_channels(channels))
     write(image.save, place(output, run, "samples.png"))
 
 
@@ -43,6 +46,7 @@ def reconstruct(
     num: Annotated[int | None, typer.Option("--num", "-n", help="The number of test images.", min=1)] = None,
     label: Labels = None,
     data: Data = None,
+    channels: Channels = None,
     output: Output = None,
 ) -> None:
     """Plot test images above their reconstructions, or your own images beside theirs.
@@ -57,7 +61,7 @@ def reconstruct(
     """
     from vaekit.experiment import plot
 
-    image = plot.reconstruct(run, images or (), num, label or (), data)
+    image = plot.reconstruct(run, images or (), num, label or (), data, channels=read_channels(channels))
     write(image.save, place(output, run, "reconstructions.png"))
     if images:
         show(image)
@@ -71,6 +75,7 @@ def traverse(
     steps: Annotated[int, typer.Option(help="The number of images in a row.", min=2, max=1_000)] = 11,
     start: Start = "@0",
     data: Data = None,
+    channels: Channels = None,
     output: Output = None,
 ) -> None:
     """Change one latent at a time over its range, one latent in a row.
@@ -83,7 +88,7 @@ def traverse(
     """
     from vaekit.experiment import plot
 
-    image = plot.traverse(run, num, steps, start, data)
+    image = plot.traverse(run, num, steps, start, data, channels=read_channels(channels))
     write(image.save, place(output, run, "traversals.png"))
 
 
@@ -96,6 +101,7 @@ def manifold(
     ] = "active",
     label: Label = None,
     data: Data = None,
+    channels: Channels = None,
     output: Output = None,
 ) -> None:
     """Decode a grid of points of the latent plane, evenly spaced in probability.
@@ -108,7 +114,7 @@ def manifold(
     """
     from vaekit.experiment import plot
 
-    image = plot.manifold(run, steps, plane, label, data)
+    image = plot.manifold(run, steps, plane, label, data, channels=read_channels(channels))
     write(image.save, place(output, run, "manifold.png"))
 
 
@@ -120,6 +126,7 @@ def interpolate(
     path: InterpolationPath = "linear",
     label: Labels = None,
     data: Data = None,
+    channels: Channels = None,
     output: Output = None,
 ) -> None:
     """Interpolate between two images or classes in the latent space.
@@ -134,7 +141,7 @@ def interpolate(
     """
     from vaekit.experiment import plot
 
-    image = plot.interpolate(run, a, b, steps, path, label or (), data)
+    image = plot.interpolate(run, a, b, steps, path, label or (), data, channels=read_channels(channels))
     write(image.save, place(output, run, "interpolation.png"))
 
 
@@ -179,6 +186,7 @@ def errors(
     run: RunPath,
     num: Annotated[int, typer.Option("--num", "-n", help="The number of images to show beside the mean.", min=1)] = 6,
     data: Data = None,
+    channels: Channels = None,
     output: Output = None,
 ) -> None:
     """Plot the error of reconstructions in each pixel.
@@ -189,7 +197,7 @@ def errors(
     """
     from vaekit.experiment import plot
 
-    figure = plot.errors(run, num, data)
+    figure = plot.errors(run, num, data, channels=read_channels(channels))
     write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), place(output, run, "errors.png"))
 
 
@@ -229,6 +237,7 @@ def animate(
     start: Start = "@0",
     label: Labels = None,
     data: Data = None,
+    channels: Channels = None,
     output: Output = None,
 ) -> None:
     """Animate a path through classes, images or the digits of pi; or the latents; or the training.
@@ -263,11 +272,12 @@ def animate(
         start=start,
         labels=label or (),
         data=data,
+        channels=read_channels(channels),
     )
     write(animation.save, output_path)
 
 
-def report(run: RunPath, data: Data = None, output: Output = None) -> None:
+def report(run: RunPath, data: Data = None, channels: Channels = None, output: Output = None) -> None:
     """Write a report of a run: one HTML file with its metrics, images, figures and recipe.
 
     [bold]Example[/bold]
@@ -277,11 +287,12 @@ def report(run: RunPath, data: Data = None, output: Output = None) -> None:
     from vaekit.experiment import plot
     from vaekit.runs.run_folder import REPORT
 
-    write(plot.report(run, data).save, place(output, run, REPORT, "."))
+    write(plot.report(run, data, channels=read_channels(channels)).save, place(output, run, REPORT, "."))
 
 
 def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders.")],
+    channels: Channels = None,
     output: Output = None,
 ) -> None:
     """Write a comparison of several runs: one HTML file with their metrics, learning curves and reconstructions.
@@ -292,4 +303,4 @@ def compare(
     """
     from vaekit.experiment import plot
 
-    write(plot.compare(runs).save, place(output, ".", "compare.html", "."))
+    write(plot.compare(runs, channels=read_channels(channels)).save, place(output, ".", "compare.html", "."))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Device, Output, RunPath, Seed, place, say, store, write
+from vaekit.cli.options import Channels, Device, Output, RunPath, Seed, place, read_channels, say, store, write
 
 Source = Annotated[
     str | None,
@@ -35,6 +35,7 @@ def score(
     split: Split = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    channels: Channels = None,
     output: Output = None,
 ) -> None:
     """Score images for outlier detection: log p(x) of each with its standard error, and corrections of it.
@@ -54,15 +55,20 @@ def score(
     from vaekit.experiment.score import SCORES
     from vaekit.experiment.score import score as score_images
     from vaekit.export.tables import TABLES, check_suffix, check_writable, write_table
+    from vaekit.plots.channels import check_channels
     from vaekit.plots.contact_sheet import contact_sheet
+    from vaekit.runs.run_folder import RunFolder
 
     path = place(output, run, "scores.csv", "")
     check_suffix(path, TABLES)
     sheet = path.with_suffix(".png")
     check_writable(path)
     check_writable(sheet)
+    folder = RunFolder(run)
+    shown = read_channels(channels) or folder.shown_channels
+    check_channels(shown, folder.model.shape[0], "--channels")  # before scores are computed
     scored = score_images(
-        run,
+        folder,
         data,
         against=against,
         by=by,
@@ -87,7 +93,7 @@ def score(
     )
     if any(one.meaning.startswith(CROSS_ENTROPY) for one in scored.sets):
         title += f"; {CROSS_ENTROPY}"
-    write(contact_sheet(images, captions, title).save, sheet)
+    write(contact_sheet(images, captions, title, channels=shown).save, sheet)
 
 
 def embed(run: RunPath, data: Source = None, split: Split = None, device: Device = "cpu", output: Output = None) -> None:

@@ -36,8 +36,9 @@ class Augmentation(Section):
         shift: The largest translation, as a share of the height and width.
         zoom: The largest change of scale, as a share of 1.
         crop: The largest share of the area that is cropped before the rest is resized to the original size.
-        jitter: The largest relative change of brightness and contrast, and of the saturation of color images.
-        hue: The largest rotation of the hue, as a share of the color circle.
+        jitter: The largest relative change of brightness and contrast, and of the saturation of color images; all channels
+            of an image change by the same factors.
+        hue: The largest rotation of the hue of color images, as a share of the color circle.
     """
 
     flip: Probability = 0.0
@@ -59,12 +60,14 @@ def augmenter(augmentation: Augmentation, shape: tuple[int, int, int], backgroun
         background: The color of uncovered pixels.
 
     Raises:
-        DataError: If the hue of gray images is to change.
+        DataError: If the hue of images is to change that are not in color.
     """
     from kornia.augmentation import AugmentationSequential  # heavy, and only needed if images are augmented
 
     if shape[0] == 1 and augmentation.hue:
         raise DataError("data.augment.hue: gray images have no hue; set it to 0, or use --channels 3")
+    if shape[0] != 3 and augmentation.hue:
+        raise DataError(f"data.augment.hue: images of {shape[0]} channels have no hue, only color images do; set it to 0")
     pipeline = AugmentationSequential(*_steps(augmentation, shape, background), data_keys=["input"])
 
     def augment(x: Tensor, generator: Generator) -> Tensor:

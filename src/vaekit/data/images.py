@@ -51,6 +51,8 @@ class ImageSet(Dataset):
         if self.store.dtype != torch.uint8 or self.store.dim() != 4:
             shape, dtype = tuple(self.store.shape), str(self.store.dtype).removeprefix("torch.")
             raise DataError(f"images must be uint8 of shape (N, C, H, W), got {dtype} of shape {shape}")
+        if not 1 <= self.store.shape[1] <= MAX_CHANNELS:
+            raise DataError(f"images have 1 to {MAX_CHANNELS} channels, got {self.store.shape[1]}; use a TensorSet")
 
 
 def is_image_shape(shape: tuple[int, ...]) -> bool:

@@ -110,7 +110,7 @@ class LogisticMixturePixels(Distribution):
         means: The means without the previous channels, with shape (*, K, C, H, W). They may lie outside [-1, 1].
         log_scales: The log-scales, with shape (*, K, C, H, W).
         coefficients: The coefficients of previous channels, with shape (*, K, C (C - 1) / 2, H, W): none for gray images;
-            of red for green, of red for blue and of green for blue for color images.
+            of red for green, of red for blue and of green for blue for color images; likewise for any number of channels.
         levels: L, the number of levels.
     """
 

@@ -12,7 +12,7 @@ from vaekit.evaluation.evaluation_config import FULL, EvaluationConfig
 from vaekit.evaluation.evaluation_result import Evaluation
 from vaekit.evaluation.model_evaluation import evaluate_model
 from vaekit.evaluation.samples.features import FeatureExtractor
-from vaekit.evaluation.samples.inception import inception_features
+from vaekit.evaluation.samples.inception import inception_features, refusal
 from vaekit.models import Model
 from vaekit.runs.run_folder import RunFolder
 from vaekit.training import find_device
@@ -88,7 +88,8 @@ def evaluate(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
-        VaekitError: If the run, the images, the device or the weights of Inception are missing.
+        VaekitError: If the run, the images, the device or the weights of Inception are missing, or Inception does not take
+            the images.
 
     Example:
         >>> evaluation = vaekit.evaluate("runs/mnist-mlp")
@@ -109,5 +110,7 @@ def load_inputs(
         gray = folder.images(binarized=False), folder.images(split="train", binarized=False)
     if features == "inception" and train is None:
         raise DataError("an FID compares with training images, and there are none; name a run folder, and no --data")
+    if features == "inception" and images.shape[0] not in (1, 3):  # before its weights are looked for
+        raise DataError(refusal(images.shape[0]))
     extractor = inception_features(model.device) if features == "inception" else None
     return EvaluationInputs(model, images, train, gray, extractor)

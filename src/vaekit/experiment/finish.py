@@ -48,13 +48,14 @@ def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
         (folder / REPORT).unlink(missing_ok=True)  # of an earlier end of the run: a report is never older than the metrics
         write_json(folder / METRICS, _metrics(experiment, model, evaluation))
         print_metrics(evaluation, console)
-    shown = first_images(test)
+    channels = experiment.recipe.data.shown_channels
+    shown = first_images(test, channels)
     if shown is not None:
-        write_grids(model, shown, folder)
+        write_grids(model, shown, folder, channels)
     write_curves(folder)
     written = {"images": folder / "images", "metrics": folder / METRICS}
     if isinstance(test, ImageSet):
-        run_report(RunFolder(folder), Gallery(model, test)).save(folder / REPORT)
+        run_report(RunFolder(folder), Gallery(model, test, channels=channels)).save(folder / REPORT)
         written = {"report": folder / REPORT} | written
     for name, path in written.items():
         print_line(f"{name:<9} {path}", console)

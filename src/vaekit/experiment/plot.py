@@ -6,7 +6,8 @@
     >>> plot.animate("runs/mnist-conv", through=["1", "9"]).save("one-to-nine.gif")
 
 A run is a :class:`~vaekit.RunFolder`, or the path of a run folder, a model folder or a model on the Hugging Face Hub.
-``data`` names the images to use instead of the run's test images. Images are Pillow images, figures are matplotlib figures,
+``data`` names the images to use instead of the run's test images, and ``channels`` the channels to show, as 4 or (3, 2, 1),
+instead of those that the recipe of the run names. Images are Pillow images, figures are matplotlib figures,
 animations are :class:`vaekit.plots.Animation`, and reports are :class:`vaekit.reports.page.Page`.
 """
 
@@ -18,6 +19,7 @@ from PIL import Image
 
 from vaekit.core.errors import ConfigError
 from vaekit.plots import Animation
+from vaekit.plots.channels import Channels
 from vaekit.plots.grids import columns_for
 from vaekit.presentation.animations import (
     DIGIT_HOLD,
@@ -39,11 +41,19 @@ from vaekit.runs.run_folder import RunFolder
 Run = RunFolder | str | Path
 
 
-def sample(run: Run, num: int = 100, labels: Sequence[str] = (), temperature: float = 1.0, seed: int = 0) -> Image.Image:
+def sample(
+    run: Run,
+    num: int = 100,
+    labels: Sequence[str] = (),
+    temperature: float = 1.0,
+    seed: int = 0,
+    channels: Channels | None = None,
+) -> Image.Image:
     """Plots samples from the prior; arguments as of :meth:`vaekit.Gallery.samples`."""
-    model = _open(run).model
-    columns = columns_for(model.shape[-1])
-    return Gallery(model).samples(num, labels, temperature, seed, columns if num > columns else None)
+    folder = _open(run)
+    columns = columns_for(folder.model.shape[-1])
+    gallery = Gallery(folder.model, channels=channels or folder.shown_channels)
+    return gallery.samples(num, labels, temperature, seed, columns if num > columns else None)
 
 
 def reconstruct(
@@ -52,24 +62,38 @@ def reconstruct(
     num: int | None = None,
     labels: Sequence[str] = (),
     data: str | None = None,
+    channels: Channels | None = None,
 ) -> Image.Image:
     """Plots test images above their reconstructions, or image files beside theirs; see :meth:`Gallery.reconstructions`."""
     if files:
         folder = _open(run)
-        return Gallery(folder.model, None, folder.fitting).reconstructions(files=files, labels=labels)
-    return _gallery(run, data).reconstructions(num, labels=labels)
+        gallery = Gallery(folder.model, None, folder.fitting, channels or folder.shown_channels)
+        return gallery.reconstructions(files=files, labels=labels)
+    return _gallery(run, data, channels).reconstructions(num, labels=labels)
 
 
-def traverse(run: Run, num: int = 16, steps: int = 11, start: str = "@0", data: str | None = None) -> Image.Image:
+def traverse(
+    run: Run,
+    num: int = 16,
+    steps: int = 11,
+    start: str = "@0",
+    data: str | None = None,
+    channels: Channels | None = None,
+) -> Image.Image:
     """Plots one latent at a time over its range; arguments as of :meth:`vaekit.Gallery.traversals`."""
-    return _gallery(run, data).traversals(num, steps, start)
+    return _gallery(run, data, channels).traversals(num, steps, start)
 
 
 def manifold(
-    run: Run, steps: int = 20, plane: PlaneKind = "active", label: str | None = None, data: str | None = None
+    run: Run,
+    steps: int = 20,
+    plane: PlaneKind = "active",
+    label: str | None = None,
+    data: str | None = None,
+    channels: Channels | None = None,
 ) -> Image.Image:
     """Plots images decoded on the latent plane; arguments as of :meth:`vaekit.Gallery.manifold`."""
-    return _gallery(run, data).manifold(steps, plane, label)
+    return _gallery(run, data, channels).manifold(steps, plane, label)
 
 
 def interpolate(
@@ -80,9 +104,10 @@ def interpolate(
     path: InterpolationPath = "linear",
     labels: Sequence[str] = (),
     data: str | None = None,
+    channels: Channels | None = None,
 ) -> Image.Image:
     """Plots an interpolation between two waypoints; arguments as of :meth:`vaekit.Gallery.interpolation`."""
-    return _gallery(run, data).interpolation(a, b, steps, path, labels)
+    return _gallery(run, data, channels).interpolation(a, b, steps, path, labels)
 
 
 def map(run: Run, method: Method = "pca", num: int | None = None, widths: bool = False, data: str | None = None) -> Figure:
@@ -95,9 +120,9 @@ def rates(run: Run, data: str | None = None) -> Figure:
     return _gallery(run, data).rates()
 
 
-def errors(run: Run, num: int = 6, data: str | None = None) -> Figure:
+def errors(run: Run, num: int = 6, data: str | None = None, channels: Channels | None = None) -> Figure:
     """Plots the error of reconstructions in each pixel, and the errors of the first ``num`` images."""
-    return _gallery(run, data).errors(num)
+    return _gallery(run, data, channels).errors(num)
 
 
 def curves(run: Run) -> Figure:
@@ -124,6 +149,7 @@ def animate(
     start: str = "@0",
     labels: Sequence[str] = (),
     data: str | None = None,
+    channels: Channels | None = None,
 ) -> Animation:
     """Animates waypoints, the digits of pi, traversals, or the training of a run; exactly one of these is chosen.
 
@@ -141,17 +167,20 @@ def animate(
         start: The waypoint that gives the values of the other latents of a traversal.
         labels: The classes of the image files in ``through``, if the model is class-conditional.
         data: The images to use instead of the run's test images.
+        channels: The channels to show; those of the images of each epoch are the recipe's.
 
     Raises:
-        ConfigError: If none or several are chosen, or labels are given without image files.
+        ConfigError: If none or several are chosen, labels are given without image files, or channels with the training.
     """
     if sum((through is not None, training, traverse)) != 1:
         raise ConfigError("choose what to animate: one of --through 1,9, --through pi, --training, --traverse")
     if labels and (through is None or through == "pi"):
         raise ConfigError("--label is the class of the image files in --through")
+    if training and channels is not None:
+        raise ConfigError("--training shows images of the run as they are; its recipe says with which data.shown_channels")
     if training:
         return animate_training(_open(run).folder)
-    gallery = _gallery(run, data)
+    gallery = _gallery(run, data, channels)
     if through is None:
         return gallery.traversal_animation(num, steps=steps or SWING_STEPS, size=size, start=start)
     if through == "pi":
@@ -160,25 +189,27 @@ def animate(
     return gallery.animation(names, steps=steps or STEPS, hold=hold or HOLD, size=size, path=path, labels=labels)
 
 
-def report(run: Run, data: str | None = None) -> Page:
+def report(run: Run, data: str | None = None, channels: Channels | None = None) -> Page:
     """Returns the HTML report of a run."""
-    return run_report(_open(run), _gallery(run, data))
+    return run_report(_open(run), _gallery(run, data, channels))
 
 
-def compare(runs: Sequence[Run]) -> Page:
+def compare(runs: Sequence[Run], channels: Channels | None = None) -> Page:
     """Returns the HTML comparison of several runs.
 
     Raises:
         RunError: If there are fewer than two runs, one is named twice, or one is not finished.
     """
-    return comparison([_open(run) for run in runs])
+    return comparison([_open(run) for run in runs], channels)
 
 
 def _open(run: Run) -> RunFolder:
     return run if isinstance(run, RunFolder) else RunFolder(run)
 
 
-def _gallery(run: Run, data: str | None) -> Gallery:
+def _gallery(run: Run, data: str | None, channels: Channels | None = None) -> Gallery:
     """The gallery of a run's model and its test images, or other images."""
     folder = _open(run)
-    return folder.gallery if data is None else Gallery(folder.model, folder.images(data), folder.fitting)
+    if data is not None:
+        return Gallery(folder.model, folder.images(data), folder.fitting, channels or folder.shown_channels)
+    return folder.gallery if channels is None else folder.gallery.showing(channels)

@@ -27,6 +27,7 @@ from vaekit.data import (
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.models import Model, VAEConfig, build_vae
 from vaekit.objectives import OBJECTIVES, Objective
+from vaekit.plots.channels import check_channels
 from vaekit.runs.location import Location
 from vaekit.runs.recipe import DataSection, Recipe
 from vaekit.runs.run_folder import TEST_SEED
@@ -133,7 +134,7 @@ def load_splits(
 
     Raises:
         DataError: If training and test data have different shapes.
-        ConfigError: If augmented images would have to be binary.
+        ConfigError: If augmented images would have to be binary, or images do not have the channels to show.
     """
     valid: Dataset | None = None
     if images is None:
@@ -163,6 +164,7 @@ def load_splits(
 
 def _prepare_images(data: DataSection, train: ImageSet, valid: ImageSet, test: ImageSet) -> Splits:
     """Images, binarized and augmented as the recipe says."""
+    check_channels(data.shown_channels, train.shape[0], "data.shown_channels")
     steps = [] if data.augment is None else [augmenter(data.augment, train.shape, data.background)]
     if data.binarize != "none":
         valid, test = binarize(valid, seed=VALIDATION_SEED), binarize(test, seed=TEST_SEED)

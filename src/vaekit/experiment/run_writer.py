@@ -24,6 +24,7 @@ from vaekit.experiment.prepare import Experiment, Splits
 from vaekit.models import Model, save_vae
 from vaekit.models.serialization import FORMAT
 from vaekit.plots import grid, reconstruction_pairs
+from vaekit.plots.channels import Channels, num_tiles
 from vaekit.plots.grids import columns_for, number_for
 from vaekit.runs.identity import identity
 from vaekit.runs.location import SOURCE, absolute_source
@@ -48,12 +49,21 @@ class RunWriter(Callback):
         checkpoints: Its checkpoints.
         valid: The validation data, of which the first images are shown.
         images_every: The number of epochs between two grids of images.
+        channels: The channels that the grids show; None for all.
     """
 
-    def __init__(self, folder: Path, checkpoints: Checkpoints, valid: Dataset, images_every: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        checkpoints: Checkpoints,
+        valid: Dataset,
+        images_every: int,
+        channels: Channels | None = None,
+    ) -> None:
         self.folder = folder
         self.checkpoints = checkpoints
-        self.shown = first_images(valid)
+        self.shown = first_images(valid, channels)
+        self.channels = channels
         self.images_every = images_every
         self.curves_due = 0.0
         self.model_is_written = True
@@ -112,7 +122,7 @@ class RunWriter(Callback):
     def _write_images(self, model: Model, epoch: int) -> None:
         if self.shown is None:
             return
-        write_grids(model, self.shown, self.folder)
+        write_grids(model, self.shown, self.folder, self.channels)
         epochs = self.folder / "images" / "epochs"
         epochs.mkdir(exist_ok=True)
         for name in ("reconstructions", "samples"):
@@ -180,14 +190,14 @@ def num_parameters(model: Model) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def first_images(data: Dataset) -> ImageSet | None:
-    """Returns as many first images of a set as a grid shows; None if it holds no images."""
-    return data.first(number_for(*data.shape[1:])) if isinstance(data, ImageSet) else None
+def first_images(data: Dataset, channels: Channels | None) -> ImageSet | None:
+    """Returns as many first images of a set as a grid of channels shows; None if it holds no images."""
+    return data.first(_number(data, channels)) if isinstance(data, ImageSet) else None
 
 
-def write_grids(model: Model, images: ImageSet, folder: Path) -> None:
-    """Writes ``reconstructions.png`` and ``samples.png`` into the run's ``images``."""
-    num = number_for(*images.shape[1:])
+def write_grids(model: Model, images: ImageSet, folder: Path, channels: Channels | None) -> None:
+    """Writes ``reconstructions.png`` and ``samples.png`` into the run's ``images``, with these channels; None for all."""
+    num = _number(images, channels)
     to = folder / "images"
     to.mkdir(exist_ok=True)
     x = images.pixels.to(model.device)
@@ -195,9 +205,15 @@ def write_grids(model: Model, images: ImageSet, folder: Path) -> None:
     with fixed_seed(0):
         samples = model.sample(num, example_labels(model, num))
     with atomic_path(to / "reconstructions.png") as partial:
-        reconstruction_pairs(x, model.reconstruct(x, labels)).save(partial)
+        reconstruction_pairs(x, model.reconstruct(x, labels), channels=channels).save(partial)
     with atomic_path(to / "samples.png") as partial:
-        grid(samples, columns_for(images.shape[-1])).save(partial)
+        grid(samples, columns_for(images.shape[-1]), channels=channels).save(partial)
+
+
+def _number(images: ImageSet, channels: Channels | None) -> int:
+    """The number of images that a grid of a run shows."""
+    num_channels, height, width = images.shape
+    return number_for(height, width, num_tiles(num_channels, channels))
 
 
 def example_labels(model: Model, num: int) -> Tensor | None:

@@ -261,8 +261,8 @@ def _carry_out(experiment: Experiment, folder: Path, console: Console) -> RunFol
     """Trains and evaluates."""
     trainer = experiment.trainer
     if main := is_main():
-        every = experiment.recipe.training.images_every
-        writer = RunWriter(folder, open_checkpoints(folder), experiment.splits.valid, every)
+        every, channels = experiment.recipe.training.images_every, experiment.recipe.data.shown_channels
+        writer = RunWriter(folder, open_checkpoints(folder), experiment.splits.valid, every, channels)
         trainer.callbacks += [writer, progress_view(console)]
     with write_errors(folder):
         _fit(trainer, folder)

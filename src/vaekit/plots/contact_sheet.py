@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from vaekit.plots.channels import Channels
 from vaekit.plots.frames import captioned, enlarge, mosaic
 from vaekit.plots.grids import columns_for
 from vaekit.plots.style import INK, font, wrap, written
@@ -19,7 +20,9 @@ MAX_CAPTION = 30
 """The number of characters to which a caption is cut."""
 
 
-def contact_sheet(images: Tensor, captions: Sequence[str], title: str, columns: int = 8) -> Image.Image:
+def contact_sheet(
+    images: Tensor, captions: Sequence[str], title: str, columns: int = 8, *, channels: Channels | None = None
+) -> Image.Image:
     """Arranges images in rows with a caption below each and a title above all.
 
     Arguments:
@@ -27,10 +30,11 @@ def contact_sheet(images: Tensor, captions: Sequence[str], title: str, columns: 
         captions: The text below each image, a few characters.
         title: The text above.
         columns: The maximum number of images side by side.
+        channels: The channels to draw, as in :func:`vaekit.plots.frames.enlarge`.
     """
     captions = [written(caption, MAX_CAPTION) for caption in captions]
     longest = max(font(CAPTION_SIZE).getlength(caption) for caption in captions)
-    enlarged = enlarge(images, max(TILE, math.ceil(longest) + PAD))
+    enlarged = enlarge(images, max(TILE, math.ceil(longest) + PAD), channels)
     tiles = [captioned(tile, caption) for tile, caption in zip(enlarged, captions, strict=True)]
     body = mosaic(tiles, min(columns, columns_for(tiles[0].width), len(tiles)))
     width = max(body.width, 4 * TILE) + 2 * PAD  # the sheet of a single image still has space for its title

@@ -16,13 +16,16 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from vaekit.plots.animation import Animation, LazyFrames
-from vaekit.plots.grids import as_uint8, to_image
+from vaekit.plots.channels import Channels, tile_names, tiles
+from vaekit.plots.grids import MIN_TILE, to_image
 from vaekit.plots.style import INK, font, written
 
 FAINT = "#9aa0a6"
 """The color of captions other than the current one."""
 MAX_CAPTION = 80
 """The number of characters to which a caption is cut."""
+MAX_TILES, TILE_GAP = 8, 4
+"""The maximum number of channels of an image side by side, and the gap between them in pixels."""
 
 
 def timeline(num_waypoints: int, steps: int, hold: int, frame: int) -> tuple[Tensor, list[int]]:
@@ -48,15 +51,34 @@ def swing(steps: int) -> Tensor:
     return 0.5 - 0.5 * torch.cos(torch.arange(2 * steps) * (math.pi / steps))
 
 
-def enlarge(images: Tensor, size: int) -> list[Image.Image]:
-    """Returns images of shape (N, C, H, W), enlarged by a whole factor until the longer side has ``size`` pixels."""
-    pixels = as_uint8(images)
-    factor = max(1, math.ceil(size / max(pixels.shape[-2:])))
-    return [to_image(image.permute(1, 2, 0).numpy().repeat(factor, 0).repeat(factor, 1)) for image in pixels]
+def enlarge(images: Tensor, size: int, channels: Channels | None = None) -> list[Image.Image]:
+    """Returns images, enlarged by a whole factor until the longer side has ``size`` pixels.
+
+    Arguments:
+        images: N images, with shape (N, C, H, W).
+        size: The least length of the longer side. Channel by channel, it is that of a row of all channels.
+        channels: The channels to draw; by default all. Images of 2, or of more than 3, channels are rows of gray tiles, each
+            with the number of its channel below it.
+
+    Raises:
+        ConfigError: If the images do not have the channels.
+    """
+    shown = tiles(images, channels)
+    num = shown.shape[1]
+    if num > 1:
+        size = max(MIN_TILE, math.ceil(size / min(num, MAX_TILES)))
+    factor = max(1, math.ceil(size / max(shown.shape[-2:])))
+    parts = [[_enlarged(tile, factor) for tile in image] for image in shown]
+    return [image[0] for image in parts] if num == 1 else [_row_of_channels(image) for image in parts]
 
 
 def waypoint_animation(
-    images: Tensor, positions: Tensor, durations: list[int], captions: Sequence[str], size: int
+    images: Tensor,
+    positions: Tensor,
+    durations: list[int],
+    captions: Sequence[str],
+    size: int,
+    channels: Channels | None = None,
 ) -> Animation:
     """Returns an animation with the captions of the waypoints below each frame.
 
@@ -66,12 +88,13 @@ def waypoint_animation(
         durations: The duration of each frame, in milliseconds.
         captions: The caption of each waypoint.
         size: The least length of the longer side of an image, in pixels.
+        channels: The channels to draw, as in :func:`enlarge`.
     """
-    (first,) = enlarge(images[:1], size)
+    (first,) = enlarge(images[:1], size, channels)
     strip = CaptionStrip(captions, max(first.width, size), max(18, size // 14))
 
     def frame(number: int) -> Image.Image:
-        (image,) = enlarge(images[number : number + 1], size)
+        (image,) = enlarge(images[number : number + 1], size, channels)
         return strip.below(image, float(positions[number]))
 
     return Animation(LazyFrames(frame, len(images)), durations)
@@ -142,7 +165,7 @@ class CaptionStrip:
 
 def captioned(image: Image.Image, caption: str) -> Image.Image:
     """Returns an image with a centered caption below it."""
-    size = max(14, image.width // 45)
+    size = _caption_size(image)
     sheet = Image.new(image.mode, (image.width, image.height + 2 * size), "white")
     sheet.paste(image, (0, 0))
     ImageDraw.Draw(sheet).text(
@@ -165,6 +188,24 @@ def mosaic(images: Sequence[Image.Image], columns: int, gap: int = 12) -> Image.
             left += image.width + gap
         top += max(image.height for image in row) + gap
     return sheet
+
+
+def _enlarged(tile: Tensor, factor: int) -> Image.Image:
+    """A tile of shape (c, H, W), enlarged by a whole factor."""
+    return to_image(tile.permute(1, 2, 0).numpy().repeat(factor, 0).repeat(factor, 1))
+
+
+def _row_of_channels(parts: Sequence[Image.Image]) -> Image.Image:
+    """The channels of an image side by side, each with its name below it, or with its number if that is too wide."""
+    names = tile_names(len(parts))
+    if max(font(_caption_size(parts[0])).getlength(name) for name in names) > parts[0].width:
+        names = [str(number + 1) for number in range(len(parts))]
+    return mosaic([*map(captioned, parts, names)], MAX_TILES, TILE_GAP)
+
+
+def _caption_size(image: Image.Image) -> int:
+    """The height in pixels of the letters below an image."""
+    return max(14, image.width // 45)
 
 
 def _shorten(text: str, size: int, width: float) -> str:

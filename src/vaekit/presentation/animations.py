@@ -12,8 +12,8 @@ from vaekit.core.errors import DataError, RunError
 from vaekit.core.progress import track
 from vaekit.evaluation.finiteness import require_finite
 from vaekit.plots.animation import Animation
+from vaekit.plots.channels import as_uint8
 from vaekit.plots.frames import captioned, enlarge, mosaic, swing, timeline, waypoint_animation
-from vaekit.plots.grids import as_uint8
 from vaekit.plots.style import count
 from vaekit.presentation.latent_planes import traverse
 from vaekit.presentation.model_view import ModelView
@@ -25,6 +25,8 @@ FRAME, HOLD, DIGIT_HOLD, LAST = 70, 700, 350, 2_000
 """The duration of a frame, of a waypoint, of a digit of pi and of the last epoch of a training, in milliseconds."""
 CHUNK_SIZE = 64
 """The number of frames that are decoded between two updates of the progress bar."""
+MIN_GRID_WIDTH = 360
+"""The least width of the grids of images of an epoch, in pixels, for the text below them."""
 MAX_DIGITS = 10_000
 """The maximum number of digits of pi."""
 
@@ -64,7 +66,8 @@ def animate_waypoints(
     chunks = track(positions.split(CHUNK_SIZE), f"decoding {len(positions):,} frames", -(-len(positions) // CHUNK_SIZE))
     frames = (view.model.decode_path(waypoints.z, chunk, waypoints.labels, path) for chunk in chunks)
     decoded = [as_uint8(require_finite(chunk, "the decoded images")) for chunk in frames]
-    return waypoint_animation(torch.cat(decoded), positions, durations, list(captions) or waypoints.captions, size)
+    names_shown = list(captions) or waypoints.captions
+    return waypoint_animation(torch.cat(decoded), positions, durations, names_shown, size, view.channels)
 
 
 def animate_pi(
@@ -103,7 +106,7 @@ def animate_traversals(
     """
     traversal = traverse(view, num, swing(steps), start)
     columns = round(len(traversal.latents) ** 0.5) or 1
-    tiles = [enlarge(row, max(size // columns, 150)) for row in traversal.images]
+    tiles = [enlarge(row, max(size // columns, 150), view.channels) for row in traversal.images]
     captions = [view.describe_latent(latent) for latent in traversal.latents]
     frames = [mosaic([*map(captioned, row, captions)], columns) for row in zip(*tiles, strict=True)]
     return Animation(frames, [FRAME] * len(frames))
@@ -134,7 +137,7 @@ def animate_training(folder: Path) -> Animation:
         ]
         frames.append(captioned(mosaic(parts, columns=1), f"epoch {int(epoch)} of {int(epochs[-1])}"))
     duration = max(80, min(400, 8_000 // len(frames)))
-    return Animation(frames, [duration] * (len(frames) - 1) + [LAST])
+    return Animation(_of_one_size(frames), [duration] * (len(frames) - 1) + [LAST])
 
 
 def digits_of_pi(num: int) -> str:
@@ -149,9 +152,25 @@ def digits_of_pi(num: int) -> str:
         return str(mpmath.nstr(mpmath.pi, num + 5)).replace(".", "")[:num]
 
 
+def _of_one_size(frames: list[Image.Image]) -> list[Image.Image]:
+    """Frames on white of one size and mode: a run that was resumed may show other channels than before."""
+    if len({(frame.size, frame.mode) for frame in frames}) == 1:
+        return frames
+    size = max(frame.width for frame in frames), max(frame.height for frame in frames)
+    sheets = [Image.new("RGB", size, "white") for _ in frames]
+    for sheet, frame in zip(sheets, frames, strict=True):
+        sheet.paste(frame)
+    return sheets
+
+
 def _read(path: Path) -> Image.Image:
+    """A grid of images, at least as wide as its caption."""
     try:
         with Image.open(path) as image:
-            return image.copy()
+            if image.width >= MIN_GRID_WIDTH:
+                return image.copy()
+            sheet = Image.new(image.mode, (MIN_GRID_WIDTH, image.height), "white")
+            sheet.paste(image)
+            return sheet
     except (OSError, SyntaxError) as error:
         raise RunError(f"{path}: cannot be read ({error}); train again, or remove the images of this epoch") from None

@@ -9,7 +9,9 @@ that saves it. Waypoints are named as described in :mod:`vaekit.presentation.way
 """
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 import torch
 from matplotlib.figure import Figure
@@ -33,6 +35,7 @@ from vaekit.plots import (
     side_by_side,
     traversals,
 )
+from vaekit.plots.channels import Channels, check_channels
 from vaekit.plots.grids import number_for
 from vaekit.plots.style import count
 from vaekit.presentation.animations import (
@@ -65,7 +68,19 @@ class Gallery(ModelView):
         model: The model.
         images: The images, as the model saw them in training; usually the test split. Samples need none.
         fitting: How image files are fitted to the model's shape.
+        channels: The channels that plots show, as in :class:`~vaekit.presentation.model_view.ModelView`.
     """
+
+    def showing(self, channels: Channels | None) -> Self:
+        """Returns the gallery with other channels shown, as ``showing(4)`` or ``showing((3, 2, 1))``.
+
+        Raises:
+            ConfigError: If the images do not have the channels.
+        """
+        check_channels(channels, self.model.shape[0])
+        other = copy(self)  # with the posteriors that are known
+        other.channels = channels
+        return other
 
     def samples(
         self, num: int = 100, labels: Sequence[str] = (), temperature: float = 1.0, seed: int = 0, columns: int | None = None
@@ -81,7 +96,7 @@ class Gallery(ModelView):
         """
         with fixed_seed(seed):
             images = require_finite(self.model.sample(num, self.labels(labels, num), temperature), "the samples")
-        return grid(images, columns)
+        return grid(images, columns, channels=self.channels)
 
     def reconstructions(self, num: int | None = None, files: Sequence[Path] = (), labels: Sequence[str] = ()) -> Image.Image:
         """Plots the first images of the set above their reconstructions, or image files beside theirs.
@@ -95,19 +110,20 @@ class Gallery(ModelView):
         if files:
             originals, known = self.read_files(files), None
         else:
-            shown = self.images.first(num or number_for(*self.model.shape[1:]))
+            _, height, width = self.model.shape
+            shown = self.images.first(num or number_for(height, width, self.num_tiles))
             originals, known = shown.pixels, self.labels_of(shown)
         if labels or known is None:
             known = self.file_labels(labels, len(originals))
         reconstructions = require_finite(self.model.reconstruct(originals, known), "the reconstructions")
         if files:
-            return side_by_side(originals, reconstructions, [path.stem for path in files])
-        return reconstruction_pairs(originals, reconstructions)
+            return side_by_side(originals, reconstructions, [path.stem for path in files], channels=self.channels)
+        return reconstruction_pairs(originals, reconstructions, channels=self.channels)
 
     def traversals(self, num: int = 16, steps: int = 11, start: WaypointName = "@0") -> Image.Image:
         """Plots traversals, one latent in a row; arguments as of :meth:`traverse`."""
         traversal = self.traverse(num, torch.linspace(0, 1, steps), start)
-        return traversals(traversal.images, traversal.row_labels, traversal.title)
+        return traversals(traversal.images, traversal.row_labels, traversal.title, channels=self.channels)
 
     def traverse(self, num: int, weights: Tensor, start: WaypointName = "@0") -> Traversal:
         """Decodes one latent at a time; see :func:`vaekit.presentation.latent_planes.traverse`."""
@@ -116,7 +132,7 @@ class Gallery(ModelView):
     def manifold(self, steps: int = 20, plane: PlaneKind = "active", label: str | None = None) -> Image.Image:
         """Plots the latent plane; arguments as of :meth:`plane`."""
         shown = self.plane(steps, plane, label)
-        return manifold(shown.images, shown.horizontal, shown.vertical, shown.title)
+        return manifold(shown.images, shown.horizontal, shown.vertical, shown.title, channels=self.channels)
 
     def plane(self, steps: int, plane: PlaneKind = "active", label: str | None = None) -> Plane:
         """Decodes a grid of latents; see :func:`vaekit.presentation.latent_planes.latent_plane`."""
@@ -143,7 +159,8 @@ class Gallery(ModelView):
         ends = [printable(caption, MAX_NAME) for caption in waypoints.captions]
         images = self.model.decode_path(waypoints.z, torch.linspace(0, 1, steps), waypoints.labels, path)
         require_finite(images, "the decoded images")
-        return grid(images, steps, title=f"{ends[0]} → {ends[1]}, {path} in the latents")
+        title = f"{ends[0]} → {ends[1]}, {path} in the latents"
+        return grid(images, steps, title=title, channels=self.channels)
 
     def waypoints(self, names: Sequence[WaypointName], labels: Sequence[str] = ()) -> Waypoints:
         """Returns the waypoints of names; see :func:`vaekit.presentation.waypoints.parse_waypoints`."""
@@ -185,7 +202,8 @@ class Gallery(ModelView):
         """Plots the error of each pixel over the first ``max_images`` images, and the errors of the first ``num``."""
         images, few = self.images.first(max_images), self.images.first(num)
         reconstructions = self.model.reconstruct(few.pixels, self.labels_of(few))
-        return error_plot(pixel_errors(self.model, images), few.pixels, reconstructions, len(images))
+        errors = pixel_errors(self.model, images)
+        return error_plot(errors, few.pixels, reconstructions, len(images), channels=self.channels)
 
     def animation(
         self,

@@ -16,6 +16,7 @@ from vaekit.data import Fitting, ImageSet, fit, is_image_shape, open_image
 from vaekit.data.level_search import with_levels_of_files
 from vaekit.evaluation.latents.encodings import Encodings, encode_images
 from vaekit.models import Model
+from vaekit.plots.channels import Channels, check_channels, num_tiles
 from vaekit.plots.style import count
 
 
@@ -26,12 +27,21 @@ class ModelView:
         model: The model.
         images: The images, as the model saw them in training; usually the test split. Samples need none.
         fitting: How image files are fitted to the model's shape.
+        channels: The channels that plots show: one as gray, as ``4``, or three as red, green and blue, as ``(3, 2, 1)``. By
+            default gray and color images are shown as they are, and images of other numbers of channels channel by channel.
 
     Raises:
         ModelError: If the model is not of images.
+        ConfigError: If the images do not have the channels.
     """
 
-    def __init__(self, model: Model, images: ImageSet | None = None, fitting: Fitting | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        images: ImageSet | None = None,
+        fitting: Fitting | None = None,
+        channels: Channels | None = None,
+    ) -> None:
         if not is_image_shape(model.shape):
             raise ModelError(
                 f"the model is of data of shape {tuple(model.shape)}, and only images are shown; "
@@ -40,6 +50,8 @@ class ModelView:
         self.model = model
         self._images = images
         self.fitting = fitting or Fitting()
+        self.channels = channels
+        check_channels(channels, model.shape[0])
 
     @property
     def images(self) -> ImageSet:
@@ -51,6 +63,11 @@ class ModelView:
         if self._images is None:
             raise DataError("this plot needs images: Gallery(model, images)")
         return self._images
+
+    @property
+    def num_tiles(self) -> int:
+        """The number of tiles that an image is shown as: 1, or the number of channels."""
+        return num_tiles(self.model.shape[0], self.channels)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -105,7 +122,7 @@ class ModelView:
         """Reads image files as uint8 of shape (N, C, H, W), fitted to the model's shape.
 
         Raises:
-            DataError: If a file does not exist, or is no image.
+            DataError: If a file does not exist, is no image, or has other channels than the model's images.
         """
         channels, height, width = self.model.shape
         paths = [user_path(path) for path in paths]

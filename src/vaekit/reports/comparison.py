@@ -9,6 +9,7 @@ from typing import Any
 from vaekit.core.errors import RunError
 from vaekit.core.progress import track
 from vaekit.plots import grid
+from vaekit.plots.channels import Channels, describe_channels
 from vaekit.plots.grids import columns_for
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import HIGHER_IS_BETTER, MEANINGS, duration, value_of
@@ -51,8 +52,12 @@ class Row:
     cells: Mapping[str, Cell] = field(default_factory=dict)
 
 
-def comparison(runs: Sequence[RunFolder]) -> Page:
+def comparison(runs: Sequence[RunFolder], channels: Channels | None = None) -> Page:
     """Returns the page of several runs.
+
+    Arguments:
+        runs: The runs.
+        channels: The channels that images are shown with; by default those that the recipes name.
 
     Raises:
         RunError: If there are fewer than two runs, one is named twice, is no run folder, or is not finished.
@@ -71,7 +76,7 @@ def comparison(runs: Sequence[RunFolder]) -> Page:
         columns={key: MEANINGS[key] for key in MEANINGS if any(key in numbers for numbers in metrics)},
         rows=[_row(*each, metrics) for each in zip(names, runs, recipes, metrics, strict=True)],
         remarks=_remarks(names, metrics),
-        sections=[learning_curves_section(histories), *_reconstructions(named)],
+        sections=[learning_curves_section(histories), *_reconstructions(named, channels)],
     )
 
 
@@ -128,11 +133,11 @@ def _remarks(names: Sequence[str], metrics: Sequence[Mapping[str, Any]]) -> list
     return [f"{', '.join(group)}: {protocol[0].lower()}{protocol[1:]}" for protocol, group in groups.items()]
 
 
-def _reconstructions(runs: Mapping[str, RunFolder]) -> list[Section]:
+def _reconstructions(runs: Mapping[str, RunFolder], channels: Channels | None) -> list[Section]:
     """The same test images through each model; runs on other images have a section for themselves."""
     groups: dict[tuple[Any, ...], dict[str, Gallery]] = {}
     for name, run in track(runs.items(), "reconstructing", len(runs)):
-        gallery = run.gallery
+        gallery = run.gallery if channels is None else run.gallery.showing(channels)
         images = gallery.images
         groups.setdefault((images.name, images.fingerprint, images.binary, images.shape), {})[name] = gallery
     return [_group_section(group, whole=len(groups) == 1) for group in groups.values()]
@@ -140,13 +145,16 @@ def _reconstructions(runs: Mapping[str, RunFolder]) -> list[Section]:
 
 def _group_section(galleries: Mapping[str, Gallery], *, whole: bool) -> Section:
     """The reconstructions of runs on the same images; ``whole`` if these are all runs."""
-    images = next(iter(galleries.values())).images
+    first = next(iter(galleries.values()))
+    images, channels = first.images, first.channels
     few = images.first(min(MAX_IMAGES, columns_for(images.shape[-1])))
-    strips = [embed_image(grid(few.pixels, len(few)), f"{len(few)} {few.split} images.", "originals")]
+    strips = [embed_image(grid(few.pixels, len(few), channels=channels), f"{len(few)} {few.split} images.", "originals")]
     for name, gallery in galleries.items():
-        strip = grid(gallery.model.reconstruct(few.pixels, gallery.labels_of(few)), len(few))
+        strip = grid(gallery.model.reconstruct(few.pixels, gallery.labels_of(few)), len(few), channels=channels)
         strips.append(embed_image(strip, f"The same images reconstructed by {name}.", name))
     pixels = f", {images.binary}" if images.binary else ""
+    shown = describe_channels(images.shape[0], channels)
+    pixels += f", {shown}" if shown else ""
     text = f"The first {len(few)} {images.split} images of {images.name}{pixels}, and their reconstructions by each model."
     title = "Reconstructions" if whole else f"Reconstructions by {', '.join(galleries)}"
     return Section(title, text, strips, "rows")

@@ -9,7 +9,8 @@ import torch
 from vaekit.core.progress import track
 from vaekit.core.safe_text import listing
 from vaekit.plots import grid
-from vaekit.plots.grids import columns_for
+from vaekit.plots.channels import describe_channels
+from vaekit.plots.grids import columns_for, number_for, plane
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import MEANINGS, duration, unit_of, value_of
 from vaekit.presentation.waypoints import ClassWaypoint, ImageWaypoint, Place
@@ -65,6 +66,7 @@ def _facts(run: RunFolder, gallery: Gallery) -> list[tuple[str, str]]:
     splits = ", ".join(f"{counts[key]:,} {word}" for key, word in (SPLITS | {"test": "test"}).items() if key in counts)
     facts = [
         ("images", f"{recipe.data.name}, {shape} pixels" + (f": {splits}" if splits else "")),
+        *_shown_channels(gallery),
         ("model", f"{gallery.model.latent_dim} latents, {environment.get('parameters', 0):,} parameters"),
     ]
     if history:
@@ -79,6 +81,12 @@ def _facts(run: RunFolder, gallery: Gallery) -> list[tuple[str, str]]:
     return facts
 
 
+def _shown_channels(gallery: Gallery) -> list[tuple[str, str]]:
+    """The channels that images are shown with, unless all of gray or color images are."""
+    shown = describe_channels(gallery.model.shape[0], gallery.channels)
+    return [("shown", shown)] if shown else []
+
+
 def _metric_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """The name, the value with its standard error, the unit and the meaning of each final metric."""
     return [
@@ -89,7 +97,7 @@ def _metric_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def _reconstructions(gallery: Gallery) -> Section:
-    num = min(4 * columns_for(gallery.model.shape[-1]), len(gallery.images))
+    num = min(_number(gallery, 4), len(gallery.images))
     alt = f"{num} {gallery.images.split} images, each above its reconstruction."
     text = f"Images of the {gallery.images.split} split, each above its reconstruction."
     return Section("Reconstructions", text, [embed_image(gallery.reconstructions(num), alt)])
@@ -97,10 +105,17 @@ def _reconstructions(gallery: Gallery) -> Section:
 
 def _samples(gallery: Gallery) -> Section:
     columns = columns_for(gallery.model.shape[-1])
-    num = columns * min(columns, 6)
+    num = _number(gallery, min(columns, 6))
     image = embed_image(gallery.samples(num, columns=columns), f"{num} samples from the prior.")
     text = "Latents sampled from the prior and decoded."
     return Section("Samples", text, [image], animation=_animation(gallery))
+
+
+def _number(gallery: Gallery, rows: int) -> int:
+    """The number of images in a number of rows, or in fewer rows if each image is several tiles."""
+    _, height, width = gallery.model.shape
+    num = rows * columns_for(width)
+    return num if gallery.num_tiles == 1 else min(num, number_for(height, width, gallery.num_tiles))
 
 
 def _animation(gallery: Gallery) -> PageImage:
@@ -121,7 +136,11 @@ def _traversals(gallery: Gallery) -> Section:
     traversal = gallery.traverse(NUM_TRAVERSED, torch.linspace(0, 1, TRAVERSE_STEPS))
     captions = [label.replace("\n", ", from ").replace("…", "to") for label in traversal.row_labels]
     images = [
-        embed_image(grid(row, TRAVERSE_STEPS), f"One latent in {TRAVERSE_STEPS} steps: {caption}.", caption)
+        embed_image(
+            grid(row, TRAVERSE_STEPS, channels=gallery.channels),
+            f"One latent in {TRAVERSE_STEPS} steps: {caption}.",
+            caption,
+        )
         for row, caption in zip(traversal.images, captions, strict=True)
     ]
     return Section("Traversals", _sentence(traversal.title), images, "rows")
@@ -129,10 +148,10 @@ def _traversals(gallery: Gallery) -> Section:
 
 def _manifold(gallery: Gallery) -> Section:
     steps = max(5, min(20, math.isqrt(PLANE_PIXELS // math.prod(gallery.model.shape))))
-    plane = gallery.plane(steps)
-    image = grid(plane.images.flip(0).flatten(0, 1), steps)
-    alt = f"{len(plane.vertical)} rows of {steps} images decoded from a plane through the latent space."
-    return Section("Manifold", _sentence(plane.title), [embed_image(image, alt)])
+    shown = gallery.plane(steps)
+    image = plane(shown.images, channels=gallery.channels)
+    alt = f"{len(shown.vertical)} rows of {steps} images decoded from a plane through the latent space."
+    return Section("Manifold", _sentence(shown.title), [embed_image(image, alt)])
 
 
 def _latent_space(gallery: Gallery) -> Section:

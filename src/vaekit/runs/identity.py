@@ -12,6 +12,7 @@ from vaekit.core.config import to_data
 from vaekit.runs.recipe import Recipe
 
 MAY_CHANGE = (
+    "data.shown_channels",
     "training.epochs",
     "training.patience",
     "training.on_spike",

@@ -26,6 +26,7 @@ from vaekit.models import Model, describe_vae
 from vaekit.models.serialization import INFERRED
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
+from vaekit.plots.channels import parse_channels
 from vaekit.runs.names import FolderName, folder_name, short_name
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, TrainingConfig
 
@@ -40,6 +41,7 @@ SHORTHANDS = {
     "channels": "data.channels",
     "fit": "data.fit",
     "background": "data.background",
+    "shown_channels": "data.shown_channels",
     "levels": "data.levels",
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
@@ -70,7 +72,16 @@ PARTS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
 MAX_PLACE = 8
 """The maximum number of keys of a dotted place."""
 Side = Annotated[int, Field(ge=1, le=65_535)]
+Channel = Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
 LatentDim = Annotated[int, Field(gt=0, le=1_000_000)]
+
+
+def _read_channels(value: Any) -> Any:
+    """A value of ``data.shown_channels``, which may be written as ``3,2,1``."""
+    return parse_channels(value, "data.shown_channels") if isinstance(value, str) else value
+
+
+ShownChannels = Annotated[Channel | tuple[Channel, Channel, Channel] | None, BeforeValidator(_read_channels)]
 
 
 class DataSection(Section):
@@ -89,6 +100,8 @@ class DataSection(Section):
             gray levels. Validation and test images are binarized once, with fixed seeds, in both cases.
         validation: The share of training images that is held out for validation, unless the source has training, validation
             and test images.
+        shown_channels: The channels that images, reports and plots of the run show: one as gray, or three as red, green and
+            blue, as in ``[3, 2, 1]``; by default all, and other than gray and color images channel by channel.
     """
 
     name: str
@@ -100,6 +113,7 @@ class DataSection(Section):
     augment: Augmentation | None = None
     binarize: Literal["none", "dynamic", "static"] = "none"
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    shown_channels: ShownChannels = None
 
 
 class ModelSection(Section):

@@ -33,6 +33,7 @@ from vaekit.data.sources.hub import describe_error, download
 from vaekit.models import VAE, load_vae
 from vaekit.models.serialization import CONFIG, WEIGHTS, check_format
 from vaekit.plots import learning_curves
+from vaekit.plots.channels import Channels
 from vaekit.presentation.gallery import Gallery
 from vaekit.runs.location import SOURCE, find_source
 from vaekit.runs.recipe import Recipe, read_recipe
@@ -153,10 +154,15 @@ class RunFolder:
         data = self.recipe.data
         return Fitting(data.fit, data.background, Levels.read(data.levels))
 
+    @property
+    def shown_channels(self) -> Channels | None:
+        """The channels that plots show, as the recipe says; None for all."""
+        return self.recipe.data.shown_channels if self.has_recipe else None
+
     @cached_property
     def gallery(self) -> Gallery:
         """The plots and animations of the run's model and test images."""
-        return Gallery(self.model, self.images(), self.fitting)
+        return Gallery(self.model, self.images(), self.fitting, self.shown_channels)
 
     def curves(self) -> Figure:
         """Plots the learning curves.

@@ -8,7 +8,8 @@ more unusual images**:
   estimated from the same weights and is at most about 1. Near 1 a single weight dominates the estimate, and more samples
   would raise it by more than the standard error.
 - ``elbo``: :math:`\frac1K \sum_k \log w_k`.
-- ``ratio``: :math:`\log p(x) + L(x)`, where L(x) is the length of the image as PNG, in nats. It is a log-likelihood ratio
+- ``ratio``: :math:`\log p(x) + L(x)`, where L(x) is the length of the image as PNG, in nats: gray or color, and an image of
+  other numbers of channels as one gray image of its channels below each other. It is a log-likelihood ratio
   against a general-purpose compressor, whose log-probability of the image is :math:`-L(x)`. If the model gives a density of
   pixels and not a mass over gray levels, the ratio lacks a constant, which does not change the order.
 - ``waic``: :math:`\frac1K \sum_k \log w_k - \mathrm{Var}_k \log w_k`. It differs from the criterion of Choi et al. in that
@@ -155,10 +156,10 @@ def auroc(own: Tensor, other: Tensor) -> Estimate:
 
 
 def _png_bytes(image: Tensor) -> int:
-    """The number of bytes of an image of shape (C, H, W) as PNG."""
-    array = image.permute(1, 2, 0).numpy()
+    """The number of bytes of an image of shape (C, H, W) as PNG; of 2 or of 4 and more channels as one gray image."""
+    array = image.permute(1, 2, 0).numpy() if len(image) == 3 else image.flatten(0, 1).numpy()
     file = io.BytesIO()
-    Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(file, COMPRESSOR, optimize=True)
+    Image.fromarray(array).save(file, COMPRESSOR, optimize=True)
     return file.tell()
 
 

@@ -45,11 +45,16 @@ class InceptionFeatures(FeatureExtractor):
             DataError: If the images have neither 1 nor 3 channels.
         """
         if images.shape[1] not in (1, 3):
-            raise DataError(f"Inception takes images of 1 or 3 channels, got {images.shape[1]}")
+            raise DataError(refusal(images.shape[1]))
         pixels = to_gray_levels(images).expand(-1, 3, -1, -1)
         device = next(self.network.parameters()).device
         with torch.no_grad():
             return torch.cat([self.network(chunk.to(device)) for chunk in pixels.split(CHUNK_SIZE)])
+
+
+def refusal(num_channels: int) -> str:
+    """Returns why Inception does not take images of a number of channels other than 1 and 3."""
+    return f"Inception takes images of 1 or 3 channels, got {num_channels}; leave out --features: those of cnn take any"
 
 
 def inception_features(device: str | torch.device = "cpu") -> InceptionFeatures:
