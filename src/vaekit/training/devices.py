@@ -6,20 +6,18 @@ A step may have two losses, or weights that it does not use: :meth:`vaekit.train
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from vaekit.core.errors import RunError
-from vaekit.core.launcher import asked_in_vain, launched_processes, local_rank
+from vaekit.core.launcher import asked_in_vain, launched_processes, launched_rank, local_rank
 from vaekit.core.processes import join, num_processes
 from vaekit.core.progress import notify
+from vaekit.core.safe_text import printable
+from vaekit.training.variables import MAX_VALUE, hidden_from_accelerate, note_ignored_settings, require_exact_arithmetic
 
-HIDDEN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-"""The environment variables by which ``accelerate`` finds several processes."""
 SHARDING = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
 """The ways of ``accelerate`` to distribute a model over processes."""
 
@@ -33,6 +31,8 @@ def join_processes(device: str) -> None:
     Raises:
         RunError: If the processes do not find each other, or if there are fewer GPUs than processes.
     """
+    if launched_rank() == 0:
+        note_ignored_settings()
     if asked_in_vain():
         notify("accelerate launch starts one process on the CPU; for several use torchrun --nproc_per_node")
     if launched_processes() == 1 or num_processes() > 1:
@@ -46,8 +46,8 @@ def join_processes(device: str) -> None:
     if device != "cpu" and torch.cuda.is_available():
         if local_rank() >= torch.cuda.device_count():
             raise RunError(
-                f"process {local_rank()} of this machine has no GPU, there are {torch.cuda.device_count()}; start one "
-                "process for each GPU, or use --device cpu"
+                f"process {local_rank()} of this machine has no GPU, there are {torch.cuda.device_count()}{_hiding()}; start "
+                "one process for each GPU, or use --device cpu"
             )
         torch.cuda.set_device(local_rank())
         join("cpu:gloo,cuda:nccl")
@@ -61,11 +61,12 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     """Returns the device and precision to train with.
 
     Raises:
-        RunError: If the device does not exist.
+        RunError: If the device does not exist, or the environment asks for less precise arithmetic.
     """
     _require_device(device)
+    require_exact_arithmetic()
     AcceleratorState._reset_state(reset_partial_state=True)  # else a process could only ever use one precision
-    with _as_one_process():
+    with hidden_from_accelerate():
         return Accelerator(cpu=device == "cpu", mixed_precision={"float32": "no", "bfloat16": "bf16"}[precision])
 
 
@@ -83,14 +84,11 @@ def _require_device(device: str) -> None:
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device != "auto" and not available[device]:
         known = " and ".join(name for name, is_available in available.items() if is_available)
-        raise RunError(f"device: there is no {device} on this machine, only {known}; use --device auto")
+        hiding = _hiding() if device == "cuda" else ""
+        raise RunError(f"device: there is no {device} on this machine, only {known}{hiding}; use --device auto")
 
 
-@contextmanager
-def _as_one_process() -> Iterator[None]:
-    """Hides the launcher inside the context."""
-    hidden = {name: os.environ.pop(name) for name in HIDDEN if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
+def _hiding() -> str:
+    """The variable that chooses the GPUs that a process sees, if it is set."""
+    value = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return "" if value is None else f" (CUDA_VISIBLE_DEVICES={printable(value, MAX_VALUE) or repr(value)})"
