@@ -147,8 +147,8 @@ def _leave_to_first() -> NoReturn:
     """Ends a process that is not the first of a launcher, since the first works alone."""
     if not names_itself():  # the variables may be left over
         print(
-            f"vae: RANK={launched_rank()} does nothing, process 0 does it; if there is none, remove RANK and WORLD_SIZE from "
-            "the environment",
+            f"vae: RANK={launched_rank()} does nothing, process 0 does it; if there is none, "
+            "remove RANK and WORLD_SIZE from the environment",
             file=sys.stderr,
         )
     sys.exit(0)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import track
+from vaekit.core.rng import generator
 from vaekit.data.decode import Skipped, decode_image, image_name
 from vaekit.data.fitting import Fitting, Pixels
 from vaekit.data.image_files import GRAY_MODES, READ_ERRORS, Encoded, failure_reason, read_header
@@ -38,7 +39,7 @@ class SplitSummary:
         modes: The number of images of each of Pillow's modes, e.g. ``L`` or ``RGB``.
         classes: The number of images of each class; empty if there are no labels.
         skipped: The images that cannot be read.
-        sheet: The first images, padded to a square, as uint8 of shape (N, 3, 96, 96).
+        sheet: Some images, chosen at random, in their order, padded to a square, as uint8 of shape (N, 3, 96, 96).
     """
 
     split: str
@@ -81,7 +82,9 @@ def inspect(name: str | Path, background: str = "white") -> list[SplitSummary]:
 def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: Fitting) -> SplitSummary:
     num = len(raw.images)
     sizes, modes, skipped = Counter[tuple[int, int]](), Counter[str](), list[Skipped]()
-    sheet = np.full((min(num, SHEET_IMAGES), 3, SHEET_SIDE, SHEET_SIDE), 255, np.uint8)
+    shown = torch.randperm(num, generator=generator(0))[:SHEET_IMAGES].sort().values.tolist()  # a set may be sorted by class
+    places = {index: place for place, index in enumerate(shown)}
+    sheet = np.full((len(shown), 3, SHEET_SIDE, SHEET_SIDE), 255, np.uint8)
 
     def open_chunk(indices: Iterable[int]) -> list[tuple[tuple[int, int], str] | Skipped]:
         return [open_one(index) for index in indices]
@@ -89,7 +92,8 @@ def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: 
     def open_one(index: int) -> tuple[tuple[int, int], str] | Skipped:
         try:
             image = raw.images[index] if source.fitted else _channels_last(raw.images[index])
-            return _open(image, sheet[index : index + 1], fitting)
+            place = places.get(index, num)
+            return _open(image, sheet[place : place + 1], fitting)
         except READ_ERRORS as error:
             return Skipped(index, image_name(raw.images, index), failure_reason(error))
 

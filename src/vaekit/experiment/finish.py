@@ -18,7 +18,7 @@ from vaekit.evaluation.evaluation_config import BRIEF
 from vaekit.evaluation.evaluation_result import Evaluation
 from vaekit.evaluation.model_evaluation import evaluate_model
 from vaekit.experiment.prepare import Experiment
-from vaekit.experiment.run_writer import first_images, num_parameters, write_curves, write_grids
+from vaekit.experiment.run_writer import num_parameters, shown_images, write_curves, write_grids
 from vaekit.models import Model
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import print_metrics
@@ -48,7 +48,7 @@ def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
         (folder / REPORT).unlink(missing_ok=True)  # of an earlier end of the run: a report is never older than the metrics
         write_json(folder / METRICS, _metrics(experiment, model, evaluation))
         print_metrics(evaluation, console)
-    shown = first_images(test)
+    shown = shown_images(test)
     if shown is not None:
         write_grids(model, shown, folder)
     write_curves(folder)

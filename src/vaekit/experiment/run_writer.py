@@ -23,6 +23,7 @@ from vaekit.models import Model, save_vae
 from vaekit.models.serialization import FORMAT
 from vaekit.plots import grid, reconstruction_pairs
 from vaekit.plots.grids import columns_for, number_for
+from vaekit.presentation.gallery import SHOWN_SEED
 from vaekit.runs.identity import identity
 from vaekit.runs.lock import LOCK
 from vaekit.runs.recipe import write_recipe
@@ -43,14 +44,14 @@ class RunWriter(Callback):
     Arguments:
         folder: The run folder, whose lock is held.
         checkpoints: Its checkpoints.
-        valid: The validation data, of which the first images are shown.
+        valid: The validation data, of which some images are shown, the same each time.
         images_every: The number of epochs between two grids of images.
     """
 
     def __init__(self, folder: Path, checkpoints: Checkpoints, valid: Dataset, images_every: int) -> None:
         self.folder = folder
         self.checkpoints = checkpoints
-        self.shown = first_images(valid)
+        self.shown = shown_images(valid)
         self.images_every = images_every
         self.curves_due = 0.0
         self.model_is_written = True
@@ -166,9 +167,9 @@ def num_parameters(model: Model) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def first_images(data: Dataset) -> ImageSet | None:
-    """Returns as many first images of a set as a grid shows; None if it holds no images."""
-    return data.first(number_for(*data.shape[1:])) if isinstance(data, ImageSet) else None
+def shown_images(data: Dataset) -> ImageSet | None:
+    """Returns as many images of a set as a grid shows, a fixed random sample; None if it holds no images."""
+    return data.sample(number_for(*data.shape[1:]), SHOWN_SEED) if isinstance(data, ImageSet) else None
 
 
 def write_grids(model: Model, images: ImageSet, folder: Path) -> None:

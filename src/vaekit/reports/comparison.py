@@ -10,7 +10,7 @@ from vaekit.core.errors import RunError
 from vaekit.core.progress import track
 from vaekit.plots import grid
 from vaekit.plots.grids import columns_for
-from vaekit.presentation.gallery import Gallery
+from vaekit.presentation.gallery import SHOWN_SEED, Gallery
 from vaekit.presentation.metric_text import HIGHER_IS_BETTER, MEANINGS, duration, value_of
 from vaekit.reports.page import Page, Section, embed_image, render
 from vaekit.reports.sections import describe_protocol, learning_curves_section, typeset
@@ -141,12 +141,12 @@ def _reconstructions(runs: Mapping[str, RunFolder]) -> list[Section]:
 def _group_section(galleries: Mapping[str, Gallery], *, whole: bool) -> Section:
     """The reconstructions of runs on the same images; ``whole`` if these are all runs."""
     images = next(iter(galleries.values())).images
-    few = images.first(min(MAX_IMAGES, columns_for(images.shape[-1])))
+    few = images.sample(min(MAX_IMAGES, columns_for(images.shape[-1])), SHOWN_SEED)
     strips = [embed_image(grid(few.pixels, len(few)), f"{len(few)} {few.split} images.", "originals")]
     for name, gallery in galleries.items():
         strip = grid(gallery.model.reconstruct(few.pixels, gallery.labels_of(few)), len(few))
         strips.append(embed_image(strip, f"The same images reconstructed by {name}.", name))
     pixels = f", {images.binary}" if images.binary else ""
-    text = f"The first {len(few)} {images.split} images of {images.name}{pixels}, and their reconstructions by each model."
+    text = f"{len(few)} random {images.split} images of {images.name}{pixels}, and their reconstructions by each model."
     title = "Reconstructions" if whole else f"Reconstructions by {', '.join(galleries)}"
     return Section(title, text, strips, "rows")

@@ -46,8 +46,8 @@ def join_processes(device: str) -> None:
     if device != "cpu" and torch.cuda.is_available():
         if local_rank() >= torch.cuda.device_count():
             raise RunError(
-                f"process {local_rank()} of this machine has no GPU, there are {torch.cuda.device_count()}{_hiding()}; start "
-                "one process for each GPU, or use --device cpu"
+                f"process {local_rank()} of this machine has no GPU, there are {torch.cuda.device_count()}{_hiding()}; "
+                "start one process for each GPU, or use --device cpu"
             )
         torch.cuda.set_device(local_rank())
         join("cpu:gloo,cuda:nccl")

@@ -57,8 +57,8 @@ def note_ignored_settings() -> None:
     found = [_shown(name) for name, unset in SETTINGS.items() if _asks(name, unset)]
     if found:
         notify(
-            f"{', '.join(found)} in the environment {'change' if len(found) > 1 else 'changes'} nothing: the recipe decides; "
-            "use --batch-size, --precision, --device or --set"
+            f"{', '.join(found)} in the environment {'change' if len(found) > 1 else 'changes'} nothing: "
+            "the recipe decides; use --batch-size, --precision, --device or --set"
         )
 
 
