@@ -279,7 +279,7 @@ def test_comparison_shows_the_same_images_through_each_model(
     trained: Path, trained_conditional: Path, tmp_path: Path
 ) -> None:
     page = compare([RunFolder(trained), RunFolder(trained_conditional)], tmp_path / "x.html")
-    images = vaekit.load_images("digits", "test").first(10)
+    images = vaekit.load_images("digits", "test").sample(10, 0)
     strips = {
         "10 test images.": images.pixels,
         "The same images reconstructed by digits.": vaekit.load(trained).reconstruct(images.pixels),
