@@ -14,7 +14,7 @@ from vaekit.core.errors import RunError
 from vaekit.data import load_images
 from vaekit.experiment.prepare import build_model, make_trainer
 from vaekit.runs.recipe import load_recipe
-from vaekit.training import find_device
+from vaekit.training import find_device, join_processes
 
 OF_ACCELERATE = {
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
@@ -124,6 +124,18 @@ def test_variables_that_ask_for_full_precision_are_not_refused(monkeypatch: pyte
     monkeypatch.setenv("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "0")
     monkeypatch.setenv("DNNL_DEFAULT_FPMATH_MODE", "")
     assert find_device("cpu").type == "cpu"
+
+
+def test_a_choice_of_gpus_that_leaves_none_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scripts with ``CUDA_VISIBLE_DEVICES=1`` train on the CPU of a machine that has GPU 0 alone."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for value, device in (("", "auto"), ("-1", "auto"), ("1", "cpu"), ("1", "auto")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+        join_processes(device)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("no GPU can be used (CUDA_VISIBLE_DEVICES=1), so the training is on another device")
 
 
 @pytest.mark.parametrize(("value", "shown"), [("", "''"), ("-1", "-1"), ("7", "7")])

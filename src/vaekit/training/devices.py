@@ -18,6 +18,10 @@ from vaekit.core.progress import notify
 from vaekit.core.safe_text import printable
 from vaekit.training.variables import MAX_VALUE, hidden_from_accelerate, note_ignored_settings, require_exact_arithmetic
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""The environment variable that chooses the GPUs that a process sees."""
+NO_GPU = ("", "-1", "NoDevFiles")
+"""The values of it by which a user asks for no GPU."""
 SHARDING = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
 """The ways of ``accelerate`` to distribute a model over processes."""
 
@@ -31,17 +35,17 @@ def join_processes(device: str) -> None:
     Raises:
         RunError: If the processes do not find each other, or if there are fewer GPUs than processes.
     """
+    alone = launched_processes() == 1 or num_processes() > 1
+    if not alone:
+        _refuse_sharding()
     if launched_rank() == 0:
         note_ignored_settings()
+    if device == "auto" and not torch.cuda.is_available() and os.environ.get(VISIBLE, "") not in NO_GPU:
+        notify(f"no GPU can be used{_hiding()}, so the training is on another device; set {VISIBLE} to one that exists")
     if asked_in_vain():
         notify("accelerate launch starts one process on the CPU; for several use torchrun --nproc_per_node")
-    if launched_processes() == 1 or num_processes() > 1:
+    if alone:
         return
-    for name in SHARDING:
-        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
-            raise RunError(
-                f"accelerate is configured for {name}, and vae trains a whole model in each process; use torchrun"
-            )
     _require_device(device)
     if device != "cpu" and torch.cuda.is_available():
         if local_rank() >= torch.cuda.device_count():
@@ -55,6 +59,15 @@ def join_processes(device: str) -> None:
         raise RunError("device: several processes cannot train on mps; start one with vae train, or use --device cpu")
     else:
         join("gloo")
+
+
+def _refuse_sharding() -> None:
+    for name in SHARDING:
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
+            raise RunError(
+                f"accelerate is configured for {name}, and vae trains a whole model in each process; use torchrun, or remove "
+                f"ACCELERATE_USE_{name} from the environment"
+            )
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
@@ -90,5 +103,5 @@ def _require_device(device: str) -> None:
 
 def _hiding() -> str:
     """The variable that chooses the GPUs that a process sees, if it is set."""
-    value = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return "" if value is None else f" (CUDA_VISIBLE_DEVICES={printable(value, MAX_VALUE) or repr(value)})"
+    value = os.environ.get(VISIBLE)
+    return "" if value is None else f" ({VISIBLE}={printable(value, MAX_VALUE) or repr(value)})"
