@@ -8,6 +8,7 @@ from rich.console import Console
 
 from vaekit.core.rounding import with_error
 from vaekit.evaluation.estimate import Estimate
+from vaekit.evaluation.latents.downstream import DownstreamScores, TaskScores, TaskSettings
 from vaekit.presentation import metric_text
 from vaekit.presentation.metric_text import value_of
 
@@ -64,10 +65,8 @@ def test_printed_tables_hold_no_digits_of_rounding() -> None:
     assert json.dumps(text).count("ARI") == 2
 
 
-def scores_of_one_image_per_class() -> metric_text.DownstreamScores:
-    from vaekit.evaluation.latents.downstream import TaskScores, TaskSettings
-
+def scores_of_one_image_per_class() -> DownstreamScores:
     share = Estimate(0.2, 8e-18, "share of images", 5)
     scores = TaskScores(share, share, None, None)
     reason = "each of the 5 test images has a class of its own, so that any 5 clusters equal the classes"
-    return metric_text.DownstreamScores(scores, scores, scores, share, TaskSettings(5, 5, 2, 5, 5, 5, False), reason)
+    return DownstreamScores(scores, scores, scores, share, TaskSettings(5, 5, 2, 5, 5, 5, False), reason)

@@ -11,6 +11,7 @@ from torch import Tensor
 from tests.commands import done
 from tests.test_contracts import make_vae
 from vaekit.data import ImageSet, inspect
+from vaekit.experiment import run_writer
 from vaekit.experiment.run_writer import shown_images
 from vaekit.presentation import gallery as gallery_module
 from vaekit.presentation.gallery import MAP_IMAGES, Gallery
@@ -120,22 +121,11 @@ def test_contact_sheets_of_a_sorted_array_show_all_classes(tmp_path: Path) -> No
 
 
 def test_the_previews_of_a_run_on_a_sorted_array_show_all_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaekit.experiment import run_writer
-
     pixels = np.broadcast_to((np.arange(1000) // 100 * 20)[:, None, None], (1000, 8, 8)).astype(np.uint8)
     np.savez(tmp_path / "sorted.npz", images=pixels, labels=np.arange(1000) // 100)
     spy = Spy(monkeypatch, run_writer, "reconstruction_pairs")
-    done(
-        "train",
-        "--data",
-        tmp_path / "sorted.npz",
-        "--epochs",
-        2,
-        "--set",
-        "evaluation.num_samples=0",
-        "--out",
-        tmp_path / "run",
-    )
+    settings = ("--set", "evaluation.num_samples=0", "--set", "training.images_every=1")
+    done("train", "--data", tmp_path / "sorted.npz", "--epochs", 2, *settings, "--out", tmp_path / "run")
     previews = [originals for originals, _ in spy.calls]
     assert len(previews) == 3
     assert torch.equal(previews[0], previews[1])

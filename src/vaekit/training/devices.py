@@ -65,8 +65,8 @@ def _refuse_sharding() -> None:
     for name in SHARDING:
         if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
             raise RunError(
-                f"accelerate is configured for {name}, and vae trains a whole model in each process; use torchrun, or remove "
-                f"ACCELERATE_USE_{name} from the environment"
+                f"accelerate is configured for {name}, and vae trains a whole model in each process; use torchrun, "
+                f"or remove ACCELERATE_USE_{name} from the environment"
             )
 
 
