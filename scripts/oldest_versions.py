@@ -45,7 +45,8 @@ QUICK = (
     "sources",
     "tensor_files",  # safetensors
     "train_command",  # rich
-    "training",  # torchmetrics
+    "training",
+    "variables",
     "yaml_text",  # pyyaml
 )
 """The test files that use each dependency, by the middle of their names."""
