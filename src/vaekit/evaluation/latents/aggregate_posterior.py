@@ -154,7 +154,7 @@ def decompose_rate(model: Model, images: Dataset, *, num_samples: int = 1, seed:
     correlation = without_error((log_qz - log_marginals).mean(0), error)
     has_marginals = samples.same_prior and samples.factorizes
     return RateDecomposition(
-        rate=mean(rate),
+        rate=mean_over_images(rate, NATS, space=LATENTS),
         mutual_information=mean(information),
         aggregate_kl=mean(rate - information) if samples.same_prior else None,
         total_correlation=mean(correlation) if has_marginals else None,
