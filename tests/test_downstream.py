@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import hypergeom
+from sklearn.metrics import normalized_mutual_info_score
 from torch.distributions import Independent, Normal
 
 from tests.posterior_models import indexed_images, linear_gaussian, model_with_posterior
 from tests.test_contracts import make_vae, pixels
 from vaekit.core.errors import DataError
 from vaekit.data import ImageSet
-from vaekit.evaluation.estimate import Estimate
+from vaekit.evaluation.estimate import Estimate, mean_over_images
 from vaekit.evaluation.latents import downstream
 from vaekit.evaluation.latents.downstream import clustering, downstream_scores, linear_probe, nearest_neighbors
 from vaekit.models import VAE
@@ -36,10 +38,12 @@ def test_latents_that_determine_the_class() -> None:
     scores = downstream_scores(model_of(3 * torch.eye(NUM_CLASSES)), labeled(0), labeled(NUM))
     perfect = Estimate(1.0, 0.0, "share of images", NUM, space="posterior means")
     assert scores.posterior_means.linear_probe == scores.posterior_means.k_nn == perfect
-    for clusters in (scores.posterior_means.ari, scores.posterior_means.nmi):
+    for clusters in (scores.posterior_means.ari, scores.posterior_means.ami):
+        assert clusters is not None
         assert clusters.value == pytest.approx(1)
         assert clusters.standard_error == pytest.approx(0, abs=1e-9)
     for score in scores.pixels.by_name().values():  # neighboring pixels are of neighboring images, of other classes
+        assert score is not None
         assert score.value < 0.5
     assert scores.majority_class.value == 1 / NUM_CLASSES
 
@@ -48,8 +52,8 @@ def test_json_of_the_scores() -> None:
     scores = downstream_scores(model_of(3 * torch.eye(NUM_CLASSES)), labeled(0), labeled(NUM))
     data = scores.to_data()
     assert json.loads(json.dumps(data)) == data
-    assert list(data) == ["linear probe", "k-NN", "ARI", "NMI", "commonest class", "settings"]
-    for task in ("linear probe", "k-NN", "ARI", "NMI"):
+    assert list(data) == ["linear probe", "k-NN", "ARI", "AMI", "commonest class", "settings"]
+    for task in ("linear probe", "k-NN", "ARI", "AMI"):
         assert list(data[task]) == ["posterior means", "pixels", "PCA"]
     assert data["linear probe"]["posterior means"] == {
         "value": 1.0,
@@ -58,7 +62,8 @@ def test_json_of_the_scores() -> None:
         "num_images": NUM,
         "space": "posterior means",
     }
-    assert data["NMI"]["PCA"] == scores.pca.nmi.to_data()
+    assert scores.pca.ami is not None
+    assert data["AMI"]["PCA"] == scores.pca.ami.to_data()
     assert data["settings"] == {
         "train_images": NUM,
         "test_images": NUM,
@@ -77,8 +82,9 @@ def test_random_latents() -> None:
     for accuracy in (scores.linear_probe, scores.k_nn):
         assert abs(accuracy.value - 1 / NUM_CLASSES) < 4 * error
         assert accuracy.standard_error == pytest.approx(error, rel=0.1)
-    assert abs(scores.ari.value) < 0.02
-    assert abs(scores.nmi.value) < 0.04
+    for clusters in (scores.ari, scores.ami):
+        assert clusters is not None
+        assert abs(clusters.value) < 0.02
 
 
 def test_equal_latents_give_chance_without_a_warning() -> None:
@@ -86,8 +92,9 @@ def test_equal_latents_give_chance_without_a_warning() -> None:
         warnings.simplefilter("error")
         scores = downstream_scores(model_of(torch.zeros(1, 3)), labeled(0), labeled(NUM)).posterior_means
     assert scores.linear_probe.value == pytest.approx(1 / NUM_CLASSES)
-    assert scores.ari.value == pytest.approx(0, abs=1e-9)
-    assert scores.nmi.value == pytest.approx(0, abs=1e-9)
+    for clusters in (scores.ari, scores.ami):
+        assert clusters is not None
+        assert clusters.value == pytest.approx(0, abs=1e-9)
 
 
 def test_a_probe_that_has_not_converged_does_not_warn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,13 +127,59 @@ def test_neighbors_are_the_five_nearest() -> None:
     assert accuracy.num_images == 100
 
 
+def least_ami(num: int) -> float:
+    """The AMI of two clusters and two classes that divide each other evenly, of N images; its definition with I = 0.
+
+    The number of images that a class and a cluster share by chance is hypergeometric.
+    """
+    shared, half = np.arange(num // 2 + 1), num // 2
+    information = 2 * sum(
+        np.where(n > 0, n / num * np.log(np.maximum(n, 1) * num / half**2), 0) for n in (shared, half - shared)
+    )
+    expected = float(hypergeom(num, half, half).pmf(shared) @ information)
+    return -expected / (math.log(2) - expected)
+
+
+def test_chance_level_of_clusters_of_few_images_is_zero() -> None:
+    """Over random labels both indices have the mean 0, and the mutual information that is only normalized is at 0.6."""
+    random, truth = np.random.default_rng(0), np.arange(12) % 6
+    scores = [clustering(random.normal(size=(12, 3)), random.permutation(truth), 6) for _ in range(150)]
+    for values in np.array([(ari.value, ami.value) for ari, ami in scores]).T:
+        assert abs(values.mean()) < 4 * values.std() / len(values) ** 0.5
+    clusters = random.integers(6, size=(150, 12))
+    assert np.mean([normalized_mutual_info_score(truth, each) for each in clusters]) > 0.55
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "reason"), [(9, "each of the 9 test images has a class of its own"), (1, "one class")]
+)
+def test_clusters_that_equal_the_classes_by_construction_have_no_index(num_classes: int, reason: str) -> None:
+    test = replace(labeled(3, 9), labels=torch.arange(9) % num_classes)
+    scores = downstream_scores(model_of(torch.randn(12, 5)), labeled(0, 30), test)
+    for representation in (scores.posterior_means, scores.pixels, scores.pca):
+        assert (representation.ari, representation.ami) == (None, None)
+        assert 0 <= representation.linear_probe.value <= 1
+    assert reason in scores.no_clustering
+    data = scores.to_data()
+    assert json.loads(json.dumps(data)) == data
+    assert list(data) == ["linear probe", "k-NN", "without clustering", "commonest class", "settings"]
+    assert data["without clustering"] == scores.no_clustering
+
+
+def test_shares_that_are_all_equal_have_an_error_of_zero() -> None:
+    """Not one of rounding, as a standard deviation around a rounded mean has."""
+    shares = [np.full(num, value) for num in range(2, 40) for value in (0.1, 0.2, 1 / 3, 0.7)]
+    assert any(share.std() > 0 for share in shares)
+    assert all(mean_over_images(torch.from_numpy(share), "").standard_error == 0 for share in shares)
+
+
 def test_clusters_are_scored_over_seeds() -> None:
     """Four points on a line with two labels: two clusters agree with the labels or are independent of them."""
     x = np.array([0.0, 0.1, 10.0, 10.1])[:, None].repeat(25, 0)
     ari, _ = clustering(x, np.repeat([0, 0, 1, 1], 25), 2)
     assert (ari.value, ari.standard_error) == (1, 0)
-    _, nmi = clustering(x, np.repeat([0, 1, 0, 1], 25), 2)
-    assert nmi.value == pytest.approx(0, abs=1e-9)
+    ari, ami = clustering(x, np.repeat([0, 1, 0, 1], 25), 2)
+    assert (ari.value, ami.value) == pytest.approx((-1 / 98, least_ami(100)), abs=1e-9)
     ari, _ = clustering(np.random.default_rng(0).normal(size=(100, 2)), np.arange(100) % 5, 5)
     assert 0 < ari.standard_error < 0.05  # type: ignore[operator]
 

@@ -12,6 +12,7 @@ import torch
 
 import vaekit
 from tests.commands import done, strict_json, vae
+from vaekit.core.rounding import with_error
 from vaekit.evaluation.evaluation_config import QUICK
 from vaekit.evaluation.likelihood.bounds import elbo_terms
 from vaekit.runs import run_folder
@@ -39,7 +40,7 @@ def test_evaluation_writes_the_metrics_of_the_python_function(
     assert counts == {"num_annealed": 6, "num_images": 50, "num_samples": 3, "steps": 7}
     assert "3 chains each, 7 steps, 6 of 50 images" in out
     elbo = expected["elbo"]
-    assert f"{elbo['value']:.2f} ± {elbo['standard_error']:.2f}" in out
+    assert with_error(elbo["value"], elbo["standard_error"], 2) in out
     assert str(tmp_path / "x.json") in out
     assert expected["collapse"]["verdict"] in out
     for words in ("FD-cnn", "linear probe", "mutual information", "log p(x), AIS"):

@@ -93,7 +93,7 @@ def test_means_whose_distances_overflow_are_not_projected(method: str) -> None:
     means = 1e38 * torch.randn(30, 3).sign()
     encodings = Encodings(means, torch.ones(30, 3), torch.ones(3), torch.zeros(3), torch.ones(3))
     with pytest.raises(ModelError, match=r"means of q.*not finite"):
-        project(encodings, 30, method)  # type: ignore[arg-type]
+        project(encodings, torch.arange(30), method)  # type: ignore[arg-type]
 
 
 def test_some_values_of_many() -> None:

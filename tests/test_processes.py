@@ -384,17 +384,26 @@ def test_variables_of_a_launcher_without_one_are_a_line(tmp_path: Path) -> None:
     command = ("train", "digits", *QUICK, "--out", tmp_path / "run")
     assert "MASTER_ADDR is not; start several processes with torchrun" in refused(*command, RANK="0", WORLD_SIZE="2")
     assert "WORLD_SIZE='many' in the environment" in refused(*command, RANK="0", WORLD_SIZE="many")
+    launched = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    assert "RANK=2 in the environment is not below WORLD_SIZE=2" in refused(*command, RANK="2", MASTER_PORT="1", **launched)
+    assert "MASTER_PORT=99999 in the environment is no port" in refused(*command, RANK="0", MASTER_PORT="99999", **launched)
+    assert "MASTER_PORT='http' in the environment" in refused(*command, RANK="0", MASTER_PORT="http", **launched)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_nobody_waits_for_processes_that_do_not_come(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_processes_that_do_not_come(
+    rank: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     variables = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     for name, value in variables.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setattr("vaekit.core.processes.JOIN_TIMEOUT", timedelta(seconds=1))
+    monkeypatch.setattr("vaekit.core.processes.PATIENCE", 0.1)
     with pytest.raises(RunError, match="did not find each other"):
         join("gloo")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"RANK={rank} waits at 127.0.0.1:{variables['MASTER_PORT']} for the others of WORLD_SIZE=2; if")
 
 
 def test_devices_that_several_processes_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -404,7 +413,8 @@ def test_devices_that_several_processes_cannot_use(monkeypatch: pytest.MonkeyPat
         join_processes("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(RunError, match=r"process 3 .* has no GPU, there are 2"):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(RunError, match=r"process 3 .* has no GPU, there are 2 \(CUDA_VISIBLE_DEVICES=0,1\)"):
         join_processes("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
@@ -415,11 +425,36 @@ def test_devices_that_several_processes_cannot_use(monkeypatch: pytest.MonkeyPat
         join_processes("cpu")
 
 
-def test_other_commands_run_in_the_first_process_only(trained: Path, tmp_path: Path) -> None:
+def commands_of_two(folder: Path, trained: Path, **environment: str) -> list[tuple[str, str, int]]:
+    """What ``vae sample`` prints and returns in two processes that have the variables of a launcher."""
     outputs = []
     for number in range(2):
-        process = start("sample", trained, "-o", tmp_path / f"{number}.png", RANK=str(number), WORLD_SIZE="2")
+        command = ("sample", trained, "-o", folder / f"{number}.png")
+        process = start(*command, RANK=str(number), WORLD_SIZE="2", **environment)
         outputs.append((*process.communicate(timeout=60), process.returncode))
-    assert outputs[1] == ("", "", 0)
-    assert outputs[0][1:] == ("", 0)
+    return outputs
+
+
+ADDRESS = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
+def test_other_commands_run_in_the_first_process_only(trained: Path, tmp_path: Path) -> None:
+    first, second = commands_of_two(tmp_path, trained, **ADDRESS, TORCHELASTIC_RUN_ID="none")
+    assert first[1:] == ("", 0)
+    assert second == ("", "", 0)
     assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
+
+
+def test_a_process_that_does_nothing_says_so_where_the_variables_may_be_left_over(trained: Path, tmp_path: Path) -> None:
+    first, second = commands_of_two(tmp_path, trained, **ADDRESS)
+    assert first[1:] == ("", 0)
+    assert second[0] == ""
+    assert second[1].startswith("vae: RANK=1 does nothing, process 0 does it")
+    assert second[1].endswith("remove RANK and WORLD_SIZE from the environment\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
+
+
+def test_variables_without_an_address_are_of_no_launcher_and_change_nothing(trained: Path, tmp_path: Path) -> None:
+    outputs = commands_of_two(tmp_path, trained)
+    assert [output[1:] for output in outputs] == [("", 0)] * 2
+    assert (tmp_path / "0.png").read_bytes() == (tmp_path / "1.png").read_bytes()

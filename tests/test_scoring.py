@@ -20,6 +20,7 @@ from tests.commands import SHAPE, Refuse, contents, done, one_line, vae
 from tests.oracles import LinearGaussian, linear_gaussian
 from tests.test_contracts import make_vae
 from vaekit.core.errors import ConfigError
+from vaekit.core.rounding import with_error
 from vaekit.data import ImageSet, load_images
 from vaekit.evaluation.latents.encodings import encode_images
 from vaekit.evaluation.likelihood.bounds import log_likelihood_of_each
@@ -266,7 +267,7 @@ def test_against_prints_the_auroc_of_each_score(run: Path, tmp_path: Path) -> No
     for name, value, _, error, *_ in lines:
         score = floats(found[name])
         expected = auroc(score[own], score[~own])
-        assert (value, error) == (f"{expected.value:.4f}", f"{expected.standard_error:.4f}")
+        assert f"{value} ± {error}" == with_error(expected.value, expected.standard_error, 4)
     assert "30 images of noise: log-density of pixels" in out  # all of them, since none were trained on
     assert float(lines[0][1]) > 0.95  # noise is improbable
     cells = [(cell, data) for cell, data in zip(found["label"], found["data"], strict=True)]

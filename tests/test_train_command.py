@@ -120,7 +120,7 @@ def test_images_are_reconstructions_samples_and_curves(run_folder: Path, digits:
     images = run_folder / "images"
     model = vaekit.load(run_folder)
     pairs = tiles(images / "reconstructions.png", 80, columns=10).unflatten(0, (4, 2, 10))
-    shown = digits.first(40).pixels
+    shown = digits.sample(40, 0).pixels
     assert torch.equal(pairs[:, 0].flatten(0, 1), shown)
     assert torch.equal(pairs[:, 1].flatten(0, 1), to_gray_levels(model.reconstruct(shown)))
     with fixed_seed(0):

@@ -17,7 +17,7 @@ import typer
 
 from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduce_commands, score_commands, train_commands
 from vaekit.core.errors import ConfigError, Interrupted, VaekitError
-from vaekit.core.launcher import launched_rank
+from vaekit.core.launcher import launched_rank, names_itself
 from vaekit.core.plugins import load_plugin
 from vaekit.core.safe_text import REPLACED, one_line
 from vaekit.core.signals import PIPE_CODE, ignore_signals, stopped_at_once
@@ -114,7 +114,7 @@ def main() -> None:
             for plugin in plugins:
                 load_plugin(plugin)
             if launched_rank() and "train" not in args[:1]:
-                sys.exit(0)  # the first process works alone
+                _leave_to_first()
             code = _run(args or ["--help"])
         sys.exit(code if isinstance(code, int) else 0)
     except UsageError as error:
@@ -151,6 +151,17 @@ def _set_up_output() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=REPLACED)
     os.environ["MPLBACKEND"] = "agg"  # a name that matplotlib does not know would end its import
+
+
+def _leave_to_first() -> NoReturn:
+    """Ends a process that is not the first of a launcher, since the first works alone."""
+    if not names_itself():  # the variables may be left over
+        print(
+            f"vae: RANK={launched_rank()} does nothing, process 0 does it; if there is none, "
+            "remove RANK and WORLD_SIZE from the environment",
+            file=sys.stderr,
+        )
+    sys.exit(0)
 
 
 def _run(args: list[str]) -> object:

@@ -82,7 +82,7 @@ def data(
 
 
 def _augment(sheet: "Tensor", name: str) -> "Tensor":
-    """The first ten images, and five augmented versions of them."""
+    """Ten images, and five augmented versions of them."""
     import torch
 
     from vaekit.core.rng import generator
@@ -92,7 +92,7 @@ def _augment(sheet: "Tensor", name: str) -> "Tensor":
     data = load_recipe(name).data
     if data.augment is None:
         raise ConfigError(f"{name}: the recipe has no augmentation; add data.augment, as in {{flip: 0.5}}")
-    images, noise = sheet[:10], generator(0)
+    images, noise = sheet[torch.linspace(0, len(sheet) - 1, min(10, len(sheet))).long()], generator(0)
     transform = augmenter(data.augment, (images.shape[1], *images.shape[2:]), data.background)
     return torch.cat([images, *(transform(images, noise) for _ in range(5))])
 

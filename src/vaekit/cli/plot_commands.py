@@ -150,7 +150,7 @@ def map_(
     method: Annotated[
         Literal["pca", "tsne", "umap"], typer.Option(help="The projection of more than two latents to a plane.")
     ] = "pca",
-    num: Annotated[int | None, typer.Option("--num", "-n", help="The number of images, from the first on.", min=2)] = None,
+    num: Annotated[int | None, typer.Option("--num", "-n", help="The number of images, chosen at random.", min=2)] = None,
     widths: Annotated[bool, typer.Option("--widths", help="Plot posteriors as ellipses of one standard deviation.")] = False,
     data: Data = None,
     output: Output = None,

@@ -51,6 +51,7 @@ def score(
 
       vae score runs/fashion-mnist --against mnist --max-images 2000
     """
+    from vaekit.core.rounding import with_error
     from vaekit.evaluation.likelihood.bounds import CROSS_ENTROPY
     from vaekit.experiment.score import SCORES
     from vaekit.experiment.score import score as score_images
@@ -84,7 +85,7 @@ def score(
     if against is not None:
         print("AUROC: how well a score separates the first set from the second; 0.5 is chance, below 0.5 it is reversed")
     for name, estimate in scored.aurocs().items():
-        print(f"  {name:<10}  {estimate.value:.4f} ± {estimate.standard_error:.4f}  {SCORES[name]}")
+        print(f"  {name:<10}  {with_error(estimate.value, estimate.standard_error, 4)}  {SCORES[name]}")
     say(str(path))
     images, captions = scored.most_unusual(num)
     title = (

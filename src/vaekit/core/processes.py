@@ -9,10 +9,13 @@ Without a launcher there is one process, number 0. Then every function here retu
 A function that exchanges something must be called by all processes, in the same order.
 """
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from hashlib import blake2b
 from itertools import count
+from threading import Timer
 from typing import Any
 
 import torch
@@ -22,10 +25,13 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from vaekit.core.errors import RunError
-from vaekit.core.launcher import require_address
+from vaekit.core.launcher import ADDRESS, launched_processes, require_address
+from vaekit.core.safe_text import MAX_NAME, printable
 
 JOIN_TIMEOUT = timedelta(minutes=2)
 """How long a process waits for the others to start. Launchers start all at the same time."""
+PATIENCE = 10.0
+"""The number of seconds after which a process says that it waits for the others."""
 TIMEOUT = timedelta(minutes=30)
 """How long a process waits for another that neither answers nor ends. The end of a process is noticed at once by its closed
 connections; this is for a machine that was cut off. Preparing data and writing images must take less."""
@@ -47,6 +53,9 @@ def join(backend: str) -> None:
         RunError: If the others do not come within :data:`JOIN_TIMEOUT`.
     """
     require_address()
+    waiting = Timer(PATIENCE, _say_waiting)
+    waiting.daemon = True
+    waiting.start()
     try:
         shared, rank, num = next(iter(rendezvous("env://", timeout=JOIN_TIMEOUT)))
         store = PrefixStore(f"vaekit/{next(_joins)}", shared)  # keys of processes that joined before are not used again
@@ -57,6 +66,15 @@ def join(backend: str) -> None:
             f"the processes of this run did not find each other ({_reason(error)}); start all of them with torchrun, or "
             "remove RANK and WORLD_SIZE from the environment to train in one"
         ) from None
+    finally:
+        waiting.cancel()
+
+
+def _say_waiting() -> None:
+    """Says what a process waits for, since the variables of a launcher may be left over from another program."""
+    place = ":".join(printable(os.environ.get(name, ""), MAX_NAME) for name in ADDRESS)
+    others = f"RANK={os.environ.get('RANK')} waits at {place} for the others of WORLD_SIZE={launched_processes()}"
+    print(f"{others}; if there are none, stop it and remove RANK and WORLD_SIZE from the environment", file=sys.stderr)
 
 
 def leave() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import track
+from vaekit.core.rng import generator
 from vaekit.data.decode import Skipped, decode_image, image_name, scan_headers
 from vaekit.data.fitting import Fitting, Pixels
 from vaekit.data.image_files import READ_ERRORS, Encoded, Header, failure_reason, read_header
@@ -41,7 +42,8 @@ class SplitSummary:
         modes: The number of images of each of Pillow's modes, e.g. ``L`` or ``RGB``.
         classes: The number of images of each class, in the order of the labels; empty if there are no labels.
         skipped: The images that cannot be read.
-        sheet: The first images, padded to a square, as uint8 of shape (N, 3, 96, 96), or of as many channels as they have.
+        sheet: Some images, chosen at random, in their order, padded to a square, as uint8 of shape (N, 3, 96, 96), or of as
+            many channels as they have.
         channels: 1 if all images are gray, 3 if there is color, or the largest number of channels.
         labels_from: Where the classes come from; empty if there are no labels.
         remarks: How the axes and the values of all splits were read, a line each.
@@ -105,21 +107,24 @@ def _layout(source: Source, raw: RawSplit) -> Layout:
 def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: Fitting) -> SplitSummary:
     num = len(raw.images)
     sizes, modes, skipped, needed = Counter[tuple[int, int]](), Counter[str](), list[Skipped](), {1}
+    shown = torch.randperm(num, generator=generator(0))[:SHEET_IMAGES].sort().values.tolist()  # a set may be sorted by class
+    places = {index: place for place, index in enumerate(shown)}
     layout = None if source.fitted else _layout(source, raw)
-    head = [raw.images[index] for index in range(min(num, SHEET_IMAGES))] if source.fitted else []
+    head = [raw.images[index] for index in shown] if source.fitted else []
     channels = layout.channels if layout else scan_headers(head, f"{source.name} {split}")[1]
-    shown = 3 if channels == 1 else channels
-    sheet = np.full((min(num, SHEET_IMAGES), shown, SHEET_SIDE, SHEET_SIDE), 255, np.uint8)
+    sheet = np.full((len(shown), 3 if channels == 1 else channels, SHEET_SIDE, SHEET_SIDE), 255, np.uint8)
 
     def open_chunk(indices: Iterable[int]) -> list[Header | Skipped]:
         return [open_one(index) for index in indices]
 
     def open_one(index: int) -> Header | Skipped:
         try:
+            place = places.get(index, num)
+            tile = sheet[place : place + 1]
             if layout is None:
-                return _open(raw.images[index], sheet[index : index + 1], fitting)
+                return _open(raw.images[index], tile, fitting)
             pixels = layout.pixels(np.asarray(raw.images[index : index + 1]), fitting.levels, fitting.background)
-            return _open(_channels_last(pixels[0]), sheet[index : index + 1], replace(fitting, levels=UNKNOWN))
+            return _open(_channels_last(pixels[0]), tile, replace(fitting, levels=UNKNOWN))
         except READ_ERRORS as error:
             return Skipped(index, image_name(raw.images, index), failure_reason(error))
 

@@ -88,7 +88,8 @@ def mean_over_images(
 ) -> Estimate:
     """Returns the mean, with its standard error, of values for each image, with shape (N)."""
     values = values.cpu().double()  # some accelerators do not support float64
-    error = float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
+    spread = values.std() if len(values) > 1 and bool((values != values[0]).any()) else torch.zeros(())  # without rounding
+    error = float(spread / len(values) ** 0.5) if len(values) > 1 else None
     return Estimate(float(values.mean()), error, unit, len(values), num_samples, space, steps)
 
 

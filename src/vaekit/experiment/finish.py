@@ -18,7 +18,7 @@ from vaekit.evaluation.evaluation_config import BRIEF
 from vaekit.evaluation.evaluation_result import Evaluation
 from vaekit.evaluation.model_evaluation import evaluate_model
 from vaekit.experiment.prepare import Experiment
-from vaekit.experiment.run_writer import first_images, num_parameters, write_curves, write_grids
+from vaekit.experiment.run_writer import num_parameters, shown_images, write_curves, write_grids
 from vaekit.models import Model
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import print_metrics
@@ -49,7 +49,7 @@ def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
         write_json(folder / METRICS, _metrics(experiment, model, evaluation))
         print_metrics(evaluation, console)
     channels = experiment.recipe.data.shown_channels
-    shown = first_images(test, channels)
+    shown = shown_images(test, channels)
     if shown is not None:
         write_grids(model, shown, folder, channels)
     write_curves(folder)

@@ -26,6 +26,7 @@ from vaekit.models.serialization import FORMAT
 from vaekit.plots import grid, reconstruction_pairs
 from vaekit.plots.channels import Channels, num_tiles
 from vaekit.plots.grids import columns_for, number_for
+from vaekit.presentation.gallery import SHOWN_SEED
 from vaekit.runs.identity import identity
 from vaekit.runs.location import SOURCE, absolute_source
 from vaekit.runs.lock import LOCK
@@ -47,7 +48,7 @@ class RunWriter(Callback):
     Arguments:
         folder: The run folder, whose lock is held.
         checkpoints: Its checkpoints.
-        valid: The validation data, of which the first images are shown.
+        valid: The validation data, of which some images are shown, the same each time.
         images_every: The number of epochs between two grids of images.
         channels: The channels that the grids show; None for all.
     """
@@ -62,7 +63,7 @@ class RunWriter(Callback):
     ) -> None:
         self.folder = folder
         self.checkpoints = checkpoints
-        self.shown = first_images(valid, channels)
+        self.shown = shown_images(valid, channels)
         self.channels = channels
         self.images_every = images_every
         self.curves_due = 0.0
@@ -190,9 +191,9 @@ def num_parameters(model: Model) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def first_images(data: Dataset, channels: Channels | None) -> ImageSet | None:
-    """Returns as many first images of a set as a grid of channels shows; None if it holds no images."""
-    return data.first(_number(data, channels)) if isinstance(data, ImageSet) else None
+def shown_images(data: Dataset, channels: Channels | None) -> ImageSet | None:
+    """Returns as many images of a set as a grid of channels shows, a fixed random sample; None if it holds no images."""
+    return data.sample(_number(data, channels), SHOWN_SEED) if isinstance(data, ImageSet) else None
 
 
 def write_grids(model: Model, images: ImageSet, folder: Path, channels: Channels | None) -> None:

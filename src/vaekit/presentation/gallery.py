@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaekit.core.errors import ModelError
-from vaekit.core.rng import fixed_seed
+from vaekit.core.rng import fixed_seed, generator
 from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.latents.encodings import THRESHOLD
@@ -55,6 +55,8 @@ from vaekit.presentation.waypoints import WaypointName, Waypoints, parse_waypoin
 
 MAP_IMAGES = {"pca": 10_000, "tsne": 2_000, "umap": 10_000}
 """The default maximum number of images on a latent map; t-SNE takes a minute for more."""
+SHOWN_SEED = 0
+"""The seed of the random images that are shown. The first ones of a set would be of one class, if it is sorted by class."""
 MAX_TITLE_NAME = 40
 """The number of characters to which the name of a data set is cut in the title of a map."""
 MAX_WIDTHS = 300
@@ -99,10 +101,11 @@ class Gallery(ModelView):
         return grid(images, columns, channels=self.channels)
 
     def reconstructions(self, num: int | None = None, files: Sequence[Path] = (), labels: Sequence[str] = ()) -> Image.Image:
-        """Plots the first images of the set above their reconstructions, or image files beside theirs.
+        """Plots images of the set above their reconstructions, or image files beside theirs.
 
         Arguments:
-            num: The number of images of the set; four rows of pairs by default, and two of large images.
+            num: The number of images of the set, chosen at random, always the same; four rows of pairs by default, and two
+                of large images.
             files: Image files to reconstruct instead.
             labels: The classes, if the model is class-conditional: one for all or one for each; by default those of the
                 images.
@@ -111,7 +114,7 @@ class Gallery(ModelView):
             originals, known = self.read_files(files), None
         else:
             _, height, width = self.model.shape
-            shown = self.images.first(num or number_for(height, width, self.num_tiles))
+            shown = self.images.sample(num or number_for(height, width, self.num_tiles), SHOWN_SEED)
             originals, known = shown.pixels, self.labels_of(shown)
         if labels or known is None:
             known = self.file_labels(labels, len(originals))
@@ -171,7 +174,7 @@ class Gallery(ModelView):
 
         Arguments:
             method: The projection of more than two latents: ``pca``, ``tsne``, or ``umap`` if it is installed.
-            num: The number of images, from the first on.
+            num: The number of images, chosen at random, always the same.
             widths: Whether to plot the posteriors as ellipses of one standard deviation.
 
         Raises:
@@ -182,8 +185,9 @@ class Gallery(ModelView):
             raise ModelError("widths need a plane that is linear in the latents: use two latents, or --method pca")
         default = MAX_WIDTHS if widths else MAP_IMAGES[method if dim > 2 else "pca"]
         num = min(num or default, len(self.images))
-        projection = project(self.encodings, num, method)
-        labels = None if self.images.labels is None else self.images.labels[:num]
+        rows = torch.randperm(len(self.images), generator=generator(SHOWN_SEED))[:num].sort().values
+        projection = project(self.encodings, rows, method)
+        labels = None if self.images.labels is None else self.images.labels[rows]
         kind = f"{projection.title}, with one standard deviation" if widths else projection.title
         return latent_map(
             projection.points,
@@ -199,8 +203,8 @@ class Gallery(ModelView):
         return rate_plot(self.encodings.rates, self.encodings.variances, THRESHOLD, len(self.encodings.means))
 
     def errors(self, num: int = 6, max_images: int = 2_000) -> Figure:
-        """Plots the error of each pixel over the first ``max_images`` images, and the errors of the first ``num``."""
-        images, few = self.images.first(max_images), self.images.first(num)
+        """Plots the error of each pixel over at most ``max_images`` random images, and the errors of ``num`` of them."""
+        images, few = self.images.sample(max_images, SHOWN_SEED), self.images.sample(num, SHOWN_SEED)
         reconstructions = self.model.reconstruct(few.pixels, self.labels_of(few))
         errors = pixel_errors(self.model, images)
         return error_plot(errors, few.pixels, reconstructions, len(images), channels=self.channels)

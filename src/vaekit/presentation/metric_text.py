@@ -1,6 +1,5 @@
 """The final metrics as text: their values, standard errors, units and meanings, and the tables of an evaluation."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -12,11 +11,12 @@ from rich.text import Text
 
 from vaekit.core.errors import RunError
 from vaekit.core.progress import print_line
+from vaekit.core.rounding import is_rounding, with_error
 from vaekit.core.safe_text import printable
 from vaekit.evaluation.estimate import Estimate, Metric
 from vaekit.evaluation.evaluation_result import METRICS, Evaluation
 from vaekit.evaluation.latents.aggregate_posterior import RateDecomposition
-from vaekit.evaluation.latents.downstream import DownstreamScores
+from vaekit.evaluation.latents.downstream import AMI, ARI, DownstreamScores
 from vaekit.evaluation.latents.encodings import LatentCount
 from vaekit.evaluation.samples.fidelity import Fidelity
 
@@ -25,8 +25,6 @@ MEANINGS = {key: (metric.name, metric.meaning) for key, metric in METRICS.items(
 HIGHER_IS_BETTER = tuple(key for key, metric in METRICS.items() if metric.higher_is_better)
 """The metrics of which a higher value is better."""
 
-ROUNDING = 1e-12
-"""The relative size below which a standard error is one of rounding."""
 MAX_BRACKET_GAP = 0.5
 """The width of the AIS bracket, in nats, above which AIS has not converged."""
 
@@ -111,18 +109,17 @@ def _unit(metric: Metric, result: Estimate | LatentCount) -> str:
 
 
 def _with_error(estimate: Estimate, digits: int) -> str:
-    value = f"{estimate.value:.{digits}f}"
-    return value if estimate.standard_error is None else f"{value} ± {estimate.standard_error:.{digits}f}"
+    return with_error(estimate.value, estimate.standard_error, digits)
 
 
-def _short(estimate: Estimate) -> str:
-    """A value to the first digit of its standard error, or to three digits if there is none."""
+def _short(estimate: Estimate | None) -> str:
+    """A value to the digits of its standard error, or to three digits if that does not decide it; a dash for None."""
+    if estimate is None:
+        return "–"
     error = estimate.standard_error
-    if error is None:
-        return f"{estimate.value:.3g}"
-    if error <= ROUNDING * abs(estimate.value):
-        return f"{estimate.value:.3g} ± 0"
-    return _with_error(estimate, max(0, -math.floor(math.log10(error))))
+    if error is None or is_rounding(estimate.value, error):
+        return f"{estimate.value:.3g}" + ("" if error is None else " ± 0")
+    return _with_error(estimate, 2)
 
 
 def _print_latents(latents: RateDecomposition, console: Console) -> None:
@@ -175,6 +172,8 @@ def _print_usefulness(usefulness: DownstreamScores, console: Console) -> None:
     for task in representations["pixels"]:
         table.add_row(task, *(_short(scores[task]) for scores in representations.values()))
     console.print(table)
+    if usefulness.no_clustering:
+        print_line(f"without {ARI} and {AMI}: {usefulness.no_clustering}", console)
 
 
 def _table(title: str, *heads: str) -> Table:

@@ -40,22 +40,27 @@ class Projection:
     covariances: Tensor | None
 
 
-def project(encodings: Encodings, num: int, method: Method) -> Projection:
-    """Projects the first ``num`` posterior means; one or two latents are not projected, whatever the method.
+def project(encodings: Encodings, rows: Tensor, method: Method) -> Projection:
+    """Projects the posterior means of images; one or two latents are not projected, whatever the method.
+
+    Arguments:
+        encodings: The posteriors of a set of images.
+        rows: The positions of the images to project, with shape (N).
+        method: The projection of more than two latents.
 
     Raises:
         ModelError: If the means are so large that the projection overflows, or UMAP is not installed.
     """
-    means, dim = encodings.means[:num], encodings.means.shape[1]
+    means, dim = encodings.means[rows], encodings.means.shape[1]
     if dim <= 2:
         names = [f"z{d}" for d in range(dim)]
-        covariances = _covariances(encodings.stddevs[:num], torch.eye(dim)) if dim == 2 else None
+        covariances = _covariances(encodings.stddevs[rows], torch.eye(dim)) if dim == 2 else None
         return Projection(means, names, "posterior means", covariances)
     if method == "pca":
         directions, _, shares = encodings.principal(2)
         points = require_finite((means - encodings.means.mean(0)) @ directions.T, "the projected means of q(z|x)")
         names = [f"principal component {number + 1}, {share:.0%} of the variance" for number, share in enumerate(shares)]
-        covariances = _covariances(encodings.stddevs[:num], directions)
+        covariances = _covariances(encodings.stddevs[rows], directions)
         return Projection(points, names, f"posterior means of {dim} latents, by PCA", covariances)
     require_finite(means.square().sum(1), "the squared means of q(z|x)")  # whose differences are distances
     points = torch.from_numpy(_embed(means.numpy(), method))

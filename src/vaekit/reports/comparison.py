@@ -11,7 +11,7 @@ from vaekit.core.progress import track
 from vaekit.plots import grid
 from vaekit.plots.channels import Channels, describe_channels
 from vaekit.plots.grids import columns_for
-from vaekit.presentation.gallery import Gallery
+from vaekit.presentation.gallery import SHOWN_SEED, Gallery
 from vaekit.presentation.metric_text import HIGHER_IS_BETTER, MEANINGS, duration, value_of
 from vaekit.reports.page import Page, Section, embed_image, render
 from vaekit.reports.sections import describe_protocol, learning_curves_section, typeset
@@ -147,7 +147,7 @@ def _group_section(galleries: Mapping[str, Gallery], *, whole: bool) -> Section:
     """The reconstructions of runs on the same images; ``whole`` if these are all runs."""
     first = next(iter(galleries.values()))
     images, channels = first.images, first.channels
-    few = images.first(min(MAX_IMAGES, columns_for(images.shape[-1])))
+    few = images.sample(min(MAX_IMAGES, columns_for(images.shape[-1])), SHOWN_SEED)
     strips = [embed_image(grid(few.pixels, len(few), channels=channels), f"{len(few)} {few.split} images.", "originals")]
     for name, gallery in galleries.items():
         strip = grid(gallery.model.reconstruct(few.pixels, gallery.labels_of(few)), len(few), channels=channels)
@@ -155,6 +155,6 @@ def _group_section(galleries: Mapping[str, Gallery], *, whole: bool) -> Section:
     pixels = f", {images.binary}" if images.binary else ""
     shown = describe_channels(images.shape[0], channels)
     pixels += f", {shown}" if shown else ""
-    text = f"The first {len(few)} {images.split} images of {images.name}{pixels}, and their reconstructions by each model."
+    text = f"{len(few)} random {images.split} images of {images.name}{pixels}, and their reconstructions by each model."
     title = "Reconstructions" if whole else f"Reconstructions by {', '.join(galleries)}"
     return Section(title, text, strips, "rows")

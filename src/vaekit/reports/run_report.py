@@ -122,14 +122,21 @@ def _animation(gallery: Gallery) -> PageImage:
     """A small animation through up to ten classes, or through a few images if there are no labels."""
     images = gallery.images
     if images.labels is None:
-        waypoints: list[Place] = [ImageWaypoint(index) for index in range(min(6, len(images)))]
+        waypoints: list[Place] = [ImageWaypoint(index) for index in _spread(len(images), 6)]
     else:
-        waypoints = [ClassWaypoint(label) for label in images.labels.unique().tolist()[:10]]
+        classes = images.labels.unique().tolist()
+        waypoints = [ClassWaypoint(classes[index]) for index in _spread(len(classes), 10)]
     if len(waypoints) < 2:
         waypoints = [ImageWaypoint(0), ImageWaypoint(len(images) - 1)]
     animation = gallery.animation(waypoints, steps=8, size=max(224, max(images.shape[1:])))
     captions = listing(gallery.waypoints(waypoints).captions)
     return embed_animation(animation, f"An animation through {captions} and back.")
+
+
+def _spread(num: int, num_chosen: int) -> list[int]:
+    """Numbers from 0 to ``num - 1``, evenly spread, ``num_chosen`` of them or all."""
+    chosen = min(num_chosen, num)
+    return [index * (num - 1) // max(chosen - 1, 1) for index in range(chosen)]
 
 
 def _traversals(gallery: Gallery) -> Section:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vaekit.core.rounding import with_error
 from vaekit.presentation.metric_text import duration
 from vaekit.reproduction.protocol import TIERS, Reproduction, Tier
 
@@ -40,7 +41,7 @@ def _tier_parts(record: Mapping[str, Any]) -> list[str]:
 def _row(row: Mapping[str, Any]) -> str:
     obtained = "not run" if row["obtained"] is None else _number(row["obtained"])
     if row["standard_error"] is not None:
-        obtained += f" ± {_number(row['standard_error'])}"
+        obtained = with_error(row["obtained"], row["standard_error"], 2).replace("-", "−")
     signs = {"minimum": "≥ ", "maximum": "≤ "}
     limits = ", ".join(_number(row[key], sign) for key, sign in signs.items() if row[key] is not None)
     quantity = f"{row['quantity']} ({row['note']})" if row["note"] else row["quantity"]

@@ -6,20 +6,22 @@ A step may have two losses, or weights that it does not use: :meth:`vaekit.train
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from vaekit.core.errors import RunError
-from vaekit.core.launcher import asked_in_vain, launched_processes, local_rank
+from vaekit.core.launcher import asked_in_vain, launched_processes, launched_rank, local_rank
 from vaekit.core.processes import join, num_processes
 from vaekit.core.progress import notify
+from vaekit.core.safe_text import printable
+from vaekit.training.variables import MAX_VALUE, hidden_from_accelerate, note_ignored_settings, require_exact_arithmetic
 
-HIDDEN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-"""The environment variables by which ``accelerate`` finds several processes."""
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""The environment variable that chooses the GPUs that a process sees."""
+NO_GPU = ("", "-1", "NoDevFiles")
+"""The values of it by which a user asks for no GPU."""
 SHARDING = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
 """The ways of ``accelerate`` to distribute a model over processes."""
 
@@ -33,21 +35,23 @@ def join_processes(device: str) -> None:
     Raises:
         RunError: If the processes do not find each other, or if there are fewer GPUs than processes.
     """
+    alone = launched_processes() == 1 or num_processes() > 1
+    if not alone:
+        _refuse_sharding()
+    if launched_rank() == 0:
+        note_ignored_settings()
+    if device == "auto" and not torch.cuda.is_available() and os.environ.get(VISIBLE, "") not in NO_GPU:
+        notify(f"no GPU can be used{_hiding()}, so the training is on another device; set {VISIBLE} to one that exists")
     if asked_in_vain():
         notify("accelerate launch starts one process on the CPU; for several use torchrun --nproc_per_node")
-    if launched_processes() == 1 or num_processes() > 1:
+    if alone:
         return
-    for name in SHARDING:
-        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
-            raise RunError(
-                f"accelerate is configured for {name}, and vae trains a whole model in each process; use torchrun"
-            )
     _require_device(device)
     if device != "cpu" and torch.cuda.is_available():
         if local_rank() >= torch.cuda.device_count():
             raise RunError(
-                f"process {local_rank()} of this machine has no GPU, there are {torch.cuda.device_count()}; start one "
-                "process for each GPU, or use --device cpu"
+                f"process {local_rank()} of this machine has no GPU, there are {torch.cuda.device_count()}{_hiding()}; "
+                "start one process for each GPU, or use --device cpu"
             )
         torch.cuda.set_device(local_rank())
         join("cpu:gloo,cuda:nccl")
@@ -57,15 +61,25 @@ def join_processes(device: str) -> None:
         join("gloo")
 
 
+def _refuse_sharding() -> None:
+    for name in SHARDING:
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
+            raise RunError(
+                f"accelerate is configured for {name}, and vae trains a whole model in each process; use torchrun, "
+                f"or remove ACCELERATE_USE_{name} from the environment"
+            )
+
+
 def make_accelerator(device: str, precision: str) -> Accelerator:
     """Returns the device and precision to train with.
 
     Raises:
-        RunError: If the device does not exist.
+        RunError: If the device does not exist, or the environment asks for less precise arithmetic.
     """
     _require_device(device)
+    require_exact_arithmetic()
     AcceleratorState._reset_state(reset_partial_state=True)  # else a process could only ever use one precision
-    with _as_one_process():
+    with hidden_from_accelerate():
         return Accelerator(cpu=device == "cpu", mixed_precision={"float32": "no", "bfloat16": "bf16"}[precision])
 
 
@@ -83,14 +97,11 @@ def _require_device(device: str) -> None:
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device != "auto" and not available[device]:
         known = " and ".join(name for name, is_available in available.items() if is_available)
-        raise RunError(f"device: there is no {device} on this machine, only {known}; use --device auto")
+        hiding = _hiding() if device == "cuda" else ""
+        raise RunError(f"device: there is no {device} on this machine, only {known}{hiding}; use --device auto")
 
 
-@contextmanager
-def _as_one_process() -> Iterator[None]:
-    """Hides the launcher inside the context."""
-    hidden = {name: os.environ.pop(name) for name in HIDDEN if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
+def _hiding() -> str:
+    """The variable that chooses the GPUs that a process sees, if it is set."""
+    value = os.environ.get(VISIBLE)
+    return "" if value is None else f" ({VISIBLE}={printable(value, MAX_VALUE) or repr(value)})"

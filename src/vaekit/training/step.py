@@ -28,6 +28,7 @@ from vaekit.core.shares import average_gradients, average_logs, sharing
 from vaekit.data import Batch
 from vaekit.models import Model
 from vaekit.objectives import Objective
+from vaekit.training.variables import hidden_from_accelerate
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Step(ABC):
         Raises:
             Diverged: If the loss or the gradient is not finite, or its norm a spike; no weight is changed.
         """
-        self.setup.accelerator.backward(loss)
+        loss.backward()  # not by accelerate, which divides by the accumulation steps of any accelerator of the process
         mover = self.optimizers[optimizer]
         weights = [p for group in mover.param_groups for p in group["params"]]
         loss = average_gradients(weights, loss)
@@ -201,7 +202,8 @@ class GradientStep(Step):
 
     def __init__(self, setup: StepSetup) -> None:
         super().__init__(setup)
-        self._loss = setup.accelerator.prepare(BatchLoss(self.model, self.objective))
+        with hidden_from_accelerate():
+            self._loss = setup.accelerator.prepare(BatchLoss(self.model, self.objective))
 
     def update(self, batch: Batch, epoch: float) -> dict[str, Tensor]:
         """Moves the weights of model and objective once; logs ``loss``, the objective's logs and ``grad_norm``."""

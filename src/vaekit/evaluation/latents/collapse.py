@@ -26,6 +26,7 @@ from torch import Tensor
 
 from vaekit.core.errors import DataError
 from vaekit.core.rng import generator
+from vaekit.core.rounding import with_error
 from vaekit.core.units import NATS, to_unit_interval
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import LATENTS, PIXELS, Estimate, batches, mean_over_images
@@ -142,7 +143,7 @@ def verdict(used: LatentCount, rate: Estimate, cost: Estimate) -> str:
         cost: The increase of the distortion by shuffling.
     """
     error = cost.standard_error or 0.0
-    shuffling = f"shuffling z raises the distortion by {cost.value:.2f} ± {error:.2f} nats"
+    shuffling = f"shuffling z raises the distortion by {with_error(cost.value, error, 2)} nats"
     figures = f"{used.value} of {used.of} latents used, rate {rate.value:.2f} nats"
     if abs(cost.value) + 2 * error < MIN_SHUFFLING_COST:
         return f"collapsed: the decoder ignores z; {shuffling}, less than {MIN_SHUFFLING_COST} ({figures})"

@@ -6,10 +6,19 @@ their principal components, as many as there are latents:
 - **linear probe**: the accuracy of logistic regression on features of mean 0 and variance 1,
 - **k-NN**: the accuracy of the majority vote of the :data:`NUM_NEIGHBORS` nearest training images by Euclidean distance,
 - **clustering**: k-means of the test images with as many clusters as classes, compared with the classes by the adjusted
-  Rand index (ARI) and the normalized mutual information (NMI).
+  Rand index (ARI) and the adjusted mutual information (AMI).
 
 The first two are trained on training images and tested on test images; their standard error is binomial. The standard error
 of clustering is over :data:`NUM_SEEDS` seeds of k-means.
+
+Both indices have the expectation 0 for clusters that are independent of the classes, and 1 for equal ones:
+
+.. math:: \mathrm{AMI} = \frac{I(U; V) - \mathbb{E} I(U; V)}{\frac12 (H(U) + H(V)) - \mathbb{E} I(U; V)},
+
+with the expectation over random assignments with the same numbers of images in each cluster and class. The normalized mutual
+information (NMI), without the expectation, is far above 0 by chance if classes have few images: about 0.6 for 12 images in 6
+classes. If each image has a class of its own, or all have one, clusters equal the classes by construction, numerator and
+denominator are 0, and there is no index.
 
 References:
     | Understanding intermediate layers using linear classifier probes (Alain & Bengio, 2016),
@@ -46,6 +55,7 @@ MAX_STEPS = 100
 """The number of iterations of logistic regression. On pixels it has not converged by then, but its accuracy has."""
 
 ACCURACY, AGREEMENT = "share of images", "1 is equal, 0 is chance"
+ARI, AMI = "ARI", "AMI"
 
 Array = NDArray[Any]
 
@@ -57,18 +67,18 @@ class TaskScores:
     Arguments:
         linear_probe: The accuracy of logistic regression.
         k_nn: The accuracy of k nearest neighbors.
-        ari: The adjusted Rand index of clusters and classes.
-        nmi: The normalized mutual information of clusters and classes.
+        ari: The adjusted Rand index of clusters and classes; None if it does not exist.
+        ami: The adjusted mutual information of clusters and classes; None if it does not exist.
     """
 
     linear_probe: Estimate
     k_nn: Estimate
-    ari: Estimate
-    nmi: Estimate
+    ari: Estimate | None
+    ami: Estimate | None
 
-    def by_name(self) -> dict[str, Estimate]:
+    def by_name(self) -> dict[str, Estimate | None]:
         """Returns the scores by the names that are shown."""
-        return {"linear probe": self.linear_probe, "k-NN": self.k_nn, "ARI": self.ari, "NMI": self.nmi}
+        return {"linear probe": self.linear_probe, "k-NN": self.k_nn, ARI: self.ari, AMI: self.ami}
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,7 @@ class DownstreamScores:
         pca: The scores of the principal components of the pixels.
         majority_class: The accuracy of always predicting the most frequent class of the training images.
         settings: The settings.
+        no_clustering: Why clusters are not compared with classes; empty if they are.
     """
 
     posterior_means: TaskScores
@@ -111,15 +122,19 @@ class DownstreamScores:
     pca: TaskScores
     majority_class: Estimate
     settings: TaskSettings
+    no_clustering: str = ""
 
     def to_data(self) -> dict[str, Any]:
-        """Returns the scores as a dictionary for JSON: by task, then by representation."""
+        """Returns the scores as a dictionary for JSON: by task, then by representation, without those that do not exist."""
         representations = {"posterior means": self.posterior_means, "pixels": self.pixels, "PCA": self.pca}
+        tasks: dict[str, dict[str, Any]] = {}
+        for representation, scores in representations.items():
+            for task, score in scores.by_name().items():
+                if score is not None:
+                    tasks.setdefault(task, {})[representation] = score.to_data()
         return {
-            **{
-                task: {name: scores.by_name()[task].to_data() for name, scores in representations.items()}
-                for task in self.pixels.by_name()
-            },
+            **tasks,
+            **({"without clustering": self.no_clustering} if self.no_clustering else {}),
             "commonest class": self.majority_class.to_data(),
             "settings": asdict(self.settings),
         }
@@ -156,13 +171,15 @@ def downstream_scores(
     means = encode_images(model, train).means.numpy(), encode_images(model, test).means.numpy()
     pixels = _pixels(train), _pixels(test)
     components = principal_components(*pixels, model.latent_dim, seed)
+    no_clustering = _why_not_clustered(y_test)
 
     def scores(name: str, x_train: Array, x_test: Array) -> TaskScores:
         with working(f"downstream tasks on {name}"):
             accuracy = linear_probe(x_train, y_train, x_test, y_test, seed)
             votes = nearest_neighbors(x_train, y_train, x_test, y_test)
-            ari, nmi = clustering(x_test, y_test, len(np.unique(y_test)), seed)
-        return TaskScores(*(replace(score, space=name) for score in (accuracy, votes, ari, nmi)))
+            clusters = (None, None) if no_clustering else clustering(x_test, y_test, len(np.unique(y_test)), seed)
+        ari, ami = (None if score is None else replace(score, space=name) for score in clusters)
+        return TaskScores(replace(accuracy, space=name), replace(votes, space=name), ari, ami)
 
     return DownstreamScores(
         posterior_means=scores("posterior means", *means),
@@ -178,6 +195,7 @@ def downstream_scores(
             clustering_seeds=NUM_SEEDS,
             told_labels=model.condition is not None,
         ),
+        no_clustering=no_clustering,
     )
 
 
@@ -212,22 +230,32 @@ def nearest_neighbors(x_train: Array, y_train: Array, x_test: Array, y_test: Arr
 
 
 def clustering(x: Array, labels: Array, num_clusters: int, seed: int = 0) -> tuple[Estimate, Estimate]:
-    """Returns the ARI and the NMI of k-means on features of shape (N, F) and labels of shape (N)."""
+    """Returns the ARI and the AMI of k-means on features of shape (N, F) and labels of shape (N).
+
+    They are comparisons only if there are fewer classes than images, and more than one.
+    """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+    from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
     scores = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # raised if fewer than num_clusters features are distinct
         for start in range(seed, seed + NUM_SEEDS):
             clusters = KMeans(num_clusters, n_init=1, random_state=start).fit_predict(x)
-            scores.append((adjusted_rand_score(labels, clusters), normalized_mutual_info_score(labels, clusters)))
-    (ari, nmi), (ari_error, nmi_error) = np.mean(scores, 0), np.std(scores, 0, ddof=1) / NUM_SEEDS**0.5
-    return (
-        Estimate(float(ari), float(ari_error), AGREEMENT, len(x)),
-        Estimate(float(nmi), float(nmi_error), AGREEMENT, len(x)),
-    )
+            scores.append([adjusted_rand_score(labels, clusters), adjusted_mutual_info_score(labels, clusters)])
+    ari, ami = (mean_over_images(values, AGREEMENT) for values in torch.tensor(scores, dtype=torch.float64).T)
+    return replace(ari, num_images=len(x)), replace(ami, num_images=len(x))
+
+
+def _why_not_clustered(labels: Array) -> str:
+    """Why clusters of images with labels of shape (N) cannot be compared with the classes; empty if they can."""
+    num, num_classes = len(labels), len(np.unique(labels))
+    if num_classes == num:
+        return f"each of the {num:,} test images has a class of its own, so that any {num:,} clusters equal the classes"
+    if num_classes == 1:
+        return f"the {num:,} test images have one class, which one cluster equals"
+    return ""
 
 
 def _pixels(images: ImageSet) -> Array:
