@@ -67,3 +67,8 @@ def test_invalid_arguments(refuse: Refuse, tmp_path: Path) -> None:
     refuse("data", "digits", "--augment", "digits", "-o", "x.png", says=("digits: ", "augmentation"))
     refuse("train", "--data", "digits", "--size", "9by9", says=("--size 9by9", "96x128"))
     assert vae("train", "--data", "digits", "--size", "0").code == 2
+
+
+def test_the_array_of_labels_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((4, 3, 3), np.uint8) + 200, targets=np.array([1, 0, 1, 0]))
+    assert "  labels      from the array targets" in done("data", tmp_path / "a.npz", "-o", tmp_path / "a.png").splitlines()

@@ -95,7 +95,8 @@ class ArrayFile(FileSource):
                 if (values := self._labels(unpacked, pair.labels, len(images[split]))) is not None:
                     labels[split] = values
         indices, classes = class_indices(labels)
-        return {split: RawSplit(array, indices.get(split), classes) for split, array in images.items()}
+        source = f"the array {pairs[next(iter(labels))].labels}" if labels else ""
+        return {split: RawSplit(array, indices.get(split), classes, source) for split, array in images.items()}
 
     def _labels(self, path: Path, key: str, num: int) -> NDArray[Any] | None:
         """The labels of ``num`` images; None, and a line for the user, if each has several."""

@@ -176,7 +176,8 @@ def _read_pairs(pairs: dict[str, _Pair], scratch: Path) -> dict[str, RawSplit]:
         if pair.labels is not None:
             labels[split] = _labels(pair.labels, scratch / f"{split}-labels.npy", len(images[split]))
     indices, classes = class_indices(labels)
-    return {split: RawSplit(array, indices.get(split), classes) for split, array in images.items()}
+    source = "the file of labels beside" if labels else ""
+    return {split: RawSplit(array, indices.get(split), classes, source) for split, array in images.items()}
 
 
 def _labels(path: Path, scratch: Path, num: int) -> NDArray[Any]:
