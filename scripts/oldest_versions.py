@@ -21,7 +21,7 @@ BOUND = re.compile(r"([\w.-]+)>=([\w.]+)")
 TOOLS = ("pytest", "hypothesis")
 """What the tests need besides, in their newest versions."""
 QUICK = (
-    "animation_files",  # imageio-ffmpeg
+    "animation_files",  # imageio-ffmpeg, pillow
     "augment",  # kornia
     "bad_sources",
     "bfloat16",  # accelerate

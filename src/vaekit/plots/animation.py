@@ -6,6 +6,7 @@ GIF and WebP are written by Pillow, MP4 by ``imageio-ffmpeg`` where it is instal
 import base64
 import errno
 import io
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise, repeat
@@ -58,7 +59,7 @@ class Animation:
             else:
                 with path.open("wb") as file:
                     self.write(file, path.suffix.lower())
-        except (OverflowError, RuntimeError, ValueError) as error:  # what the encoders raise beyond their limits
+        except (OverflowError, RuntimeError, ValueError, struct.error) as error:  # of the encoders beyond their limits
             width, height = self.frames[0].size
             raise DataError(
                 f"{path.suffix} cannot hold frames of {width}x{height} pixels of which the longest is shown for "

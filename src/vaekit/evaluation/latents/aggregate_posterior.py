@@ -213,7 +213,7 @@ def sample_posteriors(model: Model, images: Dataset, num_samples: int, seed: int
         z=torch.cat([layer.z for layer in layers], 1),
         log_pz=torch.cat([layer.pz.log_prob(layer.z).cpu().double() for layer in layers], 1),
         posteriors=posterior_densities([layer.qz for layer in layers]),
-        rates=rates.cpu().double(),
+        rates=rates.detach().cpu().double(),
         factorizes=per_latent(layers[0].qz) is not None and per_latent(layers[0].pz) is not None,
         same_prior=torch.allclose(log_pz_of_point, log_pz_of_point[0], rtol=1e-4),
     )
