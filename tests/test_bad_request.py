@@ -167,3 +167,14 @@ def test_output_of_an_unknown_format(trained: Path, refuse: Refuse) -> None:
 def test_data_of_another_shape_than_the_model(trained: Path, refuse: Refuse, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", noise(20, 3, 32, 32))
     refuse("evaluate", trained, "--data", "a.npy", says=("a: ", "3x32x32", "1x8x8"))
+
+
+def test_more_samples_than_the_memory_holds_are_refused(trained: Path, refuse: Refuse) -> None:
+    refuse("sample", trained, "--num", 10**12, "-o", "x.png", says=("1,000,000,000,000 images", "memory", "fewer"))
+
+
+def test_a_recipe_that_is_empty_or_another_file_is_refused(tmp_path: Path, refuse: Refuse) -> None:
+    refuse("train", "", says=("'': no such recipe",))
+    (tmp_path / "notes.txt").write_text("name: mine")
+    refuse("train", tmp_path / "notes.txt", says=("notes.txt: no recipe file", ".yaml"))
+    refuse("train", "digits", "--resume", "run", says=("it takes no recipe; leave it out",))

@@ -90,12 +90,12 @@ def train(
     overrides = {key: value for key, value in shorthands.items() if value is not None} | parse_overrides(change or [])
     console = OutputConsole(quiet=launched_rank() > 0)
     if resume is not None:
-        ignored = {"the recipe": recipe, "--out": out, "--force": force or None}
+        ignored = {"recipe": recipe, "--out": out, "--force": force or None}
         if given := [name for name, value in ignored.items() if value is not None]:
-            raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}")
+            raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}; leave it out")
         resume_run(resume, overrides, console, dry_run=dry_run)
         return
-    loaded = load_recipe(recipe or (DEFAULT if data is None else OWN), overrides)
+    loaded = load_recipe((DEFAULT if data is None else OWN) if recipe is None else recipe, overrides)
     folder = out or Path("runs") / loaded.name
     if dry_run:
         _print_plan(prepare(loaded), folder, console)

@@ -22,6 +22,21 @@ def memory_bytes() -> int:
     return int(psutil.virtual_memory().total)
 
 
+def require_memory(num_bytes: int, what: str) -> None:
+    """Checks that something fits into half of the memory of this machine.
+
+    Arguments:
+        num_bytes: Its size in bytes.
+        what: Its name, for the message.
+
+    Raises:
+        ModelError: If it does not.
+    """
+    limit = memory_bytes() // 2
+    if num_bytes > limit:
+        raise ModelError(f"{what}: needs {num_bytes / 1e9:,.1f} GB, over half of this machine's memory; ask for fewer")
+
+
 @contextmanager
 def limit_allocations(max_bytes: float, place: str, reason: str) -> Iterator[None]:
     """Lets tensors of at most ``max_bytes`` in all be made in the block.

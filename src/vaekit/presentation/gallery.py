@@ -8,6 +8,7 @@ Images are Pillow images, figures are matplotlib figures, animations are :class:
 that saves it. Waypoints are named as described in :mod:`vaekit.presentation.waypoints`.
 """
 
+import math
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaekit.core.errors import ModelError
+from vaekit.core.memory import FLOAT_BYTES, require_memory
 from vaekit.core.rng import fixed_seed, generator
 from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.evaluation.finiteness import require_finite
@@ -95,7 +97,11 @@ class Gallery(ModelView):
             temperature: Scales the distance of latents from the prior's mean.
             seed: The random seed.
             columns: The number of images in a row; by default that of a square.
+
+        Raises:
+            ModelError: If the images do not fit into the memory.
         """
+        require_memory(num * math.prod(self.model.shape) * FLOAT_BYTES, f"{num:,} images")
         with fixed_seed(seed):
             images = require_finite(self.model.sample(num, self.labels(labels, num), temperature), "the samples")
         return grid(images, columns, channels=self.channels)

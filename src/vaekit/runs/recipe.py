@@ -210,7 +210,11 @@ def load_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
     elif str(name) in recipe_names():
         text, stem = files("vaekit.runs.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), str(name)
     else:
-        raise ConfigError(f"{name}: no such recipe{suggest(str(name), recipe_names())}; vae recipes lists them")
+        if path.is_file():
+            raise ConfigError(f"{name}: no recipe file; the name of one ends in .yaml or .yml")
+        raise ConfigError(
+            f"{str(name) or repr('')}: no such recipe{suggest(str(name), recipe_names())}; vae recipes lists them"
+        )
     return read_recipe(text, str(name), {"name": stem}, overrides or {})
 
 
