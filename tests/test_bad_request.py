@@ -77,7 +77,9 @@ def test_label_for_a_model_without_classes(args: list[str], trained: Path, refus
 
 
 @pytest.mark.parametrize("args", LABELED)
-@pytest.mark.parametrize(("label", "known"), [("ten", "known: 0, 1"), ("10", "known: 0, 1"), ("-1", "'1'"), ("", "known: 0, 1")])
+@pytest.mark.parametrize(
+    ("label", "known"), [("ten", "known: 0, 1"), ("10", "known: 0, 1"), ("-1", "'1'"), ("", "known: 0, 1")]
+)
 def test_unknown_label(
     args: list[str], label: str, known: str, trained_conditional: Path, refuse: Refuse, tmp_path: Path
 ) -> None:

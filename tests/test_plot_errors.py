@@ -292,3 +292,19 @@ def test_images_of_a_run_without_a_folder_of_images_are_written_into_it(trained:
     shutil.rmtree(tmp_path / "run" / "images")
     done("sample", tmp_path / "run", "--num", 4)
     assert [path.name for path in (tmp_path / "run" / "images").iterdir()] == ["samples.png"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json", "recipe.yaml", "model.safetensors"])
+def test_the_files_of_a_run_are_no_outputs(name: str, trained: Path, refuse: Refuse) -> None:
+    before = contents(trained)
+    refuse("evaluate", trained, "--quick", "-o", trained / name, says=(f"{trained / name}: ", "run", "another name"))
+    refuse("report", trained, "-o", trained / name, says=(f"{trained / name}: ", "another name"))
+    assert contents(trained) == before
+
+
+def test_outputs_without_a_name_or_of_another_kind_are_refused(trained: Path, refuse: Refuse) -> None:
+    refuse("report", trained, "-o", "r.txt", says=("r.txt: cannot be written in this format", ".html"))
+    refuse("compare", trained, "-o", "r.txt", says=("r.txt: cannot be written in this format", ".html"))
+    refuse("sample", trained, "-o", "/", says=("-o '/': no name of a file", "-o samples.png"))
+    refuse("sample", trained, "-o", "x", says=("x: cannot be written", ".png"))
+    refuse("data", "", says=("no source of images",))

@@ -43,15 +43,19 @@ def place(output: Path | None, run: str, name: str, part: str = "images") -> Pat
     A run that was stopped early has no folder of images yet, and gets it here.
 
     Raises:
-        DataError: If the folder of ``output`` does not exist.
+        DataError: If ``output`` has no name, its folder does not exist, or it is one of the files that make a run.
     """
+    from vaekit.runs.run_folder import RECIPE, RUN_FILES
+
     if output is not None:
         output = user_path(output)
+        if not output.name:
+            raise DataError(f"-o {str(output)!r}: no name of a file; give one, as in -o {name}")
         if not output.parent.is_dir():
             raise DataError(f"{output}: the folder {output.parent} does not exist")
+        if output.name in RUN_FILES and output.exists():
+            raise DataError(f"{output}: a file of a run, which would be damaged; choose another name with -o")
         return output
-    from vaekit.runs.run_folder import RECIPE
-
     folder = user_path(run)
     if (folder / RECIPE).is_file():
         (folder / part).mkdir(exist_ok=True)
@@ -78,7 +82,10 @@ def store(save: Callable[[Path], object], path: Path) -> None:
         with atomic_path(path) as partial:
             save(partial)
     except (OSError, ValueError, OverflowError, struct.error) as error:  # the last two by formats whose sides are limited
-        raise DataError(f"{path}: cannot be written ({describe_os_error(error)})") from None
+        reason = describe_os_error(error)
+        if reason.startswith("unknown file extension"):
+            reason = f"{reason}; end it in .png, .jpg, .webp, .tiff or .pdf"
+        raise DataError(f"{path}: cannot be written ({reason})") from None
 
 
 def read_channels(text: str | None) -> "ChosenChannels | None":

@@ -14,6 +14,9 @@ Start = Annotated[str, typer.Option("--from", help="The values of the other late
 IMAGE_DPI, CURVES_DPI = 200, 120
 """The resolution of figures in dots per inch: of most, and of the learning curves, whose figure is larger."""
 
+PAGES = (".html", ".htm")
+"""The suffixes of pages."""
+
 
 def sample(
     run: RunPath,
@@ -285,9 +288,12 @@ def report(run: RunPath, data: Data = None, channels: Channels = None, output: O
       vae report runs/mnist-conv
     """
     from vaekit.experiment import plot
+    from vaekit.export.tables import check_suffix
     from vaekit.runs.run_folder import REPORT
 
-    write(plot.report(run, data, channels=read_channels(channels)).save, place(output, run, REPORT, "."))
+    path = place(output, run, REPORT, ".")
+    check_suffix(path, PAGES)
+    write(plot.report(run, data, channels=read_channels(channels)).save, path)
 
 
 def compare(
@@ -302,5 +308,8 @@ def compare(
       vae compare runs/mnist-mlp runs/mnist-conv -o compare.html
     """
     from vaekit.experiment import plot
+    from vaekit.export.tables import check_suffix
 
-    write(plot.compare(runs, channels=read_channels(channels)).save, place(output, ".", "compare.html", "."))
+    path = place(output, ".", "compare.html", ".")
+    check_suffix(path, PAGES)
+    write(plot.compare(runs, channels=read_channels(channels)).save, path)

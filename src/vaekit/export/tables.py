@@ -36,7 +36,7 @@ def check_suffix(path: Path, suffixes: Sequence[str]) -> None:
         DataError: If it has none of them.
     """
     if path.suffix.lower() not in suffixes:
-        supported = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+        supported = " or ".join(filter(None, [", ".join(suffixes[:-1]), suffixes[-1]]))
         raise DataError(f"{path}: cannot be written in this format; end it in {supported}")
 
 

@@ -40,6 +40,8 @@ from vaekit.runs.recipe import Recipe, read_recipe
 
 RECIPE, HISTORY, METRICS, ENVIRONMENT = "recipe.yaml", "metrics.jsonl", "metrics.json", "environment.json"
 REPORT = "report.html"
+RUN_FILES = (RECIPE, HISTORY, METRICS, ENVIRONMENT, CONFIG, WEIGHTS)
+"""The files that make a run, which no other output may overwrite."""
 SPLITS = {"train": "training", "valid": "validation"}
 CHECKPOINTS, IMAGES = "checkpoints", "images"
 TEST_SEED = 0

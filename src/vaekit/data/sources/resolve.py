@@ -83,6 +83,8 @@ def resolve(name: str | Path) -> Source:
         DataError: If it is not a path, a known name, or a hub id; the nearest names are suggested.
     """
     text = str(name)
+    if not text:
+        raise DataError("no source of images: the name is empty")
     if (source := _on_disk(text, None)) is not None:
         return source
     rest, at, revision = text.partition("@")
