@@ -204,10 +204,9 @@ def check_format(data: Any, folder: Path) -> None:
             "longer read; copy them again, or train anew"
         )
     if version not in READABLE:
-        raise RunError(
-            f"{folder}: written in version {printable_value(version, 40)} of the folder format, this is version {FORMAT}; "
-            "update vaekit"
-        )
+        remedy = "update vaekit" if isinstance(version, int) and version > FORMAT else "train it again"
+        shown = printable_value(version, 40)
+        raise RunError(f"{folder}: written in version {shown} of the folder format, this is version {FORMAT}; {remedy}")
 
 
 def _read_config(path: Path) -> tuple[str, Any]:
