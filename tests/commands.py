@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,16 +46,24 @@ class Outcome:
 def vae(*args: object) -> Outcome:
     """Runs a command in this process; an exception other than SystemExit is raised."""
     out, err, code = io.StringIO(), io.StringIO(), 0
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    with patch.object(sys, "argv", ["vae", *map(str, args)]), redirect_stdout(out), redirect_stderr(err):
+    arguments = patch.object(sys, "argv", ["vae", *map(str, args)])
+    with kept_handlers(), arguments, redirect_stdout(out), redirect_stderr(err):
         try:
             main()
         except SystemExit as stop:
             code = int(stop.code or 0)
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
     return Outcome(code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def kept_handlers() -> Iterator[None]:
+    """Puts back the handlers of signals, which a command ignores at its end."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def done(*args: object) -> str:

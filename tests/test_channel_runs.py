@@ -13,7 +13,7 @@ from tests.plot_outputs import pixels, played
 from vaekit.core.units import to_gray_levels
 from vaekit.plots import grid
 from vaekit.plots.grids import number_for
-from vaekit.presentation.gallery import Gallery
+from vaekit.presentation.gallery import SHOWN_SEED, Gallery
 from vaekit.runs.run_folder import RunFolder
 
 TINY = {
@@ -61,7 +61,7 @@ def test_every_command_shows_all_channels(channels: int, tmp_path: Path, monkeyp
 
 def _previews(run: Path, folder: RunFolder, channels: int) -> None:
     """The images that training writes."""
-    few = folder.images().pixels[: number_for(HEIGHT, WIDTH, channels)]
+    few = folder.images().sample(number_for(HEIGHT, WIDTH, channels), SHOWN_SEED).pixels
     columns = min(10, len(few))
     rows = -(-len(few) // columns)
     lines = lines_of(run / "images" / "reconstructions.png", 2 * rows * channels, columns, (2, 2 * channels))
@@ -139,7 +139,7 @@ def test_channels_of_the_recipe_are_shown_everywhere(tmp_path: Path, monkeypatch
     run = trained(tmp_path, 5, "--set", "data.shown_channels=3,2,1")
     assert RunFolder(run).recipe.data.shown_channels == (3, 2, 1)
     assert "channels 3, 2, 1 as red, green and blue" in (run / "report.html").read_text()
-    few = RunFolder(run).images().pixels[: number_for(HEIGHT, WIDTH)]
+    few = RunFolder(run).images().sample(number_for(HEIGHT, WIDTH), SHOWN_SEED).pixels
     shown = tiles(run / "images" / "reconstructions.png", 40, 10, (3, HEIGHT, WIDTH))
     assert torch.equal(shown[:10], few[:10, [2, 1, 0]])
     for command, name in {"score": "scores.png", "traverse": "images/traversals.png"}.items():

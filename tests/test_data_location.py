@@ -95,7 +95,7 @@ def test_other_labels_are_refused_for_a_conditional_model(tmp_path: Path, monkey
 
 
 def test_an_array_file_by_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    np.savez(tmp_path / "a.npz", images=np.random.default_rng(0).integers(0, 256, (20, 4, 4), np.uint8))
+    np.savez(tmp_path / "a.npz", images=np.random.default_rng(0).integers(0, 256, (20, 5, 7), np.uint8))
     monkeypatch.chdir(tmp_path)
     done("train", "--data", "a.npz", *OPTIONS, "--out", "run")
     (tmp_path / "in").mkdir()

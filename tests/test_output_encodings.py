@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 from rich.console import Console
 
-from tests.commands import vae
+from tests.commands import kept_handlers, vae
 from vaekit.cli import main
 from vaekit.core.progress import notify, print_line
 from vaekit.core.safe_text import REPLACED, encodable
@@ -57,7 +57,7 @@ def test_lines_of_the_library_under_a_code_page(encoding: str, monkeypatch: pyte
 def test_commands_under_a_code_page(encoding: str, args: list[str]) -> None:
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2))
     with patch.object(sys, "argv", ["vae", *args]), patch.object(sys, "stdout", out), patch.object(sys, "stderr", err):
-        with pytest.raises(SystemExit) as stop:
+        with pytest.raises(SystemExit) as stop, kept_handlers():
             main()
         out.flush()
         err.flush()

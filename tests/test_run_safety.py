@@ -81,7 +81,7 @@ def test_a_folder_that_was_replaced_is_left_alone(tmp_path: Path) -> None:
                 out.mkdir()
                 (out / "mine.txt").write_text("mine")
 
-    with pytest.raises(RunError, match="removed or replaced"):
+    with pytest.raises(RunError, match="removed, moved or replaced"):
         train(load_recipe("digits", {"epochs": 2}), out, callbacks=[Replace()], console=Console(quiet=True))
     assert contents(out) == {"mine.txt": b"mine"}
 
@@ -108,8 +108,8 @@ def test_the_same_command_after_the_end_does_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     done("train", *QUICK, "--out", folder)
     before = contents(folder)
-    assert "finished after 1 epochs" in done("train", *QUICK, "--out", folder)
-    assert "finished after 1 epochs" in done("train", "--resume", folder)
+    assert "finished after 1 epoch;" in done("train", *QUICK, "--out", folder)
+    assert "finished after 1 epoch;" in done("train", "--resume", folder)
     assert contents(folder) == before
 
 
@@ -235,7 +235,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "null", "{", "[" * 100_000, "\ud800", '{"elbo": NaN}'])
 def test_damaged_json_is_named_with_a_remedy(name: str, text: str, run_copy: Path) -> None:
     (run_copy / name).write_bytes((text + "\n").encode(errors="surrogatepass"))
-    with pytest.raises(RunError, match=r"copy.*(train into|--resume|train it again)") as error:
+    with pytest.raises(RunError, match=r"copy.*(train into|--resume|train anew)") as error:
         READERS[name](run_copy)
     assert f"copy/{name}: " in str(error.value) or "format" in str(error.value)
 

@@ -49,11 +49,11 @@ class Spy:
 
 
 def test_previews_in_training_are_of_all_classes_and_the_same_each_time(images: ImageSet) -> None:
-    shown = shown_images(images)
+    shown = shown_images(images, None)
     assert shown is not None
     assert shown.labels is not None
     assert len(shown.labels.unique()) > 7
-    again = shown_images(images)
+    again = shown_images(images, None)
     assert again is not None
     assert torch.equal(shown.pixels, again.pixels)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -87,8 +88,10 @@ def meet_in_the_hook() -> None:
 
 @pytest.mark.parametrize("meet", [turn_into_a_value_error, swallow, meet_in_the_hook])
 def test_a_signal_is_not_lost_in_code_that_turns_or_swallows_exceptions(meet: Callable[[], None]) -> None:
-    with pytest.raises(StopSignal), stopped_at_once():
-        meet()
+    with suppress(StopSignal), stopped_at_once():  # of two signals, the other may come late
+        with pytest.raises(StopSignal), stopped_at_once():
+            meet()
+        time.sleep(4 * signals.REPEAT_SECONDS)
     with pytest.raises(ValueError, match="mine"), stopped_at_once():
         raise ValueError("mine")
 

@@ -34,4 +34,7 @@ def _save_constant(figure: Any, file: Any, **options: Any) -> None:
         return
     content = io.BytesIO()
     Image.new("L", (4, 4)).save(content, "PNG")
-    Path(file).write_bytes(content.getvalue())
+    if isinstance(file, io.BytesIO):
+        file.write(content.getvalue())
+    else:
+        Path(file).write_bytes(content.getvalue())

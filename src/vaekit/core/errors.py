@@ -89,7 +89,7 @@ def class_index(word: str, classes: Sequence[str]) -> int:
             return folded.index(fold(word))
     number = whole_number(word)
     if number is None:
-        raise DataError(f"{printable(word, MAX_NAME)}: no such class{suggest(word, classes)}")
+        raise DataError(f"{printable(word, MAX_NAME) or repr(word)}: no such class{suggest(word, classes)}")
     if number < len(classes) and not any(map(NUMBER.fullmatch, classes)):
         return number
     raise DataError(f"{printable(word, MAX_NAME)}: no such class (known: {listing(classes)})")

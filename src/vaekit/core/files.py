@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from vaekit.core.errors import DataError, RunError
+from vaekit.core.safe_text import printable_value
 
 PARTIAL = ".vaekit-partial-"
 """The beginning of temporary names; the process's number follows, so that two processes never share one."""
@@ -30,8 +31,10 @@ def user_path(path: str | Path) -> Path:
     begins with ``~``, and is not followed by the name of a user, is itself.
 
     Raises:
-        DataError: If the home folder is unknown.
+        DataError: If it is no path, or the home folder is unknown.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(f"{printable_value(path, 40)}: not a path; give a name or a path as text")
     expanded = Path(path)
     with suppress(ValueError):  # of a name that no user can have
         expanded = Path(os.path.expanduser(path))
@@ -128,6 +131,8 @@ def require_regular(path: Path) -> None:
 
 def describe_os_error(error: BaseException) -> str:
     """Returns the reason of an error without the path, which a message names already."""
+    if "int_max_str_digits" in str(error):  # which advises to raise a limit of Python
+        return "a number of too many digits"
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 

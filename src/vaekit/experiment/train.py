@@ -94,7 +94,7 @@ def train(
     else:
         named = {} if data is None else {"data": data.name}
         recipe, model = load_recipe(what, named | overrides | spec), None
-    folder = Path(out or f"runs/{recipe.name}")
+    folder = user_path(out or f"runs/{recipe.name}")
     return run(recipe, folder, force=force, model=model, images=data, test=test, callbacks=callbacks, console=console)
 
 

@@ -69,8 +69,10 @@ class LatentVariableModel(nn.Module, ABC):
         """Returns the context of labels, with shape (num, E); None for a model that is not class-conditional.
 
         Raises:
-            ModelError: If labels are missing, not expected, or not ``num``.
+            ModelError: If labels are missing, not expected, or not ``num``, or ``num`` is less than 1.
         """
+        if num < 1:
+            raise ModelError(f"the number of images is at least 1, got {num}")
         if self.condition is None:
             if labels is not None:
                 raise ModelError("the model is not conditional, so it takes no labels; train one with --conditional")
@@ -153,6 +155,8 @@ class LatentVariableModel(nn.Module, ABC):
         Returns:
             Images on the unit interval, with shape (steps, C, H, W).
         """
+        if steps < 1:
+            raise ModelError(f"steps must be at least 1, got {steps}")
         with self.inference():
             ends = self.qz(torch.stack([a, b]).to(self.device), self.context(labels, 2)).mean
             return self.decode_path(ends, torch.linspace(0, 1, steps), labels, path)

@@ -112,8 +112,10 @@ class VAE(Model):
         """Returns q(z|x), with batch shape (B) and event shape (D), for images of shape (B, C, H, W).
 
         Raises:
-            ModelError: If the images have another shape than the model's.
+            ModelError: If the images are no tensor, or have another shape than the model's.
         """
+        if not isinstance(x, Tensor):
+            raise ModelError(f"images are a tensor, got {type(x).__name__}; vaekit.load_images makes one, as its .pixels")
         if tuple(x.shape[1:]) != tuple(self.shape):
             raise ModelError(f"the model reads images of shape {tuple(self.shape)}, got {tuple(x.shape[1:])}")
         qz: Distribution = self.posterior(self.encoder(self.likelihood.encoder_input(x), context))

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from vaekit.core.errors import ModelError
+from vaekit.core.errors import ModelError, suggest
 from vaekit.core.memory import FLOAT_BYTES, require_memory
 from vaekit.core.rng import fixed_seed, generator
 from vaekit.core.safe_text import MAX_NAME, printable
@@ -184,8 +184,11 @@ class Gallery(ModelView):
             widths: Whether to plot the posteriors as ellipses of one standard deviation.
 
         Raises:
-            ModelError: If ``widths`` is set and the projection is not a linear map to a plane, or UMAP is not installed.
+            ModelError: If there is no such method, ``widths`` is set and the projection is not a linear map to a plane, or
+                UMAP is not installed.
         """
+        if method not in MAP_IMAGES:
+            raise ModelError(f"{method!r}: no such projection{suggest(str(method), MAP_IMAGES)}")
         dim = self.model.latent_dim
         if widths and (dim == 1 or (dim > 2 and method != "pca")):
             raise ModelError("widths need a plane that is linear in the latents: use two latents, or --method pca")

@@ -97,7 +97,8 @@ def parse_waypoints(view: ModelView, names: Sequence[WaypointName], labels: Sequ
         DataError: If there is no such class, test image or file.
         ModelError: If a class-conditional model lacks labels.
     """
-    places = [_read_name(view, name) if isinstance(name, str) else name for name in names]
+    texts = [str(name) if isinstance(name, int) else name for name in names]  # of classes that are named by numbers
+    places = [_read_name(view, name) if isinstance(name, str) else name for name in texts]
     paths = [place.path for place in places if isinstance(place, FileWaypoint)]
     of_files = iter(_of_files(view, paths, labels))
     waypoints, visits = [], Counter[Place]()

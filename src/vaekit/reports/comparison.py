@@ -99,7 +99,9 @@ def _row(name: str, run: RunFolder, recipe: Recipe, metrics: Mapping[str, Any], 
         if key in metrics
     }
     model = f"{metrics['data']['name']}, {recipe.model.latent_dim} latents, {metrics['parameters']:,} parameters"
-    return Row(name, f"{model}, {metrics['epochs']} epochs, {duration(run.history[-1]['seconds'])}", cells)
+    history = run.history
+    seconds = f", {duration(history[-1]['seconds'])}" if history else ""
+    return Row(name, f"{model}, {metrics['epochs']} epochs{seconds}", cells)
 
 
 def _is_best(key: str, metrics: Mapping[str, Any], of_runs: Sequence[Mapping[str, Any]]) -> bool:

@@ -23,7 +23,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from vaekit.core.errors import DataError, ModelError, RunError
+from vaekit.core.errors import ConfigError, DataError, ModelError, RunError
 from vaekit.core.files import describe_os_error, read_object, require_regular, user_path
 from vaekit.core.progress import notify
 from vaekit.core.yaml_text import read_text
@@ -85,7 +85,10 @@ class RunFolder:
         path = self.folder / RECIPE
         if not path.is_file():
             raise RunError(f"{self.folder}: no {RECIPE} there, so it is no run folder")
-        return read_recipe(read_text(path), str(path), {}, {})
+        try:
+            return read_recipe(read_text(path), str(path), {}, {})
+        except ConfigError as error:  # of a place in the file, which the user has not typed
+            raise ConfigError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
 
     @cached_property
     def model(self) -> VAE:
@@ -206,7 +209,9 @@ class RunFolder:
             DataError: If there are no such images, or a model folder does not say which images it was trained on.
         """
         if source is None and not self.has_recipe:
-            raise DataError(f"{self.folder}: a model folder does not say which images it was trained on; name them (--data)")
+            raise DataError(
+                f"{self.folder}: a model folder does not say which images it was trained on; name them (vae COMMAND --help)"
+            )
         images = self._load(self.source if source is None else source, split)
         wanted = binarized and self.has_recipe and self.recipe.data.binarize != "none"
         return binarize(images, seed=TEST_SEED) if wanted else images

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from vaekit.core.errors import Diverged, Interrupted, RunError
+from vaekit.core.errors import ConfigError, Diverged, Interrupted, RunError
 from vaekit.core.processes import any_process, num_processes, wait
 from vaekit.core.signals import StopRequests, StopSignal, exit_code, stop_requests
 from vaekit.data import Batch, Batches
@@ -80,6 +80,8 @@ class Trainer:
         self.config = config
         self.validate = validate
         self.callbacks = list(callbacks)
+        if others := [callback for callback in self.callbacks if not isinstance(callback, Callback)]:
+            raise ConfigError(f"callbacks: {type(others[0]).__name__} is no vaekit.Callback; derive its class from it")
         self.ema = None if config.ema is None else AveragedModel(step.model, multi_avg_fn=moving_average(config.ema))
         self.guard = None if config.on_spike is None else SpikeGuard(step, self.ema, config.on_spike)
         self.progress = Progress()

@@ -34,8 +34,11 @@ class SavedDataset(Source):
 
     @staticmethod
     def matches(path: Path) -> bool:
-        """Whether a folder is one."""
-        return (path / SPLITS).is_file() or ((path / STATE).is_file() and (path / INFO).is_file())
+        """Whether a folder is one; not if what is in it may not be seen."""
+        try:
+            return (path / SPLITS).is_file() or ((path / STATE).is_file() and (path / INFO).is_file())
+        except PermissionError:
+            return False
 
     def identity(self) -> dict[str, Any]:
         """Returns the path, and the size and modification time of each file."""
