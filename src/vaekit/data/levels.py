@@ -206,7 +206,7 @@ def scale(values: NDArray[Any], pair: Pair) -> NDArray[np.uint8]:
         return np.asarray(values, np.uint8)
     black, white = pair
     exact = values if values.dtype.kind == "f" else values.astype(np.float64)
-    if exact.dtype == np.float16 and pair != (0.0, 1.0):
+    if exact.dtype == np.float16:  # whose products are rounded to less than a gray level
         exact = exact.astype(np.float32)
     if not np.isfinite(exact).all():
         raise ValueError(NOT_FINITE)
