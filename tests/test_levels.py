@@ -298,3 +298,9 @@ def test_a_wrong_level_on_the_command_line_is_one_line(refuse: Refuse, tmp_path:
 def test_a_range_of_nothing_changes_no_range() -> None:
     assert ValueRange().is_empty
     assert ValueRange().union(ValueRange(0, 3, False)) == ValueRange(0, 3, False)
+
+
+def test_half_precision_is_scaled_without_its_rounding() -> None:
+    values = np.linspace(0, 1, 999, dtype=np.float16)
+    found = scale(values, (0.0, 1.0)).astype(float)
+    assert np.abs(found - values.astype(float) * 255).max() <= 0.5

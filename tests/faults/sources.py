@@ -1,8 +1,8 @@
 """Random changes of sources of images, and random scales: nothing but a read or one line, and no silent change of scale.
 
-``python -m tests.faults.sources --cases 10000``: one half are damaged sources (:mod:`tests.hostile_data`), each inspected and
-loaded. The other half are undamaged arrays and TIFF files whose black and white are known, of which one split is dark: all
-pixels must be scaled by the values that docs/data.md gives for the whole set.
+``python -m tests.faults.sources --cases 10000``: one half are damaged sources (:mod:`tests.hostile_data`), each inspected
+and loaded. The other half are undamaged arrays and TIFF files whose black and white are known, of which one split is dark:
+all pixels must be scaled by the values that docs/data.md gives for the whole set.
 """
 
 import argparse
