@@ -41,7 +41,7 @@ from vaekit.experiment.prepare import build_model, make_trainer
 from vaekit.experiment.train import resume, run
 from vaekit.runs.recipe import load_recipe
 from vaekit.runs.run_folder import RunFolder
-from vaekit.training import STEPS, GradientStep, Step, StepSetup, Trainer, join_processes
+from vaekit.training import STEPS, Callback, GradientStep, Step, StepSetup, Trainer, join_processes
 
 QUIET = Console(quiet=True)
 TOLERANCE = 2e-5
@@ -322,14 +322,25 @@ def test_a_run_does_not_depend_on_the_number_of_processes(num: int, alone: Path,
     assert logs[1:] == printed[1:] == [""] * (num - 1)
 
 
+class Called(Callback):
+    """Writes a file that names the process in which it is called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        (self.folder / f"called by {os.environ['RANK']}").touch()
+
+
 def continue_on_several(folder: Path, overrides: dict[str, Any]) -> None:
-    resume(folder, overrides, QUIET)
+    resume(folder, overrides, QUIET, callbacks=[Called(folder.parent)])
 
 
 def test_a_run_goes_on_with_more_processes(alone: Path, tmp_path: Path) -> None:
     run(load_recipe("digits", RUN | {"epochs": 1}), tmp_path / "run", console=QUIET)
     assert launch(2, continue_on_several, tmp_path / "run", {"epochs": 3}) == [0, 0]
     assert worst_difference(alone, tmp_path / "run") < TOLERANCE
+    assert [path.name for path in tmp_path.glob("called by *")] == ["called by 0"]
 
 
 def signal_the_second(recipe: Path, folder: Path, number: signal.Signals) -> None:
