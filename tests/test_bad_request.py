@@ -180,3 +180,9 @@ def test_a_recipe_that_is_empty_or_another_file_is_refused(tmp_path: Path, refus
     (tmp_path / "notes.txt").write_text("name: mine")
     refuse("train", tmp_path / "notes.txt", says=("notes.txt: no recipe file", ".yaml"))
     refuse("train", "digits", "--resume", "run", says=("it takes no recipe; leave it out",))
+
+
+def test_numbers_with_which_nothing_ends_are_refused(trained: Path, refuse: Refuse) -> None:
+    refuse("evaluate", trained, "--num-samples", 10**20, says=("--num-samples", "1000000"))
+    refuse("score", trained, "--num-samples", 10**20, says=("--num-samples", "1000000"))
+    refuse("errors", trained, "--num", 100_000, says=("--num", "100"))

@@ -235,3 +235,10 @@ def test_settings_record_whether_the_encoder_receives_labels() -> None:
     images = ImageSet(pixels(30, (2, 6, 5)), torch.arange(30) % 3, ("a", "b", "c"))
     assert downstream_scores(make_vae(classes=["a", "b", "c"]), images, images).settings.told_labels
     assert not downstream_scores(make_vae(), images, images).settings.told_labels
+
+
+def test_any_seed_of_64_bits_is_a_seed() -> None:
+    x, labels, seed = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 2, 2**63 - 1
+    assert downstream.principal_components(x, x, 2, seed)[0].shape == (30, 2)
+    assert 0 <= linear_probe(x, labels, x, labels, seed).value <= 1
+    assert clustering(x, labels, 2, seed)[0].value <= 1

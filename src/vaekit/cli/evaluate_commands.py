@@ -10,6 +10,8 @@ from vaekit.cli.options import Data, Device, Output, RunPath, Seed, place, say, 
 if TYPE_CHECKING:
     from vaekit.evaluation.evaluation_config import EvaluationConfig
 
+MOST = 1_000_000
+"""The maximum number of samples, chains and steps: with more, no evaluation ever ends."""
 QUICK_SECONDS = 60.0
 """The time limit of each expensive part of a quick evaluation: with more, the part uses fewer images, or none."""
 ANNOUNCED_SECONDS = 60.0
@@ -20,7 +22,9 @@ def evaluate(
     run: RunPath,
     num_samples: Annotated[
         int | None,
-        typer.Option(help="Samples per image for the importance-weighted bound; 5,000 by default, 0: skip.", min=0),
+        typer.Option(
+            help="Samples per image for the importance-weighted bound; 5,000 by default, 0: skip.", min=0, max=MOST
+        ),
     ] = None,
     max_images: Annotated[
         int | None, typer.Option(help="Images for the importance-weighted bound; 1,000 by default, 0: all.", min=0)
@@ -28,9 +32,11 @@ def evaluate(
     num_annealed: Annotated[
         int | None, typer.Option(help="Images for annealed importance sampling; 100 by default, 0: skip.", min=0)
     ] = None,
-    num_chains: Annotated[int | None, typer.Option(help="Annealing chains per image; 8 by default.", min=1)] = None,
+    num_chains: Annotated[
+        int | None, typer.Option(help="Annealing chains per image; 8 by default.", min=1, max=MOST)
+    ] = None,
     num_distributions: Annotated[
-        int | None, typer.Option(help="Intermediate distributions of annealing; 300 by default.", min=1)
+        int | None, typer.Option(help="Intermediate distributions of annealing; 300 by default.", min=1, max=MOST)
     ] = None,
     num_refined: Annotated[
         int | None, typer.Option(help="Images for the amortization gap; 200 by default, 0: skip.", min=0)

@@ -187,7 +187,9 @@ def rates(run: RunPath, data: Data = None, output: Output = None) -> None:
 
 def errors(
     run: RunPath,
-    num: Annotated[int, typer.Option("--num", "-n", help="The number of images to show beside the mean.", min=1)] = 6,
+    num: Annotated[
+        int, typer.Option("--num", "-n", help="The number of images to show beside the mean.", min=1, max=100)
+    ] = 6,
     data: Data = None,
     channels: Channels = None,
     output: Output = None,
@@ -227,7 +229,7 @@ def animate(
     ] = None,
     training: Annotated[bool, typer.Option("--training", help="The images of each epoch of the training.")] = False,
     traverse: Annotated[bool, typer.Option("--traverse", help="Latents that move through their ranges.")] = False,
-    digits: Annotated[int, typer.Option(help="The number of digits of pi.", min=2)] = 40,
+    digits: Annotated[int, typer.Option(help="The number of digits of pi.", min=2, max=10_000)] = 40,
     steps: Annotated[
         int | None, typer.Option(help="The number of frames between two waypoints; 8 by default.", min=1, max=1_000)
     ] = None,

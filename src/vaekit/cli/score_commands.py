@@ -27,7 +27,9 @@ def score(
         Literal["log_px", "elbo", "ratio", "waic", "typicality"],
         typer.Option(help="The score that orders images, lowest first."),
     ] = "log_px",
-    num_samples: Annotated[int, typer.Option(help="Samples per image for the estimate of log p(x).", min=2)] = 100,
+    num_samples: Annotated[
+        int, typer.Option(help="Samples per image for the estimate of log p(x).", min=2, max=1_000_000)
+    ] = 100,
     max_images: Annotated[int, typer.Option(help="Images of each set, chosen at random; 0: all.", min=0)] = 0,
     num: Annotated[
         int, typer.Option("--num", "-n", help="Images on the contact sheet, lowest score first.", min=1, max=1_000)

@@ -45,6 +45,8 @@ from vaekit.evaluation.estimate import Estimate, mean_over_images
 from vaekit.evaluation.latents.encodings import encode_images
 from vaekit.models import Model
 
+SEEDS = 2**32
+"""The number of seeds that scikit-learn knows."""
 NUM_NEIGHBORS = 5
 """k of k-NN."""
 NUM_SEEDS = 5
@@ -203,7 +205,7 @@ def principal_components(x_train: Array, x_test: Array, num: int, seed: int = 0)
     """Returns the principal components of the training features, of both splits, with shape (N, min(num, N, F))."""
     from sklearn.decomposition import PCA
 
-    pca = PCA(min(num, *x_train.shape), random_state=seed).fit(x_train)
+    pca = PCA(min(num, *x_train.shape), random_state=seed % SEEDS).fit(x_train)
     return pca.transform(x_train), pca.transform(x_test)
 
 
@@ -214,7 +216,7 @@ def linear_probe(x_train: Array, y_train: Array, x_test: Array, y_test: Array, s
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_STEPS, random_state=seed))
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_STEPS, random_state=seed % SEEDS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # expected, see MAX_STEPS
         probe.fit(x_train, y_train)
@@ -242,7 +244,7 @@ def clustering(x: Array, labels: Array, num_clusters: int, seed: int = 0) -> tup
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # raised if fewer than num_clusters features are distinct
         for start in range(seed, seed + NUM_SEEDS):
-            clusters = KMeans(num_clusters, n_init=1, random_state=start).fit_predict(x)
+            clusters = KMeans(num_clusters, n_init=1, random_state=start % SEEDS).fit_predict(x)
             scores.append([adjusted_rand_score(labels, clusters), adjusted_mutual_info_score(labels, clusters)])
     ari, ami = (mean_over_images(values, AGREEMENT) for values in torch.tensor(scores, dtype=torch.float64).T)
     return replace(ari, num_images=len(x)), replace(ami, num_images=len(x))
