@@ -229,7 +229,7 @@ def animate(
     ] = None,
     training: Annotated[bool, typer.Option("--training", help="The images of each epoch of the training.")] = False,
     traverse: Annotated[bool, typer.Option("--traverse", help="Latents that move through their ranges.")] = False,
-    digits: Annotated[int, typer.Option(help="The number of digits of pi.", min=2, max=10_000)] = 40,
+    digits: Annotated[int, typer.Option(help="The number of digits of pi.", min=2)] = 40,
     steps: Annotated[
         int | None, typer.Option(help="The number of frames between two waypoints; 8 by default.", min=1, max=1_000)
     ] = None,
