@@ -17,7 +17,7 @@ import typer
 
 from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduce_commands, score_commands, train_commands
 from vaekit.core.errors import ConfigError, Interrupted, VaekitError
-from vaekit.core.launcher import launched_rank, names_itself
+from vaekit.core.launcher import is_connected, launched_rank, names_itself
 from vaekit.core.plugins import load_plugin
 from vaekit.core.safe_text import REPLACED, one_line
 from vaekit.core.signals import PIPE_CODE, ignore_signals, stopped_at_once
@@ -182,7 +182,9 @@ def _end(line: str, code: int = 2) -> NoReturn:
     """Prints a line on the error stream and ends the process."""
     ignore_signals()  # all is said
     with suppress(OSError):  # of a terminal that was closed
-        print(line, file=sys.stderr)
+        print(line, file=sys.stderr, flush=True)
+    if is_connected():  # threads that wait for a process that is lost would abort this one at its end
+        os._exit(code)
     sys.exit(code)
 
 

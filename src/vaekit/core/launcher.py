@@ -9,6 +9,7 @@ launcher sets, they mean nothing: training in several processes is refused, and 
 """
 
 import os
+import sys
 
 from vaekit.core.errors import RunError
 
@@ -40,6 +41,12 @@ def names_itself() -> bool:
 def local_rank() -> int:
     """Returns the number of this process on its machine, from 0 on."""
     return _number("LOCAL_RANK", 0) if launched_processes() > 1 else 0
+
+
+def is_connected() -> bool:
+    """Returns whether this process has joined others, without importing torch to know it."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and bool(distributed.is_available() and distributed.is_initialized())
 
 
 def asked_in_vain() -> bool:
