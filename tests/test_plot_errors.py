@@ -308,3 +308,9 @@ def test_outputs_without_a_name_or_of_another_kind_are_refused(trained: Path, re
     refuse("sample", trained, "-o", "/", says=("-o '/': no name of a file", "-o samples.png"))
     refuse("sample", trained, "-o", "x", says=("x: cannot be written", ".png"))
     refuse("data", "", says=("no source of images",))
+
+
+def test_a_file_in_place_of_the_folder_of_images_is_named(run_copy: Path, refuse: Refuse) -> None:
+    shutil.rmtree(run_copy / "images")
+    (run_copy / "images").write_text("")
+    refuse("sample", run_copy, says=(f"{run_copy / 'images'}: not a folder", "remove it"))

@@ -58,7 +58,10 @@ def place(output: Path | None, run: str, name: str, part: str = "images") -> Pat
         return output
     folder = user_path(run)
     if (folder / RECIPE).is_file():
-        (folder / part).mkdir(exist_ok=True)
+        try:
+            (folder / part).mkdir(exist_ok=True)
+        except FileExistsError:
+            raise DataError(f"{folder / part}: not a folder, and images are written into it; remove it") from None
     return folder / part / name if (folder / part).is_dir() else Path(name)
 
 

@@ -34,7 +34,7 @@ def locked(folder: Path) -> Iterator[None]:
     except (OSError, NotImplementedError) as error:  # NotImplementedError: a file system without locks
         place = getattr(error, "filename", None) or folder
         raise RunError(
-            f"{place}: cannot be written ({describe_os_error(error)}); mend or remove it, or choose another with --out"
+            f"{place}: cannot be written ({describe_os_error(error)}); mend or remove it, or use another folder"
         ) from None
     try:
         with suppress(OSError):  # what is left over harms nothing
