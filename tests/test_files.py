@@ -1,11 +1,12 @@
 """Atomic writes: a reader sees the old content or the new one, and nothing is left behind."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from vaekit.core.files import atomic_path, write_json, write_text
+from vaekit.core.files import atomic_path, write_bytes, write_json, write_text
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -61,3 +62,12 @@ def test_what_a_killed_process_left_is_removed_when_the_file_is_written_again(tm
     write_text(tmp_path / "a.txt", "whole")
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"a.txt", "c-a.txt", ".vaekit-partial-999999999-b.txt", f".vaekit-partial-{os.getppid()}-a.txt"}
+
+
+@pytest.mark.parametrize("write", [write_bytes, lambda path, data: write_text(path, data.decode())])
+def test_a_device_or_a_pipe_is_not_replaced(write: Callable[[Path, bytes], None], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        write(tmp_path / "pipe", b"x")
+    assert (tmp_path / "pipe").is_fifo()
+    assert len(list(tmp_path.iterdir())) == 1

@@ -17,7 +17,7 @@ import typer
 
 from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduce_commands, score_commands, train_commands
 from vaekit.core.errors import ConfigError, Interrupted, VaekitError
-from vaekit.core.launcher import is_connected, launched_rank, names_itself
+from vaekit.core.launcher import end_process, launched_rank, names_itself
 from vaekit.core.plugins import load_plugin
 from vaekit.core.safe_text import REPLACED, one_line
 from vaekit.core.signals import PIPE_CODE, ignore_signals, stopped_at_once
@@ -116,7 +116,7 @@ def main() -> None:
             if launched_rank() and "train" not in args[:1]:
                 _leave_to_first()
             code = _run(args or ["--help"])
-        sys.exit(code if isinstance(code, int) else 0)
+        end_process(code if isinstance(code, int) else 0)
     except UsageError as error:
         if debug:
             raise
@@ -124,7 +124,7 @@ def main() -> None:
         _end(f"vae: {message} (vae --help, vae COMMAND --help)")
     except Interrupted as stopped:
         if launched_rank() > 0:  # all processes stop together, and the first says so
-            sys.exit(stopped.exit_code)
+            end_process(stopped.exit_code)
         _end(str(stopped), stopped.exit_code)
     except VaekitError as error:
         if debug:
@@ -183,9 +183,7 @@ def _end(line: str, code: int = 2) -> NoReturn:
     ignore_signals()  # all is said
     with suppress(OSError):  # of a terminal that was closed
         print(line, file=sys.stderr, flush=True)
-    if is_connected():  # threads that wait for a process that is lost would abort this one at its end
-        os._exit(code)
-    sys.exit(code)
+    end_process(code)
 
 
 def _end_by(error: OSError) -> NoReturn:

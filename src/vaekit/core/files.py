@@ -50,13 +50,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     If the block raises, the temporary file is removed and ``path`` stays as it was.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If it cannot be written, or is no file: a device or a pipe would be replaced.
 
     Example:
         >>> with atomic_path(Path("samples.png")) as partial:
         ...     image.save(partial)
     """
     path = Path(path)
+    require_regular(path)
     end = f"-{path.stem[:MAX_STEM]}{path.suffix}"
     partial = path.with_name(f"{PARTIAL}{os.getpid()}{end}")
     _remove_left(entry.path for entry in os.scandir(path.parent) if entry.name.endswith(end))

@@ -10,6 +10,8 @@ launcher sets, they mean nothing: training in several processes is refused, and 
 
 import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from vaekit.core.errors import RunError
 
@@ -17,6 +19,8 @@ ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
 """The variables that hold the address at which the processes meet."""
 MAX_PORTS = 2**16
 """The number of ports of a machine."""
+
+_joins: list[int] = []
 
 
 def launched_processes() -> int:
@@ -43,10 +47,19 @@ def local_rank() -> int:
     return _number("LOCAL_RANK", 0) if launched_processes() > 1 else 0
 
 
-def is_connected() -> bool:
-    """Returns whether this process has joined others, without importing torch to know it."""
-    distributed = sys.modules.get("torch.distributed")
-    return distributed is not None and bool(distributed.is_available() and distributed.is_initialized())
+def note_joined() -> None:
+    """Notes that this process has joined others."""
+    _joins.append(_number("RANK", 0))
+
+
+def end_process(code: int) -> NoReturn:
+    """Ends this process; if it has joined others, without Python's own end, in which threads of torch would abort it."""
+    if not _joins:
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # of a terminal that was closed
+            stream.flush()
+    os._exit(code)
 
 
 def asked_in_vain() -> bool:

@@ -33,6 +33,9 @@ def load_plugin(path: Path) -> None:
     except ConfigError:
         del sys.modules[name]
         raise
+    except SystemExit:
+        del sys.modules[name]
+        raise ConfigError(f"--plugin {path}: ends the process (sys.exit); mend the file") from None
     except Exception as error:  # whatever the user's file raises is the user's to mend
         del sys.modules[name]
         kind = type(error).__name__

@@ -25,7 +25,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from vaekit.core.errors import RunError
-from vaekit.core.launcher import ADDRESS, launched_processes, require_address
+from vaekit.core.launcher import ADDRESS, launched_processes, note_joined, require_address
 from vaekit.core.safe_text import MAX_NAME, printable
 
 JOIN_TIMEOUT = timedelta(minutes=2)
@@ -61,6 +61,7 @@ def join(backend: str) -> None:
         store = PrefixStore(f"vaekit/{next(_joins)}", shared)  # keys of processes that joined before are not used again
         dist.init_process_group(backend, timeout=TIMEOUT, store=store, rank=rank, world_size=num)
         wait()
+        note_joined()
     except (RuntimeError, ValueError, ProcessLost) as error:
         raise RunError(
             f"the processes of this run did not find each other ({_reason(error)}); start all of them with torchrun, or "
