@@ -186,3 +186,20 @@ def test_numbers_with_which_nothing_ends_are_refused(trained: Path, refuse: Refu
     refuse("evaluate", trained, "--num-samples", 10**20, says=("--num-samples", "1000000"))
     refuse("score", trained, "--num-samples", 10**20, says=("--num-samples", "1000000"))
     refuse("errors", trained, "--num", 100_000, says=("--num", "100"))
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("raise ValueError('mine')", "ValueError: mine"),
+        ("import nothing_of_this_name", "ModuleNotFoundError"),
+        ("def (", "SyntaxError"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("import sys; sys.exit()", "SystemExit"),
+        ("class End(BaseException):\n    pass\nraise End", "End"),
+        ("class Mute(Exception):\n    __str__ = None\nraise Mute", "Mute"),
+    ],
+)
+def test_a_plugin_that_fails_is_named(code: str, says: str, tmp_path: Path, refuse: Refuse) -> None:
+    (tmp_path / "part.py").write_text(code)
+    refuse("recipes", "--plugin", tmp_path / "part.py", says=(f"--plugin {tmp_path / 'part.py'}: ", says, "mend the file"))

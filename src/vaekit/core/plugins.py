@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vaekit.core.errors import ConfigError
 from vaekit.core.files import user_path
+from vaekit.core.signals import StopSignal
 
 
 def load_plugin(path: Path) -> None:
@@ -30,13 +31,17 @@ def load_plugin(path: Path) -> None:
     sys.modules[name] = module  # before it is executed, so that its classes can look up their own annotations
     try:
         spec.loader.exec_module(module)
-    except ConfigError:
+    except (ConfigError, KeyboardInterrupt, StopSignal):
         del sys.modules[name]
         raise
-    except SystemExit:
+    except BaseException as error:  # whatever the user's file raises, also to end the process, is the user's to mend
         del sys.modules[name]
-        raise ConfigError(f"--plugin {path}: ends the process (sys.exit); mend the file") from None
-    except Exception as error:  # whatever the user's file raises is the user's to mend
-        del sys.modules[name]
-        kind = type(error).__name__
-        raise ConfigError(f"--plugin {path}: cannot be executed ({kind}: {error}); mend the file") from error
+        raise ConfigError(f"--plugin {path}: cannot be executed ({_describe(error)}); mend the file") from error
+
+
+def _describe(error: BaseException) -> str:
+    """The type of an error of the user, and its text where it has one."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # of a text that itself fails
+        return type(error).__name__
