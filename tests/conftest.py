@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("VAEKIT_CACHE", str(folder))
         yield folder
 
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a background process of a shell; its children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)
 """Small tensors are faster on one core, and sums do not depend on the number of cores."""

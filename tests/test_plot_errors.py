@@ -305,7 +305,7 @@ def test_the_files_of_a_run_are_no_outputs(name: str, trained: Path, refuse: Ref
 def test_outputs_without_a_name_or_of_another_kind_are_refused(trained: Path, refuse: Refuse) -> None:
     refuse("report", trained, "-o", "r.txt", says=("r.txt: cannot be written in this format", ".html"))
     refuse("compare", trained, "-o", "r.txt", says=("r.txt: cannot be written in this format", ".html"))
-    refuse("sample", trained, "-o", "/", says=("-o '/': no name of a file", "-o samples.png"))
+    refuse("sample", trained, "-o", "/", says=("/: a folder", "-o samples.png"))
     refuse("sample", trained, "-o", "x", says=("x: cannot be written", ".png"))
     refuse("data", "", says=("no source of images",))
 

@@ -362,7 +362,7 @@ def test_a_run_of_other_images_is_not_resumed(tmp_path: Path) -> None:
     settings = SETTINGS | {"epochs": 1, "data": str(tmp_path / "set.npy"), "size": 6}
     finished = run(load_recipe("digits", settings), tmp_path / "run")
     np.save(tmp_path / "set.npy", noise(20, 6, 6)[::-1])
-    with pytest.raises(RunError, match="images have changed"):
+    with pytest.raises(RunError, match="not the images that the run began with"):
         resume(finished.folder, {"epochs": 2})
 
 

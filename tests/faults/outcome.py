@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TIMES = {"seconds", "images_per_second", "started", "command", "written", "saved"}
-"""Keys of values that depend on the clock or on the command line."""
+TIMES = {"seconds", "images_per_second", "started", "command", "written", "saved", "source"}
+"""Keys of values that depend on the clock, on the command line or on the folder of a case."""
 HASHES = {"checksum", "checksums", "hash", "sha256", "digest"}
 """Keys of hashes of what holds times."""
 

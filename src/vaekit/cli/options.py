@@ -50,7 +50,7 @@ def place(output: Path | None, run: str, name: str, part: str = "images") -> Pat
     if output is not None:
         output = user_path(output)
         if not output.name:
-            raise DataError(f"-o {str(output)!r}: no name of a file; give one, as in -o {name}")
+            raise DataError(f"{output}: a folder, not the name of a file; give one, as in -o {name}")
         if not output.parent.is_dir():
             raise DataError(f"{output}: the folder {output.parent} does not exist")
         if output.name in RUN_FILES and output.exists():
