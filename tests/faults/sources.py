@@ -9,7 +9,6 @@ import argparse
 import shutil
 import tempfile
 import time
-import traceback
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -19,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.faults.verdict import LONGEST, controls
+from tests.faults.verdict import outcome_of
 from tests.hostile_data import cases
-from vaekit.core.errors import VaekitError
 from vaekit.data import inspect, load_images
 
 LIMIT = 10.0
@@ -44,7 +42,8 @@ def main() -> int:
             name, kind = f"scale {number}", _scaled(np.random.default_rng((options.seed, number)), folder)
         else:
             name, write = next(damaged)
-            kind = _read(write(folder))
+            source = write(folder)
+            kind = outcome_of(lambda source=source: (inspect(source), load_images(source, "all")))
         seconds = time.perf_counter() - begun
         kind, slowest = kind if seconds < LIMIT else "slow", max(slowest, seconds)
         kinds[kind] += 1
@@ -55,19 +54,6 @@ def main() -> int:
         print(f"{num:>7,} {kind}")
     print(f"slowest {slowest:.2f} s")
     return int(bool(kinds.keys() - {"read", "refused", "scaled"}))
-
-
-def _read(source: Path) -> str:
-    """What becomes of a source that is inspected and loaded."""
-    try:
-        inspect(source)
-        load_images(source, "all")
-    except VaekitError as error:
-        message = str(error)
-        return "refused" if len(message) <= LONGEST and not controls(message) and "\n" not in message else "a bad message"
-    except Exception as error:  # a traceback for the user
-        return f"{type(error).__name__} at {traceback.extract_tb(error.__traceback__)[-1].name}"
-    return "read"
 
 
 def _scaled(random: np.random.Generator, folder: Path) -> str:

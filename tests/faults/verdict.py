@@ -1,11 +1,13 @@
 """The verdict on a case: what went wrong, if anything did, and how to repeat the case."""
 
+import traceback
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from unicodedata import category
 
 from tests.faults.fork_server import Finished
+from vaekit.core.errors import VaekitError
 
 EQUAL = "equal"
 
@@ -53,6 +55,18 @@ def complaint(finished: Finished, codes: Sequence[int] = (0, 2)) -> tuple[str, s
     if any(len(line) > LONGEST for line in lines):
         return "long line", f"{max(map(len, lines))} characters: {last[:80]!r}", "stderr"
     return None
+
+
+def outcome_of(read: Callable[[], object]) -> str:
+    """What a call of the library ends in: ``read``, ``refused`` by a good message, or what went wrong."""
+    try:
+        read()
+    except VaekitError as error:
+        message = str(error)
+        return "refused" if len(message) <= LONGEST and not controls(message) and "\n" not in message else "a bad message"
+    except Exception as error:  # a traceback for the user
+        return f"{type(error).__name__} at {traceback.extract_tb(error.__traceback__)[-1].name}"
+    return "read"
 
 
 def controls(text: str) -> list[str]:

@@ -45,17 +45,17 @@ def place(output: Path | None, run: str, name: str, part: str = "images") -> Pat
     Raises:
         DataError: If ``output`` has no name, its folder does not exist, or it is one of the files that make a run.
     """
-    from vaekit.runs.run_folder import RECIPE, RUN_FILES
-
     if output is not None:
         output = user_path(output)
         if not output.name:
             raise DataError(f"{output}: a folder, not the name of a file; give one, as in -o {name}")
         if not output.parent.is_dir():
             raise DataError(f"{output}: the folder {output.parent} does not exist")
-        if output.name in RUN_FILES and output.exists():
-            raise DataError(f"{output}: a file of a run, which would be damaged; choose another name with -o")
+        if output.exists():
+            _refuse_file_of_run(output)
         return output
+    from vaekit.runs.run_folder import RECIPE
+
     folder = user_path(run)
     if (folder / RECIPE).is_file():
         try:
@@ -63,6 +63,13 @@ def place(output: Path | None, run: str, name: str, part: str = "images") -> Pat
         except FileExistsError:
             raise DataError(f"{folder / part}: not a folder, and images are written into it; remove it") from None
     return folder / part / name if (folder / part).is_dir() else Path(name)
+
+
+def _refuse_file_of_run(path: Path) -> None:
+    from vaekit.runs.run_folder import RUN_FILES  # heavy, and only needed if a file is there
+
+    if path.name in RUN_FILES:
+        raise DataError(f"{path}: a file of a run, which would be damaged; choose another name with -o")
 
 
 def write(save: Callable[[Path], object], path: Path) -> None:

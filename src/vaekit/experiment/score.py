@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from vaekit.core.errors import DataError
-from vaekit.core.files import user_path
 from vaekit.core.progress import notify
 from vaekit.core.rng import generator
 from vaekit.data import ImageSet
@@ -161,9 +160,6 @@ def score(
         >>> scored.aurocs()["log_px"].value
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
-    for source in (data, against):
-        if source is not None:
-            user_path(source)  # which refuses anything but a name or a path
     sets = [select_images(folder, data, split)]
     if against is not None:
         sets.append(select_images(folder, against, None))

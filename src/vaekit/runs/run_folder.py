@@ -194,7 +194,13 @@ class RunFolder:
         return find_source(self.recipe.data.name, recorded)
 
     def is_own(self, source: str | None) -> bool:
-        """Whether a source is the one that the run was trained on; None stands for it."""
+        """Whether a source is the one that the run was trained on; None stands for it.
+
+        Raises:
+            DataError: If it is neither a name nor a path.
+        """
+        if source is not None:
+            user_path(source)
         return self.has_recipe and (source is None or source == self.recipe.data.name)
 
     def images(self, source: str | None = None, split: str = "test", *, binarized: bool = True) -> ImageSet:
