@@ -43,7 +43,9 @@ def main() -> int:
 
 
 def changed(text: str, generator: random.Random) -> str:
-    """A text with one to four random changes."""
+    """A text with one to four random changes: of its characters, or of values alone, so that it stays YAML more often."""
+    if generator.random() < 0.5:
+        return _with_other_values(text, generator)
     characters = list(text)
     for _ in range(generator.randint(1, 4)):
         at, how = generator.randrange(len(characters) + 1), generator.random()
@@ -57,6 +59,16 @@ def changed(text: str, generator: random.Random) -> str:
             begin = generator.randrange(len(characters) + 1)
             characters[at:at] = characters[begin : begin + generator.randint(1, 60)]
     return "".join(characters)
+
+
+def _with_other_values(text: str, generator: random.Random) -> str:
+    lines = text.splitlines()
+    for _ in range(generator.randint(1, 4)):
+        at = generator.randrange(len(lines))
+        key, colon, _value = lines[at].partition(": ")
+        if colon:
+            lines[at] = f"{key}: {generator.choice(WORDS)}"
+    return "\n".join(lines)
 
 
 def _outcome(text: str, generator: random.Random, *, as_file: bool) -> str:
