@@ -13,7 +13,8 @@ from tests.bad_input import HUGE, VALUES, result_or_message
 from tests.commands import Refuse, vae
 from vaekit.core.config import to_data
 from vaekit.core.errors import ConfigError
-from vaekit.runs.recipe import complete, load_recipe, parse_overrides
+from vaekit.runs.overrides import parse_overrides
+from vaekit.runs.recipe import complete, load_recipe
 
 BAD_OVERRIDES = {
     # unknown keys, with the nearest known one

@@ -12,7 +12,8 @@ from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.models.serialization import INFERRED
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
-from vaekit.runs.recipe import load_recipe, parse_overrides, recipe_names
+from vaekit.runs.overrides import by_place, combine, parse_overrides
+from vaekit.runs.recipe import load_recipe, recipe_names
 from vaekit.training import OPTIMIZERS, SCHEDULERS
 
 WIRES: dict[str, object] = {
@@ -164,10 +165,26 @@ def test_wrong_overrides_are_refused(overrides: dict[str, object], message: str)
 
 def test_assignments_are_yaml_and_numbers_are_numbers() -> None:
     parsed = parse_overrides(["lr=1e-3", "model.encoder.hidden=[3, 4]", "data.size=null", "objective={name: iwae}"])
-    assert parsed == {"lr": 0.001, "model.encoder.hidden": [3, 4], "data.size": None, "objective": {"name": "iwae"}}
+    assert (parsed["optimizer.lr"], parsed["model.encoder.hidden"]) == (0.001, [3, 4])
+    assert (parsed["data.size"], parsed["objective"]) == (None, {"name": "iwae"})
     for wrong in ("lr", "=3", "a=[1"):
         with pytest.raises(ConfigError, match="--set"):
             parse_overrides([wrong])
+
+
+@pytest.mark.parametrize(
+    ("options", "assignments"),
+    [
+        ({"epochs": 5}, ["training.epochs=10"]),
+        ({"epochs": 5}, ["epochs=5"]),
+        ({"data": "holiday"}, ["data.name=other"]),
+        ({}, ["lr=1", "optimizer.lr=2"]),
+    ],
+)
+def test_a_place_that_is_given_twice_is_refused(options: dict[str, object], assignments: list[str]) -> None:
+    with pytest.raises(ConfigError, match="once"):
+        combine(options, assignments)
+    assert combine({**options, "epochs": None}, []) == by_place({k: v for k, v in options.items() if k != "epochs"})
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

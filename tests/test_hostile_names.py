@@ -32,7 +32,8 @@ from vaekit.plots.style import font, literal, wrap, written
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.waypoints import ClassWaypoint, ImageWaypoint
 from vaekit.runs.names import folder_name
-from vaekit.runs.recipe import complete, load_recipe, parse_size, write_recipe
+from vaekit.runs.overrides import parse_size
+from vaekit.runs.recipe import complete, load_recipe, write_recipe
 
 CLASSES = [
     b"@alice", b"@3", b"cat.png", b"$50_$100", rb"$\frac{1$", b"a\nb", b"caf\xe9", b"x" * 250, b" ", "שלום".encode(),

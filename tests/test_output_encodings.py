@@ -15,6 +15,7 @@ from rich.console import Console
 
 from tests.commands import kept_handlers, vae
 from vaekit.cli import main
+from vaekit.core.files import os_error_cure
 from vaekit.core.progress import notify, print_line
 from vaekit.core.safe_text import REPLACED, encodable
 
@@ -93,3 +94,22 @@ def test_results_are_written_before_they_are_printed(trained: Path, tmp_path: Pa
         outcome = vae(*command, "-o", tmp_path / name)
         assert "No space left" in outcome.err
         assert (tmp_path / name).stat().st_size > 1_000
+
+
+@pytest.mark.parametrize("command", [["recipes"], ["data", "digits"], ["reproduce"]])
+def test_a_full_output_is_named(command: list[str]) -> None:
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    err = io.StringIO()
+    streams = patch.multiple(sys, argv=["vae", *command], stdout=Full(), stderr=err)
+    with streams, pytest.raises(SystemExit) as stop, kept_handlers():
+        main()
+    assert stop.value.code == 2
+    assert err.getvalue() == "vae: the output: No space left on device; make room, choose another place, or ask its owner\n"
+
+
+def test_too_many_open_files_are_not_called_a_full_disk() -> None:
+    assert "ulimit" in os_error_cure(OSError(errno.EMFILE, "Too many open files"))
+    assert "make room" in os_error_cure(OSError(errno.ENOSPC, "No space left on device"))

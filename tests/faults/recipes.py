@@ -12,7 +12,8 @@ import yaml
 
 from tests.faults.verdict import outcome_of
 from vaekit.core.config import to_data
-from vaekit.runs.recipe import load_recipe, parse_overrides, read_recipe, recipe_names
+from vaekit.runs.overrides import parse_overrides
+from vaekit.runs.recipe import load_recipe, read_recipe, recipe_names
 
 WORDS = [
     *("null", "[]", "{}", "1e400", "-1", "0", "9" * 30, "9" * 5000, "nan", ".inf", "1:30", "0o9", "0x_", "2020-99-99", "~"),

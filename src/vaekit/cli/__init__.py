@@ -17,6 +17,7 @@ import typer
 
 from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduce_commands, score_commands, train_commands
 from vaekit.core.errors import ConfigError, Interrupted, VaekitError
+from vaekit.core.files import os_error_cure
 from vaekit.core.launcher import end_process, launched_rank, names_itself
 from vaekit.core.plugins import load_plugin
 from vaekit.core.safe_text import REPLACED, one_line
@@ -192,4 +193,4 @@ def _end_by(error: OSError) -> NoReturn:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (or Python would write to the closed output at exit)
         _end("vae: the output was closed", PIPE_CODE)
     place = f"{error.filename}: " if error.filename else ""
-    _end(one_line(f"vae: {place}{error.strerror or error}; make room, choose another place, or ask its owner", MAX_USAGE))
+    _end(one_line(f"vae: {place}{error.strerror or error}; {os_error_cure(error)}", MAX_USAGE))

@@ -73,7 +73,7 @@ def data(
             say(f"    {bad.name}: {bad.reason}")
     for remark in summaries[0].remarks:
         say(remark)
-    print(f"opened {sum(split.num for split in summaries):,} images in {seconds:.1f} s")
+    say(f"opened {sum(split.num for split in summaries):,} images in {seconds:.1f} s")
     sheet, title = summaries[0].sheet, f"{summaries[0].num:,} {summaries[0].split} images of {source}"
     if augment is not None:
         sheet = _augment(sheet, augment)
@@ -111,4 +111,4 @@ def _print_cache(clear: bool) -> None:
         shape = "x".join(map(str, entry.shape)) or entry.state
         say(f"{entry.num_bytes / 2**20:9.1f} MB  {entry.num:>9,} {shape:<12} {entry.name}  {entry.folder}")
     total = sum(entry.num_bytes for entry in entries) / 2**20
-    print(f"{total:9.1f} MB  {'removed' if clear else 'in total'}")
+    say(f"{total:9.1f} MB  {'removed' if clear else 'in total'}")

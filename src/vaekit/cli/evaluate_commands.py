@@ -66,8 +66,7 @@ def evaluate(
 
       vae evaluate runs/fashion-mnist --features inception
     """
-    from rich.console import Console
-
+    from vaekit.core.progress import OutputConsole
     from vaekit.evaluation.evaluation_config import FULL, QUICK
     from vaekit.experiment.evaluate import load_inputs
     from vaekit.export.tables import check_writable
@@ -75,7 +74,7 @@ def evaluate(
 
     path = place(output, run, "evaluation.json", "")
     check_writable(path)
-    console = Console()
+    console = OutputConsole()
     inputs = load_inputs(run, data=data, features=features, device=device)
     preset = inputs.limited(QUICK, QUICK_SECONDS) if quick else FULL
     config = _with_options(preset, max_images, num_chains, num_distributions)

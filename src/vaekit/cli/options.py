@@ -12,6 +12,7 @@ import typer
 
 from vaekit.core.errors import DataError
 from vaekit.core.files import atomic_path, describe_os_error, user_path
+from vaekit.core.progress import output_errors
 from vaekit.core.safe_text import printable
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def read_channels(text: str | None) -> "ChosenChannels | None":
 
 def say(line: str) -> None:
     """Prints a line; names in it have no effect on the terminal."""
-    print(printable(line))
+    with output_errors():
+        print(printable(line), flush=True)
 
 
 def show(image: "Image") -> None:

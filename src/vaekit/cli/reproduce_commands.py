@@ -31,14 +31,14 @@ def reproduce(
 
       vae reproduce aevb-fig2 --tier smoke
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from vaekit.core.progress import OutputConsole
     from vaekit.reproduction import REPRODUCTIONS
     from vaekit.reproduction import reproduce as run
     from vaekit.reproduction.results_page import PAGE
 
-    console = Console()
+    console = OutputConsole()
     if name is None:
         for reproduction in REPRODUCTIONS.values():
             console.print(f"[bold]{reproduction.name}[/bold]  {reproduction.title}", highlight=False, soft_wrap=True)

@@ -85,9 +85,9 @@ def score(
     for one in scored.sets:
         say(f"{one.title}: {one.meaning}")
     if against is not None:
-        print("AUROC: how well a score separates the first set from the second; 0.5 is chance, below 0.5 it is reversed")
+        say("AUROC: how well a score separates the first set from the second; 0.5 is chance, below 0.5 it is reversed")
     for name, estimate in scored.aurocs().items():
-        print(f"  {name:<10}  {with_error(estimate.value, estimate.standard_error, 4)}  {SCORES[name]}")
+        say(f"  {name:<10}  {with_error(estimate.value, estimate.standard_error, 4)}  {SCORES[name]}")
     say(str(path))
     images, captions = scored.most_unusual(num)
     title = (

@@ -68,7 +68,8 @@ def train(
     from vaekit.experiment.prepare import prepare
     from vaekit.experiment.train import resume as resume_run
     from vaekit.experiment.train import run
-    from vaekit.runs.recipe import DEFAULT, OWN, load_recipe, parse_overrides, parse_size
+    from vaekit.runs.overrides import combine, parse_size
+    from vaekit.runs.recipe import DEFAULT, OWN, load_recipe
 
     shorthands = {
         "data": data,
@@ -87,7 +88,7 @@ def train(
         "precision": precision,
         "on_spike": on_spike,
     }
-    overrides = {key: value for key, value in shorthands.items() if value is not None} | parse_overrides(change or [])
+    overrides = combine(shorthands, change or [])
     console = OutputConsole(quiet=launched_rank() > 0)
     if resume is not None:
         ignored = {"recipe": recipe, "--out": out, "--force": force or None}
@@ -110,9 +111,9 @@ def recipes() -> None:
 
       vae recipes
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from vaekit.core.progress import OutputConsole
     from vaekit.runs.recipe import load_recipe, recipe_names
 
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -124,7 +125,7 @@ def recipes() -> None:
         promise = f"expect on test images: {expected}\n" if expected else ""
         facts = f"needs {recipe.needs}\n{promise}[dim]{recipe.reference}[/dim]\n"
         table.add_row(name, f"{recipe.title}\n{facts}")
-    Console().print(table)
+    OutputConsole().print(table)
 
 
 def _print_plan(experiment: Any, folder: Path, console: Any) -> None:

@@ -137,6 +137,13 @@ def describe_os_error(error: BaseException) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
+def os_error_cure(error: OSError) -> str:
+    """Returns what a user can do about an error of the system that is no mistake in a name."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "close other programs, or raise the limit of open files (ulimit -n)"
+    return "make room, choose another place, or ask its owner"
+
+
 def remove_partials(folder: Path) -> None:
     """Removes the temporary files that killed processes left below a folder."""
     _remove_left(folder.rglob(f"{PARTIAL}*"))

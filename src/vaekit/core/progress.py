@@ -6,7 +6,7 @@ Bars are shown on a terminal only, and removed at the end. Of several processes 
 import errno
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -17,6 +17,21 @@ from vaekit.core.launcher import launched_rank
 from vaekit.core.safe_text import MAX_NAME, encodable, printable
 
 T = TypeVar("T")
+OUTPUT = "the output"
+"""The name of the output in an error of the system, which names a file else."""
+
+
+@contextmanager
+def output_errors() -> Iterator[None]:
+    """Names the output in an error of writing to it, as where its disk is full; a terminal that is gone is a closed output.
+
+    Raises:
+        OSError: If the output cannot be written; BrokenPipeError if it was closed.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OSError(errno.EPIPE if error.errno == errno.EIO else error.errno, error.strerror, OUTPUT) from None
 
 
 class OutputConsole(Console):
@@ -28,12 +43,8 @@ class OutputConsole(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Prints as rich does."""
-        try:
+        with output_errors():
             super().print(*objects, **options)
-        except OSError as error:
-            if error.errno == errno.EIO:  # of a terminal
-                self.on_broken_pipe()
-            raise
 
 
 def track(items: Iterable[T], description: str, total: int | None = None, done: int = 0) -> Iterator[T]:

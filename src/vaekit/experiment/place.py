@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vaekit.core.errors import Interrupted, RunError
-from vaekit.core.files import describe_os_error, read_object, write_json
+from vaekit.core.files import describe_os_error, os_error_cure, read_object, write_json
 from vaekit.core.signals import PIPE_CODE, StopSignal
 from vaekit.models.serialization import CONFIG
 from vaekit.runs.identity import differences, identity
@@ -159,7 +159,7 @@ def write_errors(folder: Path) -> Iterator[None]:
         if not folder.is_dir():
             raise RunError(was_removed(folder)) from None
         raise RunError(
-            f"{_not_written(folder, error)}, and the last checkpoint stays; make room or mend it, "
+            f"{_not_written(folder, error)}, and the last checkpoint stays; {os_error_cure(error)}; "
             f"then {how_to_go_on(folder)}"
         ) from None
 
@@ -180,8 +180,8 @@ def begin_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(
-            f"{_not_written(folder, error)}, so no run was begun, and what was there stays; make room, or choose another "
-            "folder: vae train --out"
+            f"{_not_written(folder, error)}, so no run was begun, and what was there stays; {os_error_cure(error)}; "
+            "another folder: vae train --out"
         ) from None
 
 

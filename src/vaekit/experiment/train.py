@@ -44,7 +44,8 @@ from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.runs.identity import MAY_CHANGE, differences
 from vaekit.runs.lock import locked
 from vaekit.runs.migration import migrate
-from vaekit.runs.recipe import SHORTHANDS, Recipe, complete, load_recipe, recipe_of, write_recipe
+from vaekit.runs.overrides import by_place
+from vaekit.runs.recipe import Recipe, complete, load_recipe, recipe_of, write_recipe
 from vaekit.runs.replacement import clear, recover, restore
 from vaekit.runs.run_folder import RECIPE, RunFolder
 from vaekit.training import Callback, Trainer, join_processes, progress_view
@@ -160,15 +161,15 @@ def resume(
     Raises:
         VaekitError: If there is nothing to resume, or an override would make it another run.
     """
-    join_processes(str(overrides.get("device", "auto")))
+    others = by_place(overrides)
+    join_processes(str(others.get("training.device", "auto")))
     folder, console = user_path(folder), _console(console)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder, so there is nothing to resume")
     on_main(lambda: require_run(folder))
     with _locked(folder):
         stored = RunFolder(folder).recipe
-        others = dict(overrides)
-        moved = others.pop(SHORTHANDS["data"], others.pop("data", None))
+        moved = others.pop("data.name", None)
         recipe = complete(to_data(stored), others)
         if changed := differences(stored, recipe):
             raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {', '.join(MAY_CHANGE)})")

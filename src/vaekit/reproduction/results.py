@@ -49,8 +49,8 @@ def reproduce(
     """
     console = console or Console()
     tiers = read_results(folder)
-    _refuse_file(folder, "choose another folder with -o")
-    _refuse_file(artifacts, "move it, or run in another folder")
+    _require_writable(folder, "choose another folder with -o")
+    _require_writable(artifacts, "move it, or run in another folder")
     command = f"vae reproduce {reproduction.name} --tier {tier}"
     if folder != Path("results") / reproduction.name:
         command += f" -o {folder}"
@@ -88,11 +88,13 @@ def read_results(folder: Path) -> dict[Tier, dict[str, Any]]:
     return tiers
 
 
-def _refuse_file(folder: Path, advice: str) -> None:
-    """Raises a RunError if a folder, or one of its parents, is a file."""
+def _require_writable(folder: Path, advice: str) -> None:
+    """Raises a RunError if a folder, or one of its parents, is a file or may not be written."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise RunError(f"{folder}: {existing} is a file; {advice}")
+    if not os.access(existing, os.W_OK):
+        raise RunError(f"{folder}: {existing} may not be written; {advice}")
 
 
 def _record(outcome: Outcome, seconds: float, command: str) -> dict[str, Any]:

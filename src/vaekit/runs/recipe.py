@@ -14,9 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveInt
 
 from vaekit.core.config import Section, Spec, check, lookup, to_data, validate
-from vaekit.core.errors import ConfigError, suggest, whole_number
+from vaekit.core.errors import ConfigError, suggest
 from vaekit.core.files import user_path, write_text
-from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.core.yaml_text import format_yaml, parse_yaml, read_text
 from vaekit.data import Augmentation, Fit
 from vaekit.data.layout import MAX_CHANNELS
@@ -28,33 +27,13 @@ from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
 from vaekit.plots.channels import parse_channels
 from vaekit.runs.names import FolderName, folder_name, short_name
+from vaekit.runs.overrides import by_place, override
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, TrainingConfig
 
 DEFAULT = "digits"
 """The recipe that is trained by default, which needs no download."""
 OWN = "images"
 """The recipe for the images of ``--data`` if no recipe is named."""
-
-SHORTHANDS = {
-    "data": "data.name",
-    "size": "data.size",
-    "channels": "data.channels",
-    "fit": "data.fit",
-    "background": "data.background",
-    "shown_channels": "data.shown_channels",
-    "levels": "data.levels",
-    "epochs": "training.epochs",
-    "batch_size": "training.batch_size",
-    "seed": "training.seed",
-    "device": "training.device",
-    "precision": "training.precision",
-    "on_spike": "training.on_spike",
-    "lr": "optimizer.lr",
-    "beta": "objective.beta",
-    "latent_dim": "model.latent_dim",
-    "conditional": "model.conditional",
-}
-"""The short names of common changes, on the command line and in Python, and the places that they change."""
 
 PARTS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
     "model.encoder": (ENCODERS, INFERRED),
@@ -69,8 +48,6 @@ PARTS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
 }
 """The parts of a recipe: the registry of each, and the arguments that a recipe does not set."""
 
-MAX_PLACE = 8
-"""The maximum number of keys of a dotted place."""
 Side = Annotated[int, Field(ge=1, le=65_535)]
 Channel = Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
 LatentDim = Annotated[int, Field(gt=0, le=1_000_000)]
@@ -265,9 +242,7 @@ def complete(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         section = changed if not parents else changed.get(parents[0])
         if isinstance(section, dict) and isinstance(default, dict):
             section.setdefault(key, dict(default))
-    places = {SHORTHANDS.get(key, key): value for key, value in overrides.items()}
-    for place, value in sorted(places.items(), key=lambda item: not item[0].endswith("name")):  # a new name resets its part
-        _override(changed, place, value)
+    override(changed, overrides, parts=PARTS)
     whole = to_data(validate(Recipe, changed, ""))
     for place, (registry, inferred) in PARTS.items():
         *parents, key = place.split(".")
@@ -284,57 +259,14 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     write_text(path, format_yaml(to_data(recipe)))
 
 
-def parse_size(text: str) -> int | list[int]:
-    """Reads ``128`` as a side, and ``96x128`` as height and width.
-
-    Raises:
-        ConfigError: If the text has another form.
-    """
-    sides = [whole_number(side) or 0 for side in text.lower().split("x", 2)]
-    if len(sides) > 2 or min(sides) < 1:
-        raise ConfigError(f"--size {printable(text, MAX_NAME)}: give a side, as 128, or height x width, as 96x128")
-    return sides if len(sides) == 2 else sides[0]
-
-
-def parse_overrides(assignments: list[str]) -> dict[str, Any]:
-    """Reads ``a.b=c`` assignments, whose values are YAML.
-
-    Raises:
-        ConfigError: If an assignment has no ``=``, or its value is not YAML.
-    """
-    overrides = {}
-    for assignment in assignments:
-        place, equals, value = assignment.partition("=")
-        option = f"--set {printable(assignment, MAX_NAME)}"
-        if not equals or not place:
-            raise ConfigError(f"{option}: write it as place=value, as in --set data.binarize=none")
-        overrides[place.strip()] = parse_yaml(value, option)
-    return overrides
-
-
 def _without_expected(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Removes the expected metrics from a changed recipe; for other images also the needs, and the title names them."""
     if not overrides:
         return data
     data = {key: value for key, value in data.items() if key != "expected"}
-    name = overrides.get("data", overrides.get("data.name"))
+    name = by_place(overrides).get("data.name")
     section = data.get("data")
     if name is not None and isinstance(section, dict) and name != section.get("name"):
         data["title"] = f"{data.get('title', data.get('name'))}, on {short_name(str(name))}"
         data.pop("needs", None)
     return data
-
-
-def _override(data: dict[str, Any], place: str, value: Any) -> None:
-    """Sets a dotted place; a new name for a part drops the arguments of the old one."""
-    *parents, key = place.split(".")
-    if len(parents) >= MAX_PLACE:
-        raise ConfigError(f"{printable(place, MAX_NAME)}: no place of a recipe has over {MAX_PLACE} keys")
-    section: Any = data
-    for parent in parents:
-        section = section.setdefault(parent, {}) if isinstance(section, dict) else None
-    if not isinstance(section, dict):
-        raise ConfigError(f"{place}: {'.'.join(parents)} is a single value, not a section")
-    if key == "name" and ".".join(parents) in PARTS and section.get("name") != value:
-        section.clear()
-    section[key] = value
