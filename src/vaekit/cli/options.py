@@ -18,7 +18,7 @@ from vaekit.core.safe_text import printable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from vaekit.plots.channels import Channels as ChosenChannels
+    from vaekit.plots.channel_choice import Channels as ChosenChannels
 
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.", show_default=False)]
@@ -105,7 +105,7 @@ def read_channels(text: str | None) -> "ChosenChannels | None":
     Raises:
         ConfigError: If it is neither a channel nor three channels.
     """
-    from vaekit.plots.channels import parse_channels
+    from vaekit.plots.channel_choice import parse_channels
 
     return None if text is None else parse_channels(text, "--channels")
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from vaekit.core.config import Registry, Section, Spec, build, describe, validate
+from vaekit.core.config import INFERRED, Section, Spec, build, describe, validate
 from vaekit.core.errors import ConfigError, ModelError, RunError
 from vaekit.core.files import require_regular, write_text
 from vaekit.core.memory import limit_allocations
+from vaekit.core.registry import Registry
 from vaekit.core.rng import fixed_seed
 from vaekit.core.safe_text import printable_value
 from vaekit.core.tensor_files import DamagedFile, Header, first_not_finite, read_header, read_tensors, write_tensors
@@ -32,8 +33,6 @@ FORMAT, READABLE, CHECKSUMS_SINCE = 3, (2, 3), 3
 ALLOCATION_SLACK = 2**28
 """The bytes that building a model may take beyond its weights, for constants."""
 CONDITIONS: Registry[Condition] = Registry("CONDITIONS", {"class-label": ClassLabel})
-INFERRED = ("shape", "latent_dim", "num_features", "num_maps", "context_dim")
-"""Constructor arguments of a part that follow from other parts, and are therefore not written."""
 
 
 class VAEConfig(Section):
