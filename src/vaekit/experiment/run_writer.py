@@ -192,8 +192,8 @@ def num_parameters(model: Model) -> int:
 
 
 def shown_images(data: Dataset, channels: Channels | None) -> ImageSet | None:
-    """Returns as many images of a set as a grid of channels shows, a fixed random sample; None if it holds no images."""
-    return data.sample(_number(data, channels), SHOWN_SEED) if isinstance(data, ImageSet) else None
+    """Returns as many images of a set as a grid of channels shows, always the same, of all classes; None without images."""
+    return data.spread(_number(data, channels), SHOWN_SEED) if isinstance(data, ImageSet) else None
 
 
 def write_grids(model: Model, images: ImageSet, folder: Path, channels: Channels | None) -> None:
