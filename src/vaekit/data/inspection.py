@@ -15,7 +15,6 @@ from torch import Tensor
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import track
-from vaekit.core.rng import generator
 from vaekit.data.dataset import spread_positions
 from vaekit.data.decode import Skipped, decode_image, image_name, scan_headers
 from vaekit.data.fitting import Fitting, Pixels
@@ -108,12 +107,8 @@ def _layout(source: Source, raw: RawSplit) -> Layout:
 def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: Fitting) -> SplitSummary:
     num = len(raw.images)
     sizes, modes, skipped, needed = Counter[tuple[int, int]](), Counter[str](), list[Skipped](), {1}
-    order = (
-        torch.randperm(num, generator=generator(0))
-        if raw.labels is None
-        else spread_positions(torch.from_numpy(raw.labels), 0)
-    )
-    shown = order[:SHEET_IMAGES].sort().values.tolist()  # of all classes, by which a set may be sorted
+    labels = torch.zeros(num) if raw.labels is None else torch.from_numpy(raw.labels)
+    shown = spread_positions(labels, 0)[:SHEET_IMAGES].sort().values.tolist()  # of all classes, by which a set may be sorted
     places = {index: place for place, index in enumerate(shown)}
     layout = None if source.fitted else _layout(source, raw)
     head = [raw.images[index] for index in shown] if source.fitted else []

@@ -72,6 +72,7 @@ class RunWriter(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Writes history and model as they are in the checkpoint."""
+        self.curves_due = time.monotonic() + CURVES_SECONDS
         if trainer.records or (self.folder / HISTORY).exists():
             write_text(self.folder / HISTORY, "".join(map(_line, trainer.records)))
         self._write_model(trainer)
