@@ -100,8 +100,8 @@ def train(
         named = {} if data is None else {"data": data.name}
         recipe, model = load_recipe(what, named | overrides | spec), None
     folder = user_path(out or f"runs/{recipe.name}")
-    given = {"model": model, "images": data, "test": test, "callbacks": callbacks}
-    return run(recipe, folder, force=force, report=report, console=console, **given)
+    options = {"force": force, "report": report}
+    return run(recipe, folder, model=model, images=data, test=test, callbacks=callbacks, console=console, **options)
 
 
 def run(
@@ -268,7 +268,7 @@ def announce(experiment: Experiment, folder: Path, console: Console) -> None:
         f"{len(trainer.batches):,} steps per epoch on {trainer.device}",
         console,
     )
-    print_line(f"{forecast(experiment)} in {folder}", console)
+    print_line(f"{folder}: {forecast(experiment)}", console)
 
 
 def _carry_out(experiment: Experiment, folder: Path, console: Console, report: bool) -> RunFolder:
