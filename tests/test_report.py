@@ -280,7 +280,7 @@ def test_comparison_shows_the_same_images_through_each_model(
     trained: Path, trained_conditional: Path, tmp_path: Path
 ) -> None:
     page = compare([RunFolder(trained), RunFolder(trained_conditional)], tmp_path / "x.html")
-    images = vaekit.load_images("digits", "test").sample(10, 0)
+    images = vaekit.load_images("digits", "test").spread(10, 0)
     strips = {
         "10 test images.": images.pixels,
         "The same images reconstructed by digits.": vaekit.load(trained).reconstruct(images.pixels),
@@ -315,7 +315,8 @@ def test_comparison_of_what_cannot_be_compared(trained: Path, copy: Path, tmp_pa
     (copy / METRICS).unlink()
     one_line(vae("compare", trained, copy, "-o", target), "metrics.json", "--resume")
     one_line(vae("report", tmp_path, "-o", target), "config.json")
-    one_line(vae("report", trained, "-o", tmp_path / "none" / "x.html"), "does not exist")
+    (tmp_path / "file").touch()
+    one_line(vae("report", trained, "-o", tmp_path / "file" / "x.html"), "not a folder")
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
 
 

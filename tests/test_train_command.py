@@ -37,7 +37,7 @@ NUM_OBSERVED = 2
 def planned(*args: object) -> dict[str, Any]:
     """The recipe that ``--dry-run`` prints."""
     with patch.dict(os.environ, COLUMNS="400"):
-        recipe = yaml.safe_load(done("train", "--dry-run", *args).split("\n", 1)[1])
+        recipe = yaml.safe_load(done("train", "--dry-run", *args).split("\n", 3)[3])
     assert isinstance(recipe, dict)
     return recipe
 
@@ -51,7 +51,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("--set", "evaluation.num_samples=20", "--set", "training.images_every=1"),
     )
     assert f"{NUM_TRAIN:,} 1x8x8 images of digits to train on, {NUM_VALID} to validate, {NUM_TEST} to test" in out
-    assert re.findall(r"^epoch (\d)/2", out, re.MULTILINE) == ["1", "2"]
+    assert re.findall(r"^ +(\d)/2 ", out, re.MULTILINE) == ["1", "2"]
     return folder
 
 
@@ -185,7 +185,8 @@ def test_command_and_python_train_the_same_model(tmp_path: Path) -> None:
 def test_dry_run_prints_the_recipe_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     out = done("train", "--dry-run", "--epochs", 7, "--set", "model.encoder.hidden=[32,16]")
-    plan, recipe = out.split("\n", 1)
+    *lines, recipe = out.split("\n", 3)
+    plan = "\n".join(lines)
     expected = load_recipe("digits", {"epochs": 7, "model.encoder.hidden": [32, 16]})
     assert yaml.safe_load(recipe) == to_data(expected)
     parameters = (
