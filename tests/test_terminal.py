@@ -225,21 +225,16 @@ def test_whether_more_epochs_help() -> None:
     assert "vae train --resume runs/a --epochs 100" in advice
 
 
-@pytest.mark.parametrize(
-    ("args", "expected"), [(["sample", "-n", 4], b"\x89PNG"), (["curves"], b"\x89PNG"), (["embed"], b"index,")]
-)
-def test_a_file_goes_to_the_standard_output(args: list[object], expected: bytes, trained: Path) -> None:
-    command, *rest = map(str, args)
-    process = subprocess.run(
-        [sys.executable, "-m", "vaekit", command, str(trained), *rest, "-o", "-"],
-        capture_output=True,
-        check=True,
-        timeout=120,
-    )
-    assert process.stdout[: len(expected)] == expected or command == "embed"
-    assert str(trained).encode() not in process.stdout
+@pytest.mark.parametrize("command", ["sample", "curves", "embed"])
+def test_a_file_goes_to_the_standard_output(command: str, trained: Path) -> None:
+    args = [sys.executable, "-m", "vaekit", command, str(trained), "-o", "-"]
+    written = subprocess.run(args, capture_output=True, check=True, timeout=120).stdout
+    assert str(trained).encode() not in written
     if command == "embed":
-        assert process.stdout.count(b"\n") == 360  # a head, and a row for each test image
+        assert written.count(b"\n") == 360  # a head, and a row for each test image
+    else:
+        assert written.startswith(b"\x89PNG")
+        assert len(written) > 2_000
 
 
 def test_the_folder_of_an_output_is_made(trained: Path, tmp_path: Path, refuse: Refuse) -> None:
