@@ -48,7 +48,7 @@ def test_training_goes_on_with_the_proposed_size(holiday: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     ("data", "name"),
-    [("my pictures", "my-pictures"), ("a/cats.zip", "cats"), ("digits", "digits-images"), ("user/set", "user-set")],
+    [("my pictures", "my-pictures"), ("a/cats.zip", "cats"), ("pokemon", "pokemon-images"), ("user/set", "user-set")],
 )
 def test_a_run_is_named_after_its_images(data: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

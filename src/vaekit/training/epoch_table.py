@@ -49,8 +49,14 @@ class EpochTable:
 
 
 def _line(cells: Mapping[str, str], mark: str = "") -> str:
-    """The cells, each at the right of its column."""
-    return "".join(f"{cells[key]:>{width}}{f'{mark:1}' if key == 'valid' else ''}" for key, width in WIDTHS.items()).rstrip()
+    """The cells, each to the right end of its column; one that is too wide takes of the space before the next."""
+    text, end = "", 0
+    for key, width in WIDTHS.items():
+        end += width
+        text += f"{cells[key]:>{max(end - len(text), len(cells[key]) + bool(text))}}"
+        if key == "valid":
+            text, end = f"{text}{mark or ' '}", end + 1
+    return text.rstrip()
 
 
 def _number(value: float) -> str:
