@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 LEGEND = "nats per image, ELBO = -(distortion + rate), higher is better; * best so far"
-WIDTHS = {"epoch": 8, "valid": 12, "distortion": 12, "rate": 8, "train": 12, "speed": 10, "beta": 7, "lr": 8}
+WIDTHS = {"epoch": 8, "valid": 12, "distortion": 11, "rate": 8, "train": 12, "speed": 10, "beta": 8, "lr": 8}
 """The widths of the columns. One character for the mark of the best epoch follows the validation ELBO."""
 
 
