@@ -128,7 +128,7 @@ def _reporting(description: str, state: Callable[[], str]) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(timeout=1.0)  # longer only if nobody reads the error stream
 
 
 def clock(seconds: float) -> str:
