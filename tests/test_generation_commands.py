@@ -92,7 +92,7 @@ def captioned_pairs(path: Path, num: int) -> tuple[Tensor, Tensor]:
 
 def test_reconstructions_are_below_their_originals(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
     done("reconstruct", trained, "-n", 6, "-o", tmp_path / "x.png")
-    shown = digits.sample(6, 0).pixels
+    shown = digits.spread(6, 0).pixels
     above, below = pairs(tmp_path / "x.png", 6)
     assert torch.equal(above, shown)
     assert torch.equal(below, to_gray_levels(vaekit.load(trained).reconstruct(shown)))

@@ -149,7 +149,7 @@ def test_images_on_the_page_are_the_models(page: Page, trained: Path) -> None:
 
 def test_charts_follow_the_readers_page(page: Page) -> None:
     charts = [image for image in page.images if "svg" in image["src"]]
-    assert len(charts) == 9
+    assert len(charts) == 10
     for chart in charts:
         text = base64.b64decode(chart["src"].split(",", 1)[1]).decode()
         assert "currentColor" in text

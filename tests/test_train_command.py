@@ -80,10 +80,10 @@ def test_history_has_one_consistent_line_per_epoch(run_folder: Path) -> None:
             assert part["rate"] >= 0
         assert record["images_per_second"] == pytest.approx(record["images_seen"] / record["seconds"])
         assert record["grad_norm"] > 0
-    # The KL weight rises from 0 to 1 over ten epochs, and the learning rate to 0.002 over one.
+    # The KL weight rises from 0 to 1 over ten epochs, and the learning rate to 0.003 over one.
     sizes = np.array([64] * (steps - 1) + [NUM_TRAIN - 64 * (steps - 1)])
     assert history[0]["train"]["beta"] == pytest.approx((sizes * np.arange(steps) / steps / 10).sum() / NUM_TRAIN, abs=1e-6)
-    assert history[0]["lr"] == pytest.approx(0.002 * (0.01 + 0.99 * (steps - 1) / steps))
+    assert history[0]["lr"] == pytest.approx(0.003 * (0.01 + 0.99 * (steps - 1) / steps))
     assert history[1]["train"]["elbo"] > history[0]["train"]["elbo"]
     best = max(history, key=lambda record: record["valid"]["elbo"])
     assert best["best"]
@@ -120,7 +120,7 @@ def test_images_are_reconstructions_samples_and_curves(run_folder: Path, digits:
     images = run_folder / "images"
     model = vaekit.load(run_folder)
     pairs = tiles(images / "reconstructions.png", 80, columns=10).unflatten(0, (4, 2, 10))
-    shown = digits.sample(40, 0).pixels
+    shown = digits.spread(40, 0).pixels
     assert torch.equal(pairs[:, 0].flatten(0, 1), shown)
     assert torch.equal(pairs[:, 1].flatten(0, 1), to_gray_levels(model.reconstruct(shown)))
     with fixed_seed(0):
