@@ -148,8 +148,8 @@ def test_images_on_the_page_are_the_models(page: Page, trained: Path) -> None:
 
 
 def test_charts_follow_the_readers_page(page: Page) -> None:
-    charts = [image for image in page.images if "svg" in image["src"]]
-    assert len(charts) == 10
+    charts = [image for image in page.images if image["src"].startswith("data:image/svg")]
+    assert len(charts) == 9
     for chart in charts:
         text = base64.b64decode(chart["src"].split(",", 1)[1]).decode()
         assert "currentColor" in text
@@ -317,7 +317,7 @@ def test_comparison_of_what_cannot_be_compared(trained: Path, copy: Path, tmp_pa
     one_line(vae("report", tmp_path, "-o", target), "config.json")
     (tmp_path / "file").touch()
     one_line(vae("report", trained, "-o", tmp_path / "file" / "x.html"), "not a folder")
-    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "file"]
 
 
 def test_gallery_without_images_says_so(trained: Path) -> None:
