@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from vaekit.cli.options import Channels, Data, Label, Labels, Output, RunPath, Seed, place, read_channels, show, write
+from vaekit.core.errors import ModelError
 
 InterpolationPath = Annotated[
     Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps the length of latents.")
@@ -213,9 +214,12 @@ def curves(run: RunPath, output: Output = None) -> None:
 
       vae curves runs/mnist-conv -o curves.pdf
     """
-    from vaekit.experiment import plot
+    from vaekit.core.files import user_path
+    from vaekit.runs.run_records import RunRecords
 
-    figure = plot.curves(run)
+    if not user_path(run).is_dir():
+        raise ModelError(f"{run}: no such run folder, and only a run folder has learning curves")
+    figure = RunRecords(user_path(run)).curves()
     write(lambda path: figure.savefig(path, dpi=CURVES_DPI), place(output, run, "curves.png"))
 
 
@@ -289,13 +293,13 @@ def report(run: RunPath, data: Data = None, channels: Channels = None, output: O
 
       vae report runs/mnist-conv
     """
-    from vaekit.experiment import plot
+    from vaekit.experiment import pages
     from vaekit.export.tables import check_suffix
-    from vaekit.runs.run_folder import REPORT
+    from vaekit.runs.run_records import REPORT
 
     path = place(output, run, REPORT, ".")
     check_suffix(path, PAGES)
-    write(plot.report(run, data, channels=read_channels(channels)).save, path)
+    write(pages.report(run, data, channels=read_channels(channels)).save, path)
 
 
 def compare(
@@ -309,9 +313,9 @@ def compare(
 
       vae compare runs/mnist-mlp runs/mnist-conv -o compare.html
     """
-    from vaekit.experiment import plot
+    from vaekit.experiment import pages
     from vaekit.export.tables import check_suffix
 
     path = place(output, ".", "compare.html", ".")
     check_suffix(path, PAGES)
-    write(plot.compare(runs, channels=read_channels(channels)).save, path)
+    write(pages.compare(runs, channels=read_channels(channels)).save, path)

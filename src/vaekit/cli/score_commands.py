@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Channels, Device, Output, RunPath, Seed, place, read_channels, say, store, write
+from vaekit.cli.options import Channels, Device, Output, RunPath, Seed, is_streamed, place, read_channels, say, store, write
+from vaekit.core.errors import ConfigError
 
 Source = Annotated[
     str | None,
@@ -58,11 +59,13 @@ def score(
     from vaekit.experiment.score import SCORES
     from vaekit.experiment.score import score as score_images
     from vaekit.export.tables import TABLES, check_suffix, check_writable, write_table
-    from vaekit.plots.channels import check_channels
+    from vaekit.plots.channel_choice import check_channels
     from vaekit.plots.contact_sheet import contact_sheet
     from vaekit.runs.run_folder import RunFolder
 
     path = place(output, run, "scores.csv", "")
+    if is_streamed(path):
+        raise ConfigError("-o -: score writes a table and a contact sheet beside it; name a file, as in -o scores.csv")
     check_suffix(path, TABLES)
     sheet = path.with_suffix(".png")
     check_writable(path)

@@ -17,6 +17,7 @@ from vaekit.data import ImageSet
 from vaekit.evaluation.evaluation_config import BRIEF
 from vaekit.evaluation.evaluation_result import Evaluation
 from vaekit.evaluation.model_evaluation import evaluate_model
+from vaekit.experiment.outcome import comparison_lines, epoch_lines
 from vaekit.experiment.prepare import Experiment
 from vaekit.experiment.run_writer import num_parameters, shown_images, write_curves, write_grids
 from vaekit.models import Model
@@ -26,16 +27,28 @@ from vaekit.reports.run_report import run_report
 from vaekit.runs.run_folder import METRICS, REPORT, RunFolder
 
 
-def is_finished(experiment: Experiment, folder: Path) -> bool:
-    """Returns whether training is over, and everything that it and what follows it write is there and whole."""
+def is_finished(experiment: Experiment, folder: Path, *, report: bool = True) -> bool:
+    """Returns whether training is over, and everything that it and what follows it write is there and whole.
+
+    Arguments:
+        experiment: The experiment, in the state of its last checkpoint.
+        folder: The run folder.
+        report: Whether a report is wanted.
+    """
     if not experiment.trainer.finished:
         return False
-    has_report = (folder / REPORT).exists() or not isinstance(experiment.splits.test, ImageSet)
+    has_report = not report or (folder / REPORT).exists() or not isinstance(experiment.splits.test, ImageSet)
     return has_report and _has_metrics(experiment, folder) and _has_model(experiment, folder)
 
 
-def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
+def finish(experiment: Experiment, folder: Path, console: Console, *, report: bool = True) -> RunFolder:
     """Writes what is not there yet of the final metrics, the images and the report.
+
+    Arguments:
+        experiment: The experiment, trained.
+        folder: The run folder.
+        console: Where metrics and paths are printed.
+        report: Whether to plot the learning curves and to write the report, which takes some seconds.
 
     Raises:
         VaekitError: If the model cannot be evaluated.
@@ -48,18 +61,29 @@ def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
         (folder / REPORT).unlink(missing_ok=True)  # of an earlier end of the run: a report is never older than the metrics
         write_json(folder / METRICS, _metrics(experiment, model, evaluation))
         print_metrics(evaluation, console)
+        _print_outcome(experiment, evaluation, folder, console)
     channels = experiment.recipe.data.shown_channels
     shown = shown_images(test, channels)
     if shown is not None:
         write_grids(model, shown, folder, channels)
-    write_curves(folder)
     written = {"images": folder / "images", "metrics": folder / METRICS}
-    if isinstance(test, ImageSet):
+    if report:
+        write_curves(folder)
+    if report and isinstance(test, ImageSet):
         run_report(RunFolder(folder), Gallery(model, test, channels=channels)).save(folder / REPORT)
         written = {"report": folder / REPORT} | written
     for name, path in written.items():
         print_line(f"{name:<9} {path}", console)
     return RunFolder(folder)
+
+
+def _print_outcome(experiment: Experiment, evaluation: Evaluation, folder: Path, console: Console) -> None:
+    """Prints the result beside what the recipe expects, and what is to be said of the epochs."""
+    progress = experiment.trainer.progress
+    for line in comparison_lines(experiment.recipe.expected, evaluation):
+        print_line(line, console)
+    for line in epoch_lines(progress.best_epoch, progress.epoch, folder):
+        print_line(line, console)
 
 
 def _evaluate(experiment: Experiment, model: Model) -> Evaluation:

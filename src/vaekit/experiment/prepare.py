@@ -7,7 +7,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from vaekit.core.config import build
-from vaekit.core.errors import ConfigError, DataError, ModelError
+from vaekit.core.errors import ConfigError, DataError, ModelError, SeveralSizesError
 from vaekit.core.memory import limit_allocations, memory_bytes
 from vaekit.core.progress import notify
 from vaekit.data import (
@@ -25,9 +25,10 @@ from vaekit.data import (
     sample_binary,
 )
 from vaekit.evaluation.likelihood.bounds import bound_values
+from vaekit.experiment.network_size import fitted_parts
 from vaekit.models import Model, VAEConfig, build_vae
 from vaekit.objectives import OBJECTIVES, Objective
-from vaekit.plots.channels import check_channels
+from vaekit.plots.channel_choice import check_channels
 from vaekit.runs.location import Location
 from vaekit.runs.recipe import DataSection, Recipe
 from vaekit.runs.run_folder import TEST_SEED
@@ -140,7 +141,7 @@ def load_splits(
     if images is None:
         options: dict[str, Any] = {key: getattr(data, key) for key in ("size", "channels", "fit", "background", "levels")}
         source = data.name if location is None else location.source
-        images = load_images(source, "train", **options)
+        images = _load_training_images(source, options)
         test = test or load_images(source, "test", **options)
         valid = load_validation(source, **options)
         if location is not None:
@@ -160,6 +161,16 @@ def load_splits(
     if data.augment is not None or data.binarize != "none":
         raise ConfigError(f"data: {train.name} is no set of images, so it cannot be augmented or binarized")
     return Splits(train, valid, test, None)
+
+
+def _load_training_images(source: str, options: dict[str, Any]) -> ImageSet:
+    """The training images; those of several sizes are fitted to one that suits them, which is set in the options."""
+    try:
+        return load_images(source, "train", **options)
+    except SeveralSizesError as several:
+        side = options["size"] = several.proposal
+        notify(f"{source}: the images have several sizes and are fitted to {side}x{side}; --size chooses another")
+        return load_images(source, "train", **options)
 
 
 def _prepare_images(data: DataSection, train: ImageSet, valid: ImageSet, test: ImageSet) -> Splits:
@@ -185,7 +196,7 @@ def build_model(recipe: Recipe, images: Dataset) -> Model:
         if images.labels is None:
             raise DataError(f"{images.name}: has no labels, which --conditional needs")
         condition = {"name": "class-label", "classes": list(images.class_names)}
-    parts = section.model_dump(exclude={"conditional"})
+    parts = fitted_parts(section, images) if section.fitted else section.model_dump(exclude={"conditional", "fitted"})
     memory = memory_bytes()
     reason = f"the memory of this machine ({memory / 1e9:.0f} GB) allows in training; choose smaller layers"
     with limit_allocations(memory / COPIES_OF_WEIGHTS, "model", reason):

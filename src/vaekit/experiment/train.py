@@ -21,6 +21,7 @@ from vaekit.core.rng import fixed_seed
 from vaekit.core.signals import StopSignal
 from vaekit.data import Dataset, load_images
 from vaekit.experiment.finish import finish, is_finished
+from vaekit.experiment.forecast import forecast
 from vaekit.experiment.place import (
     begin_errors,
     has_run,
@@ -44,8 +45,9 @@ from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.runs.identity import MAY_CHANGE, differences
 from vaekit.runs.lock import locked
 from vaekit.runs.migration import migrate
+from vaekit.runs.model_recipe import recipe_of
 from vaekit.runs.overrides import by_place
-from vaekit.runs.recipe import Recipe, complete, load_recipe, recipe_of, write_recipe
+from vaekit.runs.recipe import Recipe, complete, load_recipe, write_recipe
 from vaekit.runs.replacement import clear, recover, restore
 from vaekit.runs.run_folder import RECIPE, RunFolder
 from vaekit.training import Callback, Trainer, join_processes, progress_view
@@ -60,6 +62,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     out: str | Path | None = None,
     force: bool = False,
+    report: bool = True,
     console: Console | None = None,
     **overrides: Any,
 ) -> RunFolder:
@@ -73,6 +76,7 @@ def train(
         callbacks: Called at fixed points of training (:class:`vaekit.Callback`).
         out: The run folder; ``runs/NAME`` by default.
         force: Whether to replace an existing run; without it, a run of the same recipe goes on.
+        report: Whether to plot the learning curves and write the report at the end.
         console: Where progress is printed; ``Console(quiet=True)`` of ``rich`` prints nothing.
         overrides: Changes by shorthand (``epochs=5``, ``lr=1e-3``, ...) or, with ``**{...}``, by place (``training.ema``).
 
@@ -96,7 +100,8 @@ def train(
         named = {} if data is None else {"data": data.name}
         recipe, model = load_recipe(what, named | overrides | spec), None
     folder = user_path(out or f"runs/{recipe.name}")
-    return run(recipe, folder, force=force, model=model, images=data, test=test, callbacks=callbacks, console=console)
+    options = {"force": force, "report": report}
+    return run(recipe, folder, model=model, images=data, test=test, callbacks=callbacks, console=console, **options)
 
 
 def run(
@@ -104,6 +109,7 @@ def run(
     folder: Path,
     *,
     force: bool = False,
+    report: bool = True,
     model: Model | None = None,
     images: Dataset | None = None,
     test: Dataset | None = None,
@@ -117,6 +123,7 @@ def run(
         folder: The run folder; it is made when everything that the run needs has been found. A run of the same recipe that
             it holds goes on.
         force: Whether to replace the run that the folder holds.
+        report: Whether to plot the learning curves and write the report at the end.
         model: A model to train instead of the recipe's.
         images: Data to train on instead of the recipe's.
         test: Data to test on instead of the recipe's.
@@ -136,13 +143,13 @@ def run(
     if any_process(is_main() and not force and has_run(folder)):
         with _locked(folder):
             on_main(lambda: refuse_other_recipe(folder, recipe))
-            return _go_on(folder, recipe, prepared, console)
+            return _go_on(folder, recipe, prepared, console, report=report)
     on_main(lambda: refuse_other_folder(folder))
     with fixed_seed(recipe.training.seed):
         experiment = _same_everywhere(prepared())
         with _locked(folder):
             on_main(lambda: _begin(experiment, folder, console, force))
-            return _carry_out(experiment, folder, console)
+            return _carry_out(experiment, folder, console, report)
 
 
 def resume(
@@ -152,6 +159,7 @@ def resume(
     *,
     callbacks: Sequence[Callback] = (),
     dry_run: bool = False,
+    report: bool = True,
 ) -> RunFolder:
     """Continues a run that was stopped; on the CPU the result is bit for bit that of a run that was not.
 
@@ -174,7 +182,7 @@ def resume(
         if changed := differences(stored, recipe):
             raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {', '.join(MAY_CHANGE)})")
         prepared = partial(prepare, recipe, location=locate(folder, moved), callbacks=callbacks if is_main() else ())
-        return _go_on(folder, recipe, prepared, console, moved=moved, dry_run=dry_run)
+        return _go_on(folder, recipe, prepared, console, moved=moved, dry_run=dry_run, report=report)
 
 
 def _go_on(
@@ -185,6 +193,7 @@ def _go_on(
     *,
     moved: str | None = None,
     dry_run: bool = False,
+    report: bool = True,
 ) -> RunFolder:
     """Continues the run of a locked folder, whose images are at ``moved`` if they have moved."""
     refuse_links(folder)
@@ -200,7 +209,7 @@ def _go_on(
             on_main(lambda: remember_source(folder, moved))
         experiment.trainer.load_state_dict(state)
         progress = experiment.trainer.progress
-        if is_finished(experiment, folder):
+        if is_finished(experiment, folder, report=report):
             epochs = f"{progress.epoch} epoch{'s' * (progress.epoch != 1)}"
             line = f"{folder}: finished after {epochs}; --epochs goes on with more, --force trains anew"
             print_line(line, console)
@@ -211,7 +220,7 @@ def _go_on(
         console.print(f"resumed after {progress.epoch} epochs, step {progress.step:,}", highlight=False)
         with write_errors(folder):
             on_main(lambda: write_recipe(experiment.recipe, folder / RECIPE))
-        return _carry_out(experiment, folder, console)
+        return _carry_out(experiment, folder, console, report)
 
 
 @contextmanager
@@ -246,19 +255,23 @@ def _begin(experiment: Experiment, folder: Path, console: Console, force: bool) 
 
 
 def announce(experiment: Experiment, folder: Path, console: Console) -> None:
-    """Prints a line about the data, the model and the device of a run."""
+    """Prints the data, the model and the device of a run, and what it will take."""
     recipe, splits, trainer = experiment.recipe, experiment.splits, experiment.trainer
     shape = "x".join(str(side) for side in experiment.model.shape)
     print_line(
         f"{recipe.name}: {len(splits.train):,} {shape} images of {splits.train.name} to train on, "
-        f"{len(splits.valid):,} to validate, {len(splits.test):,} to test; {recipe.model.latent_dim} latents, "
-        f"{num_parameters(experiment.model):,} parameters; {len(trainer.batches):,} steps per epoch "
-        f"on {trainer.device}; {folder}",
+        f"{len(splits.valid):,} to validate, {len(splits.test):,} to test",
         console,
     )
+    print_line(
+        f"{recipe.model.latent_dim} latents, {num_parameters(experiment.model):,} parameters; "
+        f"{len(trainer.batches):,} steps per epoch on {trainer.device}",
+        console,
+    )
+    print_line(f"{folder}: {forecast(experiment)}", console)
 
 
-def _carry_out(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
+def _carry_out(experiment: Experiment, folder: Path, console: Console, report: bool) -> RunFolder:
     """Trains and evaluates."""
     trainer = experiment.trainer
     if main := is_main():
@@ -271,7 +284,7 @@ def _carry_out(experiment: Experiment, folder: Path, console: Console) -> RunFol
         if not main:  # the first process evaluates alone
             return RunFolder(folder)
         try:
-            return finish(experiment, folder, console)
+            return finish(experiment, folder, console, report=report)
         except (KeyboardInterrupt, StopSignal) as stop:
             code = stop.exit_code if isinstance(stop, StopSignal) else 130
             raise Interrupted(f"stopped after the last epoch; {how_to_go_on(folder)}", code) from None
