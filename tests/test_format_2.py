@@ -13,7 +13,7 @@ import pytest
 from tests.commands import done, newest_state, vae, without_time
 from vaekit.core.tensor_files import read_header
 from vaekit.models import load_vae
-from vaekit.models.serialization import FORMAT
+from vaekit.models.folder_format import FORMAT
 from vaekit.runs.run_folder import RunFolder
 
 OLD = Path(__file__).parent / "format_2_run"

@@ -27,7 +27,7 @@ from vaekit.data import (
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.models import Model, VAEConfig, build_vae
 from vaekit.objectives import OBJECTIVES, Objective
-from vaekit.plots.channels import check_channels
+from vaekit.plots.channel_choice import check_channels
 from vaekit.runs.location import Location
 from vaekit.runs.recipe import DataSection, Recipe
 from vaekit.runs.run_folder import TEST_SEED

@@ -44,8 +44,9 @@ from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.runs.identity import MAY_CHANGE, differences
 from vaekit.runs.lock import locked
 from vaekit.runs.migration import migrate
+from vaekit.runs.model_recipe import recipe_of
 from vaekit.runs.overrides import by_place
-from vaekit.runs.recipe import Recipe, complete, load_recipe, recipe_of, write_recipe
+from vaekit.runs.recipe import Recipe, complete, load_recipe, write_recipe
 from vaekit.runs.replacement import clear, recover, restore
 from vaekit.runs.run_folder import RECIPE, RunFolder
 from vaekit.training import Callback, Trainer, join_processes, progress_view

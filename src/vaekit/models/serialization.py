@@ -12,28 +12,24 @@ from typing import Any
 
 from torch import Tensor
 
-from vaekit.core.config import Registry, Section, Spec, build, describe, validate
-from vaekit.core.errors import ConfigError, ModelError, RunError
+from vaekit.core.config import INFERRED, Section, Spec, build, describe, validate
+from vaekit.core.errors import ConfigError, ModelError
 from vaekit.core.files import require_regular, write_text
 from vaekit.core.memory import limit_allocations
+from vaekit.core.registry import Registry
 from vaekit.core.rng import fixed_seed
-from vaekit.core.safe_text import printable_value
 from vaekit.core.tensor_files import DamagedFile, Header, first_not_finite, read_header, read_tensors, write_tensors
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.models.conditions import ClassLabel, Condition
+from vaekit.models.folder_format import CHECKSUMS_SINCE, CONFIG, FORMAT, WEIGHTS, check_format
 from vaekit.models.model import Model
 from vaekit.models.vae import VAE
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.networks.base import Shape
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-FORMAT, READABLE, CHECKSUMS_SINCE = 3, (2, 3), 3
-"""The version of folders that is written, those that are read, and the first whose weights have a checksum."""
 ALLOCATION_SLACK = 2**28
 """The bytes that building a model may take beyond its weights, for constants."""
 CONDITIONS: Registry[Condition] = Registry("CONDITIONS", {"class-label": ClassLabel})
-INFERRED = ("shape", "latent_dim", "num_features", "num_maps", "context_dim")
-"""Constructor arguments of a part that follow from other parts, and are therefore not written."""
 
 
 class VAEConfig(Section):
@@ -185,28 +181,6 @@ def _build_within(config: VAEConfig, path: Path, max_bytes: float) -> VAE:
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # what torch raises for sizes that no machine has
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path}: the model that it describes cannot be built ({reason})") from None
-
-
-def check_format(data: Any, folder: Path) -> None:
-    """Refuses a folder that was written in another version of the format.
-
-    Arguments:
-        data: What its ``config.json`` or ``environment.json`` holds; the first version had no ``format``.
-        folder: The folder, for the message.
-
-    Raises:
-        RunError: If the version is none that is read.
-    """
-    version = data.get("format") if isinstance(data, dict) else FORMAT
-    if version is None:
-        raise RunError(
-            f"{folder}: its files name no version of the folder format, so they are damaged, or of version 1, which is no "
-            "longer read; copy them again, or train anew"
-        )
-    if version not in READABLE:
-        remedy = "update vaekit" if isinstance(version, int) and version > FORMAT else "train it again"
-        shown = printable_value(version, 40)
-        raise RunError(f"{folder}: written in version {shown} of the folder format, this is version {FORMAT}; {remedy}")
 
 
 def _read_config(path: Path) -> tuple[str, Any]:

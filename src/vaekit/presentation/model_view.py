@@ -13,7 +13,8 @@ from vaekit.data import Fitting, ImageSet, is_image_shape
 from vaekit.data.preparing import read_image_files
 from vaekit.evaluation.latents.encodings import Encodings, encode_images
 from vaekit.models import Model
-from vaekit.plots.channels import Channels, check_channels, num_tiles
+from vaekit.plots.channel_choice import Channels, check_channels
+from vaekit.plots.channels import num_tiles
 from vaekit.plots.style import count
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from vaekit.core.errors import RunError
 from vaekit.core.files import write_json
 from vaekit.models import load_vae, save_vae
-from vaekit.models.serialization import FORMAT
+from vaekit.models.folder_format import FORMAT
 from vaekit.runs.identity import identity
 from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, RunFolder
 from vaekit.training import Checkpoints, read_state
