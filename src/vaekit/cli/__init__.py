@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduce_commands, score_commands, train_commands
+from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduce_commands, run_commands, score_commands, train_commands
 from vaekit.core.errors import ConfigError, Interrupted, VaekitError
 from vaekit.core.files import os_error_cure
 from vaekit.core.launcher import end_process, launched_rank, names_itself
@@ -33,7 +33,7 @@ MAX_USAGE = 500
 """The number of characters to which a message about a command line is cut."""
 
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Train": (train_commands.train, train_commands.recipes, data_commands.data),
+    "Train": (train_commands.train, train_commands.recipes, data_commands.data, run_commands.runs, run_commands.clean),
     "Look": (
         plot_commands.sample,
         plot_commands.reconstruct,

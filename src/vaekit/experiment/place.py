@@ -12,6 +12,8 @@ from vaekit.runs.identity import differences, identity
 from vaekit.runs.location import SOURCE, Location, absolute_source
 from vaekit.runs.recipe import Recipe
 from vaekit.runs.replacement import NEW, RESTORED, contents
+from vaekit.runs.run_list import is_over
+from vaekit.runs.run_records import RunRecords
 from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, IMAGES, RECIPE, RunFolder
 from vaekit.training import Checkpoints
 
@@ -134,6 +136,25 @@ def open_checkpoints(folder: Path) -> Checkpoints:
             "put them back, or train anew with --force"
         )
     return Checkpoints(folder / CHECKPOINTS, environment["run"])
+
+
+def is_cleaned(folder: Path, recipe: Recipe) -> bool:
+    """Returns whether a run has no checkpoints, and needs none, because nothing is left to do.
+
+    Raises:
+        RunError: If it would need them.
+    """
+    if open_checkpoints(folder).paths:
+        return False
+    records = RunRecords(folder)
+    if is_over(records, recipe.training):
+        return True
+    if is_over(records, records.outline.training):
+        raise RunError(
+            f"{folder}: finished, and its checkpoints were removed (vae clean), so it cannot go on with more epochs; "
+            f"vae train --from {folder} trains a new run from its weights"
+        )
+    return False
 
 
 def how_to_go_on(folder: Path) -> str:

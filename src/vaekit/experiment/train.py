@@ -24,6 +24,7 @@ from vaekit.experiment.finish import finish, is_finished
 from vaekit.experiment.place import (
     begin_errors,
     has_run,
+    is_cleaned,
     how_to_go_on,
     locate,
     open_checkpoints,
@@ -191,6 +192,9 @@ def _go_on(
     refuse_links(folder)
     with write_errors(folder):
         on_main(lambda: migrate(folder))
+    if is_cleaned(folder, recipe):
+        print_line(f"{folder}: finished, and its checkpoints were removed (vae clean); --force trains anew", console)
+        return RunFolder(folder)
     state = open_checkpoints(folder).read()
     with fixed_seed(recipe.training.seed):
         experiment = _same_everywhere(prepared(classes=run_classes(folder, recipe)))
