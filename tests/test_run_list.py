@@ -41,7 +41,7 @@ def test_the_list_says_what_each_run_is(runs: Path) -> None:
     assert heading.split() == ["run", "data", "epochs", "state", "ELBO", "size", "started"]
     elbo = RunRecords(runs / "done").metrics["elbo"]["value"]
     cells = {line.split()[0]: line.split() for line in lines[:3]}
-    assert lines[2].split()[0] == "runs/deep/stopped"  # the oldest
+    assert [line.split()[0] for line in lines[:3]] == ["runs/done", "runs/deep/stopped", "runs/broken"]  # the newest first
     assert cells["runs/done"][1:4] == ["digits", "3/3", "finished"]
     assert float(cells["runs/done"][4]) == pytest.approx(elbo, abs=0.1)
     assert cells["runs/deep/stopped"][1:4] == ["digits", "1/3", "stopped"]

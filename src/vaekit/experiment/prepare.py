@@ -6,7 +6,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from vaekit.core.config import build
+from vaekit.core.config import build, to_data, validate
 from vaekit.core.errors import ConfigError, DataError, ModelError
 from vaekit.core.memory import limit_allocations, memory_bytes
 from vaekit.core.progress import notify
@@ -20,11 +20,12 @@ from vaekit.data import (
     compose,
     hold_out,
     in_class_order,
-    load_images,
     load_validation,
     sample_binary,
 )
+from vaekit.data.union import load_sources, load_union_validation
 from vaekit.evaluation.likelihood.bounds import bound_values
+from vaekit.experiment.fine_tuning import begin_with, initial_classes
 from vaekit.models import Model, VAEConfig, build_vae
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.plots.channel_choice import check_channels
@@ -33,6 +34,7 @@ from vaekit.runs.recipe import DataSection, Recipe
 from vaekit.runs.run_folder import TEST_SEED
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, Callback, StepSetup, Trainer, make_accelerator
 from vaekit.training.trainer import Validate
+from vaekit.training.training_config import TrainingConfig
 
 COPIES_OF_WEIGHTS = 5
 """What training keeps for each weight: the weight, its gradient, two moments, and the best weight."""
@@ -69,6 +71,7 @@ def prepare(
     location: Location | None = None,
     callbacks: Sequence[Callback] = (),
     classes: Sequence[str] = (),
+    begins: bool = True,
 ) -> Experiment:
     """Builds what a recipe names.
 
@@ -80,6 +83,7 @@ def prepare(
         location: Where the recipe's images are, if not where the recipe says.
         callbacks: Passed to the trainer.
         classes: The classes of the run that is continued, by label; empty for those of the data.
+        begins: Whether the run begins, so that its model gets the weights that the recipe names; else a checkpoint has them.
 
     Raises:
         VaekitError: If a part of it cannot be built, or two parts do not fit together.
@@ -87,7 +91,7 @@ def prepare(
     config = recipe.training
     accelerator = make_accelerator(config.device, config.precision)
     splits = load_splits(recipe.data, config.seed, images, test, location)
-    if classes:
+    if classes := classes or initial_classes(recipe.initial if recipe.model.conditional else None):
         splits = replace(
             splits,
             train=in_class_order(splits.train, classes),
@@ -95,6 +99,8 @@ def prepare(
             test=in_class_order(splits.test, classes),
         )
     model = model or build_model(recipe, splits.train)
+    if begins and recipe.initial is not None:
+        begin_with(model, recipe.initial)
     if tuple(model.shape) != tuple(splits.train.shape):
         raise ModelError(
             f"the model reads images of {model.shape} and the data has {splits.train.shape}; give both one shape"
@@ -107,6 +113,19 @@ def prepare(
 
     trainer = make_trainer(recipe, model, splits.train, splits.transform, validate, callbacks, accelerator)
     return Experiment(with_found_levels(recipe, splits.train), splits, model, trainer)
+
+
+def with_lr(experiment: Experiment, lr: Any) -> Experiment:
+    """Returns an experiment that goes on with another learning rate, from the step that its trainer has come to.
+
+    Raises:
+        ConfigError: If it is no learning rate.
+    """
+    trainer, config = experiment.trainer, experiment.recipe.training
+    step = trainer.progress.step
+    changes = [[at, value] for at, value in config.lr_changes if at < step] + [[step, lr]]
+    trainer.config = validate(TrainingConfig, to_data(config) | {"lr_changes": changes}, "training")
+    return replace(experiment, recipe=experiment.recipe.model_copy(update={"training": trainer.config}))
 
 
 def with_found_levels(recipe: Recipe, images: Dataset) -> Recipe:
@@ -139,10 +158,10 @@ def load_splits(
     valid: Dataset | None = None
     if images is None:
         options: dict[str, Any] = {key: getattr(data, key) for key in ("size", "channels", "fit", "background", "levels")}
-        source = data.name if location is None else location.source
-        images = load_images(source, "train", **options)
-        test = test or load_images(source, "test", **options)
-        valid = load_validation(source, **options)
+        sources = data.sources if location is None else location.sources
+        images = load_sources(sources, "train", **options)
+        test = test or load_sources(sources, "test", **options)
+        valid = load_validation(sources[0], **options) if len(sources) == 1 else load_union_validation(sources, **options)
         if location is not None:
             images, test = replace(images, name=location.name), replace(test, name=location.name)
             valid = None if valid is None else replace(valid, name=location.name)

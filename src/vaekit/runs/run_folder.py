@@ -21,14 +21,15 @@ from typing import Any
 
 from vaekit.core.errors import DataError, ModelError
 from vaekit.core.files import user_path
-from vaekit.data import Fitting, ImageSet, binarize, in_class_order, is_image_shape, load_images
+from vaekit.data import Fitting, ImageSet, binarize, in_class_order, is_image_shape
 from vaekit.data.levels import AUTO, Levels
+from vaekit.data.union import load_sources
 from vaekit.data.sources.hub import describe_error, download
 from vaekit.models import VAE, load_vae
 from vaekit.models.folder_format import CONFIG, WEIGHTS
 from vaekit.plots.channels import Channels
 from vaekit.presentation.gallery import Gallery
-from vaekit.runs.location import SOURCE, find_source
+from vaekit.runs.location import find_sources
 from vaekit.runs.run_records import (
     CHECKPOINTS,
     ENVIRONMENT,
@@ -79,7 +80,7 @@ class RunFolder(RunRecords):
 
     def __init__(self, path: str | Path, revision: str | None = None) -> None:
         super().__init__(_find_folder(path, revision))
-        self._gray: dict[tuple[str, str], ImageSet] = {}
+        self._gray: dict[tuple[tuple[str, ...], str], ImageSet] = {}
 
     @cached_property
     def model(self) -> VAE:
@@ -106,14 +107,14 @@ class RunFolder(RunRecords):
         return Gallery(self.model, self.images(), self.fitting, self.shown_channels)
 
     @property
-    def source(self) -> str:
-        """Where the run's images are: its recipe's source, and for a relative path what it meant when the run began.
+    def sources(self) -> tuple[str, ...]:
+        """Where the run's images are: its recipe's sources, and for relative paths what they meant when the run began.
 
         Raises:
             DataError: If they are not there any more.
         """
-        recorded = self.environment.get(SOURCE) if (self.folder / ENVIRONMENT).is_file() else None
-        return find_source(self.recipe.data.name, recorded)
+        environment = self.environment if (self.folder / ENVIRONMENT).is_file() else {}
+        return find_sources(self.recipe.data.sources, environment)
 
     def is_own(self, source: str | None) -> bool:
         """Whether a source is the one that the run was trained on; None stands for it.
@@ -123,7 +124,7 @@ class RunFolder(RunRecords):
         """
         if source is not None:
             user_path(source)
-        return self.has_recipe and (source is None or source == self.recipe.data.name)
+        return self.has_recipe and (source is None or (source,) == self.recipe.data.sources)
 
     def images(self, source: str | None = None, split: str = "test", *, binarized: bool = True) -> ImageSet:
         """Returns images as the model saw them: fitted to its shape, and binarized if it was trained so.
@@ -140,13 +141,13 @@ class RunFolder(RunRecords):
             raise DataError(
                 f"{self.folder}: a model folder does not say which images it was trained on; name them (vae COMMAND --help)"
             )
-        images = self._load(self.source if source is None else source, split)
+        images = self._load(self.sources if source is None else (source,), split)
         wanted = binarized and self.has_recipe and self.recipe.data.binarize != "none"
         return binarize(images, seed=TEST_SEED) if wanted else images
 
-    def _load(self, source: str, split: str) -> ImageSet:
+    def _load(self, sources: tuple[str, ...], split: str) -> ImageSet:
         """Images fitted to the model's shape, each set read once."""
-        if (source, split) not in self._gray:
+        if (sources, split) not in self._gray:
             if not is_image_shape(self.model.shape):
                 raise DataError(
                     f"{self.folder}: the model is of data of shape {tuple(self.model.shape)}, and images are read; "
@@ -156,10 +157,10 @@ class RunFolder(RunRecords):
             fitting = self.fitting
             options: dict[str, Any] = {"fit": fitting.fit, "background": fitting.background}
             options["levels"] = self.recipe.data.levels if self.has_recipe else AUTO
-            images = load_images(source, split, size=(height, width), channels=channels, **options)
+            images = load_sources(sources, split, size=(height, width), channels=channels, **options)
             condition = self.model.condition
-            self._gray[source, split] = images if condition is None else in_class_order(images, condition.classes)
-        return self._gray[source, split]
+            self._gray[sources, split] = images if condition is None else in_class_order(images, condition.classes)
+        return self._gray[sources, split]
 
 
 def load(path: str | Path, revision: str | None = None) -> VAE:

@@ -197,6 +197,7 @@ class Trainer:
         """One update of weights and average, and its logs."""
         step = self.progress.step
         context = StepContext(step / len(self.batches), step, len(self.batches.dataset))
+        self._change_lr(step)
         self.scheduler.before_step(context.epoch)
         if self.guard is not None:
             self.guard.before_update(self.progress.step)
@@ -213,6 +214,14 @@ class Trainer:
             self.ema.update_parameters(self.step.model)
         self._sum_logs(logs, batch.total)
         return logs
+
+    def _change_lr(self, step: int) -> None:
+        """Sets the learning rate that a resumed run was given at a step."""
+        for at, lr in self.config.lr_changes:
+            if at == step:
+                for group in self.step.optimizers["model"].param_groups:
+                    group["lr"] = lr
+                self.scheduler.change_lr(lr)
 
     def _sum_logs(self, logs: dict[str, Tensor], num: int) -> None:
         """Adds a step's scalars, weighted by its number of images, to the epoch's sums, without waiting for the device."""
