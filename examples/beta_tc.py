@@ -2,8 +2,8 @@
 
     rate = I(x; z) + TC(z) + sum_d KL(q(z_d) || p(z_d)),    loss = distortion + rate + (beta - 1) TC
 
-q(z) is the mean of q(z|x_j) over the N training images. Of image i it is estimated by q(z|x_i) / N and, for the N - 1 others,
-by the mean over the other images of the batch: stratified sampling. N is that of the step's context, so that no recipe names it.
+q(z) is the mean of q(z|x_j) over the N training images. For image i it is estimated by q(z|x_i) / N and, for the N - 1
+others, by the mean over the other images of the batch: stratified sampling. N is in the context of the step.
 
 Source: Isolating Sources of Disentanglement in VAEs (Chen et al., 2018), https://arxiv.org/abs/1802.04942
 

@@ -65,7 +65,9 @@ def test_total_correlation_of_the_example_is_that_of_all_training_images() -> No
     """Two images far apart, one batch of both: q(z) of N images has 1 / N of the image itself, and the rest of the other."""
     means = torch.tensor([[0.0, 0.0], [50.0, 50.0]])
     qz = Independent(Normal(means, torch.ones_like(means)), 1)
-    found = [float(load_example("beta_tc").total_correlation(LatentTerms(means[None], qz, qz), num)) for num in (2, 10, 1000)]
+    found = [
+        float(load_example("beta_tc").total_correlation(LatentTerms(means[None], qz, qz), num)) for num in (2, 10, 1000)
+    ]
     assert found == pytest.approx([math.log(2), math.log(10), math.log(1000)], rel=1e-5)
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.commands import done
 from tests.image_sources import class_by_level, levels, write_images
-from vaekit.core.errors import DataError
 from vaekit import train
+from vaekit.core.errors import DataError
 from vaekit.data import load_images
 from vaekit.data.sources.resolve import resolve
 

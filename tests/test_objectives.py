@@ -176,7 +176,9 @@ def test_an_objective_sees_the_epoch_the_step_and_the_number_of_images(digits: v
     splits = load_splits(recipe.data, 0, digits.first(300), digits.first(10))
     model = build_model(recipe, splits.train)
     with patch.dict(OBJECTIVES, {"elbo": Watching}):
-        trainer = make_trainer(recipe, model, splits.train, None, lambda model: {"elbo": 0.0, "rate": 0.0, "distortion": 0.0})
+        trainer = make_trainer(
+            recipe, model, splits.train, None, lambda model: {"elbo": 0.0, "rate": 0.0, "distortion": 0.0}
+        )
         trainer.fit()
     assert [(context.step, context.num_images) for context in seen] == [(step, 270) for step in range(6)]
     assert [context.epoch for context in seen] == [step / 3 for step in range(6)]

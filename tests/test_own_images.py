@@ -61,7 +61,11 @@ def test_several_images_of_several_sizes_are_fitted(tmp_path: Path) -> None:
     wide[:, 4:12] = COLOR  # the center, which the crop keeps
     Image.fromarray(white).save(tmp_path / "white.png")
     Image.fromarray(wide).save(tmp_path / "wide.png")
-    for images in ([white, wide], [Image.fromarray(white), Image.fromarray(wide)], [tmp_path / "white.png", tmp_path / "wide.png"]):
+    for images in (
+        [white, wide],
+        [Image.fromarray(white), Image.fromarray(wide)],
+        [tmp_path / "white.png", tmp_path / "wide.png"],
+    ):
         x = prepared(images, (3, 8, 8))
         assert (x[0] == 255).all()
         assert np.array_equal(x[1], COLOR.transpose(2, 0, 1))
@@ -81,7 +85,8 @@ def test_batches_and_folders(tmp_path: Path) -> None:
 def test_fit_background_and_levels_are_those_of_the_model() -> None:
     wide = np.zeros((4, 8), np.uint8)
     padded = prepared(wide, fitting=Fitting("pad", "white"))
-    assert (padded[0, 0, :2] == 255).all() and (padded[0, 0, 3:5] == 0).all()
+    assert (padded[0, 0, :2] == 255).all()
+    assert (padded[0, 0, 3:5] == 0).all()
     clear = np.zeros((8, 8, 4), np.uint8)
     assert (prepared(clear, fitting=Fitting(background="white")) == 255).all()
     assert (prepared(clear, fitting=Fitting(background="black")) == 0).all()

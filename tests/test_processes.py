@@ -19,7 +19,6 @@ from torch import Tensor
 
 from tests.commands import QUICK, newest_state, start, without_time
 from tests.launched import free_port, launch, together
-from vaekit.core.terms import StepContext
 from vaekit.__main__ import main
 from vaekit.core.errors import RunError
 from vaekit.core.processes import (
@@ -36,6 +35,7 @@ from vaekit.core.processes import (
     require_same_tensors,
 )
 from vaekit.core.shares import average_gradients, average_logs, batch_mean, gather, share_of, sharing
+from vaekit.core.terms import StepContext
 from vaekit.data import Batch, load_images
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.experiment.prepare import build_model, make_trainer

@@ -29,7 +29,18 @@ from vaekit.experiment.score import ScoredImages, ScoredSet
 from vaekit.models import VAE, load_vae, save_vae
 from vaekit.runs.run_folder import RunFolder
 
-NUMBERS = ("log_px", "standard_error", "elbo", "variance", "complexity", "ratio", "waic", "typicality", "reconstruction", "latent")
+NUMBERS = (
+    "log_px",
+    "standard_error",
+    "elbo",
+    "variance",
+    "complexity",
+    "ratio",
+    "waic",
+    "typicality",
+    "reconstruction",
+    "latent",
+)
 
 
 def imaged(num: int = 60, off: float = 0.0) -> tuple[LinearGaussian, ImageSet]:

@@ -14,8 +14,8 @@ from tests.commands import newest_checkpoint
 from tests.test_contracts import make_vae
 from tests.test_divergence import SHAPE, images, make_trainer, table
 from tests.test_training import QUIET, StopAt, without_time
-from vaekit.core.terms import StepContext
 from vaekit.core.errors import ConfigError, Diverged, Interrupted
+from vaekit.core.terms import StepContext
 from vaekit.data import Batch
 from vaekit.experiment.train import resume, run
 from vaekit.runs.recipe import load_recipe

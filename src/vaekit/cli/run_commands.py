@@ -19,7 +19,9 @@ MAX_NAME, MAX_DATA = 28, 16
 """The numbers of characters to which paths and names of data are cut, so that a line fits 80 columns."""
 Folders = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FOLDER]...", help="Run folders, or folders that hold some; runs by default.", show_default=False),
+    typer.Argument(
+        metavar="[FOLDER]...", help="Run folders, or folders that hold some; runs by default.", show_default=False
+    ),
 ]
 
 

@@ -82,7 +82,8 @@ def score(
         table = resort_table(folder, path, resort, data, against=against, split=split)
         images, captions = table.most_unusual(num)
         write(lambda file: write_table(table.columns, file), path)
-        title = f"{len(captions):,} of {len(table):,} images, most unusual first, by {SCORES[resort]}, {UNITS[resort]} below each"
+        title = f"{len(captions):,} of {len(table):,} images, most unusual first, by {SCORES[resort]}"
+        title += f", {UNITS[resort]} below each"
         write(contact_sheet(images, captions, title, channels=shown).save, sheet)
         return
     scored = score_images(

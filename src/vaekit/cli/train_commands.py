@@ -24,7 +24,9 @@ def train(
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="RUN", help="Begin with the weights, the model and the recipe of a run.", show_default=False),
+        typer.Option(
+            "--from", metavar="RUN", help="Begin with the weights, the model and the recipe of a run.", show_default=False
+        ),
     ] = None,
     size: Annotated[str | None, typer.Option(help="Fit images to a side, as 128, or height x width, as 96x128.")] = None,
     channels: Annotated[int | None, typer.Option(help="1 for gray, 3 for color, or up to 16.", min=1, max=16)] = None,

@@ -1,11 +1,12 @@
 """Several sources as one data set: their splits are joined, and classes of one name are one class.
 
-A source without a test split holds out its own fifth, so that each source has its share of every split. Values are not copied:
-the store of the union reads each row from the store that has it.
+A source without a test split holds out its own fifth, so that each source has its share of every split. Values are not
+copied: the store of the union reads each row from the store that has it.
 """
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,10 +16,11 @@ from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
 from vaekit.data.images import ImageSet
 from vaekit.data.levels import KINDS, Levels
-from vaekit.data.loading import load_images, load_validation
 from vaekit.data.row_files import Rows
+from vaekit.data.sources.file_kinds import image_suffixes
 
 COLOR = 3
+"""The number of channels of color."""
 
 
 class JoinedRows(Rows):
@@ -44,24 +46,28 @@ class JoinedRows(Rows):
         return out
 
 
-def load_union(sources: Sequence[str], split: str = "train", **options: Any) -> ImageSet:
-    """Loads several sources as one set; arguments and errors as of :func:`vaekit.data.load_images`.
+def is_several(source: Any) -> bool:
+    """Whether a source of images is a list of sources; a list of image files is one source."""
+    paths = isinstance(source, list | tuple) and all(isinstance(one, str | os.PathLike) for one in source)
+    return paths and any(not os.fspath(one).lower().endswith(tuple(image_suffixes())) for one in source)
 
-    Raises:
-        DataError: If a source cannot be loaded, or they differ in size, in channels that are no colors, or in levels.
+
+def load_alike(load: Callable[..., ImageSet], sources: Sequence[Any], options: Mapping[str, Any]) -> ImageSet:
+    """Returns the union of sources; gray images join those in color as color.
+
+    Arguments:
+        load: Loads one source with options.
+        sources: The sources.
+        options: Options of all sources.
     """
-    return unite(_load_alike(load_images, sources, split, options))
-
-
-def load_sources(sources: Sequence[str], split: str = "train", **options: Any) -> ImageSet:
-    """Loads one source, or several as one set; arguments and errors as of :func:`load_union`."""
-    return load_images(sources[0], split, **options) if len(sources) == 1 else load_union(sources, split, **options)
-
-
-def load_union_validation(sources: Sequence[str], **options: Any) -> ImageSet | None:
-    """Loads the validation images of sources that all have some; None if one has none."""
-    found = [load_validation(source, **options) for source in sources]
-    return unite([images for images in found if images is not None]) if all(found) else None
+    sets = [load(source, **options) for source in sources]
+    if options["channels"] is None and {images.shape[0] for images in sets} == {1, COLOR}:
+        color = {**options, "channels": COLOR}
+        sets = [
+            images if images.shape[0] == COLOR else load(source, **color)
+            for source, images in zip(sources, sets, strict=True)
+        ]
+    return unite(sets)
 
 
 def unite(sets: Sequence[ImageSet]) -> ImageSet:
@@ -92,15 +98,6 @@ def unite(sets: Sequence[ImageSet]) -> ImageSet:
         _names(sets),
         levels=_united_levels(sets),
     )
-
-
-def _load_alike(load: Any, sources: Sequence[str], split: str, options: dict[str, Any]) -> list[ImageSet]:
-    """The sets of all sources; gray ones as color if others have color."""
-    sets: list[ImageSet] = [load(source, split, **options) for source in sources]
-    if options.get("channels") is None and {images.shape[0] for images in sets} == {1, COLOR}:
-        options = options | {"channels": COLOR}
-        sets = [load(source, split, **options) if images.shape[0] == 1 else images for source, images in zip(sources, sets)]
-    return sets
 
 
 def _united_labels(sets: Sequence[ImageSet]) -> tuple[Tensor | None, tuple[str, ...]]:

@@ -12,9 +12,9 @@ from vaekit.runs.identity import differences, identity
 from vaekit.runs.location import SOURCE, Location, sources_to_record
 from vaekit.runs.recipe import Recipe
 from vaekit.runs.replacement import NEW, RESTORED, contents
+from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, IMAGES, RECIPE, RunFolder
 from vaekit.runs.run_list import is_over
 from vaekit.runs.run_records import RunRecords
-from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, IMAGES, RECIPE, RunFolder
 from vaekit.training import Checkpoints
 
 

@@ -20,10 +20,10 @@ from vaekit.data import (
     compose,
     hold_out,
     in_class_order,
+    load_images,
     load_validation,
     sample_binary,
 )
-from vaekit.data.union import load_sources, load_union_validation
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.experiment.fine_tuning import begin_with, initial_classes
 from vaekit.models import Model, VAEConfig, build_vae
@@ -159,9 +159,10 @@ def load_splits(
     if images is None:
         options: dict[str, Any] = {key: getattr(data, key) for key in ("size", "channels", "fit", "background", "levels")}
         sources = data.sources if location is None else location.sources
-        images = load_sources(sources, "train", **options)
-        test = test or load_sources(sources, "test", **options)
-        valid = load_validation(sources[0], **options) if len(sources) == 1 else load_union_validation(sources, **options)
+        source = sources[0] if len(sources) == 1 else sources
+        images = load_images(source, "train", **options)
+        test = test or load_images(source, "test", **options)
+        valid = load_validation(source, **options)
         if location is not None:
             images, test = replace(images, name=location.name), replace(test, name=location.name)
             valid = None if valid is None else replace(valid, name=location.name)

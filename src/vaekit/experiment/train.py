@@ -25,8 +25,8 @@ from vaekit.experiment.finish import finish, is_finished
 from vaekit.experiment.place import (
     begin_errors,
     has_run,
-    is_cleaned,
     how_to_go_on,
+    is_cleaned,
     locate,
     open_checkpoints,
     refuse_links,
@@ -227,7 +227,7 @@ def _go_on(
     lr: Any = None,
     dry_run: bool = False,
 ) -> RunFolder:
-    """Continues the run of a locked folder: its images are at ``moved`` if they have moved, its learning rate is now ``lr``."""
+    """Continues the run of a locked folder: its images are at ``moved`` if they have moved, its learning rate is ``lr``."""
     refuse_links(folder)
     with write_errors(folder):
         on_main(lambda: migrate(folder))

@@ -84,7 +84,9 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     try:
         return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     except (OSError, ValueError, csv.Error) as error:  # what pyarrow raises is one of the first two
-        raise DataError(f"{path}: not a table that can be read ({one_line(str(error), MAX_REASON)}); write it again") from None
+        raise DataError(
+            f"{path}: not a table that can be read ({one_line(str(error), MAX_REASON)}); write it again"
+        ) from None
 
 
 def _read_csv(path: Path) -> dict[str, list[Any]]:
@@ -96,7 +98,7 @@ def _read_csv(path: Path) -> dict[str, list[Any]]:
 
 
 def _read_parquet(path: Path) -> dict[str, list[Any]]:
-    import pyarrow.parquet
+    import pyarrow.parquet  # type: ignore[import-untyped]
 
     columns: dict[str, list[Any]] = pyarrow.parquet.read_table(path).to_pydict()
     return columns
@@ -128,8 +130,8 @@ def _csv_cells(column: Sequence[object] | NDArray[Any]) -> Sequence[object] | ND
 
 
 def _write_parquet(columns: Columns, path: Path) -> None:
-    import pyarrow  # type: ignore[import-untyped]
-    import pyarrow.parquet  # type: ignore[import-untyped]
+    import pyarrow
+    import pyarrow.parquet
 
     with working("writing parquet"):
         table = pyarrow.table({key: _valid_unicode(column) for key, column in columns.items()})

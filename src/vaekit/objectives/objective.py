@@ -20,7 +20,7 @@ NumSamples = Annotated[int, Field(gt=0, le=10_000)]
 
 
 class Objective(nn.Module, ABC):
-    """A function of a model's terms and of the context of the step. Its parameters, if it has any, are trained and saved with the model's.
+    """A function of a model's terms and of the context of the step. Its parameters, if it has any, are trained and saved.
 
     Arguments:
         num_samples: K, the number of samples of z that the model takes for each image.

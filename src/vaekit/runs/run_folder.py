@@ -21,9 +21,8 @@ from typing import Any
 
 from vaekit.core.errors import DataError, ModelError
 from vaekit.core.files import user_path
-from vaekit.data import Fitting, ImageSet, binarize, in_class_order, is_image_shape
+from vaekit.data import Fitting, ImageSet, binarize, in_class_order, is_image_shape, load_images
 from vaekit.data.levels import AUTO, Levels
-from vaekit.data.union import load_sources
 from vaekit.data.sources.hub import describe_error, download
 from vaekit.models import VAE, load_vae
 from vaekit.models.folder_format import CONFIG, WEIGHTS
@@ -157,7 +156,9 @@ class RunFolder(RunRecords):
             fitting = self.fitting
             options: dict[str, Any] = {"fit": fitting.fit, "background": fitting.background}
             options["levels"] = self.recipe.data.levels if self.has_recipe else AUTO
-            images = load_sources(sources, split, size=(height, width), channels=channels, **options)
+            images = load_images(
+                sources[0] if len(sources) == 1 else sources, split, size=(height, width), channels=channels, **options
+            )
             condition = self.model.condition
             self._gray[sources, split] = images if condition is None else in_class_order(images, condition.classes)
         return self._gray[sources, split]

@@ -77,7 +77,7 @@ def find_runs(folders: Sequence[str | Path]) -> list[Path]:
 
 def summarize(folder: Path) -> RunSummary:
     """Returns what a run folder holds; one that is damaged says why."""
-    sizes = {"size": _size_of(folder), "checkpoint_size": _size_of(folder / CHECKPOINTS)}
+    size, checkpoint_size = _size_of(folder), _size_of(folder / CHECKPOINTS)
     try:
         records = RunRecords(folder)
         recipe, history = records.outline, records.history
@@ -86,7 +86,8 @@ def summarize(folder: Path) -> RunSummary:
         over = is_over(records, recipe.training)
         elbo = records.metrics["elbo"] if over else {}
     except VaekitError as error:
-        return RunSummary(folder, "running" if _is_written(folder) else "damaged", problem=str(error), **sizes)
+        state: State = "running" if _is_written(folder) else "damaged"
+        return RunSummary(folder, state, size=size, checkpoint_size=checkpoint_size, problem=str(error))
     return RunSummary(
         folder,
         "running" if _is_written(folder) else "finished" if over else "stopped",
@@ -97,7 +98,8 @@ def summarize(folder: Path) -> RunSummary:
         _value_and_error(elbo),
         max(elbos, default=None),
         started,
-        **sizes,
+        size,
+        checkpoint_size,
     )
 
 

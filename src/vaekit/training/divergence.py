@@ -82,7 +82,9 @@ def _investigate(step: Step, batch: Batch, context: StepContext) -> Findings:
     return found
 
 
-def _recompute(step: Step, batch: Batch, context: StepContext, seed: int, precision: AbstractContextManager[Any]) -> Findings:
+def _recompute(
+    step: Step, batch: Batch, context: StepContext, seed: int, precision: AbstractContextManager[Any]
+) -> Findings:
     """The terms for one seed. Code of a user may fail on numbers that are not finite: then nothing is known."""
     found = Findings(step, batch, context)
     try:

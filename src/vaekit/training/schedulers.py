@@ -25,6 +25,7 @@ class Scheduler(ABC):
 
     def change_lr(self, lr: float) -> None:
         """Goes on with another learning rate, which the optimizer has already; for schedules that remember theirs."""
+        return
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

@@ -2,11 +2,10 @@ r"""Two scores of single images for outlier detection that are no likelihoods: r
 
 With the mean :math:`\mu(x)` of q(z|x), both are **lower for more unusual images**:
 
-- ``reconstruction``: minus the root mean squared error of the mean image at :math:`\mu(x)`, over pixels and channels, in gray
-  levels. A model that has learned only the usual images reconstructs others badly; a simple image is reconstructed well in any
-  case.
-- ``latent``: minus the Mahalanobis distance of :math:`\mu(x)` from the posterior means of training images, whose covariance is
-  shrunk as by Ledoit and Wolf, so that there may be more latents than images. Only what the encoder tells apart counts.
+- ``reconstruction``: minus the root mean squared error of the mean image at :math:`\mu(x)`, over pixels and channels, in
+  gray levels. A model that has learned the usual images reconstructs others badly, but simple images well in any case.
+- ``latent``: minus the Mahalanobis distance of :math:`\mu(x)` from the posterior means of training images, whose covariance
+  is shrunk as by Ledoit and Wolf, so that there may be more latents than images. Only what the encoder tells apart counts.
 
 References:
     | A Simple Unified Framework for Detecting Out-of-Distribution Samples (Lee et al., 2018), https://arxiv.org/abs/1807.03888
