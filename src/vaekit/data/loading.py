@@ -118,9 +118,10 @@ def load_validation(
             "background": background,
             "levels": levels,
         }
-        if any(load_validation(one, **options) is None for one in source):
+        sources = cast(Sequence[str], source)
+        if any(load_validation(one, **options) is None for one in sources):
             return None
-        return load_alike(cast(Callable[..., ImageSet], load_validation), source, options)
+        return load_alike(cast(Callable[..., ImageSet], load_validation), sources, options)
     size = (size, size) if isinstance(size, int) else size
     splits = _load_splits(resolve(cast(str, source)), size, channels, Fitting(fit, background, read_levels(levels)))
     named = [splits[name] for name in ("validation", "valid", "val") if name in splits]

@@ -1,6 +1,6 @@
 """``vae train --from RUN``: a new run that begins with the weights of another, on other images or with other settings.
 
-The model stays that of the run: its recipe is taken over, images are fitted to its shape, and labels numbered as its classes.
+The model stays that of the run: its recipe is taken over, images are fitted to its shape, and classes keep their numbers.
 The recipe of the new run names the run and a hash of the weights, so that it stands for these weights and no others.
 """
 
