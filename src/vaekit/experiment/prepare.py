@@ -25,7 +25,8 @@ from vaekit.data import (
     sample_binary,
 )
 from vaekit.evaluation.likelihood.bounds import bound_values
-from vaekit.models import Model, VAEConfig, build_vae
+from vaekit.data.preprocessing import Preprocessing
+from vaekit.models import VAE, Model, VAEConfig, build_vae, check_savable
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.plots.channels import check_channels
 from vaekit.runs.location import Location
@@ -102,11 +103,24 @@ def prepare(
     if model.condition is not None and splits.train.labels is None:
         raise DataError(f"{splits.train.name}: has no labels, which a conditional model needs")
 
+    check_savable(model)
+    recipe = with_found_levels(recipe, splits.train)
+    if isinstance(model, VAE):
+        model.preprocessing = preprocessing_of(recipe.data, splits.train)
+
     def validate(model: Model) -> dict[str, float]:
         return bound_values(model, splits.valid, shared=True)
 
     trainer = make_trainer(recipe, model, splits.train, splits.transform, validate, callbacks, accelerator)
-    return Experiment(with_found_levels(recipe, splits.train), splits, model, trainer)
+    return Experiment(recipe, splits, model, trainer)
+
+
+def preprocessing_of(data: DataSection, images: Dataset) -> Preprocessing | None:
+    """Returns how later images are prepared for a model that is trained on these; None if they are no images."""
+    if not isinstance(images, ImageSet):
+        return None
+    options = {key: getattr(data, key) for key in ("fit", "background", "levels", "binarize")}
+    return Preprocessing(**options, classes=images.class_names)
 
 
 def with_found_levels(recipe: Recipe, images: Dataset) -> Recipe:

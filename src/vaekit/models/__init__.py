@@ -2,7 +2,7 @@
 
 from vaekit.models.conditions import ClassLabel, Condition
 from vaekit.models.model import Model
-from vaekit.models.serialization import CONDITIONS, VAEConfig, build_vae, describe_vae, load_vae, save_vae
+from vaekit.models.serialization import CONDITIONS, VAEConfig, build_vae, check_savable, describe_vae, load_vae, save_vae
 from vaekit.models.vae import VAE
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Model",
     "VAEConfig",
     "build_vae",
+    "check_savable",
     "describe_vae",
     "load_vae",
     "save_vae",

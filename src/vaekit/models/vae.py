@@ -21,6 +21,7 @@ from torch.distributions import Distribution
 
 from vaekit.core.errors import ModelError
 from vaekit.core.terms import Terms
+from vaekit.data.preprocessing import Preprocessing
 from vaekit.distributions import Likelihood, Posterior, Prior
 from vaekit.models.conditions import Condition
 from vaekit.models.model import Model
@@ -48,6 +49,9 @@ class VAE(Model):
         likelihood: Parameters to p(x|z).
         condition: Labels to a context that encoder, prior and decoder are given; without one the model takes no labels.
 
+    Attributes:
+        preprocessing: How the images that it was trained on were prepared; None if it is not known.
+
     Raises:
         ModelError: If two parts do not fit together.
 
@@ -59,6 +63,8 @@ class VAE(Model):
         >>> vae.sample(64).shape
         torch.Size([64, 1, 28, 28])
     """
+
+    preprocessing: Preprocessing | None
 
     def __init__(
         self,
@@ -76,6 +82,7 @@ class VAE(Model):
         self.decoder = decoder
         self.likelihood = likelihood
         self.condition = condition
+        self.preprocessing = None
         if tuple(encoder.shape) != tuple(decoder.shape):
             raise ModelError(
                 f"the encoder reads {encoder.shape} and the decoder returns {decoder.shape}; give both one shape"

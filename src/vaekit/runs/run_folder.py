@@ -28,7 +28,7 @@ from vaekit.core.files import describe_os_error, read_object, require_regular, u
 from vaekit.core.progress import notify
 from vaekit.core.yaml_text import read_text
 from vaekit.data import Fitting, ImageSet, binarize, in_class_order, is_image_shape, load_images
-from vaekit.data.levels import AUTO, Levels
+from vaekit.data.preprocessing import Preprocessing
 from vaekit.data.sources.hub import describe_error, download
 from vaekit.models import VAE, load_vae
 from vaekit.models.serialization import CONFIG, WEIGHTS, check_format
@@ -152,12 +152,20 @@ class RunFolder:
         return f"vae train --resume {self.folder} restores it"
 
     @property
-    def fitting(self) -> Fitting:
-        """How images are fitted to the model's shape: as in training, or by the default where no recipe says how."""
+    def preprocessing(self) -> Preprocessing:
+        """How images are prepared for the model: as its recipe says, else its configuration; by default if neither does.
+
+        A model folder of format 3 or earlier does not say it.
+        """
         if not self.has_recipe:
-            return Fitting()
+            return self.model.preprocessing or Preprocessing()
         data = self.recipe.data
-        return Fitting(data.fit, data.background, Levels.read(data.levels))
+        return Preprocessing(fit=data.fit, background=data.background, levels=data.levels, binarize=data.binarize)
+
+    @property
+    def fitting(self) -> Fitting:
+        """How images are fitted to the model's shape: as in training, or by the default where nothing says how."""
+        return self.preprocessing.fitting
 
     @property
     def shown_channels(self) -> Channels | None:
@@ -219,7 +227,7 @@ class RunFolder:
                 f"{self.folder}: a model folder does not say which images it was trained on; name them (vae COMMAND --help)"
             )
         images = self._load(self.source if source is None else source, split)
-        wanted = binarized and self.has_recipe and self.recipe.data.binarize != "none"
+        wanted = binarized and self.preprocessing.binarize != "none"
         return binarize(images, seed=TEST_SEED) if wanted else images
 
     def _load(self, source: str, split: str) -> ImageSet:
@@ -231,9 +239,7 @@ class RunFolder:
                     "in Python: vaekit.evaluate_model(model, data)"
                 )
             channels, height, width = self.model.shape
-            fitting = self.fitting
-            options: dict[str, Any] = {"fit": fitting.fit, "background": fitting.background}
-            options["levels"] = self.recipe.data.levels if self.has_recipe else AUTO
+            options = {key: getattr(self.preprocessing, key) for key in ("fit", "background", "levels")}
             images = load_images(source, split, size=(height, width), channels=channels, **options)
             condition = self.model.condition
             self._gray[source, split] = images if condition is None else in_class_order(images, condition.classes)
