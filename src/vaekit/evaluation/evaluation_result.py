@@ -1,6 +1,6 @@
 """The results of an evaluation, and the metrics in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,6 +66,7 @@ class Evaluation:
         meaning: What the model's log-probabilities of the data are, in one line.
         metrics: Estimates by the keys of :data:`METRICS`.
         left_out: The reason for each part that the model or the data does not allow.
+        skipped: The name and the reason of each image that could not be read, of the data set and of the training images.
         num_classes: The number of classes, if the log-probabilities are those of images given their class.
         bracket: The two bounds of bidirectional Monte Carlo.
         latents: The decomposition of the rate.
@@ -78,6 +79,7 @@ class Evaluation:
     meaning: str
     metrics: Mapping[str, Estimate | LatentCount]
     left_out: Mapping[str, str]
+    skipped: Sequence[Mapping[str, str]] = ()
     num_classes: int | None = None
     bracket: Bracket | None = None
     latents: RateDecomposition | None = None
@@ -100,5 +102,6 @@ class Evaluation:
             **({} if self.num_classes is None else {NUM_CLASSES: self.num_classes}),
             **{key: result.to_data() for key, result in self.metrics.items()},
             **{key: section.to_data() for key, section in sections.items() if section is not None},
+            **({"skipped": [dict(image) for image in self.skipped]} if self.skipped else {}),
             **({"left_out": dict(self.left_out)} if self.left_out else {}),
         }

@@ -15,6 +15,7 @@ from torch import Tensor
 from vaekit.core.errors import DataError, ModelError, VaekitError
 from vaekit.core.units import NATS
 from vaekit.data import Dataset, ImageSet
+from vaekit.data.remarks import skipped_images
 from vaekit.distributions import is_diagonal_gaussian
 from vaekit.evaluation.estimate import Estimate, batches, mean_by_difference, mean_over_images
 from vaekit.evaluation.evaluation_config import FULL, EvaluationConfig
@@ -96,6 +97,7 @@ def evaluate_model(
     return Evaluation(
         data=EvaluatedData.of(data),
         meaning=meaning(model, data),
+        skipped=skipped_images(data, train),
         num_classes=num_classes_of(model),
         metrics=metrics,
         bracket=brackets,

@@ -70,13 +70,15 @@ def _evaluate(experiment: Experiment, model: Model) -> Evaluation:
 
 
 def _metrics(experiment: Experiment, model: Model, evaluation: Evaluation) -> dict[str, Any]:
+    splits = experiment.splits
+    skipped = skipped_images(splits.train, splits.valid, splits.test)
     return {
         "recipe": experiment.recipe.name,
         **_epochs(experiment),
         "seconds": round(experiment.trainer.progress.seconds, 2),
         "parameters": num_parameters(model),
         **evaluation.to_data(),
-        "skipped": skipped_images(experiment.splits.train, experiment.splits.valid, experiment.splits.test),
+        **({"skipped": skipped} if skipped else {}),
     }
 
 

@@ -16,6 +16,7 @@ References:
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -25,7 +26,11 @@ from vaekit.data.preprocessing import Preprocessing
 from vaekit.distributions import Likelihood, Posterior, Prior
 from vaekit.models.conditions import Condition
 from vaekit.models.model import Model
+from vaekit.distributions.pixels import IMAGE_DIMS
 from vaekit.networks import Decoder, Encoder, Shape
+
+MAX_NOISY = 8.0
+"""The largest value that a floating-point pixel on the unit interval has with the noise of p(x|z); samples are below 0, too."""
 
 
 @runtime_checkable
@@ -119,14 +124,35 @@ class VAE(Model):
         """Returns q(z|x), with batch shape (B) and event shape (D), for images of shape (B, C, H, W).
 
         Raises:
-            ModelError: If the images are no tensor, or have another shape than the model's.
+            ModelError: If the images are no tensor, have another shape than the model's, or are floating point in [0, 255].
         """
         if not isinstance(x, Tensor):
             raise ModelError(f"images are a tensor, got {type(x).__name__}; vaekit.load_images makes one, as its .pixels")
         if tuple(x.shape[1:]) != tuple(self.shape):
             raise ModelError(f"the model reads images of shape {tuple(self.shape)}, got {tuple(x.shape[1:])}")
+        self._check_scale(x)
         qz: Distribution = self.posterior(self.encoder(self.likelihood.encoder_input(x), context))
         return qz
+
+    def _check_scale(self, x: Tensor) -> None:
+        """Refuses pixels that are neither integers from 0 to 255 nor on the unit interval, but for the noise of samples.
+
+        A likelihood that scales its data itself takes any.
+        """
+        scales_itself = type(self.likelihood).encoder_input is not Likelihood.encoder_input
+        if x.dtype == torch.uint8 or len(self.shape) != IMAGE_DIMS or scales_itself or not x.numel():
+            return
+        if x.dtype == torch.bool:
+            raise ModelError("images are uint8 from 0 to 255, or floating point from 0 to 1, got bool; convert with .float()")
+        if not x.is_floating_point():
+            return
+        low, high = map(float, x.detach().aminmax())
+        if low >= 0 and high > MAX_NOISY:
+            kind = str(x.dtype).removeprefix("torch.")
+            raise ModelError(
+                f"images are uint8 from 0 to 255, or floating point from 0 to 1, got {kind} up to {high:g}; divide by 255, or "
+                "convert with .to(torch.uint8)"
+            )
 
     def pz(self, num: int, context: Tensor | None = None) -> Distribution:
         """Returns p(z), with batch shape (num) and event shape (D); a VampPrior is made of this model's own q(z|x)."""
