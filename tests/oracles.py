@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Laplace, MultivariateNormal, Normal
 
 from vaekit import distributions
-from vaekit.core.config import Registry
+from vaekit.core.registry import Registry
 from vaekit.core.rng import fixed_seed
 from vaekit.data import TensorSet
 from vaekit.distributions import DiagonalGaussian, LayeredDistribution, Likelihood, StandardNormal

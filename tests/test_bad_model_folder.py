@@ -19,7 +19,7 @@ from tests.commands import Refuse
 from vaekit.core.config import to_data
 from vaekit.core.tensor_files import read_header, read_tensors, write_tensors
 from vaekit.models import describe_vae, load_vae, save_vae
-from vaekit.models.serialization import FORMAT
+from vaekit.models.folder_format import FORMAT
 
 
 @pytest.fixture

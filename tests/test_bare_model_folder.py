@@ -1,4 +1,4 @@
-"""A model folder alone prepares images as its run did: how they are fitted, scaled and binarized, and the names of classes."""
+"""A model folder alone prepares images as its run did: it knows fit, background, levels, binarization and classes."""
 
 import json
 import shutil

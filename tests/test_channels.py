@@ -29,7 +29,8 @@ from vaekit.evaluation.samples.reconstruction import psnr, ssim
 from vaekit.experiment.prepare import load_splits
 from vaekit.objectives.perceptual import dissimilarity
 from vaekit.plots import error_plot, grid, reconstruction_pairs, side_by_side, traversals
-from vaekit.plots.channels import Channels, check_channels, describe_channels, num_tiles, parse_channels, tiles
+from vaekit.plots.channel_choice import Channels, check_channels, parse_channels
+from vaekit.plots.channels import describe_channels, num_tiles, tiles
 from vaekit.plots.contact_sheet import contact_sheet
 from vaekit.plots.frames import captioned, enlarge
 from vaekit.plots.grids import MAX_HEIGHT, MIN_TILE, manifold, number_for, plane

@@ -76,7 +76,9 @@ def test_a_conditional_run_is_never_ranked_with_others() -> None:
 
 def test_models_of_other_numbers_of_classes_are_not_compared() -> None:
     images = labeled_images()
-    assert len({meaning(make_vae(classes=classes), images) for classes in (None, ["a", "b", "c"], ["a", "b", "c", "d"])}) == 3
+    assert (
+        len({meaning(make_vae(classes=classes), images) for classes in (None, ["a", "b", "c"], ["a", "b", "c", "d"])}) == 3
+    )
 
 
 @pytest.mark.parametrize("max_images", [5, None])

@@ -6,10 +6,10 @@ import pytest
 import torch
 from pydantic import Field, PositiveInt
 
-from vaekit.core.config import Registry, build, check, describe
+from vaekit.core.config import INFERRED, build, check, describe
 from vaekit.core.errors import ConfigError
+from vaekit.core.registry import Registry
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
-from vaekit.models.serialization import INFERRED
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
 from vaekit.runs.overrides import by_place, combine, parse_overrides

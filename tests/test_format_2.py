@@ -1,4 +1,4 @@
-"""A run that was begun by the version before: its checkpoint goes on, its model loads, and both become those of the present format.
+"""A run that was begun by the version before: its checkpoint goes on, its model loads, and both become format 4.
 
 ``format_2_run`` was written by vaekit with format 2, stopped after step 6 of 16; ``expected.jsonl`` is the history of the
 same run without a stop, by that version.
@@ -13,7 +13,7 @@ import pytest
 from tests.commands import done, newest_state, vae, without_time
 from vaekit.core.tensor_files import read_header
 from vaekit.models import load_vae
-from vaekit.models.serialization import FORMAT
+from vaekit.models.folder_format import FORMAT
 from vaekit.runs.run_folder import RunFolder
 
 OLD = Path(__file__).parent / "format_2_run"

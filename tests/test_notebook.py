@@ -23,8 +23,8 @@ ROW = re.compile(rf"^(\S.*?) +{' +'.join([f'{NUMBER} ± {NUMBER}'] * 4)} +(\d+) 
 
 
 FOLDED = re.compile(
-    r"<details><summary>Answer</summary>\n\n```python\n(?P<code>.+?)\n```\n\nIt prints.*?:\n\n```text\n(?P<prints>.*?)```\n\n"
-    r"(?P<words>.+)\n\n</details>",
+    r"<details><summary>Answer</summary>\n\n```python\n(?P<code>.+?)\n```\n\n"
+    r"It prints.*?:\n\n```text\n(?P<prints>.*?)```\n\n(?P<words>.+)\n\n</details>",
     re.DOTALL,
 )
 """A folded answer: code, what it prints, and words."""
@@ -231,7 +231,9 @@ def test_one_line_chooses_the_images(committed: NotebookNode) -> None:
 
 
 def test_every_number_of_an_answer_is_printed_by_its_code(committed: NotebookNode) -> None:
-    exercises = {found[1]: cell.source for cell in committed.cells if (found := re.search(r"^\*\*\((\w)\) ", cell.source, re.M))}
+    exercises = {
+        found[1]: cell.source for cell in committed.cells if (found := re.search(r"^\*\*\((\w)\) ", cell.source, re.M))
+    }
     for letter, answer in answers(committed).items():
         known = values(answer.prints) | values(exercises[letter]) | {"0"}
         assert values(prose(answer.words)) - known == set(), f"exercise {letter} states numbers that its code does not print"

@@ -12,7 +12,7 @@ from vaekit.core.errors import ModelError
 @pytest.mark.parametrize("method", ["encode", "reconstruct", "elbo", "log_likelihood", "forward"])
 def test_floats_from_0_to_255_are_refused(method: str, dtype: torch.dtype, likelihood: str) -> None:
     model = make_vae(likelihood=likelihood).to(torch.float32)
-    with pytest.raises(ModelError, match="up to 2.*divide by 255"):
+    with pytest.raises(ModelError, match=r"up to 2.*divide by 255"):
         getattr(model, method)(pixels(20).to(dtype))
 
 

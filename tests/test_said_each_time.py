@@ -1,4 +1,4 @@
-"""What is left out of a source is said each time that it is opened, and kept in the metrics; classes are not lost by a file."""
+"""What is left out of a source is said each time, and is in the metrics; one file does not remove the classes."""
 
 import json
 from pathlib import Path
@@ -24,8 +24,6 @@ def write_classes(folder: Path, num: int, *names: str) -> Path:
         for number in range(num):
             write_image(folder / name / f"{number}.png", number)
     return folder
-
-
 
 
 def loaded(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[vaekit.ImageSet, str]:
@@ -67,7 +65,9 @@ def test_skipped_images_are_in_the_metrics(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("num", [2, 3, 10])
-def test_one_file_beside_class_folders_removes_no_class(num: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_file_beside_class_folders_removes_no_class(
+    num: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = write_classes(tmp_path / "x", num, "a", "b")
     write_image(folder / "cover.png")
     images, shown = loaded(folder, capsys)

@@ -24,7 +24,9 @@ class Unregistered(MLPDecoder):
 class Forgetful(MLPDecoder):
     """A decoder that does not keep an argument of its own."""
 
-    def __init__(self, latent_dim: int, shape: Shape, num_maps: int | None = None, context_dim: int = 0, depth: int = 1) -> None:
+    def __init__(
+        self, latent_dim: int, shape: Shape, num_maps: int | None = None, context_dim: int = 0, depth: int = 1
+    ) -> None:
         super().__init__(latent_dim, shape, hidden=[8] * depth, num_maps=num_maps, context_dim=context_dim)
         del self.hidden
 
@@ -32,7 +34,9 @@ class Forgetful(MLPDecoder):
 class Doubling(MLPDecoder):
     """A decoder that keeps another argument than it was given."""
 
-    def __init__(self, latent_dim: int, shape: Shape, num_maps: int | None = None, context_dim: int = 0, width: int = 4) -> None:
+    def __init__(
+        self, latent_dim: int, shape: Shape, num_maps: int | None = None, context_dim: int = 0, width: int = 4
+    ) -> None:
         super().__init__(latent_dim, shape, hidden=[width], num_maps=num_maps, context_dim=context_dim)
         self.width = 2 * width
 

@@ -8,10 +8,12 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -22,6 +24,7 @@ from vaekit.core.launcher import end_process, launched_rank, names_itself
 from vaekit.core.plugins import load_plugin
 from vaekit.core.safe_text import REPLACED, one_line
 from vaekit.core.signals import PIPE_CODE, ignore_signals, stopped_at_once
+from vaekit.runs.similar_runs import require_run
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What click, or the copy of it that typer brings, raises for a command line that it cannot read."""
@@ -29,28 +32,29 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 MAX_USAGE = 500
 """The number of characters to which a message about a command line is cut."""
 
-COMMANDS = (
-    train_commands.train,
-    train_commands.recipes,
-    data_commands.data,
-    plot_commands.sample,
-    plot_commands.reconstruct,
-    plot_commands.traverse,
-    plot_commands.manifold,
-    plot_commands.interpolate,
-    plot_commands.map_,
-    plot_commands.animate,
-    plot_commands.curves,
-    plot_commands.rates,
-    plot_commands.errors,
-    evaluate_commands.evaluate,
-    score_commands.score,
-    score_commands.embed,
-    reproduce_commands.reproduce,
-    plot_commands.report,
-    plot_commands.compare,
-)
-"""The commands, in the order in which one meets them."""
+GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Train": (train_commands.train, train_commands.recipes, data_commands.data),
+    "Look": (
+        plot_commands.sample,
+        plot_commands.reconstruct,
+        plot_commands.traverse,
+        plot_commands.manifold,
+        plot_commands.interpolate,
+        plot_commands.map_,
+        plot_commands.animate,
+    ),
+    "Measure": (
+        plot_commands.curves,
+        plot_commands.rates,
+        plot_commands.errors,
+        evaluate_commands.evaluate,
+        score_commands.score,
+        score_commands.embed,
+        reproduce_commands.reproduce,
+    ),
+    "Share": (plot_commands.report, plot_commands.compare),
+}
+"""The commands by what they are for, in the order in which one meets them."""
 
 app = typer.Typer(
     name="vae",
@@ -78,8 +82,21 @@ def root(
         raise typer.Exit
 
 
-for command in COMMANDS:
-    app.command(command.__name__.rstrip("_"))(command)
+def checked(command: Callable[..., None]) -> Callable[..., None]:
+    """Returns a command that refuses a run that does not exist, before it imports what it runs."""
+
+    @wraps(command)
+    def run_command(**options: Any) -> None:
+        for run in [options["run"]] if "run" in options else options.get("runs", ()):
+            require_run(run)
+        command(**options)
+
+    return run_command
+
+
+for group, commands in GROUPS.items():
+    for command in commands:
+        app.command(command.__name__.rstrip("_"), rich_help_panel=group)(checked(command))
 
 
 def split_plugins(args: list[str]) -> tuple[list[str], list[Path]]:

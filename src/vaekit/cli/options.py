@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -18,10 +20,13 @@ from vaekit.core.safe_text import printable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from vaekit.plots.channels import Channels as ChosenChannels
+    from vaekit.plots.channel_choice import Channels as ChosenChannels
 
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id.")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.", show_default=False)]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="The file to write; - for the standard output.", show_default=False),
+]
 Seed = Annotated[int, typer.Option(help="The random seed.", min=0, max=2**63 - 1)]
 Labels = Annotated[
     list[str] | None, typer.Option("--label", help="The class, by name or number; may be given several times.")
@@ -37,25 +42,22 @@ Channels = Annotated[
     typer.Option("--channels", help="Channels to show, from 1: one as gray, as 4, or three as red, green, blue, as 3,2,1."),
 ]
 
+STREAM = Path("<standard output>")
+"""The folder of a file that is to be written to the standard output, which ``-o -`` asks for."""
+
 
 def place(output: Path | None, run: str, name: str, part: str = "images") -> Path:
     """Returns the path to write: ``output`` if it is given, else ``name`` in ``part`` of the run folder or, without, here.
 
-    A run that was stopped early has no folder of images yet, and gets it here.
+    A run that was stopped early has no folder of images yet, and gets it here. The folder of ``output`` is made when the
+    file is written.
 
     Raises:
-        DataError: If ``output`` has no name, its folder does not exist, or it is one of the files that make a run.
+        DataError: If ``output`` has no name, its folder cannot be made, or it is one of the files that make a run.
     """
     if output is not None:
-        output = user_path(output)
-        if not output.name:
-            raise DataError(f"{output}: a folder, not the name of a file; give one, as in -o {name}")
-        if not output.parent.is_dir():
-            raise DataError(f"{output}: the folder {output.parent} does not exist")
-        if output.exists():
-            _refuse_file_of_run(output)
-        return output
-    from vaekit.runs.run_folder import RECIPE
+        return _place_output(output, name)
+    from vaekit.runs.run_records import RECIPE
 
     folder = user_path(run)
     if (folder / RECIPE).is_file():
@@ -66,8 +68,31 @@ def place(output: Path | None, run: str, name: str, part: str = "images") -> Pat
     return folder / part / name if (folder / part).is_dir() else Path(name)
 
 
+def _place_output(output: Path, name: str) -> Path:
+    if str(output) == "-":
+        if is_terminal():
+            raise DataError(f"-o -: a terminal cannot show a file; send it on, as in -o - > {name}")
+        return STREAM / name
+    output = user_path(output)
+    if not output.name:
+        raise DataError(f"{output}: a folder, not the name of a file; give one, as in -o {name}")
+    found = next(folder for folder in output.parents if folder.exists())
+    if not found.is_dir():
+        raise DataError(f"{output}: {found} is a file, not a folder")
+    if output.is_dir():
+        raise DataError(f"{output}: a folder, not the name of a file; give one, as in -o {output / name}")
+    if output.exists():
+        _refuse_file_of_run(output)
+    return output
+
+
+def is_streamed(path: Path) -> bool:
+    """Returns whether a file goes to the standard output, so that nothing else may be printed there."""
+    return path.parent == STREAM
+
+
 def _refuse_file_of_run(path: Path) -> None:
-    from vaekit.runs.run_folder import RUN_FILES  # heavy, and only needed if a file is there
+    from vaekit.runs.run_records import RUN_FILES  # heavy, and only needed if a file is there
 
     if path.name in RUN_FILES:
         raise DataError(f"{path}: a file of a run, which would be damaged; choose another name with -o")
@@ -76,20 +101,25 @@ def _refuse_file_of_run(path: Path) -> None:
 def write(save: Callable[[Path], object], path: Path) -> None:
     """Writes a file atomically, and prints its path; arguments and errors as of :func:`store`."""
     store(save, path)
-    say(str(path))
+    if not is_streamed(path):
+        say(str(path))
 
 
 def store(save: Callable[[Path], object], path: Path) -> None:
-    """Writes a file atomically.
+    """Writes a file atomically, and makes its folder; or writes it to the standard output.
 
     Arguments:
         save: Writes the file to a path.
-        path: The path to write.
+        path: The path to write, as :func:`place` returns it.
 
     Raises:
         DataError: If the file cannot be written.
     """
+    if is_streamed(path):
+        _stream(save, path.name)
+        return
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as partial:
             save(partial)
     except (OSError, ValueError, OverflowError, struct.error) as error:  # the last two by formats whose sides are limited
@@ -99,13 +129,22 @@ def store(save: Callable[[Path], object], path: Path) -> None:
         raise DataError(f"{path}: cannot be written ({reason})") from None
 
 
+def _stream(save: Callable[[Path], object], name: str) -> None:
+    """Writes a file to the standard output; the name decides its format."""
+    with TemporaryDirectory(prefix="vaekit-") as folder:
+        store(save, Path(folder) / name)
+        with output_errors(), (Path(folder) / name).open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+
+
 def read_channels(text: str | None) -> "ChosenChannels | None":
     """Reads ``--channels``; None if it is not given.
 
     Raises:
         ConfigError: If it is neither a channel nor three channels.
     """
-    from vaekit.plots.channels import parse_channels
+    from vaekit.plots.channel_choice import parse_channels
 
     return None if text is None else parse_channels(text, "--channels")
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from vaekit.cli.options import Channels, Data, Label, Labels, Output, RunPath, Seed, place, read_channels, show, write
+from vaekit.core.errors import ModelError
 
 InterpolationPath = Annotated[
     Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps the length of latents.")
@@ -213,9 +214,12 @@ def curves(run: RunPath, output: Output = None) -> None:
 
       vae curves runs/mnist-conv -o curves.pdf
     """
-    from vaekit.experiment import plot
+    from vaekit.core.files import user_path
+    from vaekit.runs.run_records import RunRecords
 
-    figure = plot.curves(run)
+    if not user_path(run).is_dir():
+        raise ModelError(f"{run}: no such run folder, and only a run folder has learning curves")
+    figure = RunRecords(user_path(run)).curves()
     write(lambda path: figure.savefig(path, dpi=CURVES_DPI), place(output, run, "curves.png"))
 
 

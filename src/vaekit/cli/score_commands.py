@@ -58,7 +58,7 @@ def score(
     from vaekit.experiment.score import SCORES
     from vaekit.experiment.score import score as score_images
     from vaekit.export.tables import TABLES, check_suffix, check_writable, write_table
-    from vaekit.plots.channels import check_channels
+    from vaekit.plots.channel_choice import check_channels
     from vaekit.plots.contact_sheet import contact_sheet
     from vaekit.runs.run_folder import RunFolder
 

@@ -35,8 +35,13 @@ def train(
     lr: Annotated[float | None, typer.Option(help="The learning rate.")] = None,
     conditional: Annotated[bool, typer.Option("--conditional", help="Give the model the class of each image.")] = False,
     seed: Annotated[int | None, typer.Option(help="The random seed.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
-    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16.")] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"] | None, typer.Option(help="The device to train on; auto by default.")
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "bf16", "float32", "bfloat16"] | None,
+        typer.Option(help="The precision of networks; fp32 by default, bf16 is faster on recent GPUs."),
+    ] = None,
     on_spike: Annotated[
         Literal["stop", "skip", "rollback"] | None,
         typer.Option(help="What to do if a gradient norm is over 10 times its running median, or not finite."),
@@ -64,12 +69,8 @@ def train(
 
       vae train digits --plugin my_parts.py --set model.prior.name=mine
     """
-    from vaekit.core.progress import OutputConsole
-    from vaekit.experiment.prepare import prepare
-    from vaekit.experiment.train import resume as resume_run
-    from vaekit.experiment.train import run
     from vaekit.runs.overrides import combine, parse_size
-    from vaekit.runs.recipe import DEFAULT, OWN, load_recipe
+    from vaekit.runs.recipe import DEFAULT, OWN, load_outline, load_recipe
 
     shorthands = {
         "data": data,
@@ -89,6 +90,14 @@ def train(
         "on_spike": on_spike,
     }
     overrides = combine(shorthands, change or [])
+    what = (DEFAULT if data is None else OWN) if recipe is None else recipe
+    if resume is None:
+        load_outline(what, overrides)  # refuses what is misspelled before torch is imported, which takes seconds
+    from vaekit.core.progress import OutputConsole
+    from vaekit.experiment.prepare import prepare
+    from vaekit.experiment.train import resume as resume_run
+    from vaekit.experiment.train import run
+
     console = OutputConsole(quiet=launched_rank() > 0)
     if resume is not None:
         ignored = {"recipe": recipe, "--out": out, "--force": force or None}
@@ -96,7 +105,7 @@ def train(
             raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}; leave it out")
         resume_run(resume, overrides, console, dry_run=dry_run)
         return
-    loaded = load_recipe((DEFAULT if data is None else OWN) if recipe is None else recipe, overrides)
+    loaded = load_recipe(what, overrides)
     folder = out or Path("runs") / loaded.name
     if dry_run:
         _print_plan(prepare(loaded), folder, console)
@@ -114,13 +123,13 @@ def recipes() -> None:
     from rich.table import Table
 
     from vaekit.core.progress import OutputConsole
-    from vaekit.runs.recipe import load_recipe, recipe_names
+    from vaekit.runs.recipe import load_outline, recipe_names
 
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column()
     for name in recipe_names():
-        recipe = load_recipe(name)
+        recipe = load_outline(name)
         expected = ", ".join(f"{key} {value:g}" for key, value in recipe.expected.items())
         promise = f"expect on test images: {expected}\n" if expected else ""
         facts = f"needs {recipe.needs}\n{promise}[dim]{recipe.reference}[/dim]\n"

@@ -17,73 +17,24 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from vaekit.core.errors import ConfigError, suggest
+from vaekit.core.registry import Registry, lookup, qualified_name
 from vaekit.core.safe_text import MAX_NAME, printable, printable_value
 
 T = TypeVar("T")
-Factory = TypeVar("Factory", bound=Callable[..., Any])
 Spec = dict[str, Any]
 """A part as data: its registered ``name`` and the arguments of its constructor."""
+INFERRED = ("shape", "latent_dim", "num_features", "num_maps", "context_dim")
+"""Constructor arguments of the parts of a model that follow from other parts, and are therefore not written."""
 MAX_INTEGER, MAX_FLOAT = 2**63 - 1, (2 - 2**-23) * 2.0**127
 """The largest numbers that tensors of int64 and of float32 hold."""
 MAX_DEPTH = 32
 """The maximum number of lists and mappings inside of each other."""
 
 
-class Registry(dict[str, Callable[..., T]]):
-    """Classes or functions of one kind by the name that a recipe gives them.
-
-    Arguments:
-        title: The name of the registry, for messages.
-        entries: The entries that vaekit itself registers.
-
-    Example:
-        >>> @LIKELIHOODS.register("laplace")
-        ... class Laplace(Likelihood): ...
-    """
-
-    def __init__(self, title: str, entries: Mapping[str, Callable[..., T]]) -> None:
-        super().__init__(entries)
-        self.title = title
-
-    def register(self, name: str) -> Callable[[Factory], Factory]:
-        """Returns the decorator that registers a class under a name.
-
-        Raises:
-            ConfigError: If the name is taken by another class.
-        """
-
-        def add(factory: Factory) -> Factory:
-            known = self.get(name)
-            if known is not None and _qualified(known) != _qualified(factory):
-                raise ConfigError(
-                    f"{self.title}: {name!r} is registered already, for {_qualified(known)}; choose another name"
-                )
-            self[name] = factory
-            return factory
-
-        return add
-
-
-def _qualified(factory: Any) -> str:
-    return f"{factory.__module__}.{factory.__qualname__}"
-
-
 class Section(BaseModel):
     """A part of a recipe with fixed keys: unknown ones are refused, and so are numbers that are not finite."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
-
-
-def lookup(table: Mapping[str, T], name: Any, place: str) -> T:
-    """Returns ``table[name]``.
-
-    Raises:
-        ConfigError: If there is no such name, with the nearest ones.
-    """
-    if not isinstance(name, str) or name not in table:
-        own = "; a part of your own is registered by --plugin FILE" if isinstance(table, Registry) else ""
-        raise ConfigError(f"{place}: unknown name {printable_value(name)}{suggest(str(name), table)}{own}")
-    return table[name]
 
 
 def check(factory: Callable[..., Any], spec: Mapping[str, Any], *, place: str, inferred: tuple[str, ...] = ()) -> Spec:
@@ -127,20 +78,27 @@ def describe(part: Any, table: Mapping[str, Callable[..., Any]], *, inferred: tu
     Raises:
         ConfigError: If the part's class is not registered, so that data could not name it, or it does not keep an argument.
     """
-    for name, factory in table.items():
-        if type(part) is factory:
-            parameters = _parameters(factory, inferred)
+    for name in table:
+        if _is_entry(table, name, type(part)):
+            parameters = _parameters(table[name], inferred)
             if lost := [key for key in parameters if not hasattr(part, key)]:
                 raise ConfigError(
-                    f"{_qualified(factory)} does not keep its argument {lost[0]}, so a saved model would lose it; "
+                    f"{qualified_name(type(part))} does not keep its argument {lost[0]}, so a saved model would lose it; "
                     f"write self.{lost[0]} = {lost[0]} in its constructor"
                 )
             return {"name": name} | {key: to_data(getattr(part, key)) for key in parameters}
     kind = type(part)
     raise ConfigError(
-        f"{_qualified(kind)} is not registered, so a saved model could not name it: decorate it with "
+        f"{qualified_name(kind)} is not registered, so a saved model could not name it: decorate it with "
         f'@{getattr(table, "title", "REGISTRY")}.register("{kind.__name__.lower()}") (known: {", ".join(table)})'
     )
+
+
+def _is_entry(table: Mapping[str, Any], name: str, kind: type) -> bool:
+    """Whether a name is that of a class; other classes of a registry are not imported for it."""
+    if isinstance(table, Registry) and table.qualified(name) != qualified_name(kind):
+        return False
+    return table[name] is kind
 
 
 def to_data(value: Any) -> Any:

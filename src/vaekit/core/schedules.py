@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PlainValidator, PositiveFloat
 
-from vaekit.core.config import Section, lookup, validate
+from vaekit.core.config import Section, validate
 from vaekit.core.errors import ConfigError
+from vaekit.core.registry import lookup
 
 
 class Schedule(Section, ABC):

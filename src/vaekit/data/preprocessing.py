@@ -1,6 +1,6 @@
-"""How the images of a model were prepared, as data: it is part of a model's ``config.json``, so that a model alone is usable.
+"""How the images of a model were prepared, as data: a part of ``config.json``, so that a model alone is usable.
 
-Later images are fitted to the model's shape and scaled to gray levels in the same way, and labels are numbered as in training.
+Later images are fitted to the model's shape and scaled to gray levels in the same way.
 """
 
 from typing import Annotated, Any, Literal

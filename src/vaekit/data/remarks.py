@@ -72,8 +72,12 @@ def describe_skipped(metrics: Mapping[str, Any]) -> str:
     named = [Skipped(0, str(image.get("name")), str(image.get("reason"))) for image in skipped if isinstance(image, dict)]
     if not named:
         return ""
-    number = f"{len(named)} image{'s' if len(named) > 1 else ''}" if len(named) < MAX_LISTED else f"At least {MAX_LISTED} images"
-    return f"{number} of the source could not be read and {'are' if len(named) > 1 else 'is'} left out: {name_skipped(named)}."
+    number = (
+        f"{len(named)} image{'s' if len(named) > 1 else ''}" if len(named) < MAX_LISTED else f"At least {MAX_LISTED} images"
+    )
+    return (
+        f"{number} of the source could not be read and {'are' if len(named) > 1 else 'is'} left out: {name_skipped(named)}."
+    )
 
 
 def _short(name: str) -> str:

@@ -4,33 +4,44 @@ The registries map the name in a recipe to a class. A class of your own is regis
 ``@PRIORS.register("mine")``.
 """
 
-from vaekit.core.config import Registry
-from vaekit.distributions.flows import FlowPosterior, FlowPrior
-from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians, VampPrior
-from vaekit.distributions.layered import LayeredDistribution
-from vaekit.distributions.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
-from vaekit.distributions.logistic_mixture import LogisticMixture
-from vaekit.distributions.posteriors import DiagonalGaussian, Posterior
-from vaekit.distributions.priors import Encode, Prior, StandardNormal
-from vaekit.distributions.reparameterization import is_diagonal_gaussian, reparameterize, sample_from_noise
+from typing import TYPE_CHECKING
 
-LIKELIHOODS: Registry[Likelihood] = Registry(
+from vaekit.core.lazy_names import lazy_names
+from vaekit.core.registry import Registry
+
+if TYPE_CHECKING:
+    from vaekit.distributions.flows import FlowPosterior, FlowPrior
+    from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians, VampPrior
+    from vaekit.distributions.layered import LayeredDistribution
+    from vaekit.distributions.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
+    from vaekit.distributions.logistic_mixture import LogisticMixture
+    from vaekit.distributions.posteriors import DiagonalGaussian, Posterior
+    from vaekit.distributions.priors import Encode, Prior, StandardNormal
+    from vaekit.distributions.reparameterization import is_diagonal_gaussian, reparameterize, sample_from_noise
+
+LIKELIHOODS: "Registry[Likelihood]" = Registry(
     "LIKELIHOODS",
     {
-        "bernoulli": Bernoulli,
-        "continuous-bernoulli": ContinuousBernoulli,
-        "gaussian": Gaussian,
-        "logistic-mixture": LogisticMixture,
+        "bernoulli": "vaekit.distributions.likelihoods.Bernoulli",
+        "continuous-bernoulli": "vaekit.distributions.likelihoods.ContinuousBernoulli",
+        "gaussian": "vaekit.distributions.likelihoods.Gaussian",
+        "logistic-mixture": "vaekit.distributions.logistic_mixture.LogisticMixture",
     },
 )
-POSTERIORS: Registry[Posterior] = Registry("POSTERIORS", {"diagonal-gaussian": DiagonalGaussian, "flow": FlowPosterior})
-PRIORS: Registry[Prior] = Registry(
+POSTERIORS: "Registry[Posterior]" = Registry(
+    "POSTERIORS",
+    {
+        "diagonal-gaussian": "vaekit.distributions.posteriors.DiagonalGaussian",
+        "flow": "vaekit.distributions.flows.FlowPosterior",
+    },
+)
+PRIORS: "Registry[Prior]" = Registry(
     "PRIORS",
     {
-        "standard-normal": StandardNormal,
-        "mixture-of-gaussians": MixtureOfGaussians,
-        "vamp": VampPrior,
-        "flow": FlowPrior,
+        "standard-normal": "vaekit.distributions.priors.StandardNormal",
+        "mixture-of-gaussians": "vaekit.distributions.gaussian_mixtures.MixtureOfGaussians",
+        "vamp": "vaekit.distributions.gaussian_mixtures.VampPrior",
+        "flow": "vaekit.distributions.flows.FlowPrior",
     },
 )
 
@@ -58,3 +69,28 @@ __all__ = [
     "reparameterize",
     "sample_from_noise",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Bernoulli": "likelihoods",
+        "ContinuousBernoulli": "likelihoods",
+        "DiagonalGaussian": "posteriors",
+        "Encode": "priors",
+        "FlowPosterior": "flows",
+        "FlowPrior": "flows",
+        "Gaussian": "likelihoods",
+        "GaussianMixture": "gaussian_mixtures",
+        "LayeredDistribution": "layered",
+        "Likelihood": "likelihoods",
+        "LogisticMixture": "logistic_mixture",
+        "MixtureOfGaussians": "gaussian_mixtures",
+        "Posterior": "posteriors",
+        "Prior": "priors",
+        "StandardNormal": "priors",
+        "VampPrior": "gaussian_mixtures",
+        "is_diagonal_gaussian": "reparameterization",
+        "reparameterize": "reparameterization",
+        "sample_from_noise": "reparameterization",
+    },
+)

@@ -7,7 +7,7 @@ from pathlib import Path
 from vaekit.core.errors import Interrupted, RunError
 from vaekit.core.files import describe_os_error, os_error_cure, read_object, write_json
 from vaekit.core.signals import PIPE_CODE, StopSignal
-from vaekit.models.serialization import CONFIG
+from vaekit.models.folder_format import CONFIG
 from vaekit.runs.identity import differences, identity
 from vaekit.runs.location import SOURCE, Location, absolute_source
 from vaekit.runs.recipe import Recipe

@@ -24,11 +24,11 @@ from vaekit.data import (
     load_validation,
     sample_binary,
 )
-from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.data.preprocessing import Preprocessing
+from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.models import VAE, Model, VAEConfig, build_vae, check_savable
 from vaekit.objectives import OBJECTIVES, Objective
-from vaekit.plots.channels import check_channels
+from vaekit.plots.channel_choice import check_channels
 from vaekit.runs.location import Location
 from vaekit.runs.recipe import DataSection, Recipe
 from vaekit.runs.run_folder import TEST_SEED

@@ -22,7 +22,7 @@ from vaekit.data import Dataset, ImageSet
 from vaekit.experiment.place import was_removed
 from vaekit.experiment.prepare import Experiment, Splits
 from vaekit.models import Model, save_vae
-from vaekit.models.serialization import FORMAT
+from vaekit.models.folder_format import FORMAT
 from vaekit.plots import grid, reconstruction_pairs
 from vaekit.plots.channels import Channels, num_tiles
 from vaekit.plots.grids import columns_for, number_for

@@ -49,7 +49,8 @@ def check_writable(path: Path) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError("it is a folder")
-        probe = path.with_name(f".{path.stem}-partial{path.suffix}")
+        folder = next(parent for parent in path.parents if parent.exists())  # others are made when the file is written
+        probe = folder / f".{path.stem}-partial{path.suffix}"
         probe.touch()
         probe.unlink()
     except (OSError, ValueError) as error:

@@ -1,9 +1,22 @@
 """Models: the contract of every model, the VAE as a composition of parts, and models on disk."""
 
-from vaekit.models.conditions import ClassLabel, Condition
-from vaekit.models.model import Model
-from vaekit.models.serialization import CONDITIONS, VAEConfig, build_vae, check_savable, describe_vae, load_vae, save_vae
-from vaekit.models.vae import VAE
+from typing import TYPE_CHECKING
+
+from vaekit.core.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from vaekit.models.conditions import ClassLabel, Condition
+    from vaekit.models.model import Model
+    from vaekit.models.serialization import (
+        CONDITIONS,
+        VAEConfig,
+        build_vae,
+        check_savable,
+        describe_vae,
+        load_vae,
+        save_vae,
+    )
+    from vaekit.models.vae import VAE
 
 __all__ = [
     "CONDITIONS",
@@ -18,3 +31,20 @@ __all__ = [
     "load_vae",
     "save_vae",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "CONDITIONS": "serialization",
+        "ClassLabel": "conditions",
+        "Condition": "conditions",
+        "Model": "model",
+        "VAE": "vae",
+        "VAEConfig": "serialization",
+        "build_vae": "serialization",
+        "check_savable": "serialization",
+        "describe_vae": "serialization",
+        "load_vae": "serialization",
+        "save_vae": "serialization",
+    },
+)

@@ -1,5 +1,6 @@
-"""A model on disk: ``config.json``, which names its parts and says how its images were prepared, and ``model.safetensors``, its
-weights.
+"""A model on disk: ``config.json``, which names its parts, and ``model.safetensors``, its weights.
+
+The configuration also says how the images were prepared that the model was trained on.
 
 Nothing is executed and nothing is unpickled when a model is loaded: a configuration can only name registered classes,
 and weights are plain numbers. The weights carry a checksum and hashes of the configuration and of the run that they are of.
@@ -13,38 +14,35 @@ from typing import Any
 
 from torch import Tensor
 
-from vaekit.core.config import Registry, Section, Spec, build, describe, validate
-from vaekit.core.errors import ConfigError, ModelError, RunError
+from vaekit.core.config import INFERRED, Section, Spec, build, describe, validate
+from vaekit.core.errors import ConfigError, ModelError
 from vaekit.core.files import require_regular, write_text
 from vaekit.core.memory import limit_allocations
+from vaekit.core.registry import Registry
 from vaekit.core.rng import fixed_seed
-from vaekit.core.safe_text import printable_value
 from vaekit.core.tensor_files import DTYPES, DamagedFile, Header, first_not_finite, read_header, read_tensors, write_tensors
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.models.conditions import ClassLabel, Condition
+from vaekit.models.folder_format import CHECKSUMS_SINCE, CONFIG, FORMAT, WEIGHTS, check_format
 from vaekit.models.model import Model
 from vaekit.models.vae import VAE
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.networks.base import Shape
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-FORMAT, READABLE, CHECKSUMS_SINCE = 4, (2, 3, 4), 3
-"""The version of folders that is written, those that are read, and the first whose weights have a checksum. Version 4 adds how
-images are prepared to the configuration."""
 ALLOCATION_SLACK = 2**28
 """The bytes that building a model may take beyond its weights, for constants."""
-KEEP_ARGUMENTS = "a part keeps each constructor argument in an attribute of its name, and has the weights that follow from them"
+KEEP_ARGUMENTS = (
+    "a part keeps each constructor argument in an attribute of its name, and has the weights that follow from them"
+)
 """What makes a part savable, in messages."""
 MAX_REASON = 300
 """The most characters of a reason that a message quotes."""
 CONDITIONS: Registry[Condition] = Registry("CONDITIONS", {"class-label": ClassLabel})
-INFERRED = ("shape", "latent_dim", "num_features", "num_maps", "context_dim")
-"""Constructor arguments of a part that follow from other parts, and are therefore not written."""
 
 
 class VAEConfig(Section):
-    """A VAE as data: the shape of an image, the number of latents, a specification of each part, and its images' preparation."""
+    """A VAE as data: the shape of an image, the number of latents, a specification of each part, and preprocessing."""
 
     format: int = FORMAT
     shape: Shape
@@ -108,8 +106,8 @@ def describe_vae(model: Model) -> VAEConfig:
         raise ConfigError(f"model: {kind} is no VAE, and only a composition of registered parts can be written to a folder")
     if changed := _overridden(type(model)):
         raise ConfigError(
-            f"model: {type(model).__name__} has its own {', '.join(changed)}, which a saved model would lose; write it as a part "
-            "and register that, as docs/extending.md shows"
+            f"model: {type(model).__name__} has its own {', '.join(changed)}, which a saved model would lose; write it as a "
+            "part and register that, as docs/extending.md shows"
         )
     return VAEConfig(
         shape=model.shape,
@@ -141,7 +139,9 @@ def check_savable(model: Model) -> None:
     for name, value in weights.items():
         if not isinstance(value, Tensor) or value.dtype not in DTYPES:
             kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise ConfigError(f"model: {name} is {kind}, which a saved model cannot hold; keep it as a tensor of real numbers")
+            raise ConfigError(
+                f"model: {name} is {kind}, which a saved model cannot hold; keep it as a tensor of real numbers"
+            )
     config = describe_vae(model)
     try:
         with fixed_seed(0):  # initial weights, which are replaced
@@ -234,28 +234,6 @@ def _build_within(config: VAEConfig, path: Path, max_bytes: float) -> VAE:
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # what torch raises for sizes that no machine has
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path}: the model that it describes cannot be built ({reason})") from None
-
-
-def check_format(data: Any, folder: Path) -> None:
-    """Refuses a folder that was written in another version of the format.
-
-    Arguments:
-        data: What its ``config.json`` or ``environment.json`` holds; the first version had no ``format``.
-        folder: The folder, for the message.
-
-    Raises:
-        RunError: If the version is none that is read.
-    """
-    version = data.get("format") if isinstance(data, dict) else FORMAT
-    if version is None:
-        raise RunError(
-            f"{folder}: its files name no version of the folder format, so they are damaged, or of version 1, which is no "
-            "longer read; copy them again, or train anew"
-        )
-    if version not in READABLE:
-        remedy = "update vaekit" if isinstance(version, int) and version > FORMAT else "train it again"
-        shown = printable_value(version, 40)
-        raise RunError(f"{folder}: written in version {shown} of the folder format, this is version {FORMAT}; {remedy}")
 
 
 def _read_config(path: Path) -> tuple[str, Any]:

@@ -24,13 +24,13 @@ from vaekit.core.errors import ModelError
 from vaekit.core.terms import Terms
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.distributions import Likelihood, Posterior, Prior
+from vaekit.distributions.pixels import IMAGE_DIMS
 from vaekit.models.conditions import Condition
 from vaekit.models.model import Model
-from vaekit.distributions.pixels import IMAGE_DIMS
 from vaekit.networks import Decoder, Encoder, Shape
 
 MAX_NOISY = 8.0
-"""The largest value that a floating-point pixel on the unit interval has with the noise of p(x|z); samples are below 0, too."""
+"""The largest value of a floating-point pixel if none is below 0: samples with the noise of p(x|z) exceed both ends of [0, 1]."""
 
 
 @runtime_checkable
@@ -143,15 +143,17 @@ class VAE(Model):
         if x.dtype == torch.uint8 or len(self.shape) != IMAGE_DIMS or scales_itself or not x.numel():
             return
         if x.dtype == torch.bool:
-            raise ModelError("images are uint8 from 0 to 255, or floating point from 0 to 1, got bool; convert with .float()")
+            raise ModelError(
+                "images are uint8 from 0 to 255, or floating point from 0 to 1, got bool; convert with .float()"
+            )
         if not x.is_floating_point():
             return
         low, high = map(float, x.detach().aminmax())
         if low >= 0 and high > MAX_NOISY:
             kind = str(x.dtype).removeprefix("torch.")
             raise ModelError(
-                f"images are uint8 from 0 to 255, or floating point from 0 to 1, got {kind} up to {high:g}; divide by 255, or "
-                "convert with .to(torch.uint8)"
+                f"images are uint8 from 0 to 255, or floating point from 0 to 1, got {kind} up to {high:g}; divide by 255, "
+                "or convert with .to(torch.uint8)"
             )
 
     def pz(self, num: int, context: Tensor | None = None) -> Distribution:

@@ -4,13 +4,22 @@ The registries map the name in a recipe to a class. A class of your own is regis
 ``@ENCODERS.register("mine")``.
 """
 
-from vaekit.core.config import Registry
-from vaekit.networks.base import Decoder, Encoder, Shape
-from vaekit.networks.conv import ConvDecoder, ConvEncoder
-from vaekit.networks.mlp import MLPDecoder, MLPEncoder
+from typing import TYPE_CHECKING
 
-ENCODERS: Registry[Encoder] = Registry("ENCODERS", {"mlp": MLPEncoder, "conv": ConvEncoder})
-DECODERS: Registry[Decoder] = Registry("DECODERS", {"mlp": MLPDecoder, "conv": ConvDecoder})
+from vaekit.core.lazy_names import lazy_names
+from vaekit.core.registry import Registry
+
+if TYPE_CHECKING:
+    from vaekit.networks.base import Decoder, Encoder, Shape
+    from vaekit.networks.conv import ConvDecoder, ConvEncoder
+    from vaekit.networks.mlp import MLPDecoder, MLPEncoder
+
+ENCODERS: "Registry[Encoder]" = Registry(
+    "ENCODERS", {"mlp": "vaekit.networks.mlp.MLPEncoder", "conv": "vaekit.networks.conv.ConvEncoder"}
+)
+DECODERS: "Registry[Decoder]" = Registry(
+    "DECODERS", {"mlp": "vaekit.networks.mlp.MLPDecoder", "conv": "vaekit.networks.conv.ConvDecoder"}
+)
 
 __all__ = [
     "DECODERS",
@@ -23,3 +32,16 @@ __all__ = [
     "MLPEncoder",
     "Shape",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "ConvDecoder": "conv",
+        "ConvEncoder": "conv",
+        "Decoder": "base",
+        "Encoder": "base",
+        "MLPDecoder": "mlp",
+        "MLPEncoder": "mlp",
+        "Shape": "base",
+    },
+)

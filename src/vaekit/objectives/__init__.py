@@ -3,12 +3,34 @@
 A new objective is a subclass of :class:`Objective`, registered by ``@OBJECTIVES.register("name")``.
 """
 
-from vaekit.core.config import Registry
-from vaekit.objectives.elbo import ELBO
-from vaekit.objectives.iwae import IWAE
-from vaekit.objectives.objective import Objective
-from vaekit.objectives.wake_sleep import WakeSleep
+from typing import TYPE_CHECKING
 
-OBJECTIVES: Registry[Objective] = Registry("OBJECTIVES", {"elbo": ELBO, "iwae": IWAE, "wake-sleep": WakeSleep})
+from vaekit.core.lazy_names import lazy_names
+from vaekit.core.registry import Registry
+
+if TYPE_CHECKING:
+    from vaekit.objectives.elbo import ELBO
+    from vaekit.objectives.iwae import IWAE
+    from vaekit.objectives.objective import Objective
+    from vaekit.objectives.wake_sleep import WakeSleep
+
+OBJECTIVES: "Registry[Objective]" = Registry(
+    "OBJECTIVES",
+    {
+        "elbo": "vaekit.objectives.elbo.ELBO",
+        "iwae": "vaekit.objectives.iwae.IWAE",
+        "wake-sleep": "vaekit.objectives.wake_sleep.WakeSleep",
+    },
+)
 
 __all__ = ["ELBO", "IWAE", "OBJECTIVES", "Objective", "WakeSleep"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "ELBO": "elbo",
+        "IWAE": "iwae",
+        "Objective": "objective",
+        "WakeSleep": "wake_sleep",
+    },
+)

@@ -1,11 +1,16 @@
 """Pure functions from tensors and records to images, figures and animations."""
 
-from vaekit.plots.animation import Animation
-from vaekit.plots.curves import curve, learning_curves
-from vaekit.plots.error_maps import error_plot
-from vaekit.plots.grids import grid, in_a_row, manifold, reconstruction_pairs, side_by_side, traversals
-from vaekit.plots.latent_plots import latent_map, rate_plot
-from vaekit.plots.style import to_svg
+from typing import TYPE_CHECKING
+
+from vaekit.core.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from vaekit.plots.animation import Animation
+    from vaekit.plots.curves import curve, learning_curves
+    from vaekit.plots.error_maps import error_plot
+    from vaekit.plots.grids import grid, in_a_row, manifold, reconstruction_pairs, side_by_side, traversals
+    from vaekit.plots.latent_plots import latent_map, rate_plot
+    from vaekit.plots.style import to_svg
 
 __all__ = [
     "Animation",
@@ -22,3 +27,22 @@ __all__ = [
     "to_svg",
     "traversals",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Animation": "animation",
+        "curve": "curves",
+        "error_plot": "error_maps",
+        "grid": "grids",
+        "in_a_row": "grids",
+        "latent_map": "latent_plots",
+        "learning_curves": "curves",
+        "manifold": "grids",
+        "rate_plot": "latent_plots",
+        "reconstruction_pairs": "grids",
+        "side_by_side": "grids",
+        "to_svg": "style",
+        "traversals": "grids",
+    },
+)

@@ -37,7 +37,7 @@ from vaekit.plots import (
     side_by_side,
     traversals,
 )
-from vaekit.plots.channels import Channels, check_channels
+from vaekit.plots.channel_choice import Channels, check_channels
 from vaekit.plots.grids import number_for
 from vaekit.plots.style import count
 from vaekit.presentation.animations import (

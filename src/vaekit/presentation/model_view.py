@@ -16,7 +16,8 @@ from vaekit.data import Fitting, ImageSet, fit, is_image_shape, open_image
 from vaekit.data.level_search import with_levels_of_files
 from vaekit.evaluation.latents.encodings import Encodings, encode_images
 from vaekit.models import Model
-from vaekit.plots.channels import Channels, check_channels, num_tiles
+from vaekit.plots.channel_choice import Channels, check_channels
+from vaekit.plots.channels import num_tiles
 from vaekit.plots.style import count
 
 

@@ -1,7 +1,8 @@
 """Run folders of formats 2 and 3 as those of format 4, so that a run that was begun by an earlier version goes on.
 
-Format 4 adds how images are prepared to ``config.json``, which training writes anew. Format 3 adds checksums, the hash of the run that files belong to, and the best weights and the records of the epochs in each
-checkpoint. The environment, which names the format, is written last: a migration that was killed begins again.
+Format 4 adds to ``config.json`` how images are prepared; training writes it anew. Format 3 adds checksums, the hash of the run
+that files belong to, and the best weights and the records of the epochs in each checkpoint. The environment, which names the
+format, is written last: a migration that was killed begins again.
 """
 
 import shutil
@@ -11,7 +12,7 @@ from typing import Any
 from vaekit.core.errors import RunError
 from vaekit.core.files import write_json
 from vaekit.models import load_vae, save_vae
-from vaekit.models.serialization import FORMAT
+from vaekit.models.folder_format import FORMAT
 from vaekit.runs.identity import identity
 from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, RunFolder
 from vaekit.training import Checkpoints, read_state

@@ -13,29 +13,30 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt
 
-from vaekit.core.config import Section, Spec, check, lookup, to_data, validate
+from vaekit.core.config import INFERRED, Section, Spec, check, to_data, validate
 from vaekit.core.errors import ConfigError, suggest
 from vaekit.core.files import user_path, write_text
+from vaekit.core.registry import Registry, require_keys, require_name
 from vaekit.core.yaml_text import format_yaml, parse_yaml, read_text
-from vaekit.data import Augmentation, Fit
+from vaekit.data.augmentation import Augmentation
+from vaekit.data.fitting import Fit
 from vaekit.data.layout import MAX_CHANNELS
 from vaekit.data.levels import AUTO, checked_levels
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
-from vaekit.models import Model, describe_vae
-from vaekit.models.serialization import INFERRED
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
-from vaekit.plots.channels import parse_channels
-from vaekit.runs.names import FolderName, folder_name, short_name
+from vaekit.plots.channel_choice import parse_channels
+from vaekit.runs.names import FolderName, short_name
 from vaekit.runs.overrides import by_place, override
-from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, TrainingConfig
+from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS
+from vaekit.training.training_config import TrainingConfig
 
 DEFAULT = "digits"
 """The recipe that is trained by default, which needs no download."""
 OWN = "images"
 """The recipe for the images of ``--data`` if no recipe is named."""
 
-PARTS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
+PARTS: dict[str, tuple[Registry[Any], tuple[str, ...]]] = {
     "model.encoder": (ENCODERS, INFERRED),
     "model.posterior": (POSTERIORS, INFERRED),
     "model.prior": (PRIORS, INFERRED),
@@ -181,18 +182,31 @@ def load_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
     Raises:
         ConfigError: If there is no such recipe, or a key or value in it is wrong.
     """
+    text, stem = _find_recipe(name)
+    return read_recipe(text, str(name), {"name": stem}, overrides or {})
+
+
+def load_outline(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Loads a recipe without importing its parts (see :func:`outline`); arguments as of :func:`load_recipe`.
+
+    Raises:
+        ConfigError: If there is no such recipe, or something in it is wrong that can be seen without its parts.
+    """
+    text, stem = _find_recipe(name)
+    return read_outline(text, str(name), {"name": stem}, overrides or {})
+
+
+def _find_recipe(name: str | Path) -> tuple[str, str]:
+    """The text of a recipe, and the name of its file without suffix."""
     path = user_path(name)
     if path.suffix in (".yaml", ".yml"):
-        text, stem = read_text(path), path.stem
-    elif str(name) in recipe_names():
-        text, stem = files("vaekit.runs.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), str(name)
-    else:
-        if path.is_file():
-            raise ConfigError(f"{name}: no recipe file; the name of one ends in .yaml or .yml")
-        raise ConfigError(
-            f"{str(name) or repr('')}: no such recipe{suggest(str(name), recipe_names())}; vae recipes lists them"
-        )
-    return read_recipe(text, str(name), {"name": stem}, overrides or {})
+        return read_text(path), path.stem
+    if str(name) in recipe_names():
+        return files("vaekit.runs.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), str(name)
+    if path.is_file():
+        raise ConfigError(f"{name}: no recipe file; the name of one ends in .yaml or .yml")
+    known = suggest(str(name), recipe_names())
+    raise ConfigError(f"{str(name) or repr('')}: no such recipe{known}; vae recipes lists them")
 
 
 def read_recipe(text: str, place: str, defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
@@ -207,33 +221,33 @@ def read_recipe(text: str, place: str, defaults: Mapping[str, Any], overrides: M
     Raises:
         ConfigError: If the text is not YAML, or a key or value in it is wrong.
     """
+    return complete(_read_mapping(text, place, defaults, overrides), overrides)
+
+
+def read_outline(text: str, place: str, defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
+    """Reads a recipe from YAML without importing its parts (see :func:`outline`); arguments as of :func:`read_recipe`.
+
+    Raises:
+        ConfigError: If the text is not YAML, or something in it is wrong that can be seen without the parts.
+    """
+    return outline(_read_mapping(text, place, defaults, overrides), overrides)
+
+
+def _read_mapping(text: str, place: str, defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     data = parse_yaml(text, place)
     if not isinstance(data, dict):
         raise ConfigError(f"{place}: a recipe is a mapping with the keys {', '.join(Recipe.model_fields)}")
-    return complete(_without_expected({**defaults, **data}, overrides), overrides)
+    return _without_expected({**defaults, **data}, overrides)
 
 
-def recipe_of(model: Model, name: str, overrides: Mapping[str, Any], parts: Mapping[str, Spec]) -> Recipe:
-    """Returns the recipe of training a model that was built in Python.
+def outline(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
+    """Applies overrides, and checks every section and the names and keys of the parts, for which no part is imported.
 
-    Raises:
-        ConfigError: If a part of the model is not registered, or an override is wrong.
-    """
-    described = describe_vae(model).model_dump(exclude={"format", "shape", "condition", "preprocessing"})
-    data: dict[str, Any] = {
-        "name": folder_name(name),
-        "title": f"{type(model).__name__} built in Python",
-        "data": {"name": name},
-        "model": described | {"conditional": model.condition is not None},
-    }
-    return complete({**data, **parts}, overrides)
-
-
-def complete(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
-    """Applies overrides, checks every section and part, and fills in defaults.
+    Returns:
+        The recipe, whose parts have the arguments that were given and no defaults.
 
     Raises:
-        ConfigError: If a key or value is wrong.
+        ConfigError: If a key or value of a section is wrong, or a name or key of a part.
     """
     changed = to_data(data)
     for place in PARTS:
@@ -243,15 +257,36 @@ def complete(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         if isinstance(section, dict) and isinstance(default, dict):
             section.setdefault(key, dict(default))
     override(changed, overrides, parts=PARTS)
-    whole = to_data(validate(Recipe, changed, ""))
+    recipe = validate(Recipe, changed, "")
+    for place, (registry, inferred) in PARTS.items():
+        spec = _part(recipe, place)
+        require_name(registry, spec.get("name"), f"{place}.name")
+        require_keys(registry, spec, place=place, inferred=inferred)
+    return recipe
+
+
+def complete(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
+    """Applies overrides, checks every section and part, and fills in defaults.
+
+    Raises:
+        ConfigError: If a key or value is wrong.
+    """
+    recipe = outline(data, overrides)
+    whole = to_data(recipe)
     for place, (registry, inferred) in PARTS.items():
         *parents, key = place.split(".")
-        section = whole[parents[0]] if parents else whole
-        spec = section[key]
-        factory = lookup(registry, spec.get("name"), f"{place}.name")
+        section, spec = whole[parents[0]] if parents else whole, _part(recipe, place)
         arguments = {name: value for name, value in spec.items() if name != "name"}
-        section[key] = {"name": spec["name"]} | to_data(check(factory, arguments, place=place, inferred=inferred))
+        checked = check(registry[spec["name"]], arguments, place=place, inferred=inferred)
+        section[key] = {"name": spec["name"]} | to_data(checked)
     return validate(Recipe, whole, "")
+
+
+def _part(recipe: Recipe, place: str) -> Spec:
+    """The part at a place of a recipe."""
+    *parents, key = place.split(".")
+    spec: Spec = getattr(getattr(recipe, parents[0]) if parents else recipe, key)
+    return spec
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:

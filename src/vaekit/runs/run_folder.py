@@ -15,40 +15,55 @@ A run is a folder::
 A model folder holds only ``config.json`` and ``model.safetensors``, perhaps with a recipe.
 """
 
-import json
+from contextlib import suppress
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from vaekit.core.errors import ConfigError, DataError, ModelError, RunError
-from vaekit.core.files import describe_os_error, read_object, require_regular, user_path
-from vaekit.core.progress import notify
-from vaekit.core.yaml_text import read_text
+from vaekit.core.errors import DataError, ModelError, VaekitError
+from vaekit.core.files import user_path
 from vaekit.data import Fitting, ImageSet, binarize, in_class_order, is_image_shape, load_images
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.data.sources.hub import describe_error, download
+from vaekit.evaluation.likelihood.conditional import NUM_CLASSES, describe_classes, is_conditional, num_classes_of
 from vaekit.models import VAE, load_vae
-from vaekit.models.serialization import CONFIG, WEIGHTS, check_format
-from vaekit.plots import learning_curves
+from vaekit.models.folder_format import CONFIG, WEIGHTS
 from vaekit.plots.channels import Channels
 from vaekit.presentation.gallery import Gallery
 from vaekit.runs.location import SOURCE, find_source
-from vaekit.runs.recipe import Recipe, read_recipe
+from vaekit.runs.run_records import (
+    CHECKPOINTS,
+    ENVIRONMENT,
+    HISTORY,
+    IMAGES,
+    METRICS,
+    RECIPE,
+    REPORT,
+    RUN_FILES,
+    SPLITS,
+    RunRecords,
+)
 
-RECIPE, HISTORY, METRICS, ENVIRONMENT = "recipe.yaml", "metrics.jsonl", "metrics.json", "environment.json"
-REPORT = "report.html"
-RUN_FILES = (RECIPE, HISTORY, METRICS, ENVIRONMENT, CONFIG, WEIGHTS)
-"""The files that make a run, which no other output may overwrite."""
-SPLITS = {"train": "training", "valid": "validation"}
-CHECKPOINTS, IMAGES = "checkpoints", "images"
+__all__ = [
+    "CHECKPOINTS",
+    "ENVIRONMENT",
+    "HISTORY",
+    "IMAGES",
+    "METRICS",
+    "RECIPE",
+    "REPORT",
+    "RUN_FILES",
+    "SPLITS",
+    "TEST_SEED",
+    "RunFolder",
+    "load",
+]
+
 TEST_SEED = 0
 """The seed with which test images are binarized once, the same for every run so that metrics can be compared."""
 
 
-class RunFolder:
+class RunFolder(RunRecords):
     """A run folder or a model folder, read; its recipe, its model and each set of images are loaded once.
 
     Arguments:
@@ -65,30 +80,8 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, revision: str | None = None) -> None:
-        self.folder = _find_folder(path, revision)
+        super().__init__(_find_folder(path, revision))
         self._gray: dict[tuple[str, str], ImageSet] = {}
-        if (self.folder / ENVIRONMENT).is_file():
-            check_format(self.environment, self.folder)
-
-    @property
-    def has_recipe(self) -> bool:
-        """Whether the folder says what its model was trained on; a bare model folder does not."""
-        return (self.folder / RECIPE).is_file()
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        """The resolved recipe.
-
-        Raises:
-            RunError: If there is none.
-        """
-        path = self.folder / RECIPE
-        if not path.is_file():
-            raise RunError(f"{self.folder}: no {RECIPE} there, so it is no run folder")
-        try:
-            return read_recipe(read_text(path), str(path), {}, {})
-        except ConfigError as error:  # of a place in the file, which the user has not typed
-            raise ConfigError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
 
     @cached_property
     def model(self) -> VAE:
@@ -97,59 +90,19 @@ class RunFolder:
         return load_vae(self.folder, run)
 
     @property
-    def history(self) -> list[dict[str, Any]]:
-        """The records of the epochs so far.
-
-        Raises:
-            RunError: If a line is damaged; a last line that is cut short is left out, with a line.
-        """
-        path = self.folder / HISTORY
-        if not path.exists():
-            return []
-        try:
-            require_regular(path)
-            *lines, torn = path.read_text(encoding="utf-8").split("\n")
-            records = [json.loads(line) for line in lines]
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunError(f"{path}: damaged ({describe_os_error(error)}); {self._restored_by_resume}") from None
-        if not all(map(_is_record, records)):
-            raise RunError(f"{path}: damaged, a line is no record of an epoch; {self._restored_by_resume}")
-        if torn:
-            notify(f"{path}: the last line is cut short, so it is left out")
-        return records
-
-    @property
     def metrics(self) -> dict[str, Any]:
-        """The final metrics.
+        """The final metrics; those of a class-conditional run of an earlier version are completed by its number of classes.
 
         Raises:
             RunError: If the run is not finished, or the file is damaged.
         """
-        path = self.folder / METRICS
-        if not path.exists():
-            raise RunError(f"{path}: not there yet; go on with vae train --resume {self.folder}")
-        metrics = read_object(path, self._restored_by_resume)
-        if not isinstance(metrics.get("elbo"), dict):
-            raise RunError(f"{path}: damaged, it holds no ELBO; {self._restored_by_resume}")
+        metrics = super().metrics
+        if is_conditional(metrics) or not (self.has_recipe and self.recipe.model.conditional):
+            return metrics
+        with suppress(VaekitError):  # without its model, the run is described by its records alone
+            num = num_classes_of(self.model) or 0
+            return metrics | {NUM_CLASSES: num, "meaning": f"{metrics.get('meaning')}; {describe_classes(num)}"}
         return metrics
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        """The machine, the versions and the data of the run.
-
-        Raises:
-            RunError: If the file is missing or damaged.
-        """
-        path = self.folder / ENVIRONMENT
-        data = read_object(path, "copy it again, or train into another folder")
-        counts = data.get("images", {})
-        if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
-            raise RunError(f"{path}: damaged, it does not count the images; copy it again, or train into another folder")
-        return data
-
-    @property
-    def _restored_by_resume(self) -> str:
-        return f"vae train --resume {self.folder} restores it"
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -176,20 +129,6 @@ class RunFolder:
     def gallery(self) -> Gallery:
         """The plots and animations of the run's model and test images."""
         return Gallery(self.model, self.images(), self.fitting, self.shown_channels)
-
-    def curves(self) -> Figure:
-        """Plots the learning curves.
-
-        Raises:
-            RunError: If no epoch is finished.
-        """
-        name = self.recipe.name
-        if not self.history:
-            raise RunError(f"{self.folder}: no epoch has been finished; go on with vae train --resume {self.folder}")
-        counts = self.environment.get("images", {})
-        means = " and ".join(f"{counts[key]:,} {word}" for key, word in SPLITS.items() if key in counts)
-        title = f"{name}, means over {means} images" if means else name
-        return learning_curves(self.history, title)
 
     @property
     def source(self) -> str:
@@ -244,20 +183,6 @@ class RunFolder:
             condition = self.model.condition
             self._gray[source, split] = images if condition is None else in_class_order(images, condition.classes)
         return self._gray[source, split]
-
-
-def _is_record(record: Any) -> bool:
-    """Whether a line of the history holds the numbers of an epoch."""
-    if not isinstance(record, dict) or not all(_is_number(record.get(key)) for key in ("epoch", "images_seen", "lr")):
-        return False
-    train, valid = record.get("train"), record.get("valid")
-    parts = (part.values() for part in (train, valid) if isinstance(part, dict))
-    has_parts = isinstance(train, dict) and isinstance(valid, dict) and {"elbo", "rate", "distortion"} <= valid.keys()
-    return has_parts and all(map(_is_number, chain(*parts)))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def load(path: str | Path, revision: str | None = None) -> VAE:

@@ -12,8 +12,6 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import nn
 from torch.optim import Optimizer
 
-from vaekit.core.config import Registry
-
 Parameters = Iterable[nn.Parameter]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -63,8 +61,3 @@ def sgd(
 ) -> Optimizer:
     """Stochastic gradient descent, with momentum if it is not 0."""
     return torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay, fused=True)
-
-
-OPTIMIZERS: Registry[Optimizer] = Registry(
-    "OPTIMIZERS", {"adam": adam, "adamw": adamw, "adamax": adamax, "adagrad": adagrad, "sgd": sgd}
-)

@@ -11,8 +11,6 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from torch.optim import Optimizer
 
-from vaekit.core.config import Registry
-
 
 class Scheduler(ABC):
     """Sets an optimizer's learning rate: before each step by the time, after each epoch by the validation ELBO."""
@@ -158,8 +156,3 @@ def plateau(
 ) -> Scheduler:
     """A lower learning rate whenever the validation ELBO stops rising."""
     return Plateau(optimizer, factor, patience, threshold, min_lr)
-
-
-SCHEDULERS: Registry[Scheduler] = Registry(
-    "SCHEDULERS", {"constant": constant, "cosine": cosine, "stages": stages, "plateau": plateau}
-)

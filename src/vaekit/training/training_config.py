@@ -2,12 +2,22 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from vaekit.core.config import Section
 
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
+"""The short names of precisions."""
 OnSpike = Literal["stop", "skip", "rollback"]
 """What to do if a gradient norm is far above its running median."""
+
+
+def _full_name(value: object) -> object:
+    return PRECISIONS.get(value, value) if isinstance(value, str) else value
+
+
+Precision = Annotated[Literal["float32", "bfloat16"], BeforeValidator(_full_name)]
+"""The precision of networks, also by its short name."""
 
 
 class TrainingConfig(Section):
@@ -35,7 +45,7 @@ class TrainingConfig(Section):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     on_spike: OnSpike | None = None
     images_every: PositiveInt = 5
     checkpoint_minutes: PositiveFloat = 10.0

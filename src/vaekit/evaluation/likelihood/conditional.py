@@ -2,8 +2,8 @@ r"""Log-probabilities of class-conditional models, which are those of an image *
 
 .. math:: \log p(x) = \log \sum_{y'} p(y') \, p(x | y') \ge \log p(x | y) + \log p(y)
 
-So what such a model reports is no bound of log p(x), and is not comparable with that of a model without classes. With K equally
-probable classes, log p(x | class) minus log K is a bound of log p(x).
+So what such a model reports is no bound of log p(x), and is not comparable with that of a model without classes. With K
+equally probable classes, log p(x | class) minus log K is a bound of log p(x).
 """
 
 import math
@@ -55,7 +55,7 @@ def describe_classes(num: int) -> str:
 def bound_remark(num: int) -> str:
     """Returns a sentence on what log p(x | class) of a model of ``num`` classes says of log p(x)."""
     return (
-        "The model is told the class of each image, so its bounds are of log p(x | class): do not compare them with log p(x) of "
-        f"other models. With {num:,} equally probable classes, log p(x) ≥ log p(x | class) − log {num:,}, which is "
+        "The model is given the class of each image, so its bounds are of log p(x | class): do not compare them with log p(x) "
+        f"of other models. With {num:,} equally probable classes, log p(x) ≥ log p(x | class) − log {num:,}, which is "
         f"{math.log(num):.2f} nats less."
     )
