@@ -30,7 +30,7 @@ from vaekit.models.model import Model
 from vaekit.networks import Decoder, Encoder, Shape
 
 MAX_NOISY = 8.0
-"""The largest value of a floating-point pixel if none is below 0: samples with the noise of p(x|z) exceed both ends of [0, 1]."""
+"""The largest value of floating-point pixels of which none is below 0; samples with noise exceed both ends of [0, 1]."""
 
 
 @runtime_checkable

@@ -55,7 +55,7 @@ def describe_classes(num: int) -> str:
 def bound_remark(num: int) -> str:
     """Returns a sentence on what log p(x | class) of a model of ``num`` classes says of log p(x)."""
     return (
-        "The model is given the class of each image, so its bounds are of log p(x | class): do not compare them with log p(x) "
-        f"of other models. With {num:,} equally probable classes, log p(x) ≥ log p(x | class) − log {num:,}, which is "
+        "The model is given the class of each image, so its bounds are of log p(x | class): do not compare them with "
+        f"log p(x) of other models. With {num:,} equally probable classes, log p(x) ≥ log p(x | class) − log {num:,}, which is "
         f"{math.log(num):.2f} nats less."
     )
