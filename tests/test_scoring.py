@@ -29,7 +29,7 @@ from vaekit.experiment.score import ScoredImages, ScoredSet
 from vaekit.models import VAE, load_vae, save_vae
 from vaekit.runs.run_folder import RunFolder
 
-NUMBERS = ("log_px", "standard_error", "elbo", "variance", "complexity", "ratio", "waic", "typicality")
+NUMBERS = ("log_px", "standard_error", "elbo", "variance", "complexity", "ratio", "waic", "typicality", "reconstruction", "latent")
 
 
 def imaged(num: int = 60, off: float = 0.0) -> tuple[LinearGaussian, ImageSet]:
@@ -216,7 +216,7 @@ def test_score_writes_the_lowest_score_first(run: Path) -> None:
     assert found["name"] == [f"image {row}" for row in rows.tolist()]
     assert found["label"] == found["class"] == [str(label) for label in images.labels[rows].tolist()]
     expected = scores(RunFolder(run).model, images, num_samples=5)
-    for name in NUMBERS[:-1]:
+    for name in NUMBERS[:-3]:
         assert floats(found[name]).equal(getattr(expected, name)[rows]), name
     train = RunFolder(run).images(split="train")
     chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:500].sort().values
@@ -263,7 +263,7 @@ def test_against_prints_the_auroc_of_each_score(run: Path, tmp_path: Path) -> No
     own = torch.tensor([name == "digits" for name in found["data"]])
     assert (int(own.sum()), int((~own).sum())) == (40, 30)
     lines = [line.split() for line in out.splitlines() if " ± " in line]
-    assert [line[0] for line in lines] == ["log_px", "elbo", "ratio", "waic", "typicality"]
+    assert [line[0] for line in lines] == ["log_px", "elbo", "ratio", "waic", "typicality", "reconstruction", "latent"]
     for name, value, _, error, *_ in lines:
         score = floats(found[name])
         expected = auroc(score[own], score[~own])
@@ -361,7 +361,7 @@ def test_model_without_its_training_images(run: Path, tmp_path: Path) -> None:
     outcome = vae("score", tmp_path / "model", noise, "--num-samples", 2, "-o", tmp_path / "x.csv")
     assert outcome.code == 0
     assert outcome.err.count("\n") == 1
-    assert "typicality is left out" in outcome.err
+    assert "typicality and latent are left out" in outcome.err
     assert "typicality" not in table(tmp_path / "x.csv")
     assert len(table(tmp_path / "x.csv")["rank"]) == 2
     options = ("--num-samples", 2, "--by", "typicality", "-o", tmp_path / "y.csv")

@@ -56,7 +56,7 @@ def load_images(
             (N, H, W), (N, C, H, W) or (N, H, W, C); a list of arrays of one shape, of images of Pillow or of paths; or a
             ``datasets.Dataset`` or ``DatasetDict``.
         split: ``train``, ``test``, ``all``, or ``any``: all images if the source has one split, else its test images. If a
-            source has no test split, a fifth of its images is used as one.
+            source has no test split, a fifth of its images is used as one; a single image is all of each split.
         size: The side, or height and width (H, W), to fit images to; by default their common size.
         channels: 1 for gray or 3 for color; by default 1 if all images are gray, else 3. Arrays and TIFF files may have up
             to 16, which are read as they are.
@@ -108,6 +108,8 @@ def _select(splits: dict[str, ImageSet], split: str) -> ImageSet:
     """One split of a source; the test split is held out of the training images if the source has none."""
     if split in ("all", "any") and len(splits) == 1:
         return replace(next(iter(splits.values())), split="all")
+    if len(splits) == 1 and len(whole := next(iter(splits.values()))) == 1 and split in ("train", "test"):
+        return replace(whole, split="all")  # one image is all that there is of it, in every split
     split = "test" if split == "any" else split
     if split not in ("train", "test"):
         raise DataError(f"{split}: no such split (known: train, test)")

@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel
 from vaekit.core.errors import ConfigError, Diverged, Interrupted, RunError
 from vaekit.core.processes import any_process, num_processes, wait
 from vaekit.core.signals import StopRequests, StopSignal, exit_code, stop_requests
+from vaekit.core.terms import StepContext
 from vaekit.data import Batch, Batches
 from vaekit.models import Model
 from vaekit.training.callbacks import Callback
@@ -194,17 +195,18 @@ class Trainer:
 
     def _update(self, batch: Batch) -> dict[str, Tensor]:
         """One update of weights and average, and its logs."""
-        epoch = self.progress.step / len(self.batches)
-        self.scheduler.before_step(epoch)
+        step = self.progress.step
+        context = StepContext(step / len(self.batches), step, len(self.batches.dataset))
+        self.scheduler.before_step(context.epoch)
         if self.guard is not None:
             self.guard.before_update(self.progress.step)
         try:
-            logs = self.step(batch, epoch)
+            logs = self.step(batch, context)
         except Diverged as error:
             if self.guard is not None and self.guard.recover(batch.total):
                 return dict.fromkeys(self.log_names or ["loss"], torch.tensor(math.nan))
             where = f"at step {self.progress.step + 1} (epoch {self.progress.epoch + 1})"
-            raise Diverged(explain(str(error), where, self.step, batch, epoch, self.batches.dataset)) from None
+            raise Diverged(explain(str(error), where, self.step, batch, context, self.batches.dataset)) from None
         if self.guard is not None:
             self.guard.after_update()
         if self.ema is not None:
