@@ -228,6 +228,10 @@ def _columns(scored: ScoredSet) -> dict[str, Sequence[object]]:
     """The columns of a set, in its order."""
     images = scored.images
     names = {"name": image_names(images, scored.rows), "data": [images.name] * len(images), "row": scored.rows.tolist()}
-    numbers = scored.values | {key: getattr(scored.scores, key) for key in ("standard_error", "variance", "complexity")}
-    order = ("log_px", "standard_error", "elbo", "variance", "complexity", "ratio", "waic", "typicality", "reconstruction", "latent")
+    others = ("standard_error", "effective_samples", "variance", "complexity")
+    numbers = scored.values | {key: value for key in others if (value := getattr(scored.scores, key)) is not None}
+    order = (
+        *("log_px", "standard_error", "effective_samples", "elbo", "variance", "complexity"),
+        *("ratio", "waic", "typicality", "reconstruction", "latent"),
+    )
     return names | class_columns(images) | {key: numbers[key].tolist() for key in order if key in numbers}
