@@ -1,8 +1,8 @@
 """Run folders of formats 2 and 3 as those of format 4, so that a run that was begun by an earlier version goes on.
 
 Format 4 adds to ``config.json`` how images are prepared; training writes it anew. Format 3 adds checksums, the hash of the
-run that files belong to, and the best weights and the records of the epochs in each checkpoint. The environment, which names the
-format, is written last: a migration that was killed begins again.
+run that files belong to, and the best weights and the records of the epochs in each checkpoint. The environment, which names
+the format, is written last: a migration that was killed begins again.
 """
 
 import shutil

@@ -56,6 +56,6 @@ def bound_remark(num: int) -> str:
     """Returns a sentence on what log p(x | class) of a model of ``num`` classes says of log p(x)."""
     return (
         "The model is given the class of each image, so its bounds are of log p(x | class): do not compare them with "
-        f"log p(x) of other models. With {num:,} equally probable classes, log p(x) ≥ log p(x | class) − log {num:,}, which is "
-        f"{math.log(num):.2f} nats less."
+        f"log p(x) of other models. With {num:,} equally probable classes, log p(x) ≥ log p(x | class) − log {num:,}, which "
+        f"is {math.log(num):.2f} nats less."
     )

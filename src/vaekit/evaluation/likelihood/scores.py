@@ -89,14 +89,15 @@ class Scores:
 
     @property
     def warning(self) -> str:
-        """A line on images whose log p(x) rests on few samples, so that its standard error is none; empty if there are none."""
+        """A line on images whose log p(x) rests on one sample, so that its standard error is none; empty if there are none."""
         effective = self.effective_samples
         num_few = 0 if effective is None else int((effective < MIN_EFFECTIVE).sum())
         if effective is None or not num_few:
             return ""
         return (
-            f"{num_few:,} of {len(effective):,} images: one of the {self.num_samples:,} samples outweighs the others (effective "
-            f"number below {MIN_EFFECTIVE}), so log p(x) is too low, by more than its standard error; --num-samples raises it"
+            f"{num_few:,} of {len(effective):,} images: one of the {self.num_samples:,} samples outweighs the others "
+            f"(effective number below {MIN_EFFECTIVE}), so log p(x) is too low, by more than its standard error; "
+            "--num-samples raises it"
         )
 
     @property
@@ -157,9 +158,9 @@ def summarize_weights(log_weights: Tensor) -> Tensor:
 
 
 def effective_samples(standard_error: Tensor, num_samples: int) -> Tensor:
-    """Returns the effective number of samples, from 1 to K, of standard errors of log p(x), with the same shape.
+    r"""Returns the effective number of samples, from 1 to K, of standard errors of log p(x), with the same shape.
 
-    The standard error s of K weights with the mean 1 has :math:`s^2 = (\\sum_k w_k^2 - K) / (K (K - 1))`.
+    The standard error s of K weights with the mean 1 has :math:`s^2 = (\sum_k w_k^2 - K) / (K (K - 1))`.
     """
     return num_samples / (1 + (num_samples - 1) * standard_error.square())
 
