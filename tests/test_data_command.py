@@ -82,4 +82,4 @@ def test_channels_of_the_contact_sheet_are_chosen(tmp_path: Path, refuse: Refuse
     shown = tiles(tmp_path / "x.png", 12, columns=10, shape=(3, 96, 96))
     (summary,) = inspect(tmp_path / "bands.npy")
     assert torch.equal(shown, summary.sheet[:, [3, 0, 1]])
-    refuse("data", tmp_path / "bands.npy", "--channels", "6", "-o", tmp_path / "y.png", match="--channels 6")
+    refuse("data", tmp_path / "bands.npy", "--channels", "6", "-o", tmp_path / "y.png", says=("--channels 6", "5 channels"))
