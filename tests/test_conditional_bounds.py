@@ -15,6 +15,7 @@ from vaekit.evaluation.evaluation_result import METRICS, Evaluation
 from vaekit.evaluation.likelihood.bounds import meaning
 from vaekit.evaluation.likelihood.conditional import is_conditional
 from vaekit.evaluation.model_evaluation import evaluate_model
+from vaekit.experiment.score import describe_scores
 from vaekit.presentation.metric_text import class_remark, meanings_of, print_metrics
 from vaekit.reports import comparison
 
@@ -97,3 +98,10 @@ def test_the_gap_of_the_bounds_is_the_difference_of_two_printed_numbers(max_imag
     gap = numbers["log_likelihood"]["value"] - same["value"]
     assert numbers["iw_gap"]["value"] == pytest.approx(gap, abs=1e-4)
     assert same["num_images"] == numbers["iw_gap"]["num_images"] == (max_images or 12)
+
+
+def test_scores_of_a_conditional_model_are_named_so() -> None:
+    plain, conditional = describe_scores(make_vae()), describe_scores(make_vae(classes=CLASSES))
+    assert plain["log_px"] == "log p(x)"
+    assert conditional["log_px"] == "log p(x | class)"
+    assert not [text for text in conditional.values() if "log p(x)" in text]

@@ -16,6 +16,7 @@ from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import Estimate
 from vaekit.evaluation.latents.outliers import LatentGaussian, reconstruction_errors
 from vaekit.evaluation.likelihood.bounds import meaning
+from vaekit.evaluation.likelihood.conditional import given_class
 from vaekit.evaluation.likelihood.scores import Scores, auroc, scores
 from vaekit.experiment.embed import class_columns, image_names, select_images
 from vaekit.export.tables import Columns
@@ -137,6 +138,11 @@ class ScoredImages:
     @property
     def _values(self) -> Tensor:
         return torch.cat([one.values[self.by] for one in self.sets])
+
+
+def describe_scores(model: Model) -> dict[str, str]:
+    """Returns the meanings of the scores by a model; those of a class-conditional one are of log p(x | class)."""
+    return SCORES if model.condition is None else {name: given_class(text) for name, text in SCORES.items()}
 
 
 def score(
