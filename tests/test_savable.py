@@ -61,6 +61,15 @@ class WithState(MLPDecoder):
         pass
 
 
+class Scaled(MLPDecoder):
+    """A decoder with a setting that is no argument."""
+
+    factor = 1.0
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.factor * super().forward(z, context)
+
+
 class Shifted(VAE):
     """A model with a computation of its own."""
 
@@ -97,7 +106,15 @@ def of_kind(kind: type[VAE]) -> VAE:
     return kind(model.encoder, model.posterior, model.prior, model.decoder, model.likelihood)
 
 
+def with_factor() -> VAE:
+    DECODERS["scaled"] = Scaled
+    model = with_decoder(Scaled)()
+    model.decoder.factor = 0.5
+    return model
+
+
 CASES = {
+    "a setting from outside": (with_factor, "computes something else"),
     "an unregistered part": (with_decoder(Unregistered, registered=False), "Unregistered is not registered"),
     "a lost argument": (with_decoder(Forgetful), "does not keep its argument depth"),
     "another argument": (with_decoder(Doubling), "size mismatch"),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 
 from vaekit.core.config import build
@@ -37,6 +38,8 @@ from vaekit.training.trainer import Validate
 
 COPIES_OF_WEIGHTS = 5
 """What training keeps for each weight: the weight, its gradient, two moments, and the best weight."""
+NUM_COMPARED = 2
+"""The number of images of which a model and its copy compute the ELBO, to check that the model can be saved."""
 VALIDATION_SEED, TRAIN_SEED = 1, 2
 """The seeds with which validation and training images are binarized once, the same for every run."""
 
@@ -103,7 +106,8 @@ def prepare(
     if model.condition is not None and splits.train.labels is None:
         raise DataError(f"{splits.train.name}: has no labels, which a conditional model needs")
 
-    check_savable(model)
+    few = splits.train.first(NUM_COMPARED)
+    check_savable(model, few.gather(torch.arange(len(few))), None if model.condition is None else few.labels)
     recipe = with_found_levels(recipe, splits.train)
     if isinstance(model, VAE):
         model.preprocessing = preprocessing_of(recipe.data, splits.train)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vaekit.core.config import INFERRED, Section, Spec, build, describe, validate
@@ -128,12 +129,17 @@ def _overridden(kind: type[VAE]) -> list[str]:
     return sorted(name for name in own if hasattr(VAE, name) and not name.startswith(("__", "_abc")))
 
 
-def check_savable(model: Model) -> None:
+def check_savable(model: Model, x: Tensor | None = None, labels: Tensor | None = None) -> None:
     """Checks that a model can be saved and loaded again, by doing both in memory: before it is trained, and not after.
 
+    Arguments:
+        model: The model.
+        x: Some values to compare what the model and its copy compute, with shape (B, *event); None to compare no values.
+        labels: Their classes, with shape (B), if the model is conditional.
+
     Raises:
-        ConfigError: If it cannot: a part is not registered, does not keep its arguments, or has weights that do not follow
-            from them.
+        ConfigError: If it cannot: a part is not registered, does not keep its arguments, has weights that do not follow from
+            them, or computes something else afterwards.
     """
     weights, place = model.state_dict(), "a saved model"
     for name, value in weights.items():
@@ -155,6 +161,17 @@ def check_savable(model: Model) -> None:
     if describe_vae(again) != config:
         changed = [key for key in VAEConfig.model_fields if getattr(describe_vae(again), key) != getattr(config, key)]
         raise ConfigError(f"model.{changed[0]}: not the same after it was saved and loaded again; {KEEP_ARGUMENTS}")
+    if x is not None and not _compute_the_same(model, again.to(model.device), x, labels):
+        raise ConfigError(f"model: computes something else after it was saved and loaded again; {KEEP_ARGUMENTS}")
+
+
+def _compute_the_same(model: Model, other: Model, x: Tensor, labels: Tensor | None) -> bool:
+    """Whether two models compute the same ELBO of some values, with the same noise."""
+    values = []
+    for each in (model, other):
+        with fixed_seed(0):
+            values.append(each.elbo(x.to(each.device), labels))
+    return torch.allclose(*values, rtol=1e-4, atol=1e-4, equal_nan=True)
 
 
 def save_vae(
