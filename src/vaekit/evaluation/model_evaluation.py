@@ -29,8 +29,8 @@ from vaekit.evaluation.likelihood.amortization import amortization_gap
 from vaekit.evaluation.likelihood.annealing import Bracket, annealed_of_each, bracket
 from vaekit.evaluation.likelihood.bounds import (
     bits_per_dimension,
+    elbo_estimates,
     elbo_of_each,
-    elbo_terms,
     log_likelihood_of_each,
     meaning,
     space_of,
@@ -127,7 +127,8 @@ def _likelihood(
 ) -> tuple[dict[str, Estimate | LatentCount], Bracket | None]:
     """The ELBO with its terms, log p(x) by importance sampling and by annealing, and the gaps between them."""
     space = space_of(model, data)
-    terms = elbo_terms(model, data, seed=seed, description=f"ELBO of {len(data):,} images")
+    distortion, rate = elbo_of_each(model, data, seed=seed, description=f"ELBO of {len(data):,} images")
+    terms = elbo_estimates(distortion, rate, 1, space)
     for key in ("rate", "distortion"):
         require_finite(torch.tensor(terms[key].value), f"the {key}s of images")
     metrics: dict[str, Estimate | LatentCount] = {**terms}
@@ -136,14 +137,14 @@ def _likelihood(
         metrics["bits_per_dim"] = bits_per_dimension(terms["elbo"], data)
     iw = torch.empty(0)
     if config.num_samples and config.max_images != 0:
-        subset = data.sample(config.max_images or len(data), seed)
+        chosen = data.sampled_positions(config.max_images or len(data), seed)
+        subset = data.take(chosen)
         iw = log_likelihood_of_each(model, subset, num_samples=config.num_samples, seed=seed)
         log_px = mean_over_images(require_finite(iw, "the bounds of log p(x)"), NATS, config.num_samples, space)
         metrics["log_likelihood"] = log_px
         if is_mass:
             metrics["bits_per_dim_iw"] = bits_per_dimension(log_px, data)
-        distortion, rate = elbo_of_each(model, subset, seed=seed)
-        elbo = -(distortion + rate)
+        elbo = -(distortion + rate)[chosen]
         if len(subset) < len(data):
             metrics["elbo_subset"] = mean_over_images(elbo, NATS, None, space)
         metrics["iw_gap"] = mean_over_images(iw - elbo, NATS, config.num_samples, space)

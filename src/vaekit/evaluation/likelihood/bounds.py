@@ -161,11 +161,11 @@ def elbo_terms(
         description: The label of a progress bar; without one there is no bar.
     """
     distortion, rate = elbo_of_each(model, data, num_samples=num_samples, seed=seed, description=description)
-    return _elbo_estimates(distortion, rate, num_samples, space_of(model, data))
+    return elbo_estimates(distortion, rate, num_samples, space_of(model, data))
 
 
-def _elbo_estimates(distortion: Tensor, rate: Tensor, num_samples: int, space: str) -> dict[str, Estimate]:
-    """The estimates of values of each image, with shape (N)."""
+def elbo_estimates(distortion: Tensor, rate: Tensor, num_samples: int, space: str) -> dict[str, Estimate]:
+    """Returns the estimates of :func:`elbo_terms` from values of each image, with shape (N)."""
     return {
         "elbo": mean_over_images(-(distortion + rate), NATS, num_samples, space),
         "distortion": mean_over_images(distortion, NATS, num_samples, space),
@@ -186,7 +186,7 @@ def bound_values(model: Model, images: Dataset, *, shared: bool = False) -> dict
         distortion, rate = elbo_of_each(model, images)
     else:
         distortion, rate = _shared_elbo_of_each(model, images)
-    estimates = _elbo_estimates(distortion, rate, 1, space_of(model, images))
+    estimates = elbo_estimates(distortion, rate, 1, space_of(model, images))
     return {name: estimate.value for name, estimate in estimates.items()}
 
 
