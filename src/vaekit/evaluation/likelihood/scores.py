@@ -89,7 +89,7 @@ class Scores:
 
     @property
     def warning(self) -> str:
-        """A line on images whose log p(x) rests on one sample, so that its standard error is none; empty if there are none."""
+        """A line on images whose log p(x) rests on one sample, so that its error is unknown; empty if there are none."""
         effective = self.effective_samples
         num_few = 0 if effective is None else int((effective < MIN_EFFECTIVE).sum())
         if effective is None or not num_few:
