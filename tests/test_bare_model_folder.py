@@ -66,6 +66,14 @@ def test_images_of_a_bare_model_folder_are_those_of_its_run(run: Path, photos: P
     assert mine.class_names == theirs.class_names == ("a", "b")
 
 
+def test_classes_of_a_bare_model_folder_keep_their_numbers(run: Path, photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos / "b", tmp_path / "only" / "b")
+    images = RunFolder(bare(run, tmp_path)).images(str(tmp_path / "only"), "all")
+    assert images.class_names == ("a", "b")
+    assert images.labels is not None
+    assert images.labels.unique().tolist() == [1]
+
+
 def test_saving_again_keeps_preprocessing(run: Path, tmp_path: Path) -> None:
     save_vae(load_vae(run), tmp_path / "again")
     assert load_vae(tmp_path / "again").preprocessing == load_vae(run).preprocessing

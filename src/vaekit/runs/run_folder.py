@@ -15,6 +15,7 @@ A run is a folder::
 A model folder holds only ``config.json`` and ``model.safetensors``, perhaps with a recipe.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -169,6 +170,13 @@ class RunFolder(RunRecords):
         wanted = binarized and self.preprocessing.binarize != "none"
         return binarize(images, seed=TEST_SEED) if wanted else images
 
+    @property
+    def _classes(self) -> Sequence[str]:
+        """The names of the classes by the label that the model knows; empty if labels stay as those of the images."""
+        if self.model.condition is not None:
+            return self.model.condition.classes
+        return () if self.has_recipe else self.preprocessing.classes
+
     def _load(self, source: str, split: str) -> ImageSet:
         """Images fitted to the model's shape, each set read once."""
         if (source, split) not in self._gray:
@@ -180,8 +188,7 @@ class RunFolder(RunRecords):
             channels, height, width = self.model.shape
             options = {key: getattr(self.preprocessing, key) for key in ("fit", "background", "levels")}
             images = load_images(source, split, size=(height, width), channels=channels, **options)
-            condition = self.model.condition
-            self._gray[source, split] = images if condition is None else in_class_order(images, condition.classes)
+            self._gray[source, split] = in_class_order(images, self._classes)
         return self._gray[source, split]
 
 
