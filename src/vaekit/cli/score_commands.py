@@ -63,7 +63,7 @@ def score(
     from vaekit.core.rounding import with_error
     from vaekit.evaluation.likelihood.bounds import CROSS_ENTROPY
     from vaekit.experiment.resort import resort as resort_table
-    from vaekit.experiment.score import SCORES, UNITS
+    from vaekit.experiment.score import UNITS, describe_scores
     from vaekit.experiment.score import score as score_images
     from vaekit.export.tables import TABLES, check_suffix, check_writable, write_table
     from vaekit.plots.channel_choice import check_channels
@@ -78,12 +78,13 @@ def score(
     folder = RunFolder(run)
     shown = read_channels(channels) or folder.shown_channels
     check_channels(shown, folder.model.shape[0], "--channels")  # before scores are computed
+    meanings = describe_scores(folder.model)
     if resort is not None:
         table = resort_table(folder, path, resort, data, against=against, split=split)
         images, captions = table.most_unusual(num)
         write(lambda file: write_table(table.columns, file), path)
-        title = f"{len(captions):,} of {len(table):,} images, most unusual first, by {SCORES[resort]}"
-        title += f", {UNITS[resort]} below each"
+        first = f"{len(captions):,} of {len(table):,} images, most unusual first"
+        title = f"{first}, by {meanings[resort]}, {UNITS[resort]} below each"
         write(contact_sheet(images, captions, title, channels=shown).save, sheet)
         return
     scored = score_images(
@@ -100,14 +101,16 @@ def score(
     store(lambda file: write_table(scored.columns(), file), path)
     for one in scored.sets:
         say(f"{one.title}: {one.meaning}")
+        if one.scores.warning:
+            say(one.scores.warning)
     if against is not None:
         say("AUROC: how well a score separates the first set from the second; 0.5 is chance, below 0.5 it is reversed")
     for name, estimate in scored.aurocs().items():
-        say(f"  {name:<14}  {with_error(estimate.value, estimate.standard_error, 4)}  {SCORES[name]}")
+        say(f"  {name:<14}  {with_error(estimate.value, estimate.standard_error, 4)}  {meanings[name]}")
     say(str(path))
     images, captions = scored.most_unusual(num)
     title = (
-        f"{len(captions):,} of {len(scored.order):,} images, most unusual first, by {SCORES[by]}, {UNITS[by]} below each; "
+        f"{len(captions):,} of {len(scored.order):,} images, most unusual first, by {meanings[by]}, {UNITS[by]} below each; "
         f"{' and '.join(one.title for one in scored.sets)}"
     )
     if any(one.meaning.startswith(CROSS_ENTROPY) for one in scored.sets):

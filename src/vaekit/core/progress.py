@@ -1,12 +1,15 @@
-"""Progress on the error stream: lines, and bars for work that takes longer than a second.
+"""Progress on the error stream, for work that takes longer than a second.
 
-Bars are shown on a terminal only, and removed at the end. Of several processes only the first shows anything.
+A terminal shows bars, which are removed at the end. A pipe or a file gets a line now and then, the first after a few
+seconds, so that a log shows that a long command is alive. Of several processes only the first shows anything.
 """
 
 import errno
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager, nullcontext, suppress
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -17,8 +20,12 @@ from vaekit.core.launcher import launched_rank
 from vaekit.core.safe_text import MAX_NAME, encodable, printable
 
 T = TypeVar("T")
+_RECORDERS: list[list[str]] = []
 OUTPUT = "the output"
 """The name of the output in an error of the system, which names a file else."""
+
+FIRST_LINE_SECONDS, LINE_SECONDS = 4.0, 15.0
+"""The time before the first line about long work where there is no terminal, and between two of them."""
 
 
 @contextmanager
@@ -48,7 +55,7 @@ class OutputConsole(Console):
 
 
 def track(items: Iterable[T], description: str, total: int | None = None, done: int = 0) -> Iterator[T]:
-    """Yields the items and shows a bar.
+    """Yields the items and shows a bar, or lines where there is no terminal.
 
     Arguments:
         items: The items.
@@ -57,6 +64,10 @@ def track(items: Iterable[T], description: str, total: int | None = None, done: 
         done: The number of items that were finished before.
     """
     console = Console(stderr=True)
+    total = len(items) if total is None and isinstance(items, Sized) else total
+    if not console.is_terminal:
+        yield from _track_by_lines(items, description, total, done)
+        return
     yield from rich_track(
         items,
         _plain(description),
@@ -64,28 +75,98 @@ def track(items: Iterable[T], description: str, total: int | None = None, done: 
         completed=done,
         console=console,
         transient=True,
-        disable=not console.is_terminal or launched_rank() > 0,
+        disable=launched_rank() > 0,
         update_period=0.1,
     )
 
 
-def working(description: str) -> AbstractContextManager[object]:
-    """Shows a spinner while the context lasts, for work whose progress is unknown."""
-    console = Console(stderr=True)
+def _track_by_lines(items: Iterable[T], description: str, total: int | None, done: int) -> Iterator[T]:
+    """Yields the items, and prints from time to time how many are finished and how long the others will take."""
+    begun, num, before = time.monotonic(), done, done
+
+    def state() -> str:
+        if total is None:
+            return f"{num:,} so far"
+        seconds = time.monotonic() - begun
+        left = f", about {clock(seconds * (total - num) / (num - before))} left" if num > before else ""
+        return f"{num:,} of {total:,}{left}"
+
+    with _reporting(description, state):
+        for item in items:
+            yield item
+            num += 1
+
+
+@contextmanager
+def working(description: str) -> Iterator[None]:
+    """Shows a spinner while the context lasts, or lines where there is no terminal, for work whose progress is unknown."""
+    console, begun = Console(stderr=True), time.monotonic()
+    if not console.is_terminal:
+        with _reporting(description, lambda: f"{clock(time.monotonic() - begun)} so far"):
+            yield
+        return
     spinner = "dots" if console.encoding.startswith("utf") else "line"
-    is_shown = console.is_terminal and launched_rank() == 0
-    return console.status(_plain(description), spinner=spinner) if is_shown else nullcontext()
+    with console.status(_plain(description), spinner=spinner) if launched_rank() == 0 else nullcontext():
+        yield
+
+
+@contextmanager
+def _reporting(description: str, state: Callable[[], str]) -> Iterator[None]:
+    """Prints a line about the state of some work after a few seconds and then at intervals, by a thread."""
+    ended = Event()
+
+    def report() -> None:
+        seconds = FIRST_LINE_SECONDS
+        while not ended.wait(seconds):
+            with suppress(OSError, ValueError):  # the error stream was closed
+                notify(f"{description}: {state()}")
+            seconds = LINE_SECONDS
+
+    thread = Thread(target=report, name="vaekit-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def clock(seconds: float) -> str:
+    """Returns a time as ``2:05``, or ``1:02:05`` from an hour up."""
+    whole = max(0, round(seconds))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def recorded_lines() -> Iterator[list[str]]:
+    """Yields a list to which the lines are added that :func:`notify` prints while the context lasts."""
+    lines: list[str] = []
+    _RECORDERS.append(lines)
+    try:
+        yield lines
+    finally:
+        _RECORDERS.remove(lines)
 
 
 def notify(line: str) -> None:
     """Prints a line for the user on the error stream."""
+    for lines in _RECORDERS:
+        lines.append(line)
     if launched_rank() == 0:
         print(encodable(printable(line), sys.stderr.encoding or "utf-8"), file=sys.stderr)
 
 
 def print_line(line: str, console: Console) -> None:
-    """Prints a line as it is: names in it are no markup, emoji codes or numbers to color, and have no other effect."""
-    console.print(encodable(printable(line), console.encoding), highlight=False, markup=False, emoji=False, soft_wrap=True)
+    """Prints a line as it is: names in it are no markup, emoji codes or numbers to color, and have no other effect.
+
+    A terminal gets several lines if it is too narrow, broken between words; a long path is left whole.
+    """
+    text = encodable(printable(line), console.encoding)
+    if console.is_terminal:
+        console.print(text, highlight=False, markup=False, emoji=False, overflow="ignore")
+    else:
+        console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _plain(description: str) -> str:

@@ -122,7 +122,11 @@ class Dataset(ABC):
         For one seed, a smaller subset is the beginning of a larger one. Use this for a fair sample: the first values of a
         set are none, since folders are sorted by class.
         """
-        return self.take(torch.randperm(len(self), generator=generator(seed))[:num])
+        return self.take(self.sampled_positions(num, seed))
+
+    def sampled_positions(self, num: int, seed: int) -> Tensor:
+        """Returns the positions of the values of :meth:`sample`, with shape (num), or (N) if there are fewer."""
+        return torch.randperm(len(self), generator=generator(seed))[:num]
 
     def to(self, device: torch.device) -> Self:
         """Returns the set with its values, and no other rows of the store, on a device; labels stay on the CPU."""

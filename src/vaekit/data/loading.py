@@ -25,6 +25,7 @@ from vaekit.data.dataset import hold_out
 from vaekit.data.fitting import Fit, Fitting
 from vaekit.data.images import ImageSet
 from vaekit.data.levels import AUTO, UNKNOWN, Levels, LevelsSpec
+from vaekit.data.remarks import repeat
 from vaekit.data.sealed_json import DAMAGED
 from vaekit.data.sources.arrays import as_pixels
 from vaekit.data.sources.objects import read_object
@@ -50,7 +51,7 @@ def load_images(
 ) -> ImageSet:
     """Loads images, and decodes them into the cache when they are loaded for the first time.
 
-    Images that cannot be read are left out and listed on stderr when they are decoded.
+    Images that cannot be read are left out and listed on stderr, by each process once.
 
     Arguments:
         source: A known name (``digits``, ``mnist``, ``fashion-mnist``, ...), the id of a data set on the Hugging Face Hub, a
@@ -197,6 +198,7 @@ def _read_or_report(entry: Path) -> dict[str, ImageSet] | None:
         reason = f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
         notify(f"{entry}: a damaged cache entry ({reason}); decoding the images again")
         return None
+    repeat(entry, splits)
     with suppress(OSError):  # a read-only cache is usable
         os.utime(entry / META)  # marks the entry as recently used
     return splits

@@ -14,9 +14,11 @@ from vaekit.core.errors import RunError, VaekitError
 from vaekit.core.files import write_json
 from vaekit.core.progress import print_line
 from vaekit.data import ImageSet
+from vaekit.data.remarks import skipped_images
 from vaekit.evaluation.evaluation_config import BRIEF
 from vaekit.evaluation.evaluation_result import Evaluation
 from vaekit.evaluation.model_evaluation import evaluate_model
+from vaekit.experiment.outcome import comparison_lines, kept_epoch
 from vaekit.experiment.prepare import Experiment
 from vaekit.experiment.run_writer import num_parameters, shown_images, write_curves, write_grids
 from vaekit.models import Model
@@ -48,6 +50,9 @@ def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
         (folder / REPORT).unlink(missing_ok=True)  # of an earlier end of the run: a report is never older than the metrics
         write_json(folder / METRICS, _metrics(experiment, model, evaluation))
         print_metrics(evaluation, console)
+        for line in comparison_lines(experiment.recipe.expected, evaluation):
+            print_line(line, console)
+        print_line(kept_epoch(experiment, folder), console)
     channels = experiment.recipe.data.shown_channels
     shown = shown_images(test, channels)
     if shown is not None:
@@ -69,12 +74,15 @@ def _evaluate(experiment: Experiment, model: Model) -> Evaluation:
 
 
 def _metrics(experiment: Experiment, model: Model, evaluation: Evaluation) -> dict[str, Any]:
+    splits = experiment.splits
+    skipped = skipped_images(splits.train, splits.valid, splits.test)
     return {
         "recipe": experiment.recipe.name,
         **_epochs(experiment),
         "seconds": round(experiment.trainer.progress.seconds, 2),
         "parameters": num_parameters(model),
         **evaluation.to_data(),
+        **({"skipped": skipped} if skipped else {}),
     }
 
 

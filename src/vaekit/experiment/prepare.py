@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 
 from vaekit.core.config import build, to_data, validate
@@ -24,9 +25,10 @@ from vaekit.data import (
     load_validation,
     sample_binary,
 )
+from vaekit.data.preprocessing import Preprocessing
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.experiment.fine_tuning import begin_with, initial_classes
-from vaekit.models import Model, VAEConfig, build_vae
+from vaekit.models import VAE, Model, VAEConfig, build_vae, check_savable
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.plots.channel_choice import check_channels
 from vaekit.runs.location import Location
@@ -38,6 +40,8 @@ from vaekit.training.training_config import TrainingConfig
 
 COPIES_OF_WEIGHTS = 5
 """What training keeps for each weight: the weight, its gradient, two moments, and the best weight."""
+NUM_COMPARED = 2
+"""The number of images of which a model and its copy compute the ELBO, to check that the model can be saved."""
 VALIDATION_SEED, TRAIN_SEED = 1, 2
 """The seeds with which validation and training images are binarized once, the same for every run."""
 
@@ -108,11 +112,25 @@ def prepare(
     if model.condition is not None and splits.train.labels is None:
         raise DataError(f"{splits.train.name}: has no labels, which a conditional model needs")
 
+    few = splits.train.first(NUM_COMPARED)
+    check_savable(model, few.gather(torch.arange(len(few))), None if model.condition is None else few.labels)
+    recipe = with_found_levels(recipe, splits.train)
+    if isinstance(model, VAE):
+        model.preprocessing = preprocessing_of(recipe.data, splits.train)
+
     def validate(model: Model) -> dict[str, float]:
         return bound_values(model, splits.valid, shared=True)
 
     trainer = make_trainer(recipe, model, splits.train, splits.transform, validate, callbacks, accelerator)
-    return Experiment(with_found_levels(recipe, splits.train), splits, model, trainer)
+    return Experiment(recipe, splits, model, trainer)
+
+
+def preprocessing_of(data: DataSection, images: Dataset) -> Preprocessing | None:
+    """Returns how later images are prepared for a model that is trained on these; None if they are no images."""
+    if not isinstance(images, ImageSet):
+        return None
+    options = {key: getattr(data, key) for key in ("fit", "background", "levels", "binarize")}
+    return Preprocessing(**options, classes=images.class_names)
 
 
 def with_lr(experiment: Experiment, lr: Any) -> Experiment:

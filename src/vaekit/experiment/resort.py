@@ -17,7 +17,7 @@ from vaekit.experiment.score import SCORES
 from vaekit.export.tables import read_table
 from vaekit.runs.run_folder import RunFolder
 
-NUMBERS = (*SCORES, "standard_error", "variance", "complexity")
+NUMBERS = (*SCORES, "standard_error", "effective_samples", "variance", "complexity")
 """The columns of a table that hold numbers, which CSV holds as text."""
 
 

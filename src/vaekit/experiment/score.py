@@ -16,6 +16,7 @@ from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import Estimate
 from vaekit.evaluation.latents.outliers import LatentGaussian, reconstruction_errors
 from vaekit.evaluation.likelihood.bounds import meaning
+from vaekit.evaluation.likelihood.conditional import given_class
 from vaekit.evaluation.likelihood.scores import Scores, auroc, scores
 from vaekit.experiment.embed import class_columns, image_names, select_images
 from vaekit.export.tables import Columns
@@ -139,6 +140,11 @@ class ScoredImages:
         return torch.cat([one.values[self.by] for one in self.sets])
 
 
+def describe_scores(model: Model) -> dict[str, str]:
+    """Returns the meanings of the scores by a model; those of a class-conditional one are of log p(x | class)."""
+    return SCORES if model.condition is None else {name: given_class(text) for name, text in SCORES.items()}
+
+
 def score(
     run: RunFolder | str | Path,
     data: str | None = None,
@@ -228,17 +234,10 @@ def _columns(scored: ScoredSet) -> dict[str, Sequence[object]]:
     """The columns of a set, in its order."""
     images = scored.images
     names = {"name": image_names(images, scored.rows), "data": [images.name] * len(images), "row": scored.rows.tolist()}
-    numbers = scored.values | {key: getattr(scored.scores, key) for key in ("standard_error", "variance", "complexity")}
+    others = ("standard_error", "effective_samples", "variance", "complexity")
+    numbers = scored.values | {key: value for key in others if (value := getattr(scored.scores, key)) is not None}
     order = (
-        "log_px",
-        "standard_error",
-        "elbo",
-        "variance",
-        "complexity",
-        "ratio",
-        "waic",
-        "typicality",
-        "reconstruction",
-        "latent",
+        *("log_px", "standard_error", "effective_samples", "elbo", "variance", "complexity"),
+        *("ratio", "waic", "typicality", "reconstruction", "latent"),
     )
     return names | class_columns(images) | {key: numbers[key].tolist() for key in order if key in numbers}

@@ -22,6 +22,7 @@ from vaekit.core.signals import StopSignal
 from vaekit.data import Dataset, is_image_shape, load_images
 from vaekit.experiment.fine_tuning import fine_tuned
 from vaekit.experiment.finish import finish, is_finished
+from vaekit.experiment.forecast import forecast
 from vaekit.experiment.place import (
     begin_errors,
     has_run,
@@ -291,16 +292,20 @@ def _begin(experiment: Experiment, folder: Path, console: Console, force: bool) 
 
 
 def announce(experiment: Experiment, folder: Path, console: Console) -> None:
-    """Prints a line about the data, the model and the device of a run."""
+    """Prints the data, the model and the device of a run, and what it will take."""
     recipe, splits, trainer = experiment.recipe, experiment.splits, experiment.trainer
     shape = "x".join(str(side) for side in experiment.model.shape)
     print_line(
         f"{recipe.name}: {len(splits.train):,} {shape} images of {splits.train.name} to train on, "
-        f"{len(splits.valid):,} to validate, {len(splits.test):,} to test; {recipe.model.latent_dim} latents, "
-        f"{num_parameters(experiment.model):,} parameters; {len(trainer.batches):,} steps per epoch "
-        f"on {trainer.device}; {folder}",
+        f"{len(splits.valid):,} to validate, {len(splits.test):,} to test",
         console,
     )
+    print_line(
+        f"{recipe.model.latent_dim} latents, {num_parameters(experiment.model):,} parameters; "
+        f"{len(trainer.batches):,} steps per epoch on {trainer.device}",
+        console,
+    )
+    print_line(f"{forecast(experiment)} in {folder}", console)
 
 
 def _carry_out(experiment: Experiment, folder: Path, console: Console) -> RunFolder:

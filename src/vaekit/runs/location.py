@@ -80,6 +80,10 @@ def find_source(source: str, recorded: object) -> str:
         DataError: If they are in neither place.
     """
     if not isinstance(recorded, str):
+        try:
+            resolve(source)
+        except DataError as error:
+            raise DataError(f"{error}; if the run's images are elsewhere now, say where with --data") from None
         return source
     for place in (recorded, source):
         try:

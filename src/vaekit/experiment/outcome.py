@@ -1,0 +1,43 @@
+"""What a finished run came to: its result beside what the recipe expects, the epoch that was kept, and whether to go on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from vaekit.core.rounding import with_error
+from vaekit.evaluation.evaluation_result import METRICS, Evaluation
+from vaekit.evaluation.latents.encodings import LatentCount
+from vaekit.experiment.prepare import Experiment
+
+TOLERANCE, NUM_ERRORS = 0.03, 2.0
+"""A result is as expected if it differs by no more than this share, or by so many standard errors."""
+LATE = 0.05
+"""The share of the epochs at the end within which a best epoch means that the ELBO was still rising."""
+
+
+def comparison_lines(expected: dict[str, float], evaluation: Evaluation) -> Iterator[str]:
+    """Yields a line for each expected metric: the result, what is expected, and whether it is."""
+    for key, value in expected.items():
+        if (result := evaluation.metrics.get(key)) is None or key not in METRICS:
+            continue
+        metric = METRICS[key]
+        if isinstance(result, LatentCount):
+            found, shown, error = float(result.value), f"{result.value} of {result.of}", 1.0
+        else:
+            found, error = result.value, result.standard_error or 0.0
+            shown = with_error(found, result.standard_error, metric.digits)
+        yield f"{metric.name:<14}{shown:>18}  {value:g} expected: {_verdict(found - value, value, error, metric.higher_is_better)}"
+
+
+def _verdict(difference: float, expected: float, error: float, higher_is_better: bool) -> str:
+    if abs(difference) <= max(TOLERANCE * abs(expected), NUM_ERRORS * error):
+        return "as expected"
+    return "better" if (difference > 0) == higher_is_better else "worse"
+
+
+def kept_epoch(experiment: Experiment, folder: Path) -> str:
+    """Returns a line on the epoch whose model is kept, and on whether more epochs would help."""
+    progress, config = experiment.trainer.progress, experiment.trainer.config
+    kept = f"kept epoch {progress.best_epoch} of {progress.epoch}, the best by validation ELBO"
+    if progress.epoch - progress.best_epoch <= LATE * progress.epoch:
+        return f"{kept}; it was still rising, so more may help: vae train --resume {folder} --epochs {2 * config.epochs}"
+    return f"{kept}; it has not risen since, so more epochs would not help"
