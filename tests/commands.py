@@ -47,7 +47,8 @@ def vae(*args: object) -> Outcome:
     """Runs a command in this process; an exception other than SystemExit is raised."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     arguments = patch.object(sys, "argv", ["vae", *map(str, args)])
-    with kept_handlers(), arguments, redirect_stdout(out), redirect_stderr(err):
+    no_progress = patch("vaekit.core.progress.FIRST_LINE_SECONDS", 3600.0)  # however slow the machine is
+    with kept_handlers(), arguments, no_progress, redirect_stdout(out), redirect_stderr(err):
         try:
             main()
         except SystemExit as stop:

@@ -293,13 +293,13 @@ def report(run: RunPath, data: Data = None, channels: Channels = None, output: O
 
       vae report runs/mnist-conv
     """
-    from vaekit.experiment import plot
+    from vaekit.experiment import pages
     from vaekit.export.tables import check_suffix
-    from vaekit.runs.run_folder import REPORT
+    from vaekit.runs.run_records import REPORT
 
     path = place(output, run, REPORT, ".")
     check_suffix(path, PAGES)
-    write(plot.report(run, data, channels=read_channels(channels)).save, path)
+    write(pages.report(run, data, channels=read_channels(channels)).save, path)
 
 
 def compare(
@@ -313,9 +313,9 @@ def compare(
 
       vae compare runs/mnist-mlp runs/mnist-conv -o compare.html
     """
-    from vaekit.experiment import plot
+    from vaekit.experiment import pages
     from vaekit.export.tables import check_suffix
 
     path = place(output, ".", "compare.html", ".")
     check_suffix(path, PAGES)
-    write(plot.compare(runs, channels=read_channels(channels)).save, path)
+    write(pages.compare(runs, channels=read_channels(channels)).save, path)

@@ -58,6 +58,9 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Train anew and replace an existing run.")] = False,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run by its own recipe.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", metavar="PLACE=VALUE", help="Change the recipe.")] = None,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Write metrics and images only, which saves some seconds at the end.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the recipe, train nothing.")] = False,
 ) -> None:
     """Train a model and write a run folder with the model, metrics, images and a report.
@@ -115,14 +118,14 @@ def train(
         ignored = {"recipe": recipe, "--out": out, "--force": force or None, "--from": start}
         if given := [name for name, value in ignored.items() if value is not None]:
             raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}; leave it out")
-        resume_run(resume, overrides, console, dry_run=dry_run)
+        resume_run(resume, overrides, console, dry_run=dry_run, report=not no_report)
         return
     loaded = load_recipe(what, overrides) if start is None else fine_tuned(start, recipe, overrides)
     folder = out or Path("runs") / loaded.name
     if dry_run:
         _print_plan(prepare(loaded), folder, console)
         return
-    run(loaded, folder, force=force, console=console)
+    run(loaded, folder, force=force, report=not no_report, console=console)
 
 
 def recipes() -> None:

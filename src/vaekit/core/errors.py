@@ -39,6 +39,19 @@ class DataError(VaekitError):
     """Images that cannot be found, read or used."""
 
 
+class SeveralSizesError(DataError):
+    """Images of several sizes, and none was chosen to fit them to.
+
+    Arguments:
+        message: What is wrong, and what to do.
+        proposal: A side that suits the images, in pixels.
+    """
+
+    def __init__(self, message: str, proposal: int) -> None:
+        super().__init__(message)
+        self.proposal = proposal
+
+
 class ModelError(VaekitError):
     """A model folder that cannot be loaded, or a method that the model does not support."""
 

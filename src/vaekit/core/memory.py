@@ -68,6 +68,11 @@ class _Allocations(TorchDispatchMode):
         self.limit = limit
         self.total = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here; torch would import its compiler, which takes a second, to exclude this class from it."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         size = args[0] if args else None
         if isinstance(size, list | tuple) and all(isinstance(side, int) for side in size):

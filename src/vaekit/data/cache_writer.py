@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.core.errors import DataError
+from vaekit.core.errors import DataError, SeveralSizesError
 from vaekit.core.files import flush, remove_partials, write_bytes
 from vaekit.core.progress import notify, recorded_lines, track
 from vaekit.data.cache import CACHE_FORMAT, META, is_intact, locked_filling_folder
@@ -32,6 +32,10 @@ from vaekit.data.row_files import Rows, hash_blocks
 from vaekit.data.sealed_json import write_sealed
 from vaekit.data.sources.source import DISK_FULL, RawSplit, Source, check_splits
 
+PROPOSED_SIDES = (16, 32, 64)
+"""The sides that are proposed for images of several sizes; the largest one trains within an hour on a CPU."""
+MAX_MEASURED = 500
+"""About how many images are measured for that."""
 MAX_UNREADABLE = 0.05
 """The largest share of unreadable images that is accepted."""
 
@@ -268,8 +272,23 @@ def _common_shape(source: Source, splits: dict[str, RawSplit], size: Size, chann
         return channels or 1, *(size or (1, 1))  # no image can be read; decoding reports the reasons
     common = sizes.pop() if len(sizes) == 1 else None
     if size is None and common is None:
-        raise DataError(f"{source.name}: the images have several sizes; choose one to fit them to, e.g. --size 64")
+        side = _propose_side(splits)
+        raise SeveralSizesError(
+            f"{source.name}: the images have several sizes; choose one to fit them to, e.g. --size {side}", side
+        )
     return channels or max(needed for _, needed in headers), *(size or common or ())
+
+
+def _propose_side(splits: dict[str, RawSplit]) -> int:
+    """The largest of the proposed sides that half of the images reach; the smallest one where they are all smaller."""
+    images = next(iter(splits.values())).images
+    step = max(1, len(images) // MAX_MEASURED)
+    sides = []
+    for index in range(0, len(images), step):
+        with suppress(*READ_ERRORS):
+            sides.append(min(read_header(images[index]).size))
+    middle = sorted(sides)[len(sides) // 2] if sides else 0
+    return max((side for side in PROPOSED_SIDES if side <= middle), default=PROPOSED_SIDES[0])
 
 
 def check_shape(shape: tuple[int, int, int], size: Size, channels: int | None, name: str) -> None:

@@ -128,6 +128,17 @@ class Dataset(ABC):
         """Returns the positions of the values of :meth:`sample`, with shape (num), or (N) if there are fewer."""
         return torch.randperm(len(self), generator=generator(seed))[:num]
 
+    def spread(self, num: int, seed: int) -> Self:
+        """Returns a random subset of ``num`` values that is spread evenly over the classes, to be looked at.
+
+        Each class gives a value in turn, until it has none left, so that rare classes are seen, too. Without labels it is
+        :meth:`sample`, and as there a smaller subset is the beginning of a larger one. It is no fair sample: do not measure
+        on it.
+        """
+        if self.labels is None:
+            return self.sample(num, seed)
+        return self.take(spread_positions(self.labels, seed)[:num])
+
     def to(self, device: torch.device) -> Self:
         """Returns the set with its values, and no other rows of the store, on a device; labels stay on the CPU."""
         chunks = [self.gather(positions).to(device) for positions in self._chunks()]
@@ -165,6 +176,25 @@ class TensorSet(Dataset):
     def _check_store(self) -> None:
         if self.store.dim() == 0:
             raise DataError(f"{self.name}: values must have shape (N, *event), got a scalar; give one row for each value")
+
+
+def spread_positions(labels: Tensor, seed: int) -> Tensor:
+    """Returns all positions of a set in a random order in which the classes take turns.
+
+    Arguments:
+        labels: The class of each value, with shape (N).
+        seed: The seed of the order of the classes in each turn and of the values of a class.
+
+    Returns:
+        The positions, with shape (N).
+    """
+    order = torch.randperm(len(labels), generator=generator(seed))
+    shuffled = labels[order]
+    turns = torch.empty_like(order)
+    for label in shuffled.unique():
+        members = (shuffled == label).nonzero().squeeze(1)
+        turns[members] = torch.arange(len(members))
+    return order[turns.argsort(stable=True)]
 
 
 AnyDataset = TypeVar("AnyDataset", bound=Dataset)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import track
-from vaekit.core.rng import generator
+from vaekit.data.dataset import spread_positions
 from vaekit.data.decode import Skipped, decode_image, image_name, scan_headers
 from vaekit.data.fitting import Fitting, Pixels
 from vaekit.data.image_files import READ_ERRORS, Encoded, Header, failure_reason, read_header
@@ -107,7 +107,8 @@ def _layout(source: Source, raw: RawSplit) -> Layout:
 def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: Fitting) -> SplitSummary:
     num = len(raw.images)
     sizes, modes, skipped, needed = Counter[tuple[int, int]](), Counter[str](), list[Skipped](), {1}
-    shown = torch.randperm(num, generator=generator(0))[:SHEET_IMAGES].sort().values.tolist()  # a set may be sorted by class
+    labels = torch.zeros(num) if raw.labels is None else torch.from_numpy(raw.labels)
+    shown = spread_positions(labels, 0)[:SHEET_IMAGES].sort().values.tolist()  # of all classes, by which a set may be sorted
     places = {index: place for place, index in enumerate(shown)}
     layout = None if source.fitted else _layout(source, raw)
     head = [raw.images[index] for index in shown] if source.fitted else []

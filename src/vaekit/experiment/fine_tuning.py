@@ -45,11 +45,14 @@ def fine_tuned(run: str | Path, what: str | Path | None, overrides: Mapping[str,
     data = {key: value for key, value in to_data(base).items() if key not in ("expected", "needs")}
     if what is None and isinstance(beta := data["objective"].get("beta"), dict) and "end" in beta:
         data["objective"]["beta"] = beta["end"]
+    described = describe_vae(folder.model)
     source = changes.get("data.name", base.data.name)
     data["name"] = folder_name(f"{base.name}-{short_name(source) if source != base.data.name else 'again'}")
     data["title"] = f"{base.title or base.name}, from the weights of {short_name(str(run))}"
     data["initial"] = {"run": str(run), "weights": weights_hash(folder.model)}
     data["model"]["conditional"] = folder.model.condition is not None
+    if what is None or base.model.fitted:  # networks that follow from the number of images are those of the run
+        data["model"] |= {"encoder": described.encoder, "decoder": described.decoder, "fitted": False}
     data["training"].pop("lr_changes", None)
     if is_image_shape(folder.model.shape):
         channels, *size = folder.model.shape

@@ -28,16 +28,28 @@ from vaekit.reports.run_report import run_report
 from vaekit.runs.run_folder import METRICS, REPORT, RunFolder
 
 
-def is_finished(experiment: Experiment, folder: Path) -> bool:
-    """Returns whether training is over, and everything that it and what follows it write is there and whole."""
+def is_finished(experiment: Experiment, folder: Path, *, report: bool = True) -> bool:
+    """Returns whether training is over, and everything that it and what follows it write is there and whole.
+
+    Arguments:
+        experiment: The experiment, in the state of its last checkpoint.
+        folder: The run folder.
+        report: Whether a report is wanted.
+    """
     if not experiment.trainer.finished:
         return False
-    has_report = (folder / REPORT).exists() or not isinstance(experiment.splits.test, ImageSet)
+    has_report = not report or (folder / REPORT).exists() or not isinstance(experiment.splits.test, ImageSet)
     return has_report and _has_metrics(experiment, folder) and _has_model(experiment, folder)
 
 
-def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
+def finish(experiment: Experiment, folder: Path, console: Console, *, report: bool = True) -> RunFolder:
     """Writes what is not there yet of the final metrics, the images and the report.
+
+    Arguments:
+        experiment: The experiment, trained.
+        folder: The run folder.
+        console: Where metrics and paths are printed.
+        report: Whether to plot the learning curves and to write the report, which takes some seconds.
 
     Raises:
         VaekitError: If the model cannot be evaluated.
@@ -57,9 +69,10 @@ def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
     shown = shown_images(test, channels)
     if shown is not None:
         write_grids(model, shown, folder, channels)
-    write_curves(folder)
     written = {"images": folder / "images", "metrics": folder / METRICS}
-    if isinstance(test, ImageSet):
+    if report:
+        write_curves(folder)
+    if report and isinstance(test, ImageSet):
         run_report(RunFolder(folder), Gallery(model, test, channels=channels)).save(folder / REPORT)
         written = {"report": folder / REPORT} | written
     for name, path in written.items():

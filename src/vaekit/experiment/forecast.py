@@ -10,7 +10,6 @@ from vaekit.core.processes import num_processes
 from vaekit.core.progress import clock
 from vaekit.core.rng import fixed_seed
 from vaekit.core.terms import StepContext
-from vaekit.data import ImageSet
 from vaekit.experiment.prepare import Experiment
 from vaekit.training import GradientStep
 from vaekit.training.checkpoint import NUM_KEPT
@@ -20,7 +19,7 @@ MAX_SECONDS, MAX_PASSES = 0.5, 10
 """The time that is spent on timing passes, and their largest number; one pass is always timed, and one precedes it."""
 UPDATE = 1.25
 """How much longer an update takes than the passes over its batch: the optimizer, the average of the weights, the logs."""
-FLOAT_BYTES, GRID_BYTES, OTHER_BYTES = 4, 150_000, 1_500_000
+FLOAT_BYTES, GRID_BYTES, OTHER_BYTES = 4, 50_000, 1_500_000
 """The approximate sizes of a weight, of a grid of images of an epoch, and of report, curves and history, in bytes."""
 
 
@@ -87,7 +86,5 @@ def _num_bytes(experiment: Experiment) -> int:
     trainer = experiment.trainer
     weights = sum(weight.numel() for weight in experiment.model.parameters()) * FLOAT_BYTES
     copies = 1 + NUM_KEPT * (4 + (trainer.ema is not None))  # a checkpoint: weights, best ones, two moments, their average
-    num_grids = (
-        2 * (trainer.config.epochs // trainer.config.images_every) if isinstance(experiment.splits.valid, ImageSet) else 0
-    )
+    num_grids = 2 * (trainer.config.epochs // trainer.config.images_every)
     return weights * copies + num_grids * GRID_BYTES + OTHER_BYTES

@@ -25,13 +25,14 @@ def comparison_lines(expected: dict[str, float], evaluation: Evaluation) -> Iter
         else:
             found, error = result.value, result.standard_error or 0.0
             shown = with_error(found, result.standard_error, metric.digits)
-        yield f"{metric.name:<14}{shown:>18}  {value:g} expected: {_verdict(found - value, value, error, metric.higher_is_better)}"
+        verdict = _verdict(found - value, value, error, metric.higher_is_better)
+        yield f"{metric.name:<14}{shown:>18}  {verdict} ({value:g})"
 
 
-def _verdict(difference: float, expected: float, error: float, higher_is_better: bool) -> str:
+def _verdict(difference: float, expected: float, error: float, higher_is_better: bool | None) -> str:
     if abs(difference) <= max(TOLERANCE * abs(expected), NUM_ERRORS * error):
         return "as expected"
-    return "better" if (difference > 0) == higher_is_better else "worse"
+    return "better than expected" if (difference > 0) == higher_is_better else "worse than expected"
 
 
 def kept_epoch(experiment: Experiment, folder: Path) -> str:

@@ -33,9 +33,6 @@ from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.latent_planes import PlaneKind
 from vaekit.presentation.projection import Method
 from vaekit.presentation.waypoints import split_names
-from vaekit.reports.comparison import comparison
-from vaekit.reports.page import Page
-from vaekit.reports.run_report import run_report
 from vaekit.runs.run_folder import RunFolder
 
 Run = RunFolder | str | Path
@@ -50,7 +47,7 @@ def sample(
     channels: Channels | None = None,
 ) -> Image.Image:
     """Plots samples from the prior; arguments as of :meth:`vaekit.Gallery.samples`."""
-    folder = _open(run)
+    folder = open_run(run)
     columns = columns_for(folder.model.shape[-1])
     gallery = Gallery(folder.model, channels=channels or folder.shown_channels)
     return gallery.samples(num, labels, temperature, seed, columns if num > columns else None)
@@ -66,10 +63,10 @@ def reconstruct(
 ) -> Image.Image:
     """Plots test images above their reconstructions, or image files beside theirs; see :meth:`Gallery.reconstructions`."""
     if files:
-        folder = _open(run)
+        folder = open_run(run)
         gallery = Gallery(folder.model, None, folder.fitting, channels or folder.shown_channels)
         return gallery.reconstructions(files=files, labels=labels)
-    return _gallery(run, data, channels).reconstructions(num, labels=labels)
+    return gallery_of(run, data, channels).reconstructions(num, labels=labels)
 
 
 def traverse(
@@ -81,7 +78,7 @@ def traverse(
     channels: Channels | None = None,
 ) -> Image.Image:
     """Plots one latent at a time over its range; arguments as of :meth:`vaekit.Gallery.traversals`."""
-    return _gallery(run, data, channels).traversals(num, steps, start)
+    return gallery_of(run, data, channels).traversals(num, steps, start)
 
 
 def manifold(
@@ -93,7 +90,7 @@ def manifold(
     channels: Channels | None = None,
 ) -> Image.Image:
     """Plots images decoded on the latent plane; arguments as of :meth:`vaekit.Gallery.manifold`."""
-    return _gallery(run, data, channels).manifold(steps, plane, label)
+    return gallery_of(run, data, channels).manifold(steps, plane, label)
 
 
 def interpolate(
@@ -107,22 +104,22 @@ def interpolate(
     channels: Channels | None = None,
 ) -> Image.Image:
     """Plots an interpolation between two waypoints; arguments as of :meth:`vaekit.Gallery.interpolation`."""
-    return _gallery(run, data, channels).interpolation(a, b, steps, path, labels)
+    return gallery_of(run, data, channels).interpolation(a, b, steps, path, labels)
 
 
 def map(run: Run, method: Method = "pca", num: int | None = None, widths: bool = False, data: str | None = None) -> Figure:
     """Plots the posterior means, colored by class; arguments as of :meth:`vaekit.Gallery.latent_map`."""
-    return _gallery(run, data).latent_map(method, num, widths)
+    return gallery_of(run, data).latent_map(method, num, widths)
 
 
 def rates(run: Run, data: str | None = None) -> Figure:
     """Plots the KL of each latent, and which latents are active."""
-    return _gallery(run, data).rates()
+    return gallery_of(run, data).rates()
 
 
 def errors(run: Run, num: int = 6, data: str | None = None, channels: Channels | None = None) -> Figure:
     """Plots the error of reconstructions in each pixel, and the errors of the first ``num`` images."""
-    return _gallery(run, data, channels).errors(num)
+    return gallery_of(run, data, channels).errors(num)
 
 
 def curves(run: Run) -> Figure:
@@ -131,7 +128,7 @@ def curves(run: Run) -> Figure:
     Raises:
         RunError: If no epoch is finished.
     """
-    return _open(run).curves()
+    return open_run(run).curves()
 
 
 def animate(
@@ -179,8 +176,8 @@ def animate(
     if training and channels is not None:
         raise ConfigError("--training shows images of the run as they are; its recipe says with which data.shown_channels")
     if training:
-        return animate_training(_open(run).folder)
-    gallery = _gallery(run, data, channels)
+        return animate_training(open_run(run).folder)
+    gallery = gallery_of(run, data, channels)
     if through is None:
         return gallery.traversal_animation(num, steps=steps or SWING_STEPS, size=size, start=start)
     if through == "pi":
@@ -189,27 +186,14 @@ def animate(
     return gallery.animation(names, steps=steps or STEPS, hold=hold or HOLD, size=size, path=path, labels=labels)
 
 
-def report(run: Run, data: str | None = None, channels: Channels | None = None) -> Page:
-    """Returns the HTML report of a run."""
-    return run_report(_open(run), _gallery(run, data, channels))
-
-
-def compare(runs: Sequence[Run], channels: Channels | None = None) -> Page:
-    """Returns the HTML comparison of several runs.
-
-    Raises:
-        RunError: If there are fewer than two runs, one is named twice, or one is not finished.
-    """
-    return comparison([_open(run) for run in runs], channels)
-
-
-def _open(run: Run) -> RunFolder:
+def open_run(run: Run) -> RunFolder:
+    """Returns a run."""
     return run if isinstance(run, RunFolder) else RunFolder(run)
 
 
-def _gallery(run: Run, data: str | None, channels: Channels | None = None) -> Gallery:
-    """The gallery of a run's model and its test images, or other images."""
-    folder = _open(run)
+def gallery_of(run: Run, data: str | None, channels: Channels | None = None) -> Gallery:
+    """Returns the gallery of a run's model and its test images, or other images."""
+    folder = open_run(run)
     if data is not None:
         return Gallery(folder.model, folder.images(data), folder.fitting, channels or folder.shown_channels)
     return folder.gallery if channels is None else folder.gallery.showing(channels)

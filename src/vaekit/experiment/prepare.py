@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 
 from vaekit.core.config import build, to_data, validate
-from vaekit.core.errors import ConfigError, DataError, ModelError
+from vaekit.core.errors import ConfigError, DataError, ModelError, SeveralSizesError
 from vaekit.core.memory import limit_allocations, memory_bytes
 from vaekit.core.progress import notify
 from vaekit.data import (
@@ -28,6 +28,7 @@ from vaekit.data import (
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.experiment.fine_tuning import begin_with, initial_classes
+from vaekit.experiment.network_size import fitted_parts
 from vaekit.models import VAE, Model, VAEConfig, build_vae, check_savable
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.plots.channel_choice import check_channels
@@ -178,7 +179,7 @@ def load_splits(
         options: dict[str, Any] = {key: getattr(data, key) for key in ("size", "channels", "fit", "background", "levels")}
         sources = data.sources if location is None else location.sources
         source = sources[0] if len(sources) == 1 else sources
-        images = load_images(source, "train", **options)
+        images = _load_training_images(source, options)
         test = test or load_images(source, "test", **options)
         valid = load_validation(source, **options)
         if location is not None:
@@ -198,6 +199,17 @@ def load_splits(
     if data.augment is not None or data.binarize != "none":
         raise ConfigError(f"data: {train.name} is no set of images, so it cannot be augmented or binarized")
     return Splits(train, valid, test, None)
+
+
+def _load_training_images(source: str | Sequence[str], options: dict[str, Any]) -> ImageSet:
+    """The training images; those of several sizes are fitted to one that suits them, which is set in the options."""
+    try:
+        return load_images(source, "train", **options)
+    except SeveralSizesError as several:
+        side = options["size"] = several.proposal
+        name = source if isinstance(source, str) else " + ".join(source)
+        notify(f"{name}: the images have several sizes and are fitted to {side}x{side}; --size chooses another")
+        return load_images(source, "train", **options)
 
 
 def _prepare_images(data: DataSection, train: ImageSet, valid: ImageSet, test: ImageSet) -> Splits:
@@ -223,7 +235,7 @@ def build_model(recipe: Recipe, images: Dataset) -> Model:
         if images.labels is None:
             raise DataError(f"{images.name}: has no labels, which --conditional needs")
         condition = {"name": "class-label", "classes": list(images.class_names)}
-    parts = section.model_dump(exclude={"conditional"})
+    parts = fitted_parts(section, images) if section.fitted else section.model_dump(exclude={"conditional", "fitted"})
     memory = memory_bytes()
     reason = f"the memory of this machine ({memory / 1e9:.0f} GB) allows in training; choose smaller layers"
     with limit_allocations(memory / COPIES_OF_WEIGHTS, "model", reason):

@@ -72,6 +72,7 @@ class RunWriter(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Writes history and model as they are in the checkpoint."""
+        self.curves_due = time.monotonic() + CURVES_SECONDS
         if trainer.records or (self.folder / HISTORY).exists():
             write_text(self.folder / HISTORY, "".join(map(_line, trainer.records)))
         self._write_model(trainer)
@@ -191,8 +192,8 @@ def num_parameters(model: Model) -> int:
 
 
 def shown_images(data: Dataset, channels: Channels | None) -> ImageSet | None:
-    """Returns as many images of a set as a grid of channels shows, a fixed random sample; None if it holds no images."""
-    return data.sample(_number(data, channels), SHOWN_SEED) if isinstance(data, ImageSet) else None
+    """Returns as many images of a set as a grid of channels shows, always the same, of all classes; None without images."""
+    return data.spread(_number(data, channels), SHOWN_SEED) if isinstance(data, ImageSet) else None
 
 
 def write_grids(model: Model, images: ImageSet, folder: Path, channels: Channels | None) -> None:

@@ -65,6 +65,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     out: str | Path | None = None,
     force: bool = False,
+    report: bool = True,
     console: Console | None = None,
     **overrides: Any,
 ) -> RunFolder:
@@ -79,6 +80,7 @@ def train(
         callbacks: Called at fixed points of training (:class:`vaekit.Callback`).
         out: The run folder; ``runs/NAME`` by default.
         force: Whether to replace an existing run; without it, a run of the same recipe goes on.
+        report: Whether to plot the learning curves and write the report at the end.
         console: Where progress is printed; ``Console(quiet=True)`` of ``rich`` prints nothing.
         overrides: Changes by shorthand (``epochs=5``, ``lr=1e-3``, ...) or, with ``**{...}``, by place (``training.ema``).
 
@@ -104,7 +106,8 @@ def train(
         changes = ({} if data is None else {"data": data.name}) | overrides | spec
         recipe, model = _recipe_of(what, start, changes), None
     folder = user_path(out or f"runs/{recipe.name}")
-    return run(recipe, folder, force=force, model=model, images=data, test=test, callbacks=callbacks, console=console)
+    given = {"model": model, "images": data, "test": test, "callbacks": callbacks}
+    return run(recipe, folder, force=force, report=report, console=console, **given)
 
 
 def _recipe_of(what: str | Path | None, start: str | Path | None, changes: Mapping[str, Any]) -> Recipe:
@@ -137,6 +140,7 @@ def run(
     folder: Path,
     *,
     force: bool = False,
+    report: bool = True,
     model: Model | None = None,
     images: Dataset | None = None,
     test: Dataset | None = None,
@@ -150,6 +154,7 @@ def run(
         folder: The run folder; it is made when everything that the run needs has been found. A run of the same recipe that
             it holds goes on.
         force: Whether to replace the run that the folder holds.
+        report: Whether to plot the learning curves and write the report at the end.
         model: A model to train instead of the recipe's.
         images: Data to train on instead of the recipe's.
         test: Data to test on instead of the recipe's.
@@ -170,13 +175,13 @@ def run(
     if any_process(is_main() and not force and has_run(folder)):
         with _locked(folder):
             on_main(lambda: refuse_other_recipe(folder, recipe))
-            return _go_on(folder, recipe, prepared, console)
+            return _go_on(folder, recipe, prepared, console, report=report)
     on_main(lambda: refuse_other_folder(folder))
     with fixed_seed(recipe.training.seed):
         experiment = _same_everywhere(prepared())
         with _locked(folder):
             on_main(lambda: _begin(experiment, folder, console, force))
-            return _carry_out(experiment, folder, console)
+            return _carry_out(experiment, folder, console, report)
 
 
 def resume(
@@ -186,6 +191,7 @@ def resume(
     *,
     callbacks: Sequence[Callback] = (),
     dry_run: bool = False,
+    report: bool = True,
 ) -> RunFolder:
     """Continues a run that was stopped; on the CPU the result is bit for bit that of a run that was not.
 
@@ -209,7 +215,7 @@ def resume(
             may = ", ".join(("optimizer.lr", *MAY_CHANGE))
             raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {may})")
         prepared = partial(prepare, recipe, location=locate(folder, moved), callbacks=callbacks if is_main() else ())
-        return _go_on(folder, recipe, prepared, console, moved=moved, lr=lr, dry_run=dry_run)
+        return _go_on(folder, recipe, prepared, console, moved=moved, lr=lr, dry_run=dry_run, report=report)
 
 
 def _pop_sources(overrides: dict[str, Any]) -> Sequence[str]:
@@ -227,6 +233,7 @@ def _go_on(
     moved: Sequence[str] = (),
     lr: Any = None,
     dry_run: bool = False,
+    report: bool = True,
 ) -> RunFolder:
     """Continues the run of a locked folder: its images are at ``moved`` if they have moved, its learning rate is ``lr``."""
     refuse_links(folder)
@@ -246,7 +253,7 @@ def _go_on(
         experiment.trainer.load_state_dict(state)
         experiment = experiment if lr is None else with_lr(experiment, lr)
         progress = experiment.trainer.progress
-        if is_finished(experiment, folder):
+        if is_finished(experiment, folder, report=report):
             epochs = f"{progress.epoch} epoch{'s' * (progress.epoch != 1)}"
             line = f"{folder}: finished after {epochs}; --epochs goes on with more, --force trains anew"
             print_line(line, console)
@@ -257,7 +264,7 @@ def _go_on(
         console.print(f"resumed after {progress.epoch} epochs, step {progress.step:,}", highlight=False)
         with write_errors(folder):
             on_main(lambda: write_recipe(experiment.recipe, folder / RECIPE))
-        return _carry_out(experiment, folder, console)
+        return _carry_out(experiment, folder, console, report)
 
 
 @contextmanager
@@ -308,7 +315,7 @@ def announce(experiment: Experiment, folder: Path, console: Console) -> None:
     print_line(f"{forecast(experiment)} in {folder}", console)
 
 
-def _carry_out(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
+def _carry_out(experiment: Experiment, folder: Path, console: Console, report: bool) -> RunFolder:
     """Trains and evaluates."""
     trainer = experiment.trainer
     if main := is_main():
@@ -321,7 +328,7 @@ def _carry_out(experiment: Experiment, folder: Path, console: Console) -> RunFol
         if not main:  # the first process evaluates alone
             return RunFolder(folder)
         try:
-            return finish(experiment, folder, console)
+            return finish(experiment, folder, console, report=report)
         except (KeyboardInterrupt, StopSignal) as stop:
             code = stop.exit_code if isinstance(stop, StopSignal) else 130
             raise Interrupted(f"stopped after the last epoch; {how_to_go_on(folder)}", code) from None

@@ -120,7 +120,7 @@ class Gallery(ModelView):
             originals, known = self.read_files(files), None
         else:
             _, height, width = self.model.shape
-            shown = self.images.sample(num or number_for(height, width, self.num_tiles), SHOWN_SEED)
+            shown = self.images.spread(num or number_for(height, width, self.num_tiles), SHOWN_SEED)
             originals, known = shown.pixels, self.labels_of(shown)
         if labels or known is None:
             known = self.file_labels(labels, len(originals))

@@ -149,7 +149,7 @@ def _group_section(galleries: Mapping[str, Gallery], *, whole: bool) -> Section:
     """The reconstructions of runs on the same images; ``whole`` if these are all runs."""
     first = next(iter(galleries.values()))
     images, channels = first.images, first.channels
-    few = images.sample(min(MAX_IMAGES, columns_for(images.shape[-1])), SHOWN_SEED)
+    few = images.spread(min(MAX_IMAGES, columns_for(images.shape[-1])), SHOWN_SEED)
     strips = [embed_image(grid(few.pixels, len(few), channels=channels), f"{len(few)} {few.split} images.", "originals")]
     for name, gallery in galleries.items():
         strip = grid(gallery.model.reconstruct(few.pixels, gallery.labels_of(few)), len(few), channels=channels)

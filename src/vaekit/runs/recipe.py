@@ -26,7 +26,7 @@ from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
 from vaekit.plots.channel_choice import parse_channels
-from vaekit.runs.names import FolderName, short_name
+from vaekit.runs.names import FolderName, folder_name, short_name
 from vaekit.runs.overrides import by_place, override
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS
 from vaekit.training.training_config import TrainingConfig
@@ -48,6 +48,9 @@ PARTS: dict[str, tuple[Registry[Any], tuple[str, ...]]] = {
     "step": (STEPS, ("setup",)),
 }
 """The parts of a recipe: the registry of each, and the arguments that a recipe does not set."""
+
+NETWORKS = ("model.encoder", "model.decoder")
+"""The places of the networks."""
 
 Side = Annotated[int, Field(ge=1, le=65_535)]
 Channel = Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
@@ -112,6 +115,8 @@ class ModelSection(Section):
         posterior: The posterior.
         prior: The prior.
         conditional: Whether the model is class-conditional.
+        fitted: Whether convolutional networks are narrower for fewer than 10,000 images. A recipe whose networks are changed
+            is not fitted.
     """
 
     latent_dim: LatentDim
@@ -121,6 +126,7 @@ class ModelSection(Section):
     posterior: Spec = {"name": "diagonal-gaussian"}
     prior: Spec = {"name": "standard-normal"}
     conditional: bool = False
+    fitted: bool = False
 
 
 class EvaluationSection(Section):
@@ -278,6 +284,8 @@ def outline(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         if isinstance(section, dict) and isinstance(default, dict):
             section.setdefault(key, dict(default))
     override(changed, overrides, parts=PARTS)
+    if any(place.startswith(NETWORKS) for place in by_place(overrides)) and isinstance(changed.get("model"), dict):
+        changed["model"].pop("fitted", None)
     recipe = validate(Recipe, changed, "")
     for place, (registry, inferred) in PARTS.items():
         spec = _part(recipe, place)
@@ -315,6 +323,12 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     write_text(path, format_yaml(to_data(recipe)))
 
 
+def _run_name(source: str) -> str:
+    """The name of a run on one's own images: that of their folder or file, which names no recipe of the package."""
+    name = folder_name(short_name(source).split(".")[0])
+    return f"{name}-{OWN}" if name in recipe_names() else name
+
+
 def _without_expected(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Removes the expected metrics from a changed recipe; for other images also the needs, and the title names them."""
     if not overrides:
@@ -325,4 +339,6 @@ def _without_expected(data: dict[str, Any], overrides: Mapping[str, Any]) -> dic
     if name is not None and isinstance(section, dict) and name != section.get("name"):
         data["title"] = f"{data.get('title', data.get('name'))}, on {short_name(str(name))}"
         data.pop("needs", None)
+        if data.get("name") == OWN:
+            data["name"] = _run_name(str(name))
     return data

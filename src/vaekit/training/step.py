@@ -14,10 +14,9 @@ in ``DistributedDataParallel``, whose hooks allow one backward pass in a step, w
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
@@ -30,6 +29,9 @@ from vaekit.data import Batch
 from vaekit.models import Model
 from vaekit.objectives import Objective
 from vaekit.training.variables import hidden_from_accelerate
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class StepSetup:
     model: Model
     objective: Objective
     optimizer: Optimizer
-    accelerator: Accelerator
+    accelerator: "Accelerator"
     num_images: int
     clip_norm: float | None = None
     seed: int = 0

@@ -19,11 +19,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    peak_signal_noise_ratio,
-    structural_similarity_index_measure,
-)
 
 from vaekit.core.units import to_unit_interval
 from vaekit.data import ImageSet
@@ -106,12 +101,16 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
     It is at most 100 dB, the value for equal images.
     """
+    from torchmetrics.functional.image import peak_signal_noise_ratio  # heavy: it imports scipy
+
     ratio: Tensor = peak_signal_noise_ratio(a, b, data_range=1.0, dim=(1, 2, 3), reduction="none")
     return ratio.clamp(max=MAX_PSNR)
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Returns the structural similarity, with shape (B), of images in [0, 1] of shape (B, C, H, W), at least 2 x 2."""
+    from torchmetrics.functional.image import structural_similarity_index_measure  # heavy
+
     side = min(a.shape[-2:])
     sigma = min(WINDOW_SIGMA, (side - 1) / 3.5)  # the window reaches 3.5 sigma to each side, over mirrored borders
     ratio = structural_similarity_index_measure(a, b, sigma=sigma, data_range=1.0, reduction="none")
@@ -125,6 +124,8 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     Sides are at least 176 pixels. The smallest scale is compared over mirrored borders, as in :func:`ssim`; the others only
     where the window lies inside the image.
     """
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure  # heavy
+
     ratio = multiscale_structural_similarity_index_measure(
         a, b, sigma=WINDOW_SIGMA, data_range=1.0, betas=SCALE_WEIGHTS, reduction="none"
     )
