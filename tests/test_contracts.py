@@ -102,11 +102,11 @@ def test_every_combination_trains_saves_and_loads(
     labels = None if classes is None else torch.tensor([0, 1, 2, 1])
     x = pixels(4)
     criterion = OBJECTIVES[objective](num_samples=2)
-    before = criterion(model(x, labels, criterion.num_samples), 0.0).value
+    before = criterion(model(x, labels, criterion.num_samples), StepContext()).value
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for _ in range(20):
         optimizer.zero_grad()
-        loss = criterion(model(x, labels, criterion.num_samples), 0.0).value
+        loss = criterion(model(x, labels, criterion.num_samples), StepContext()).value
         loss.backward()
         optimizer.step()
     assert loss < before
