@@ -10,6 +10,7 @@ import torch
 
 from tests.bad_input import forge_config
 from vaekit.core.errors import ConfigError, ModelError
+from vaekit.core.terms import StepContext
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, Bernoulli, DiagonalGaussian, Gaussian, StandardNormal
 from vaekit.models import VAE, ClassLabel, VAEConfig, build_vae, describe_vae, load_vae, save_vae
 from vaekit.networks import DECODERS, ENCODERS, MLPDecoder, MLPEncoder
