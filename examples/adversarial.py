@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import vaekit
+from vaekit.core.terms import StepContext
 from vaekit.data import Batch
 from vaekit.training import STEPS, Step, StepSetup
 
@@ -32,9 +33,9 @@ class AdversarialStep(Step):
         self.modules["discriminator"] = self.discriminator
         self.optimizers["discriminator"] = torch.optim.Adam(self.discriminator.parameters(), lr, (0.5, 0.999))
 
-    def update(self, batch: Batch, epoch: float) -> dict[str, Tensor]:
+    def update(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         terms = self.model(batch.x, self.labels(batch))
-        loss = self.objective(terms, epoch)
+        loss = self.objective(terms, context)
         reconstructions = terms.px.mean[0]
         realism = F.softplus(-self.discriminator(reconstructions)).mean()
         norm = self.descend(loss.value + self.weight * realism)

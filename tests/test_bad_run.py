@@ -10,7 +10,7 @@ import torch
 
 from tests.bad_input import Make, edit_json, truncate
 from tests.commands import Refuse, newest_checkpoint, newest_state, one_line, vae
-from vaekit.core.terms import Loss, Terms
+from vaekit.core.terms import Loss, StepContext, Terms
 from vaekit.models import load_vae
 from vaekit.objectives import ELBO, OBJECTIVES
 from vaekit.runs.run_folder import RunFolder
@@ -112,9 +112,9 @@ def test_divergence_at_the_last_step_is_reported(refuse: Refuse) -> None:
 class FiniteForOneEpoch(ELBO):
     """The ELBO for one epoch, and NaN afterwards."""
 
-    def __call__(self, terms: Terms, epoch: float) -> Loss:
-        loss = super().__call__(terms, epoch)
-        return loss if epoch < 1 else Loss(loss.value * torch.nan, loss.logs)
+    def __call__(self, terms: Terms, context: StepContext) -> Loss:
+        loss = super().__call__(terms, context)
+        return loss if context.epoch < 1 else Loss(loss.value * torch.nan, loss.logs)
 
 
 def test_divergence_keeps_the_last_finite_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

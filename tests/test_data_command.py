@@ -72,3 +72,14 @@ def test_invalid_arguments(refuse: Refuse, tmp_path: Path) -> None:
 def test_the_array_of_labels_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros((4, 3, 3), np.uint8) + 200, targets=np.array([1, 0, 1, 0]))
     assert "  labels      from the array targets" in done("data", tmp_path / "a.npz", "-o", tmp_path / "a.png").splitlines()
+
+
+def test_channels_of_the_contact_sheet_are_chosen(tmp_path: Path, refuse: Refuse) -> None:
+    bands = torch.randint(0, 256, (12, 5, 96, 96), generator=generator(0), dtype=torch.uint8)
+    np.save(tmp_path / "bands.npy", bands.numpy())
+    out = done("data", tmp_path / "bands.npy", "--channels", "4,1,2", "-o", tmp_path / "x.png")
+    assert "12 images, 5 channels" in out
+    shown = tiles(tmp_path / "x.png", 12, columns=10, shape=(3, 96, 96))
+    (summary,) = inspect(tmp_path / "bands.npy")
+    assert torch.equal(shown, summary.sheet[:, [3, 0, 1]])
+    refuse("data", tmp_path / "bands.npy", "--channels", "6", "-o", tmp_path / "y.png", says=("--channels 6", "5 channels"))

@@ -120,3 +120,15 @@ def test_a_run_without_a_record_is_read_as_before(project: Path, monkeypatch: py
         monkeypatch.chdir(project)
         assert RunFolder("run").source == "../photos"
         assert len(RunFolder("run").images(split="train")) == 16
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "evaluate", "score"])
+def test_a_run_whose_images_are_gone_hints_at_data(command: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.parent / "elsewhere")
+    (project.parent / "photos").rename(project.parent / "moved")
+    one_line(vae(command, "../project/run"), "photos", "--data")
+    path = project / "run" / "environment.json"  # of an absolute path nothing is recorded, nor by earlier versions
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "source"}))
+    one_line(vae(command, "../project/run"), "../photos", "elsewhere now, say where with --data")
+    if command != "score":
+        assert vae(command, "../project/run", "--data", "../moved", *(["--quick"] * (command == "evaluate"))).code == 0

@@ -57,8 +57,18 @@ def test_total_correlation_of_the_example_is_none_for_independent_latents_and_hi
     for means, expected in ((torch.stack([a, b], -1), 0.0), (torch.stack([a, a], -1), -0.5 * math.log(1 - 0.8**2))):
         qz = Independent(Normal(means, torch.full_like(means, 0.5)), 1)  # var 1.25, covariance 1: r = 0.8
         latent = LatentTerms(qz.rsample(torch.Size([1])), qz, qz)
-        found = load_example("beta_tc").total_correlation(latent)
+        found = load_example("beta_tc").total_correlation(latent, len(means))
         assert float(found) == pytest.approx(expected, abs=0.1)
+
+
+def test_total_correlation_of_the_example_is_that_of_all_training_images() -> None:
+    """Two images far apart, one batch of both: q(z) of N images has 1 / N of the image itself, and the rest of the other."""
+    means = torch.tensor([[0.0, 0.0], [50.0, 50.0]])
+    qz = Independent(Normal(means, torch.ones_like(means)), 1)
+    found = [
+        float(load_example("beta_tc").total_correlation(LatentTerms(means[None], qz, qz), num)) for num in (2, 10, 1000)
+    ]
+    assert found == pytest.approx([math.log(2), math.log(10), math.log(1000)], rel=1e-5)
 
 
 def test_a_plugin_is_used_from_the_command_line_and_needed_to_read_its_model(tmp_path: Path) -> None:

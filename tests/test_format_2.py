@@ -1,4 +1,4 @@
-"""A run that was begun by the version before: its checkpoint goes on, its model loads, and both become format 3.
+"""A run that was begun by the version before: its checkpoint goes on, its model loads, and both become format 4.
 
 ``format_2_run`` was written by vaekit with format 2, stopped after step 6 of 16; ``expected.jsonl`` is the history of the
 same run without a stop, by that version.
@@ -42,7 +42,7 @@ def test_the_folder_becomes_one_of_the_present_format(old_run: Path) -> None:
     assert vae("sample", old_run, "-o", old_run.parent / "samples.png").code == 0
     done("train", "--resume", old_run)
     environment = RunFolder(old_run).environment
-    assert environment["format"] == json.loads((old_run / "config.json").read_text())["format"] == FORMAT == 3
+    assert environment["format"] == json.loads((old_run / "config.json").read_text())["format"] == FORMAT == 4
     assert read_header(old_run / "model.safetensors").metadata["belongs_to"] == environment["run"]
     assert not (old_run / "checkpoints" / "last").exists()
     state = newest_state(old_run)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.oracles import LinearGaussian, linear_gaussian
 from vaekit.core.errors import Interrupted, ModelError
 from vaekit.core.rng import generator
-from vaekit.core.terms import Terms
+from vaekit.core.terms import StepContext, Terms
 from vaekit.data import Batch
 from vaekit.experiment.train import resume, run
 from vaekit.models import Model
@@ -26,7 +26,7 @@ VARIANTS = ("reparameterized", "doubly-reparameterized", "sticking-the-landing")
 
 
 def gradients(oracle: LinearGaussian, objective: IWAE | WakeSleep, watched: list[nn.Parameter]) -> list[Tensor]:
-    loss = objective(oracle.model(oracle.x, num_samples=objective.num_samples), 0.0).value
+    loss = objective(oracle.model(oracle.x, num_samples=objective.num_samples), StepContext()).value
     return list(torch.autograd.grad(loss, watched))
 
 
@@ -52,7 +52,7 @@ def test_loss_and_decoder_gradient_are_the_same_for_every_variant(variant: str) 
     for gradient in ("reparameterized", variant):
         torch.manual_seed(0)
         objective = IWAE(6, gradient)  # type: ignore[arg-type]
-        loss = objective(oracle.model(oracle.x, num_samples=6), 0.0)
+        loss = objective(oracle.model(oracle.x, num_samples=6), StepContext())
         found.append([loss.value, loss.logs["iw_elbo"], *torch.autograd.grad(loss.value, decoder)])
     torch.testing.assert_close(*found)
 
@@ -180,7 +180,7 @@ def test_monte_carlo_em_learns_a_decoder_whose_posteriors_its_chains_follow() ->
     model.train()
     for _ in range(NUM_ROUNDS):
         for batch in batches_of(images, 100, noise):
-            step.update(batch, 0.0)
+            step.update(batch, StepContext())
     now = LinearGaussian(model, images, model.decoder.weight.detach(), model.decoder.bias.detach(), 0.5)
     reached = now.log_evidence().mean().item()
     assert best - 0.3 < reached < best + 1.0  # it may fit 300 images a little better than the model that made them

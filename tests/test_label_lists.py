@@ -6,6 +6,7 @@ import pytest
 
 from tests.commands import done
 from tests.image_sources import class_by_level, levels, write_images
+from vaekit import train
 from vaekit.core.errors import DataError
 from vaekit.data import load_images
 from vaekit.data.sources.resolve import resolve
@@ -176,6 +177,8 @@ def test_one_image_as_a_source(tmp_path: Path) -> None:
     )
     images = load_images(folder / "3.png", "all")
     assert (levels(images), images.name) == ([3], "3")
-    with pytest.raises(DataError, match=r"3: one image cannot be split"):
-        load_images(folder / "3.png")
+    for split in ("train", "test", "any"):
+        assert levels(load_images(folder / "3.png", split)) == [3]
+    with pytest.raises(DataError, match=r"3: one image cannot be split into train and validation"):
+        train("digits", load_images(folder / "3.png"), test=images)
     assert resolve(folder / "3.png").identity() != resolve(folder / "2.png").identity()

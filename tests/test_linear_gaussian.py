@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.oracles import linear_gaussian
+from vaekit.core.terms import StepContext
 from vaekit.models import VAE
 from vaekit.objectives import ELBO, IWAE
 
@@ -59,7 +60,7 @@ def test_gradient_of_the_elbo_equals_the_closed_form() -> None:
     objective = ELBO(num_samples=200)
     draws = []
     for _ in range(40):
-        loss = objective(model(oracle.x, num_samples=200), 0.0).value
+        loss = objective(model(oracle.x, num_samples=200), StepContext()).value
         draws.append(torch.autograd.grad(loss, watched))
     for gradients, closed in zip(zip(*draws, strict=True), exact, strict=True):
         stacked = torch.stack(gradients).double()

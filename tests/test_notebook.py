@@ -22,6 +22,14 @@ ROW = re.compile(rf"^(\S.*?) +{' +'.join([f'{NUMBER} ± {NUMBER}'] * 4)} +(\d+) 
 """A line of a table of the lesson: a name, four estimates with their standard errors, and the active latents."""
 
 
+FOLDED = re.compile(
+    r"<details><summary>Answer</summary>\n\n```python\n(?P<code>.+?)\n```\n\n"
+    r"It prints.*?:\n\n```text\n(?P<prints>.*?)```\n\n(?P<words>.+)\n\n</details>",
+    re.DOTALL,
+)
+"""A folded answer: code, what it prints, and words."""
+
+
 @dataclass(frozen=True)
 class Row:
     """What a table says of a run, in nats per image."""
@@ -69,7 +77,12 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
 
 def prints(notebook: NotebookNode) -> str:
     """All that the cells print."""
-    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    return prints_of(code_cells(notebook))
+
+
+def prints_of(cells: list[NotebookNode]) -> str:
+    """All that some cells print."""
+    outputs = [output for cell in cells for output in cell.outputs]
     return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
 
 
@@ -82,8 +95,13 @@ def complaints(notebook: NotebookNode) -> list[str]:
 
 def tables(notebook: NotebookNode) -> dict[str, Row]:
     """The rows of all tables, by name."""
+    return rows_of(prints(notebook))
+
+
+def rows_of(text: str) -> dict[str, Row]:
+    """The rows of all tables that were printed, by name."""
     found = {}
-    for name, *cells in ROW.findall(prints(notebook)):
+    for name, *cells in ROW.findall(text):
         means = [float(cell.replace(",", "")) for cell in cells[:8:2]]
         found[name] = Row(*means, int(cells[8]), int(cells[9]))
     return found
@@ -101,23 +119,60 @@ def code_blocks(notebook: NotebookNode) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
-def answers(notebook: NotebookNode) -> dict[str, str]:
-    """The words of the folded answer below each exercise, by the exercise's letter."""
+@dataclass(frozen=True)
+class Answer:
+    """The folded answer below an exercise: its code, what that prints, and what is concluded from it."""
+
+    code: str
+    prints: str
+    words: str
+
+
+def answers(notebook: NotebookNode) -> dict[str, Answer]:
+    """The folded answer below each exercise, by the exercise's letter."""
     found = {}
     for cell, below in zip(notebook.cells, notebook.cells[1:], strict=False):
         if cell.cell_type == "markdown" and (exercise := re.search(r"^\*\*\((\w)\) ", cell.source, re.MULTILINE)):
-            folded = r"<details><summary>Answer</summary>\n\n```python\n(.+?)\n```\n\n(.+)\n\n</details>"
-            answer = re.fullmatch(folded, below.source, re.DOTALL)
+            answer = FOLDED.fullmatch(below.source)
             assert answer, f"exercise {exercise[1]} has no answer folded below it, of code and words"
-            found[exercise[1]] = answer[2].replace("\n", " ")
+            found[exercise[1]] = Answer(answer["code"], answer["prints"], answer["words"].replace("\n", " "))
     return found
+
+
+def with_answers(notebook: NotebookNode) -> NotebookNode:
+    """A copy with the code of the text in cells at its end."""
+    whole = nbformat.from_dict(notebook)
+    whole.cells = [*notebook.cells, *(nbformat.v4.new_code_cell(code) for code in code_blocks(notebook))]
+    return whole
+
+
+def fill_answers(notebook: NotebookNode, executed: NotebookNode) -> None:
+    """Writes what the code of each answer has printed below it."""
+    printed = {cell.source.strip(): prints_of([cell]) for cell in code_cells(executed)[len(code_cells(notebook)) :]}
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (answer := FOLDED.fullmatch(cell.source)):
+            start, end = answer.span("prints")
+            cell.source = cell.source[:start] + printed[answer["code"].strip()] + cell.source[end:]
+
+
+def prose(text: str) -> str:
+    """The words of a cell: without code, formulas, links, headings, years, and numbers of sections."""
+    for left_out in (r"```.*?```", r"\$\$.*?\$\$", r"\$.*?\$", r"\[[^\]]*\]\([^)]*\)", r"`[^`]*`"):
+        text = re.sub(left_out, "", text, flags=re.DOTALL)
+    text = re.sub(r"^#+ .*$|^\d\. ", "", text, flags=re.MULTILINE)
+    return re.sub(r"section \d+|\b(19|20)\d\d\b", "", text)
+
+
+def values(text: str) -> set[str]:
+    """The numbers in a text, as they are written, without signs."""
+    return set(re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text))
 
 
 def quoted(words: str, pattern: str) -> list[float]:
     """The numbers that words quote in the groups of a pattern."""
     found = re.search(pattern, words)
     assert found, f"{pattern!r} is not in: {words}"
-    return [float(number.replace("−", "-")) for number in found.groups()]
+    return [float(number.replace("−", "-").replace("+", "")) for number in found.groups()]
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +183,7 @@ def committed() -> NotebookNode:
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> NotebookNode:
     """A copy, run from top to bottom, and after it the code of the text in the same kernel."""
-    notebook = read()
-    notebook.cells += [nbformat.v4.new_code_cell(code) for code in code_blocks(notebook)]
+    notebook = with_answers(read())
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
     execute(notebook, tmp_path_factory.mktemp("notebook"))
@@ -174,6 +228,30 @@ def test_one_line_chooses_the_images(committed: NotebookNode) -> None:
     sources = [cell.source for cell in code_cells(committed)]
     assert sources[0].startswith('DATA = "digits"')
     assert not any(re.search(r'["\']digits["\']', source) for source in sources[1:])
+
+
+def test_every_number_of_an_answer_is_printed_by_its_code(committed: NotebookNode) -> None:
+    exercises = {
+        found[1]: cell.source for cell in committed.cells if (found := re.search(r"^\*\*\((\w)\) ", cell.source, re.M))
+    }
+    for letter, answer in answers(committed).items():
+        known = values(answer.prints) | values(exercises[letter]) | {"0"}
+        assert values(prose(answer.words)) - known == set(), f"exercise {letter} states numbers that its code does not print"
+        assert len(values(answer.prints)) >= 4
+
+
+def test_every_number_of_the_text_is_printed_by_a_cell(committed: NotebookNode) -> None:
+    settings = {letter: values(answer.code) for letter, answer in answers(committed).items()}
+    for cell in committed.cells:
+        if cell.cell_type == "markdown" and not FOLDED.fullmatch(cell.source):
+            exercise = re.search(r"^\*\*\((\w)\) ", cell.source, re.MULTILINE)
+            known = values(prints(committed)) | (settings[exercise[1]] if exercise else set())
+            assert values(prose(cell.source)) - known == set(), cell.source
+
+
+def test_the_answers_use_numbers_of_the_text_above(committed: NotebookNode) -> None:
+    rows = {**tables(committed), **rows_of(answers(committed)["a"].prints), **rows_of(answers(committed)["b"].prints)}
+    assert rows["8 latents"] == rows["right (1)"] == rows["KL weight 1"]
 
 
 # As it runs
@@ -287,7 +365,7 @@ def test_each_estimate_is_nearer_to_the_likelihood(executed: NotebookNode) -> No
 
 
 def test_answer_a_sixty_four_latents_change_little(executed: NotebookNode) -> None:
-    words = answers(executed)["a"]
+    words = answers(executed)["a"].words
     eight, wide = tables(executed)["8 latents"], tables(executed)["64 latents"]
     assert wide.latents == 64
     assert wide.elbo == pytest.approx(eight.elbo, abs=4)
@@ -296,23 +374,34 @@ def test_answer_a_sixty_four_latents_change_little(executed: NotebookNode) -> No
     assert 70 < first < more <= 100
     (used,) = numbers(executed, "latents with more than 0.1 nats:")
     assert 6 <= used <= 24
+    gain, error = numbers(executed, "ELBO of 64 latents minus ELBO of 8:")
+    assert gain == pytest.approx(wide.elbo - eight.elbo, abs=1)
     wide_said, eight_said = quoted(words, r"([\d.]+) ± .* with 64 latents and ([\d.]+) ± .* with 8")
     assert [wide_said, eight_said] == pytest.approx([wide.elbo, eight.elbo], abs=4)
+    said, said_error = quoted(words, r"says more: ([−+]?[\d.]+) ± ([\d.]+), which is not significant")
+    assert said == pytest.approx(gain, abs=4)
+    assert said_error == pytest.approx(error, abs=0.5)
+    assert abs(said) < 2 * said_error
     assert quoted(words, r"of 64 carry (\d+)%") == pytest.approx([first], abs=10)
+    assert quoted(words, r"(\d+) latents carry more than 0.1 nats") == pytest.approx([used], abs=8)
     assert quoted(words, r"active latents says (\d+)") == pytest.approx([wide.active], abs=16)
 
 
-def test_answer_b_a_lower_weight_moves_along_the_valley(executed: NotebookNode) -> None:
+def test_answer_b_a_lower_weight_lowers_the_elbo(executed: NotebookNode) -> None:
     lower, one = tables(executed)["KL weight 0.3"], tables(executed)["KL weight 1"]
     assert lower.rate > one.rate + 4
     assert lower.distortion < one.distortion - 4
     gain, error = numbers(executed, "ELBO of the lower weight minus ELBO of weight 1:")
-    assert abs(gain) < 4
-    assert gain == pytest.approx(lower.elbo - one.elbo, abs=2)
-    assert 0.1 < error < 1.5
-    words = answers(executed)["b"]
+    assert gain + 2 * error < 0
+    assert gain == pytest.approx(lower.elbo - one.elbo, abs=1)
+    assert lower.rate - one.rate > one.distortion - lower.distortion
+    words = answers(executed)["b"].words
     assert quoted(words, r"from ([\d.]+) to ([\d.]+) nats") == pytest.approx([one.rate, lower.rate], abs=3)
     assert quoted(words, r"from (−[\d.]+) to (−[\d.]+):") == pytest.approx([one.distortion, lower.distortion], abs=4)
+    assert quoted(words, r"lower, ([\d.]+) ± .* of ([\d.]+) ±") == pytest.approx([lower.elbo, one.elbo], abs=4)
+    said, said_error = quoted(words, r"it is (−[\d.]+) ± ([\d.]+) nats per image, many standard errors below 0")
+    assert said == pytest.approx(gain, abs=3)
+    assert said + 4 * said_error < 0
 
 
 def test_answer_c_samples_are_no_copies(executed: NotebookNode) -> None:
@@ -321,7 +410,7 @@ def test_answer_c_samples_are_no_copies(executed: NotebookNode) -> None:
     (real,) = numbers(executed, "from a test image itself:")
     assert sample > copy + 5
     assert sample == pytest.approx(real, rel=0.4)
-    said = quoted(answers(executed)["c"], r"sample is (\d+) gray levels .* image, (\d+)\. .* are (\d+) away")
+    said = quoted(answers(executed)["c"].words, r"sample is ([\d.]+) gray levels .* image, ([\d.]+)\. .* are ([\d.]+) away")
     assert said == pytest.approx([sample, real, copy], abs=4)
 
 
@@ -329,7 +418,9 @@ if __name__ == "__main__":
     from tempfile import TemporaryDirectory
 
     lesson = read()
+    whole = with_answers(lesson)
     with TemporaryDirectory() as scratch:
-        execute(lesson, Path(scratch))
+        execute(whole, Path(scratch))
+    fill_answers(lesson, whole)
     tidy(lesson)
     NOTEBOOK.write_text(nbformat.writes(lesson) + "\n")

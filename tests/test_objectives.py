@@ -1,16 +1,20 @@
 """Objectives: their losses, what they log, and that both have the same units."""
 
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 import torch
 from torch.distributions import Independent, Normal
 
+import vaekit
 from vaekit.core.errors import ConfigError, ModelError
 from vaekit.core.schedules import Linear
-from vaekit.core.terms import LatentTerms, Terms
-from vaekit.objectives import ELBO, IWAE, Objective, WakeSleep
+from vaekit.core.terms import LatentTerms, Loss, StepContext, Terms
+from vaekit.experiment.prepare import build_model, load_splits, make_trainer
+from vaekit.objectives import ELBO, IWAE, OBJECTIVES, Objective, WakeSleep
 from vaekit.objectives.perceptual import dissimilarity
+from vaekit.runs.recipe import load_recipe
 
 
 def make_terms(num_samples: int = 3) -> Terms:
@@ -22,7 +26,7 @@ def make_terms(num_samples: int = 3) -> Terms:
 
 def test_elbo_is_minus_distortion_minus_rate() -> None:
     terms = make_terms()
-    loss = ELBO()(terms, 0.0)
+    loss = ELBO()(terms, StepContext())
     assert loss.value.item() == pytest.approx(-loss.logs["elbo"].item())
     assert loss.logs["elbo"].item() == pytest.approx(-(loss.logs["distortion"] + loss.logs["rate"]).item())
     assert loss.logs["distortion"].item() == pytest.approx(-terms.log_px.mean().item(), rel=1e-6)
@@ -31,7 +35,7 @@ def test_elbo_is_minus_distortion_minus_rate() -> None:
 
 def test_beta_weights_the_loss_but_not_the_logs() -> None:
     terms = make_terms()
-    plain, weighted = ELBO()(terms, 0.0), ELBO(beta=4.0)(terms, 0.0)
+    plain, weighted = ELBO()(terms, StepContext()), ELBO(beta=4.0)(terms, StepContext())
     assert weighted.value.item() == pytest.approx((plain.logs["distortion"] + 4 * plain.logs["rate"]).item())
     for key in ("elbo", "rate", "distortion"):
         assert weighted.logs[key].item() == plain.logs[key].item()
@@ -41,7 +45,7 @@ def test_beta_weights_the_loss_but_not_the_logs() -> None:
 def test_beta_follows_its_schedule() -> None:
     terms, objective = make_terms(), ELBO(beta=Linear(epochs=10))
     for epoch, beta in ((0.0, 0.0), (5.0, 0.5), (10.0, 1.0), (12.0, 1.0)):
-        loss = objective(terms, epoch)
+        loss = objective(terms, StepContext(epoch))
         assert loss.logs["beta"].item() == pytest.approx(beta)
         assert loss.value.item() == pytest.approx((loss.logs["distortion"] + beta * loss.logs["rate"]).item())
 
@@ -51,7 +55,7 @@ def test_free_bits_are_a_floor_of_the_batch_mean_with_no_gradient_below() -> Non
     qz = Independent(Normal(mu, torch.ones(2, 2)), 1)
     pz = Independent(Normal(torch.zeros(2, 2), torch.ones(2, 2)), 1)
     terms = Terms(torch.zeros(1, 2), (LatentTerms(qz.rsample(torch.Size([1])), qz, pz),), qz, torch.zeros(2, 2))
-    loss = ELBO(free_bits=0.5)(terms, 0.0)
+    loss = ELBO(free_bits=0.5)(terms, StepContext())
     assert loss.value.item() == pytest.approx(0.5 + (2.0**2 + 1.0**2) / 4)
     (gradient,) = torch.autograd.grad(loss.value, mu)
     assert gradient[:, 0].tolist() == [0, 0]
@@ -63,7 +67,7 @@ def test_capacity_penalizes_the_distance_of_the_rate_from_both_sides() -> None:
     terms = make_terms()
     rate = terms.rate().mean().item()
     for capacity in (rate - 1, rate + 1):
-        loss = ELBO(beta=10.0, capacity=capacity)(terms, 0.0)
+        loss = ELBO(beta=10.0, capacity=capacity)(terms, StepContext())
         assert loss.value.item() == pytest.approx(loss.logs["distortion"].item() + 10, rel=1e-4)
 
 
@@ -72,10 +76,10 @@ def test_penalties_are_weighted_by_the_objective_and_logged_unweighted(objective
     base = make_terms()
     base = replace(base, sleep_terms=lambda: base.latents)
     terms = replace(base, penalties={"commitment": torch.tensor([1.0, 3.0]), "spectral": torch.tensor([5.0, 5.0])})
-    plain = objective()(base, 0.0)
-    one = objective()(terms, 0.0)
+    plain = objective()(base, StepContext())
+    one = objective()(terms, StepContext())
     assert one.value.item() == pytest.approx(plain.value.item() + 2 + 5, rel=1e-5)
-    weighted = objective(penalties={"commitment": 0.25, "spectral": Linear(epochs=10)})(terms, 5.0)
+    weighted = objective(penalties={"commitment": 0.25, "spectral": Linear(epochs=10)})(terms, StepContext(5.0))
     assert weighted.value.item() == pytest.approx(plain.value.item() + 0.25 * 2 + 0.5 * 5, rel=1e-5)
     assert weighted.logs["commitment"].item() == 2
     assert weighted.logs["elbo"].item() == pytest.approx(plain.logs["elbo"].item())
@@ -88,7 +92,7 @@ def test_the_elbo_of_terms_is_per_image() -> None:
 
 def test_wake_sleep_needs_samples_of_the_model() -> None:
     with pytest.raises(ModelError, match="sleep_terms"):
-        WakeSleep()(make_terms(), 0.0)
+        WakeSleep()(make_terms(), StepContext())
 
 
 def test_free_bits_and_capacity_together_are_refused() -> None:
@@ -98,14 +102,14 @@ def test_free_bits_and_capacity_together_are_refused() -> None:
 
 def test_logs_carry_no_gradient() -> None:
     for objective in (ELBO(), IWAE(3)):
-        loss = objective(make_terms(), 0.0)
+        loss = objective(make_terms(), StepContext())
         assert not any(value.requires_grad for value in loss.logs.values())
 
 
 def test_iwae_lies_between_the_mean_and_the_best_weight() -> None:
     terms = make_terms(5)
     weights = terms.log_weights()
-    bound = -IWAE(5)(terms, 0.0).value
+    bound = -IWAE(5)(terms, StepContext()).value
     assert weights.mean() < bound < weights.max(0).values.mean()
 
 
@@ -114,7 +118,7 @@ def test_two_layers_add_up() -> None:
     two = Terms(terms.log_px, terms.latents * 2, terms.px, terms.x)
     torch.testing.assert_close(two.rate(), 2 * terms.rate())
     torch.testing.assert_close(two.log_weights(), terms.log_px + 2 * terms.latents[0].log_ratio())
-    loss = ELBO()(two, 0.0)
+    loss = ELBO()(two, StepContext())
     assert loss.value.item() == pytest.approx((terms.distortion() + 2 * terms.rate()).mean().item())
 
 
@@ -151,9 +155,30 @@ def test_perceptual_term_is_added_to_the_loss_and_not_to_the_bound() -> None:
     x, y = torch.rand(2, 1, 16, 16), torch.rand(1, 2, 1, 16, 16)
     base = make_terms(1)
     terms = Terms(base.log_px, base.latents, Independent(Normal(y, 1.0), 3), x)
-    plain, more = ELBO()(terms, 0.0), ELBO(perceptual=30.0)(terms, 0.0)
+    plain, more = ELBO()(terms, StepContext()), ELBO(perceptual=30.0)(terms, StepContext())
     unlike = dissimilarity(y, x).mean().item()
     assert more.value.item() == pytest.approx(plain.value.item() + 30 * unlike, rel=1e-5)
     assert more.logs["dissimilarity"].item() == pytest.approx(unlike)
     assert more.logs["elbo"].item() == plain.logs["elbo"].item()
     assert "dissimilarity" not in plain.logs
+
+
+def test_an_objective_sees_the_epoch_the_step_and_the_number_of_images(digits: vaekit.ImageSet) -> None:
+    """270 of 300 images are trained on in batches of 100: 3 steps an epoch."""
+    seen: list[StepContext] = []
+
+    class Watching(ELBO):
+        def forward(self, terms: Terms, context: StepContext) -> Loss:
+            seen.append(context)
+            return super().forward(terms, context)
+
+    recipe = load_recipe("digits", {"epochs": 2, "batch_size": 100, "evaluation.num_samples": 0})
+    splits = load_splits(recipe.data, 0, digits.first(300), digits.first(10))
+    model = build_model(recipe, splits.train)
+    with patch.dict(OBJECTIVES, {"elbo": Watching}):
+        trainer = make_trainer(
+            recipe, model, splits.train, None, lambda model: {"elbo": 0.0, "rate": 0.0, "distortion": 0.0}
+        )
+        trainer.fit()
+    assert [(context.step, context.num_images) for context in seen] == [(step, 270) for step in range(6)]
+    assert [context.epoch for context in seen] == [step / 3 for step in range(6)]

@@ -35,6 +35,7 @@ from vaekit.core.processes import (
     require_same_tensors,
 )
 from vaekit.core.shares import average_gradients, average_logs, batch_mean, gather, share_of, sharing
+from vaekit.core.terms import StepContext
 from vaekit.data import Batch, load_images
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.experiment.prepare import build_model, make_trainer
@@ -81,11 +82,11 @@ class TwoLosses(Step):
         self.modules["critic"] = torch.nn.Linear(64, 1)
         self.optimizers["critic"] = torch.optim.SGD(self.modules["critic"].parameters(), 1.0)
 
-    def update(self, batch: Batch, epoch: float) -> dict[str, Tensor]:
+    def update(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         terms = self.model(batch.x, self.labels(batch))
         critic = self.modules["critic"]
         fooled = torch.nn.functional.softplus(-critic(terms.px.mean[0].flatten(1))).mean()
-        norm = self.descend(self.objective(terms, epoch).value + fooled)
+        norm = self.descend(self.objective(terms, context).value + fooled)
         found = torch.nn.functional.softplus(critic(terms.px.mean[0].detach().flatten(1))).mean()
         self.descend(found, "critic")
         return terms.logs() | {"loss": found.detach(), "fooled": fooled.detach(), "grad_norm": norm}
@@ -113,7 +114,7 @@ def first_update(overrides: dict[str, Any], num_images: int) -> dict[str, Tensor
         optimizer.register_step_pre_hook(record)
     step.train()
     [batch] = trainer.batches
-    logs = step(batch, 0.5)
+    logs = step(batch, StepContext(0.5))
     likelihood = step.model.likelihood.state_dict()  # with the learned scale
     kept = {f"likelihood {name}": value.clone() for name, value in likelihood.items()}
     if hasattr(step, "z"):
@@ -347,11 +348,11 @@ def signal_the_second(recipe: Path, folder: Path, number: signal.Signals) -> Non
     """Runs the command, and sends a signal to the second process in its 30th step."""
     update, steps = GradientStep.update, [0]
 
-    def signaled(step: GradientStep, batch: Batch, epoch: float) -> dict[str, Tensor]:
+    def signaled(step: GradientStep, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         steps[0] += 1
         if rank() == 1 and steps[0] == 30:
             os.kill(os.getpid(), number)
-        return update(step, batch, epoch)
+        return update(step, batch, context)
 
     os.dup2(os.open(folder.parent / f"err-{os.environ['RANK']}", os.O_WRONLY | os.O_CREAT), 2)
     command = ["vae", "train", str(recipe), "--out", str(folder)]

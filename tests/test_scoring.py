@@ -24,12 +24,15 @@ from vaekit.core.rounding import with_error
 from vaekit.data import ImageSet, load_images
 from vaekit.evaluation.latents.encodings import encode_images
 from vaekit.evaluation.likelihood.bounds import log_likelihood_of_each
-from vaekit.evaluation.likelihood.scores import Scores, auroc, code_lengths, scores, summarize_weights
+from vaekit.evaluation.likelihood.scores import Scores, auroc, code_lengths, effective_samples, scores, summarize_weights
 from vaekit.experiment.score import ScoredImages, ScoredSet
 from vaekit.models import VAE, load_vae, save_vae
 from vaekit.runs.run_folder import RunFolder
 
-NUMBERS = ("log_px", "standard_error", "elbo", "variance", "complexity", "ratio", "waic", "typicality")
+NUMBERS = (
+    *("log_px", "standard_error", "effective_samples", "elbo", "variance", "complexity"),
+    *("ratio", "waic", "typicality", "reconstruction", "latent"),
+)
 
 
 def imaged(num: int = 60, off: float = 0.0) -> tuple[LinearGaussian, ImageSet]:
@@ -204,7 +207,8 @@ def run(trained: Path, tmp_path: Path) -> Path:
 def test_score_writes_the_lowest_score_first(run: Path) -> None:
     out = done("score", run, "--num-samples", 5, "-n", 10)
     said = "359 test images of digits: log-density of pixels scaled to [0, 1], support: real line; it may be positive"
-    assert out.splitlines() == [said, str(run / "scores.csv"), str(run / "scores.png")]
+    lines = [line for line in out.splitlines() if "of 359 images: one of the 5 samples outweighs" not in line]
+    assert lines == [said, str(run / "scores.csv"), str(run / "scores.png")]
     found = table(run / "scores.csv")
     assert list(found) == ["rank", "name", "data", "row", "label", "class", *NUMBERS]
     assert found["rank"] == [str(rank) for rank in range(1, 360)]
@@ -216,7 +220,7 @@ def test_score_writes_the_lowest_score_first(run: Path) -> None:
     assert found["name"] == [f"image {row}" for row in rows.tolist()]
     assert found["label"] == found["class"] == [str(label) for label in images.labels[rows].tolist()]
     expected = scores(RunFolder(run).model, images, num_samples=5)
-    for name in NUMBERS[:-1]:
+    for name in NUMBERS[:-3]:
         assert floats(found[name]).equal(getattr(expected, name)[rows]), name
     train = RunFolder(run).images(split="train")
     chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:500].sort().values
@@ -263,7 +267,7 @@ def test_against_prints_the_auroc_of_each_score(run: Path, tmp_path: Path) -> No
     own = torch.tensor([name == "digits" for name in found["data"]])
     assert (int(own.sum()), int((~own).sum())) == (40, 30)
     lines = [line.split() for line in out.splitlines() if " ± " in line]
-    assert [line[0] for line in lines] == ["log_px", "elbo", "ratio", "waic", "typicality"]
+    assert [line[0] for line in lines] == ["log_px", "elbo", "ratio", "waic", "typicality", "reconstruction", "latent"]
     for name, value, _, error, *_ in lines:
         score = floats(found[name])
         expected = auroc(score[own], score[~own])
@@ -361,7 +365,7 @@ def test_model_without_its_training_images(run: Path, tmp_path: Path) -> None:
     outcome = vae("score", tmp_path / "model", noise, "--num-samples", 2, "-o", tmp_path / "x.csv")
     assert outcome.code == 0
     assert outcome.err.count("\n") == 1
-    assert "typicality is left out" in outcome.err
+    assert "typicality and latent are left out" in outcome.err
     assert "typicality" not in table(tmp_path / "x.csv")
     assert len(table(tmp_path / "x.csv")["rank"]) == 2
     options = ("--num-samples", 2, "--by", "typicality", "-o", tmp_path / "y.csv")
@@ -403,3 +407,33 @@ def test_failed_write_leaves_no_file(run: Path, monkeypatch: pytest.MonkeyPatch)
     one_line(vae("embed", run), "latents.csv: cannot be written (no room)")
     one_line(vae("score", run, "--num-samples", 2, "--max-images", 3), "scores.csv: cannot be written (no room)")
     assert contents(run) == before
+
+
+# Scores that rest on one sample
+
+
+def test_effective_samples_are_their_formula() -> None:
+    log_weights = torch.randn(50, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3
+    weights = log_weights.exp()
+    expected = weights.sum(0).square() / weights.square().sum(0)
+    found = effective_samples(summarize_weights(log_weights)[1], 50)
+    assert torch.allclose(found, expected)
+    equal, single = torch.zeros(9, 1), torch.tensor([[0.0], *[[-90.0]] * 8])
+    bounds = [float(effective_samples(summarize_weights(each)[1], 9)) for each in (equal, single)]
+    assert bounds == pytest.approx([9, 1])
+
+
+def test_a_standard_error_of_one_effective_sample_comes_with_a_warning() -> None:
+    log_weights = torch.tensor([[0.0, 0.0], *[[-90.0, 0.1]] * 8])
+    found = Scores(*summarize_weights(log_weights), None, 9)
+    assert found.warning.startswith("1 of 2 images: one of the 9 samples outweighs the others")
+    assert Scores(*summarize_weights(log_weights[:, 1:]), None, 9).warning == ""
+
+
+def test_the_warning_is_printed_and_the_effective_samples_are_in_the_table(trained: Path, tmp_path: Path) -> None:
+    out = done("score", trained, "--num-samples", 2, "-o", tmp_path / "scores.csv")
+    rows = [*csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text()))]
+    effective = [float(row["effective_samples"]) for row in rows]
+    assert all(0.99 < value < 2.01 for value in effective)
+    num = sum(value < 2 for value in effective)
+    assert f"{num} of {len(rows)} images: one of the 2 samples outweighs the others" in out

@@ -15,6 +15,7 @@ from tests.test_contracts import make_vae
 from tests.test_divergence import SHAPE, images, make_trainer, table
 from tests.test_training import QUIET, StopAt, without_time
 from vaekit.core.errors import ConfigError, Diverged, Interrupted
+from vaekit.core.terms import StepContext
 from vaekit.data import Batch
 from vaekit.experiment.train import resume, run
 from vaekit.runs.recipe import load_recipe
@@ -31,9 +32,9 @@ class Spiky(GradientStep):
     factors: dict[int, float] = {}
     num_updates = 0
 
-    def update(self, batch: Batch, epoch: float) -> dict[str, Tensor]:
+    def update(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         self.num_updates += 1
-        logs: dict[str, Tensor] = self._loss(batch.x, self.labels(batch), epoch)
+        logs: dict[str, Tensor] = self._loss(batch.x, self.labels(batch), context)
         norm = self.descend(logs["loss"] * self.factors.get(self.num_updates, 1.0))
         return logs | {"loss": logs["loss"].detach(), "grad_norm": norm}
 
@@ -190,7 +191,7 @@ def test_a_skip_equals_a_run_without_that_batch() -> None:
             if number == 8:
                 torch.randn(1, len(batch), 3)  # the noise of the skipped step
                 continue
-            other.step.update(batch, number / 6)
+            other.step.update(batch, StepContext(number / 6))
     assert equal(watch.weights[-1], other.step.model.state_dict())
 
 

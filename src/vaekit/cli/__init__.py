@@ -17,7 +17,16 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from vaekit.cli import data_commands, evaluate_commands, plot_commands, reproduce_commands, score_commands, train_commands
+from vaekit.cli import (
+    data_commands,
+    evaluate_commands,
+    plot_commands,
+    reproduce_commands,
+    run_commands,
+    score_commands,
+    train_commands,
+)
+from vaekit.cli.once import OnceCommand
 from vaekit.core.errors import ConfigError, Interrupted, VaekitError
 from vaekit.core.files import os_error_cure
 from vaekit.core.launcher import end_process, launched_rank, names_itself
@@ -33,7 +42,7 @@ MAX_USAGE = 500
 """The number of characters to which a message about a command line is cut."""
 
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Train": (train_commands.train, train_commands.recipes, data_commands.data),
+    "Train": (train_commands.train, train_commands.recipes, data_commands.data, run_commands.runs, run_commands.clean),
     "Look": (
         plot_commands.sample,
         plot_commands.reconstruct,
@@ -96,7 +105,7 @@ def checked(command: Callable[..., None]) -> Callable[..., None]:
 
 for group, commands in GROUPS.items():
     for command in commands:
-        app.command(command.__name__.rstrip("_"), rich_help_panel=group)(checked(command))
+        app.command(command.__name__.rstrip("_"), cls=OnceCommand, rich_help_panel=group)(checked(command))
 
 
 def split_plugins(args: list[str]) -> tuple[list[str], list[Path]]:

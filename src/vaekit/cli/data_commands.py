@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaekit.cli.options import Output, place, say, write
+from vaekit.cli.options import Channels, Output, place, read_channels, say, write
 from vaekit.core.errors import ConfigError
 from vaekit.core.safe_text import MAX_NAME, printable
 
@@ -27,6 +27,7 @@ def data(
     background: Annotated[
         str, typer.Option(help="The color behind transparent pixels and around images on the contact sheet.")
     ] = "white",
+    channels: Channels = None,
     cache: Annotated[bool, typer.Option("--cache", help="List the cache of decoded images.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Clear the cache of decoded images.")] = False,
     output: Output = None,
@@ -43,6 +44,8 @@ def data(
 
       vae data holiday/ --augment mine.yaml
 
+      vae data satellite.npy --channels 3,2,1
+
       vae data --cache
     """
     if cache or clear:
@@ -54,11 +57,14 @@ def data(
         raise ConfigError("no source of images; add a folder, a name or a hub id, as in vae data FOLDER, or use --cache")
     from vaekit.data import inspect
     from vaekit.plots import grid
+    from vaekit.plots.channel_choice import check_channels
 
     stem = Path(source.partition("@")[0]).name.split(".")[0].replace(":", "-")
     path = place(output, ".", f"{stem or 'images'}-sheet.png", ".")
     start = time.monotonic()
+    shown = read_channels(channels)
     summaries = inspect(source, background)
+    check_channels(shown, summaries[0].channels, "--channels")
     seconds = time.monotonic() - start
     for split in summaries:
         kind = {1: "gray", 3: "color"}.get(split.channels, f"{split.channels} channels")
@@ -78,7 +84,7 @@ def data(
     if augment is not None:
         sheet = _augment(sheet, augment)
         title = f"images of {source} with the augmentation of {augment}; the first row is unchanged"
-    write(grid(sheet, 10, title=title).save, path)
+    write(grid(sheet, 10, title=title, channels=shown).save, path)
 
 
 def _augment(sheet: "Tensor", name: str) -> "Tensor":

@@ -11,6 +11,7 @@ Source = Annotated[
     str | None,
     typer.Argument(metavar="DATA", help="A name, folder, array or hub id; by default the run's own.", show_default=False),
 ]
+By = Literal["log_px", "elbo", "ratio", "waic", "typicality", "reconstruction", "latent"]
 Split = Annotated[
     Literal["train", "test", "all"] | None,
     typer.Option(help="By default test; all images of other data without splits.", show_default=False),
@@ -25,9 +26,13 @@ def score(
         typer.Option(help="Other images: print how well each score separates them from DATA.", show_default=False),
     ] = None,
     by: Annotated[
-        Literal["log_px", "elbo", "ratio", "waic", "typicality"],
+        By,
         typer.Option(help="The score that orders images, lowest first."),
     ] = "log_px",
+    resort: Annotated[
+        By | None,
+        typer.Option(help="Order the table that is there by another score; computes none again.", show_default=False),
+    ] = None,
     num_samples: Annotated[
         int, typer.Option(help="Samples per image for the estimate of log p(x).", min=2, max=1_000_000)
     ] = 100,
@@ -41,7 +46,7 @@ def score(
     channels: Channels = None,
     output: Output = None,
 ) -> None:
-    """Score images for outlier detection: log p(x) of each with its standard error, and corrections of it.
+    """Score images for outlier detection: log p(x) of each, corrections of it, reconstruction error and latent distance.
 
     Writes a table, .csv or .parquet, most unusual first, and beside it a contact sheet of the most unusual images. The
     likelihood alone often fails, as --against shows: with an AUROC below 0.5 the other images score higher than DATA.
@@ -53,10 +58,13 @@ def score(
       vae score runs/mnist-mlp holiday/ --by ratio -o holiday.parquet
 
       vae score runs/fashion-mnist --against mnist --max-images 2000
+
+      vae score runs/mnist-mlp holiday/ --resort latent -o holiday.parquet
     """
     from vaekit.core.rounding import with_error
     from vaekit.evaluation.likelihood.bounds import CROSS_ENTROPY
-    from vaekit.experiment.score import SCORES
+    from vaekit.experiment.resort import resort as resort_table
+    from vaekit.experiment.score import UNITS, describe_scores
     from vaekit.experiment.score import score as score_images
     from vaekit.export.tables import TABLES, check_suffix, check_writable, write_table
     from vaekit.plots.channel_choice import check_channels
@@ -73,6 +81,15 @@ def score(
     folder = RunFolder(run)
     shown = read_channels(channels) or folder.shown_channels
     check_channels(shown, folder.model.shape[0], "--channels")  # before scores are computed
+    meanings = describe_scores(folder.model)
+    if resort is not None:
+        table = resort_table(folder, path, resort, data, against=against, split=split)
+        images, captions = table.most_unusual(num)
+        write(lambda file: write_table(table.columns, file), path)
+        first = f"{len(captions):,} of {len(table):,} images, most unusual first"
+        title = f"{first}, by {meanings[resort]}, {UNITS[resort]} below each"
+        write(contact_sheet(images, captions, title, channels=shown).save, sheet)
+        return
     scored = score_images(
         folder,
         data,
@@ -87,14 +104,16 @@ def score(
     store(lambda file: write_table(scored.columns(), file), path)
     for one in scored.sets:
         say(f"{one.title}: {one.meaning}")
+        if one.scores.warning:
+            say(one.scores.warning)
     if against is not None:
         say("AUROC: how well a score separates the first set from the second; 0.5 is chance, below 0.5 it is reversed")
     for name, estimate in scored.aurocs().items():
-        say(f"  {name:<10}  {with_error(estimate.value, estimate.standard_error, 4)}  {SCORES[name]}")
+        say(f"  {name:<14}  {with_error(estimate.value, estimate.standard_error, 4)}  {meanings[name]}")
     say(str(path))
     images, captions = scored.most_unusual(num)
     title = (
-        f"{len(captions):,} of {len(scored.order):,} images, most unusual first, by {SCORES[by]}, in nats below each; "
+        f"{len(captions):,} of {len(scored.order):,} images, most unusual first, by {meanings[by]}, {UNITS[by]} below each; "
         f"{' and '.join(one.title for one in scored.sets)}"
     )
     if any(one.meaning.startswith(CROSS_ENTROPY) for one in scored.sets):

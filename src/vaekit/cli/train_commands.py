@@ -17,8 +17,16 @@ def train(
         ),
     ] = None,
     data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Other images: a name, folder, file or hub id; several are one set. With --resume: where they are now."
+        ),
+    ] = None,
+    start: Annotated[
         str | None,
-        typer.Option(help="Other images: a name, folder, file or hub id. With --resume: where the same images are now."),
+        typer.Option(
+            "--from", metavar="RUN", help="Begin with the weights, the model and the recipe of a run.", show_default=False
+        ),
     ] = None,
     size: Annotated[str | None, typer.Option(help="Fit images to a side, as 128, or height x width, as 96x128.")] = None,
     channels: Annotated[int | None, typer.Option(help="1 for gray, 3 for color, or up to 16.", min=1, max=16)] = None,
@@ -70,13 +78,16 @@ def train(
 
       vae train --resume runs/mnist-conv
 
+      vae train --from runs/mnist-conv --data holiday/ --lr 1e-4
+
       vae train digits --plugin my_parts.py --set model.prior.name=mine
     """
     from vaekit.runs.overrides import combine, parse_size
     from vaekit.runs.recipe import DEFAULT, OWN, load_outline, load_recipe
 
     shorthands = {
-        "data": data,
+        "data": data[0] if data else None,
+        "also": data[1:] if data and data[1:] else None,
         "size": None if size is None else parse_size(size),
         "channels": channels,
         "fit": fit,
@@ -93,22 +104,23 @@ def train(
         "on_spike": on_spike,
     }
     overrides = combine(shorthands, change or [])
-    what = (DEFAULT if data is None else OWN) if recipe is None else recipe
-    if resume is None:
+    what = (OWN if data else DEFAULT) if recipe is None else recipe
+    if resume is None and start is None:
         load_outline(what, overrides)  # refuses what is misspelled before torch is imported, which takes seconds
     from vaekit.core.progress import OutputConsole
+    from vaekit.experiment.fine_tuning import fine_tuned
     from vaekit.experiment.prepare import prepare
     from vaekit.experiment.train import resume as resume_run
     from vaekit.experiment.train import run
 
     console = OutputConsole(quiet=launched_rank() > 0)
     if resume is not None:
-        ignored = {"recipe": recipe, "--out": out, "--force": force or None}
+        ignored = {"recipe": recipe, "--out": out, "--force": force or None, "--from": start}
         if given := [name for name, value in ignored.items() if value is not None]:
             raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}; leave it out")
         resume_run(resume, overrides, console, dry_run=dry_run, report=not no_report)
         return
-    loaded = load_recipe(what, overrides)
+    loaded = load_recipe(what, overrides) if start is None else fine_tuned(start, recipe, overrides)
     folder = out or Path("runs") / loaded.name
     if dry_run:
         _print_plan(prepare(loaded), folder, console)

@@ -76,11 +76,17 @@ def describe(part: Any, table: Mapping[str, Callable[..., Any]], *, inferred: tu
     """Describes a part as data, the inverse of :func:`build`.
 
     Raises:
-        ConfigError: If the part's class is not registered, so that data could not name it.
+        ConfigError: If the part's class is not registered, so that data could not name it, or it does not keep an argument.
     """
     for name in table:
         if _is_entry(table, name, type(part)):
-            return {"name": name} | {key: to_data(getattr(part, key)) for key in _parameters(table[name], inferred)}
+            parameters = _parameters(table[name], inferred)
+            if lost := [key for key in parameters if not hasattr(part, key)]:
+                raise ConfigError(
+                    f"{qualified_name(type(part))} does not keep its argument {lost[0]}, so a saved model would lose it; "
+                    f"write self.{lost[0]} = {lost[0]} in its constructor"
+                )
+            return {"name": name} | {key: to_data(getattr(part, key)) for key in parameters}
     kind = type(part)
     raise ConfigError(
         f"{qualified_name(kind)} is not registered, so a saved model could not name it: decorate it with "

@@ -21,6 +21,7 @@ from vaekit.core.launcher import launched_rank
 from vaekit.core.safe_text import MAX_NAME, encodable, printable
 
 T = TypeVar("T")
+_RECORDERS: list[list[str]] = []
 OUTPUT = "the output"
 """The name of the output in an error of the system, which names a file else."""
 
@@ -138,8 +139,21 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+@contextmanager
+def recorded_lines() -> Iterator[list[str]]:
+    """Yields a list to which the lines are added that :func:`notify` prints while the context lasts."""
+    lines: list[str] = []
+    _RECORDERS.append(lines)
+    try:
+        yield lines
+    finally:
+        _RECORDERS.remove(lines)
+
+
 def notify(line: str) -> None:
     """Prints a line for the user on the error stream."""
+    for lines in _RECORDERS:
+        lines.append(line)
     if launched_rank() == 0:
         print(encodable(printable(line), sys.stderr.encoding or "utf-8"), file=sys.stderr)
 

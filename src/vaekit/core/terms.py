@@ -103,6 +103,21 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class StepContext:
+    """What an objective may know of the training beside the terms of its batch.
+
+    Arguments:
+        epoch: The time in epochs, fractional: 0 at the first step. Schedules are functions of it.
+        step: The number of updates before this one.
+        num_images: N, the number of training images.
+    """
+
+    epoch: float = 0.0
+    step: int = 0
+    num_images: int = 1
+
+
+@dataclass(frozen=True)
 class Loss:
     """What an objective makes of :class:`Terms`.
 

@@ -23,6 +23,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from vaekit.core.errors import DataError
 from vaekit.core.files import user_path
 from vaekit.core.progress import notify
+from vaekit.data.decode import Skipped
 from vaekit.data.images import ImageSet
 from vaekit.data.levels import Levels
 from vaekit.data.row_files import Rows, hash_blocks
@@ -147,7 +148,8 @@ def read_entry(entry: Path) -> dict[str, ImageSet]:
     try:
         levels = Levels.read(meta["levels"])
         splits = {split: _read_split(entry, meta["name"], split, facts) for split, facts in meta["splits"].items()}
-        return {split: replace(images, levels=levels) for split, images in splits.items()}
+        remarks = tuple(map(str, meta.get("remarks", ())))  # which entries of earlier versions do not have
+        return {split: replace(images, levels=levels, remarks=remarks) for split, images in splits.items()}
     except DataError as error:  # its numbers do not fit together
         raise ValueError(str(error)) from None
 
@@ -210,7 +212,9 @@ def _read_split(entry: Path, name: str, split: str, facts: dict[str, Any]) -> Im
         labels = None if labels is None else labels[rows]
         names = names and [names[row] for row in rows.tolist()]
     classes, fingerprint = tuple(facts["classes"]), facts["fingerprint"]
-    return ImageSet(store, labels, classes, name, split, rows, fingerprint=fingerprint, names=tuple(names))
+    skipped = tuple(Skipped(image["index"], str(image["name"]), str(image["reason"])) for image in facts["skipped"])
+    images = ImageSet(store, labels, classes, name, split, rows, fingerprint=fingerprint, names=tuple(names))
+    return replace(images, skipped=skipped)
 
 
 def _open_store(path: Path) -> torch.Tensor | Rows:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError, SeveralSizesError
 from vaekit.core.files import flush, remove_partials, write_bytes
-from vaekit.core.progress import notify, track
+from vaekit.core.progress import notify, recorded_lines, track
 from vaekit.data.cache import CACHE_FORMAT, META, is_intact, locked_filling_folder
 from vaekit.data.cache_journal import JOURNAL, Journal, open_rows
 from vaekit.data.decode import NO_SIZE, Skipped, decode, scan_headers
@@ -27,9 +27,10 @@ from vaekit.data.image_files import READ_ERRORS, read_header
 from vaekit.data.layout import Layout, find_layout
 from vaekit.data.level_search import are_masks, array_ranges, file_ranges, find_levels
 from vaekit.data.levels import EIGHT_BITS, UnknownLevels, describe_pair
+from vaekit.data.remarks import name_skipped, remember, skipped_line
 from vaekit.data.row_files import Rows, hash_blocks
 from vaekit.data.sealed_json import write_sealed
-from vaekit.data.sources.source import DISK_FULL, RawSplit, Source, check_splits, shorten_name
+from vaekit.data.sources.source import DISK_FULL, RawSplit, Source, check_splits
 
 PROPOSED_SIDES = (16, 32, 64)
 """The sides that are proposed for images of several sizes; the largest one trains within an hour on a CPU."""
@@ -37,8 +38,6 @@ MAX_MEASURED = 500
 """About how many images are measured for that."""
 MAX_UNREADABLE = 0.05
 """The largest share of unreadable images that is accepted."""
-MAX_NAMED = 10
-"""The largest number of unreadable images that a message names."""
 
 Size = tuple[int, int] | None
 """A height and width (H, W), or None for the common size of the images."""
@@ -66,7 +65,7 @@ def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting:
             if os.path.lexists(entry):
                 shutil.rmtree(entry)
             try:
-                _fill(filling, source, size, channels, fitting)
+                remember(entry, _fill(filling, source, size, channels, fitting))
             except (DataError, OSError):  # another attempt would fail in the same way; an interruption keeps the rows
                 shutil.rmtree(filling, ignore_errors=True)
                 raise
@@ -80,19 +79,26 @@ def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting:
         ) from None
 
 
-def _fill(filling: Path, source: Source, size: Size, channels: int | None, fitting: Fitting) -> None:
+def _fill(filling: Path, source: Source, size: Size, channels: int | None, fitting: Fitting) -> list[str]:
+    """Writes the files of an entry; returns the lines that were shown about what is left out."""
     with _scratch(filling) as scratch:
-        splits = source.read(scratch)
+        with recorded_lines() as remarks:
+            splits = source.read(scratch)
         check_splits(source.name, splits)
         journal = Journal(filling / JOURNAL)
         shape, prepared = _prepare(source, splits, size, channels, replace(fitting, levels=journal.levels or fitting.levels))
         prepared = _write_splits(filling, source, splits, shape, prepared, journal, scratch)
         meta: dict[str, Any] = {"format": CACHE_FORMAT, "name": source.name}
         meta["levels"] = replace(prepared.levels, uint8=fitting.levels.uint8).write()
-        meta["splits"] = {split: _describe(filling, source, split, raw, journal, scratch) for split, raw in splits.items()}
+        with recorded_lines() as skipped:
+            meta["splits"] = {
+                split: _describe(filling, source, split, raw, journal, scratch) for split, raw in splits.items()
+            }
+        meta["remarks"] = remarks
     remove_partials(filling)  # of an attempt that was killed
     write_sealed(filling / META, meta)
     (filling / JOURNAL).unlink()
+    return remarks + skipped
 
 
 def _prepare(
@@ -248,15 +254,12 @@ def _report_skipped(name: str, skipped: list[Skipped], num: int) -> None:
     """
     if not skipped:
         return
-    rest = len(skipped) - MAX_NAMED
-    named = "; ".join(f"{shorten_name(image.name)}: {image.reason}" for image in skipped[:MAX_NAMED])
-    named += f"; and {rest:,} more" if rest > 0 else ""
     if len(skipped) > MAX_UNREADABLE * num:
         raise DataError(
             f"{name}: {len(skipped):,} of {num:,} images cannot be read, more than {MAX_UNREADABLE:.0%}; "
-            f"repair or remove them: {named}"
+            f"repair or remove them: {name_skipped(skipped)}"
         )
-    notify(f"{name}: {len(skipped):,} of {num:,} images left out; {named}")
+    notify(skipped_line(name, skipped, num))
 
 
 def _common_shape(source: Source, splits: dict[str, RawSplit], size: Size, channels: int | None) -> tuple[int, int, int]:

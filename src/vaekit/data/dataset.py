@@ -122,7 +122,11 @@ class Dataset(ABC):
         For one seed, a smaller subset is the beginning of a larger one. Use this for a fair sample: the first values of a
         set are none, since folders are sorted by class.
         """
-        return self.take(torch.randperm(len(self), generator=generator(seed))[:num])
+        return self.take(self.sampled_positions(num, seed))
+
+    def sampled_positions(self, num: int, seed: int) -> Tensor:
+        """Returns the positions of the values of :meth:`sample`, with shape (num), or (N) if there are fewer."""
+        return torch.randperm(len(self), generator=generator(seed))[:num]
 
     def spread(self, num: int, seed: int) -> Self:
         """Returns a random subset of ``num`` values that is spread evenly over the classes, to be looked at.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaekit.core.errors import DataError
 from vaekit.data.dataset import Dataset
+from vaekit.data.decode import Skipped
 from vaekit.data.layout import MAX_CHANNELS
 from vaekit.data.levels import UNKNOWN, Levels
 
@@ -25,10 +26,14 @@ class ImageSet(Dataset):
         store: All images of the source as uint8, with shape (M, C, H, W).
         binary: How the pixels were binarized, e.g. ``binarized once with seed 0``; empty if they were not.
         levels: Which values of the source are black and white, where that is not 0 and 255 of 8 bits.
+        skipped: The images of the source's split that could not be read, and are not in the set.
+        remarks: Lines about what was left out or not understood when the source was read.
     """
 
     binary: str = ""
     levels: Levels = field(default=UNKNOWN, compare=False, repr=False)
+    skipped: tuple[Skipped, ...] = field(default=(), compare=False, repr=False)
+    remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     noun = "images"
 

@@ -7,10 +7,12 @@ a hash of the source, its version and the options. Later calls open them from th
 import hashlib
 import json
 import os
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,11 +25,13 @@ from vaekit.data.dataset import hold_out
 from vaekit.data.fitting import Fit, Fitting
 from vaekit.data.images import ImageSet
 from vaekit.data.levels import AUTO, UNKNOWN, Levels, LevelsSpec
+from vaekit.data.remarks import repeat
 from vaekit.data.sealed_json import DAMAGED
 from vaekit.data.sources.arrays import as_pixels
 from vaekit.data.sources.objects import read_object
 from vaekit.data.sources.resolve import resolve
 from vaekit.data.sources.source import Source
+from vaekit.data.union import is_several, load_alike
 
 MAX_ATTEMPTS = 3
 """How often an entry is filled again that other processes remove."""
@@ -47,15 +51,16 @@ def load_images(
 ) -> ImageSet:
     """Loads images, and decodes them into the cache when they are loaded for the first time.
 
-    Images that cannot be read are left out and listed on stderr when they are decoded.
+    Images that cannot be read are left out and listed on stderr, by each process once.
 
     Arguments:
         source: A known name (``digits``, ``mnist``, ``fashion-mnist``, ...), the id of a data set on the Hugging Face Hub, a
             folder, an archive, or a file of arrays, of a table, of a list or of one image; an array or tensor of shape
             (N, H, W), (N, C, H, W) or (N, H, W, C); a list of arrays of one shape, of images of Pillow or of paths; or a
-            ``datasets.Dataset`` or ``DatasetDict``.
+            ``datasets.Dataset`` or ``DatasetDict``. A list of names, folders and archives is the union of its sources, whose
+            splits are joined and whose classes are united by name.
         split: ``train``, ``test``, ``all``, or ``any``: all images if the source has one split, else its test images. If a
-            source has no test split, a fifth of its images is used as one.
+            source has no test split, a fifth of its images is used as one; a single image is all of each split.
         size: The side, or height and width (H, W), to fit images to; by default their common size.
         channels: 1 for gray or 3 for color; by default 1 if all images are gray, else 3. Arrays and TIFF files may have up
             to 16, which are read as they are.
@@ -72,6 +77,15 @@ def load_images(
     """
     fitting = Fitting(fit, background, read_levels(levels))
     size = (size, size) if isinstance(size, int) else size
+    if is_several(source):
+        options: dict[str, Any] = {
+            "size": size,
+            "channels": channels,
+            "fit": fit,
+            "background": background,
+            "levels": levels,
+        }
+        return load_alike(partial(load_images, split=split), source, options)
     given = resolve(os.fspath(source)) if isinstance(source, str | os.PathLike) else read_object(source)
     if isinstance(given, Source):
         return _select(_load_splits(given, size, channels, fitting), split)
@@ -82,7 +96,7 @@ def load_images(
 
 
 def load_validation(
-    source: str | Path,
+    source: str | Path | Sequence[str],
     *,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
@@ -97,8 +111,20 @@ def load_validation(
 
     Arguments and errors are those of :func:`load_images`.
     """
+    if is_several(source):
+        options: dict[str, Any] = {
+            "size": size,
+            "channels": channels,
+            "fit": fit,
+            "background": background,
+            "levels": levels,
+        }
+        sources = cast(Sequence[str], source)
+        if any(load_validation(one, **options) is None for one in sources):
+            return None
+        return load_alike(cast(Callable[..., ImageSet], load_validation), sources, options)
     size = (size, size) if isinstance(size, int) else size
-    splits = _load_splits(resolve(source), size, channels, Fitting(fit, background, read_levels(levels)))
+    splits = _load_splits(resolve(cast(str, source)), size, channels, Fitting(fit, background, read_levels(levels)))
     named = [splits[name] for name in ("validation", "valid", "val") if name in splits]
     return named[0] if named and {"train", "test"} <= set(splits) else None
 
@@ -107,6 +133,8 @@ def _select(splits: dict[str, ImageSet], split: str) -> ImageSet:
     """One split of a source; the test split is held out of the training images if the source has none."""
     if split in ("all", "any") and len(splits) == 1:
         return replace(next(iter(splits.values())), split="all")
+    if len(splits) == 1 and len(whole := next(iter(splits.values()))) == 1 and split in ("train", "test"):
+        return replace(whole, split="all")  # one image is all that there is of it, in every split
     split = "test" if split == "any" else split
     if split not in ("train", "test"):
         raise DataError(f"{split}: no such split (known: train, test)")
@@ -170,6 +198,7 @@ def _read_or_report(entry: Path) -> dict[str, ImageSet] | None:
         reason = f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
         notify(f"{entry}: a damaged cache entry ({reason}); decoding the images again")
         return None
+    repeat(entry, splits)
     with suppress(OSError):  # a read-only cache is usable
         os.utime(entry / META)  # marks the entry as recently used
     return splits

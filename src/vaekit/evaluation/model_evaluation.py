@@ -15,6 +15,7 @@ from torch import Tensor
 from vaekit.core.errors import DataError, ModelError, VaekitError
 from vaekit.core.units import NATS
 from vaekit.data import Dataset, ImageSet
+from vaekit.data.remarks import skipped_images
 from vaekit.distributions import is_diagonal_gaussian
 from vaekit.evaluation.estimate import Estimate, batches, mean_by_difference, mean_over_images
 from vaekit.evaluation.evaluation_config import FULL, EvaluationConfig
@@ -28,12 +29,13 @@ from vaekit.evaluation.likelihood.amortization import amortization_gap
 from vaekit.evaluation.likelihood.annealing import Bracket, annealed_of_each, bracket
 from vaekit.evaluation.likelihood.bounds import (
     bits_per_dimension,
+    elbo_estimates,
     elbo_of_each,
-    elbo_terms,
     log_likelihood_of_each,
     meaning,
     space_of,
 )
+from vaekit.evaluation.likelihood.conditional import num_classes_of
 from vaekit.evaluation.samples.features import FeatureExtractor
 from vaekit.evaluation.samples.fidelity import Fidelity, fidelity
 from vaekit.evaluation.samples.learned_features import learned_features
@@ -95,6 +97,8 @@ def evaluate_model(
     return Evaluation(
         data=EvaluatedData.of(data),
         meaning=meaning(model, data),
+        skipped=skipped_images(data, train),
+        num_classes=num_classes_of(model),
         metrics=metrics,
         bracket=brackets,
         latents=latents,
@@ -123,7 +127,8 @@ def _likelihood(
 ) -> tuple[dict[str, Estimate | LatentCount], Bracket | None]:
     """The ELBO with its terms, log p(x) by importance sampling and by annealing, and the gaps between them."""
     space = space_of(model, data)
-    terms = elbo_terms(model, data, seed=seed, description=f"ELBO of {len(data):,} images")
+    distortion, rate = elbo_of_each(model, data, seed=seed, description=f"ELBO of {len(data):,} images")
+    terms = elbo_estimates(distortion, rate, 1, space)
     for key in ("rate", "distortion"):
         require_finite(torch.tensor(terms[key].value), f"the {key}s of images")
     metrics: dict[str, Estimate | LatentCount] = {**terms}
@@ -132,14 +137,17 @@ def _likelihood(
         metrics["bits_per_dim"] = bits_per_dimension(terms["elbo"], data)
     iw = torch.empty(0)
     if config.num_samples and config.max_images != 0:
-        subset = data.sample(config.max_images or len(data), seed)
+        chosen = data.sampled_positions(config.max_images or len(data), seed)
+        subset = data.take(chosen)
         iw = log_likelihood_of_each(model, subset, num_samples=config.num_samples, seed=seed)
         log_px = mean_over_images(require_finite(iw, "the bounds of log p(x)"), NATS, config.num_samples, space)
         metrics["log_likelihood"] = log_px
         if is_mass:
             metrics["bits_per_dim_iw"] = bits_per_dimension(log_px, data)
-        gaps = iw + sum(elbo_of_each(model, subset, seed=seed))
-        metrics["iw_gap"] = mean_over_images(gaps, NATS, config.num_samples, space)
+        elbo = -(distortion + rate)[chosen]
+        if len(subset) < len(data):
+            metrics["elbo_subset"] = mean_over_images(elbo, NATS, None, space)
+        metrics["iw_gap"] = mean_over_images(iw - elbo, NATS, config.num_samples, space)
     if not config.num_annealed:
         return metrics, None
     annealed, brackets = _annealed(model, data, iw, config, seed)

@@ -14,6 +14,7 @@ from vaekit.core.errors import RunError, VaekitError
 from vaekit.core.files import write_json
 from vaekit.core.progress import print_line
 from vaekit.data import ImageSet
+from vaekit.data.remarks import skipped_images
 from vaekit.evaluation.evaluation_config import BRIEF
 from vaekit.evaluation.evaluation_result import Evaluation
 from vaekit.evaluation.model_evaluation import evaluate_model
@@ -93,12 +94,15 @@ def _evaluate(experiment: Experiment, model: Model) -> Evaluation:
 
 
 def _metrics(experiment: Experiment, model: Model, evaluation: Evaluation) -> dict[str, Any]:
+    splits = experiment.splits
+    skipped = skipped_images(splits.train, splits.valid, splits.test)
     return {
         "recipe": experiment.recipe.name,
         **_epochs(experiment),
         "seconds": round(experiment.trainer.progress.seconds, 2),
         "parameters": num_parameters(model),
         **evaluation.to_data(),
+        **({"skipped": skipped} if skipped else {}),
     }
 
 

@@ -9,6 +9,7 @@ import torch
 from vaekit.core.processes import num_processes
 from vaekit.core.progress import clock
 from vaekit.core.rng import fixed_seed
+from vaekit.core.terms import StepContext
 from vaekit.experiment.prepare import Experiment
 from vaekit.training import GradientStep
 from vaekit.training.checkpoint import NUM_KEPT
@@ -67,7 +68,7 @@ def _seconds_per_epoch(experiment: Experiment) -> float:
     def run_pass() -> float:
         begun = time.monotonic()
         with trainer.step.setup.accelerator.autocast():
-            loss(x, y, 0.0)["loss"].backward()
+            loss(x, y, StepContext(0.0, 0, len(splits.train)))["loss"].backward()
         if trainer.device.type == "cuda":
             torch.cuda.synchronize(trainer.device)
         return time.monotonic() - begun

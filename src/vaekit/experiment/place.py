@@ -4,15 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from vaekit.core.errors import Interrupted, RunError
+from vaekit.core.errors import DataError, Interrupted, RunError
 from vaekit.core.files import describe_os_error, os_error_cure, read_object, write_json
 from vaekit.core.signals import PIPE_CODE, StopSignal
 from vaekit.models.folder_format import CONFIG
 from vaekit.runs.identity import differences, identity
-from vaekit.runs.location import SOURCE, Location, absolute_source
+from vaekit.runs.location import SOURCE, Location, sources_to_record
 from vaekit.runs.recipe import Recipe
 from vaekit.runs.replacement import NEW, RESTORED, contents
 from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, IMAGES, RECIPE, RunFolder
+from vaekit.runs.run_list import is_over
+from vaekit.runs.run_records import RunRecords
 from vaekit.training import Checkpoints
 
 
@@ -78,22 +80,31 @@ def run_classes(folder: Path, recipe: Recipe) -> Sequence[str]:
     return [name for name in classes if isinstance(name, str)] if isinstance(classes, list) else ()
 
 
-def locate(folder: Path, moved: object) -> Location:
-    """Returns where the images of a run are: ``moved``, or else what the run says."""
+def locate(folder: Path, moved: Sequence[str]) -> Location:
+    """Returns where the images of a run are: ``moved``, or else what the run says.
+
+    Raises:
+        DataError: If they are not there, or ``moved`` names another number of sources than the run has.
+    """
     run = RunFolder(folder)
     data = run.environment.get("data")
     name = data.get("name") if isinstance(data, dict) else None
-    return Location(run.source if moved is None else str(moved), str(name or run.recipe.data.name))
+    known = run.recipe.data.sources
+    if moved and len(moved) != len(known):
+        raise DataError(f"{folder}: its images are of {len(known)} sources, {len(moved)} are named; give --data for each")
+    source, *also = moved or run.sources
+    return Location(source, str(name or known[0]), tuple(also))
 
 
-def remember_source(folder: Path, source: str) -> None:
+def remember_sources(folder: Path, sources: Sequence[str]) -> None:
     """Records where the images of a run are now.
 
     Raises:
         RunError: If the environment cannot be read.
     """
     with write_errors(folder):
-        write_json(folder / ENVIRONMENT, RunFolder(folder).environment | {SOURCE: absolute_source(source) or source})
+        known = RunFolder(folder).environment
+        write_json(folder / ENVIRONMENT, known | {SOURCE: sources[0]} | sources_to_record(sources))
 
 
 def require_run(folder: Path) -> None:
@@ -134,6 +145,25 @@ def open_checkpoints(folder: Path) -> Checkpoints:
             "put them back, or train anew with --force"
         )
     return Checkpoints(folder / CHECKPOINTS, environment["run"])
+
+
+def is_cleaned(folder: Path, recipe: Recipe) -> bool:
+    """Returns whether a run has no checkpoints, and needs none, because nothing is left to do.
+
+    Raises:
+        RunError: If it would need them.
+    """
+    if open_checkpoints(folder).paths:
+        return False
+    records = RunRecords(folder)
+    if is_over(records, recipe.training):
+        return True
+    if is_over(records, records.outline.training):
+        raise RunError(
+            f"{folder}: finished, and its checkpoints were removed (vae clean), so it cannot go on with more epochs; "
+            f"vae train --from {folder} trains a new run from its weights"
+        )
+    return False
 
 
 def how_to_go_on(folder: Path) -> str:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 
-from vaekit.core.config import build
+from vaekit.core.config import build, to_data, validate
 from vaekit.core.errors import ConfigError, DataError, ModelError, SeveralSizesError
 from vaekit.core.memory import limit_allocations, memory_bytes
 from vaekit.core.progress import notify
@@ -24,9 +25,11 @@ from vaekit.data import (
     load_validation,
     sample_binary,
 )
+from vaekit.data.preprocessing import Preprocessing
 from vaekit.evaluation.likelihood.bounds import bound_values
+from vaekit.experiment.fine_tuning import begin_with, initial_classes
 from vaekit.experiment.network_size import fitted_parts
-from vaekit.models import Model, VAEConfig, build_vae
+from vaekit.models import VAE, Model, VAEConfig, build_vae, check_savable
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.plots.channel_choice import check_channels
 from vaekit.runs.location import Location
@@ -34,9 +37,12 @@ from vaekit.runs.recipe import DataSection, Recipe
 from vaekit.runs.run_folder import TEST_SEED
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, Callback, StepSetup, Trainer, make_accelerator
 from vaekit.training.trainer import Validate
+from vaekit.training.training_config import TrainingConfig
 
 COPIES_OF_WEIGHTS = 5
 """What training keeps for each weight: the weight, its gradient, two moments, and the best weight."""
+NUM_COMPARED = 2
+"""The number of images of which a model and its copy compute the ELBO, to check that the model can be saved."""
 VALIDATION_SEED, TRAIN_SEED = 1, 2
 """The seeds with which validation and training images are binarized once, the same for every run."""
 
@@ -70,6 +76,7 @@ def prepare(
     location: Location | None = None,
     callbacks: Sequence[Callback] = (),
     classes: Sequence[str] = (),
+    begins: bool = True,
 ) -> Experiment:
     """Builds what a recipe names.
 
@@ -81,6 +88,7 @@ def prepare(
         location: Where the recipe's images are, if not where the recipe says.
         callbacks: Passed to the trainer.
         classes: The classes of the run that is continued, by label; empty for those of the data.
+        begins: Whether the run begins, so that its model gets the weights that the recipe names; else a checkpoint has them.
 
     Raises:
         VaekitError: If a part of it cannot be built, or two parts do not fit together.
@@ -88,7 +96,7 @@ def prepare(
     config = recipe.training
     accelerator = make_accelerator(config.device, config.precision)
     splits = load_splits(recipe.data, config.seed, images, test, location)
-    if classes:
+    if classes := classes or initial_classes(recipe.initial if recipe.model.conditional else None):
         splits = replace(
             splits,
             train=in_class_order(splits.train, classes),
@@ -96,6 +104,8 @@ def prepare(
             test=in_class_order(splits.test, classes),
         )
     model = model or build_model(recipe, splits.train)
+    if begins and recipe.initial is not None:
+        begin_with(model, recipe.initial)
     if tuple(model.shape) != tuple(splits.train.shape):
         raise ModelError(
             f"the model reads images of {model.shape} and the data has {splits.train.shape}; give both one shape"
@@ -103,11 +113,38 @@ def prepare(
     if model.condition is not None and splits.train.labels is None:
         raise DataError(f"{splits.train.name}: has no labels, which a conditional model needs")
 
+    few = splits.train.first(NUM_COMPARED)
+    check_savable(model, few.gather(torch.arange(len(few))), None if model.condition is None else few.labels)
+    recipe = with_found_levels(recipe, splits.train)
+    if isinstance(model, VAE):
+        model.preprocessing = preprocessing_of(recipe.data, splits.train)
+
     def validate(model: Model) -> dict[str, float]:
         return bound_values(model, splits.valid, shared=True)
 
     trainer = make_trainer(recipe, model, splits.train, splits.transform, validate, callbacks, accelerator)
-    return Experiment(with_found_levels(recipe, splits.train), splits, model, trainer)
+    return Experiment(recipe, splits, model, trainer)
+
+
+def preprocessing_of(data: DataSection, images: Dataset) -> Preprocessing | None:
+    """Returns how later images are prepared for a model that is trained on these; None if they are no images."""
+    if not isinstance(images, ImageSet):
+        return None
+    options = {key: getattr(data, key) for key in ("fit", "background", "levels", "binarize")}
+    return Preprocessing(**options, classes=images.class_names)
+
+
+def with_lr(experiment: Experiment, lr: Any) -> Experiment:
+    """Returns an experiment that goes on with another learning rate, from the step that its trainer has come to.
+
+    Raises:
+        ConfigError: If it is no learning rate.
+    """
+    trainer, config = experiment.trainer, experiment.recipe.training
+    step = trainer.progress.step
+    changes = [[at, value] for at, value in config.lr_changes if at < step] + [[step, lr]]
+    trainer.config = validate(TrainingConfig, to_data(config) | {"lr_changes": changes}, "training")
+    return replace(experiment, recipe=experiment.recipe.model_copy(update={"training": trainer.config}))
 
 
 def with_found_levels(recipe: Recipe, images: Dataset) -> Recipe:
@@ -140,7 +177,8 @@ def load_splits(
     valid: Dataset | None = None
     if images is None:
         options: dict[str, Any] = {key: getattr(data, key) for key in ("size", "channels", "fit", "background", "levels")}
-        source = data.name if location is None else location.source
+        sources = data.sources if location is None else location.sources
+        source = sources[0] if len(sources) == 1 else sources
         images = _load_training_images(source, options)
         test = test or load_images(source, "test", **options)
         valid = load_validation(source, **options)
@@ -163,13 +201,14 @@ def load_splits(
     return Splits(train, valid, test, None)
 
 
-def _load_training_images(source: str, options: dict[str, Any]) -> ImageSet:
+def _load_training_images(source: str | Sequence[str], options: dict[str, Any]) -> ImageSet:
     """The training images; those of several sizes are fitted to one that suits them, which is set in the options."""
     try:
         return load_images(source, "train", **options)
     except SeveralSizesError as several:
         side = options["size"] = several.proposal
-        notify(f"{source}: the images have several sizes and are fitted to {side}x{side}; --size chooses another")
+        name = source if isinstance(source, str) else " + ".join(source)
+        notify(f"{name}: the images have several sizes and are fitted to {side}x{side}; --size chooses another")
         return load_images(source, "train", **options)
 
 

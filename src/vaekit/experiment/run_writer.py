@@ -28,7 +28,7 @@ from vaekit.plots.channels import Channels, num_tiles
 from vaekit.plots.grids import columns_for, number_for
 from vaekit.presentation.gallery import SHOWN_SEED
 from vaekit.runs.identity import identity
-from vaekit.runs.location import SOURCE, absolute_source
+from vaekit.runs.location import sources_to_record
 from vaekit.runs.lock import LOCK
 from vaekit.runs.recipe import write_recipe
 from vaekit.runs.replacement import begin, forget, install
@@ -147,8 +147,7 @@ def begin_folder(experiment: Experiment, folder: Path) -> None:
     run = identity(experiment.recipe, data)
     write_recipe(experiment.recipe, beginning / RECIPE)
     facts = environment(experiment) | {"run": run, "data": data} | label_facts(experiment)
-    source = absolute_source(experiment.recipe.data.name)
-    write_json(beginning / ENVIRONMENT, facts | ({SOURCE: source} if source else {}))
+    write_json(beginning / ENVIRONMENT, facts | sources_to_record(experiment.recipe.data.sources))
     Checkpoints(beginning / CHECKPOINTS, run).write(experiment.trainer.state_dict())
     install(folder)
 

@@ -14,7 +14,9 @@ from vaekit.core.progress import notify
 from vaekit.core.rng import generator
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import Estimate
+from vaekit.evaluation.latents.outliers import LatentGaussian, reconstruction_errors
 from vaekit.evaluation.likelihood.bounds import meaning
+from vaekit.evaluation.likelihood.conditional import given_class
 from vaekit.evaluation.likelihood.scores import Scores, auroc, scores
 from vaekit.experiment.embed import class_columns, image_names, select_images
 from vaekit.export.tables import Columns
@@ -22,17 +24,23 @@ from vaekit.models import Model
 from vaekit.runs.run_folder import RunFolder
 from vaekit.training import find_device
 
-Score = Literal["log_px", "elbo", "ratio", "waic", "typicality"]
+Score = Literal["log_px", "elbo", "ratio", "waic", "typicality", "reconstruction", "latent"]
 SCORES: dict[str, str] = {
     "log_px": "log p(x)",
     "elbo": "the evidence lower bound",
     "ratio": "log p(x) + length as PNG, a likelihood ratio against a compressor",
     "waic": "mean - variance of the log weights, over samples of one posterior",
     "typicality": "-|log p(x) - its mean over training images|",
+    "reconstruction": "-root mean squared error of the reconstruction",
+    "latent": "-Mahalanobis distance of the posterior mean from those of training images",
 }
 """The scores and their meanings. Lower is more unusual."""
-NUM_CENTER_IMAGES = 500
-"""The number of training images for the center of typicality."""
+UNITS = dict.fromkeys(SCORES, "in nats") | {"reconstruction": "in gray levels", "latent": "in standard deviations"}
+"""The units of the scores."""
+NEED_TRAINING_IMAGES = ("typicality", "latent")
+"""The scores that compare an image with training images."""
+NUM_CENTER_IMAGES, NUM_ENCODED_IMAGES = 500, 5_000
+"""The numbers of training images for the center of typicality and for the Gaussian of latent distances."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class ScoredSet:
         scores: The scores.
         meaning: What the model's log-probabilities of these images are.
         center: The mean of log p(x) over training images, if there are any.
+        errors: The root mean squared error of each reconstruction, in gray levels, with shape (N), if it was computed.
+        distances: The Mahalanobis distance of each posterior mean, with shape (N), if there are training images.
     """
 
     images: ImageSet
@@ -52,12 +62,16 @@ class ScoredSet:
     scores: Scores
     meaning: str
     center: float | None = None
+    errors: Tensor | None = None
+    distances: Tensor | None = None
 
     @property
     def values(self) -> dict[str, Tensor]:
         """The available scores by name, each with shape (N), in the order of :data:`SCORES`."""
         values = {name: getattr(self.scores, name) for name in ("log_px", "elbo", "ratio", "waic")}
-        return values if self.center is None else values | {"typicality": self.scores.typicality(self.center)}
+        values |= {} if self.center is None else {"typicality": self.scores.typicality(self.center)}
+        values |= {} if self.errors is None else {"reconstruction": -self.errors}
+        return values if self.distances is None else values | {"latent": -self.distances}
 
     @property
     def title(self) -> str:
@@ -126,6 +140,11 @@ class ScoredImages:
         return torch.cat([one.values[self.by] for one in self.sets])
 
 
+def describe_scores(model: Model) -> dict[str, str]:
+    """Returns the meanings of the scores by a model; those of a class-conditional one are of log p(x | class)."""
+    return SCORES if model.condition is None else {name: given_class(text) for name, text in SCORES.items()}
+
+
 def score(
     run: RunFolder | str | Path,
     data: str | None = None,
@@ -167,35 +186,58 @@ def score(
         if single:
             raise DataError(f"{single[0]}: an AUROC needs at least two images of each set; add images or raise --max-images")
     model = folder.model.to(find_device(device))
-    center = _center(folder, model, num_samples, seed)
-    if by == "typicality" and center is None:
-        raise DataError("typicality is a distance from training images, and there are none; choose another --by")
-    return ScoredImages([_score_set(model, images, max_images, num_samples, seed, center) for images in sets], by)
+    usual = _usual(folder, model, num_samples, seed)
+    if by in NEED_TRAINING_IMAGES and usual is None:
+        raise DataError(f"{by} is a distance from training images, and there are none; choose another --by")
+    return ScoredImages([_score_set(model, images, max_images, num_samples, seed, usual) for images in sets], by)
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """What training images are like: the mean of log p(x), and the Gaussian of their posterior means."""
+
+    center: float
+    latents: LatentGaussian
 
 
 def _score_set(
-    model: Model, images: ImageSet, max_images: int | None, num_samples: int, seed: int, center: float | None = None
+    model: Model, images: ImageSet, max_images: int | None, num_samples: int, seed: int, usual: _Usual | None
 ) -> ScoredSet:
     """The scores of a set, or of a random sample of it, in its order."""
-    rows = torch.randperm(len(images), generator=generator(seed))[:max_images].sort().values
+    rows = _choose(images, max_images, seed)
     subset = images.take(rows)
-    return ScoredSet(subset, rows, scores(model, subset, num_samples=num_samples, seed=seed), meaning(model, images), center)
+    found = scores(model, subset, num_samples=num_samples, seed=seed)
+    errors = reconstruction_errors(model, subset)
+    center = None if usual is None else usual.center
+    distances = None if usual is None else usual.latents.distances(model, subset)
+    return ScoredSet(subset, rows, found, meaning(model, images), center, errors, distances)
 
 
-def _center(run: RunFolder, model: Model, num_samples: int, seed: int) -> float | None:
-    """The mean of log p(x) over training images of the run, if there are any."""
+def _choose(images: ImageSet, num: int | None, seed: int) -> Tensor:
+    """The rows of a random sample of a set, or all, in its order."""
+    return torch.randperm(len(images), generator=generator(seed))[:num].sort().values
+
+
+def _usual(run: RunFolder, model: Model, num_samples: int, seed: int) -> _Usual | None:
+    """What the training images of the run are like, if there are any."""
     try:
         train = select_images(run, None, "train")
     except DataError as error:
-        notify(f"{error}; so typicality is left out")
+        notify(f"{error}; so {' and '.join(NEED_TRAINING_IMAGES)} are left out")
         return None
-    return float(_score_set(model, train, NUM_CENTER_IMAGES, num_samples, seed).scores.log_px.mean())
+    center = scores(model, train.take(_choose(train, NUM_CENTER_IMAGES, seed)), num_samples=num_samples, seed=seed)
+    latents = LatentGaussian.of(model, train.take(_choose(train, NUM_ENCODED_IMAGES, seed)))
+    return _Usual(float(center.log_px.mean()), latents)
 
 
 def _columns(scored: ScoredSet) -> dict[str, Sequence[object]]:
     """The columns of a set, in its order."""
     images = scored.images
     names = {"name": image_names(images, scored.rows), "data": [images.name] * len(images), "row": scored.rows.tolist()}
-    numbers = scored.values | {key: getattr(scored.scores, key) for key in ("standard_error", "variance", "complexity")}
-    order = ("log_px", "standard_error", "elbo", "variance", "complexity", "ratio", "waic", "typicality")
+    others = ("standard_error", "effective_samples", "variance", "complexity")
+    numbers = scored.values | {key: value for key in others if (value := getattr(scored.scores, key)) is not None}
+    order = (
+        *("log_px", "standard_error", "effective_samples", "elbo", "variance", "complexity"),
+        *("ratio", "waic", "typicality", "reconstruction", "latent"),
+    )
     return names | class_columns(images) | {key: numbers[key].tolist() for key in order if key in numbers}

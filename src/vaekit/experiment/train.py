@@ -19,13 +19,15 @@ from vaekit.core.processes import ProcessLost, any_process, is_main, leave, on_m
 from vaekit.core.progress import OutputConsole, print_line
 from vaekit.core.rng import fixed_seed
 from vaekit.core.signals import StopSignal
-from vaekit.data import Dataset, load_images
+from vaekit.data import Dataset, is_image_shape, load_images
+from vaekit.experiment.fine_tuning import fine_tuned
 from vaekit.experiment.finish import finish, is_finished
 from vaekit.experiment.forecast import forecast
 from vaekit.experiment.place import (
     begin_errors,
     has_run,
     how_to_go_on,
+    is_cleaned,
     locate,
     open_checkpoints,
     refuse_links,
@@ -33,12 +35,12 @@ from vaekit.experiment.place import (
     refuse_other_images,
     refuse_other_labels,
     refuse_other_recipe,
-    remember_source,
+    remember_sources,
     require_run,
     run_classes,
     write_errors,
 )
-from vaekit.experiment.prepare import Experiment, prepare
+from vaekit.experiment.prepare import Experiment, prepare, with_lr
 from vaekit.experiment.run_writer import RunWriter, begin_folder, fingerprints, label_facts, num_parameters
 from vaekit.models import Model
 from vaekit.objectives import OBJECTIVES, Objective
@@ -54,9 +56,10 @@ from vaekit.training import Callback, Trainer, join_processes, progress_view
 
 
 def train(
-    what: str | Path | Model,
+    what: str | Path | Model | None = None,
     images: Any = None,
     *,
+    start: str | Path | None = None,
     test: Dataset | None = None,
     objective: Objective | None = None,
     callbacks: Sequence[Callback] = (),
@@ -69,8 +72,9 @@ def train(
     """Trains a recipe, or a model built in Python.
 
     Arguments:
-        what: The name of a recipe, a YAML file, or a model.
+        what: The name of a recipe, a YAML file, or a model; not needed with ``start``.
         images: Data to train on, or what :func:`vaekit.load_images` reads, instead of the recipe's; required for a model.
+        start: A run whose weights the new one begins with; its model and, if ``what`` is None, its recipe are taken over.
         test: Data for the final metrics; by default a tenth of ``images`` is held out.
         objective: The objective to use instead of the recipe's.
         callbacks: Called at fixed points of training (:class:`vaekit.Callback`).
@@ -90,18 +94,45 @@ def train(
         >>> run = vaekit.train("mnist-conv", epochs=5)
         >>> run.metrics["elbo"]["value"]
     """
-    data = images if images is None or isinstance(images, Dataset) else load_images(images, "all")
+    data = images if images is None or isinstance(images, Dataset) else load_images(images, "all", **_fitted_to(start))
     spec = {} if objective is None else {"objective": describe(objective, OBJECTIVES)}
     if isinstance(what, Model):
         if data is None:
             raise DataError("a model built in Python needs data: train(model, images)")
+        if start is not None:
+            raise ConfigError("a model begins with the weights that it has: train(model, images) without start")
         recipe, model = recipe_of(what, data.name, overrides, spec), what
     else:
-        named = {} if data is None else {"data": data.name}
-        recipe, model = load_recipe(what, named | overrides | spec), None
+        changes = ({} if data is None else {"data": data.name}) | overrides | spec
+        recipe, model = _recipe_of(what, start, changes), None
     folder = user_path(out or f"runs/{recipe.name}")
     options = {"force": force, "report": report}
     return run(recipe, folder, model=model, images=data, test=test, callbacks=callbacks, console=console, **options)
+
+
+def _recipe_of(what: str | Path | None, start: str | Path | None, changes: Mapping[str, Any]) -> Recipe:
+    if start is not None:
+        return fine_tuned(start, what, changes)
+    if what is None:
+        raise ConfigError("nothing to train: name a recipe, as in train('digits'), or a run to begin with: train(start=...)")
+    return load_recipe(what, changes)
+
+
+def _fitted_to(start: str | Path | None) -> dict[str, Any]:
+    """The options by which images are fitted as those of a run; none without one."""
+    if start is None or not is_image_shape(RunFolder(start).model.shape):
+        return {}
+    folder = RunFolder(start)
+    channels, height, width = folder.model.shape
+    fitting = folder.fitting
+    levels: Any = fitting.levels.write()
+    return {
+        "size": (height, width),
+        "channels": channels,
+        "fit": fitting.fit,
+        "background": fitting.background,
+        "levels": levels,
+    }
 
 
 def run(
@@ -136,9 +167,10 @@ def run(
     join_processes(recipe.training.device)
     folder, console = user_path(folder), _console(console)
 
-    def prepared(classes: Sequence[str] = ()) -> Experiment:
+    def prepared(classes: Sequence[str] = (), begins: bool = True) -> Experiment:
         mine = callbacks if is_main() else ()
-        return prepare(recipe, model=model, images=images, test=test, callbacks=mine, classes=classes)
+        parts: dict[str, Any] = {"model": model, "images": images, "test": test}
+        return prepare(recipe, **parts, callbacks=mine, classes=classes, begins=begins)
 
     if any_process(is_main() and not force and has_run(folder)):
         with _locked(folder):
@@ -177,12 +209,19 @@ def resume(
     on_main(lambda: require_run(folder))
     with _locked(folder):
         stored = RunFolder(folder).recipe
-        moved = others.pop("data.name", None)
+        moved, lr = _pop_sources(others), others.pop("optimizer.lr", None)
         recipe = complete(to_data(stored), others)
         if changed := differences(stored, recipe):
-            raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {', '.join(MAY_CHANGE)})")
+            may = ", ".join(("optimizer.lr", *MAY_CHANGE))
+            raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {may})")
         prepared = partial(prepare, recipe, location=locate(folder, moved), callbacks=callbacks if is_main() else ())
-        return _go_on(folder, recipe, prepared, console, moved=moved, dry_run=dry_run, report=report)
+        return _go_on(folder, recipe, prepared, console, moved=moved, lr=lr, dry_run=dry_run, report=report)
+
+
+def _pop_sources(overrides: dict[str, Any]) -> Sequence[str]:
+    """The sources that overrides name, which are taken out of them: where the images of a run are now."""
+    name, also = overrides.pop("data.name", None), overrides.pop("data.also", ())
+    return () if name is None else [str(name), *map(str, also)]
 
 
 def _go_on(
@@ -191,23 +230,28 @@ def _go_on(
     prepared: Callable[..., Experiment],
     console: Console,
     *,
-    moved: str | None = None,
+    moved: Sequence[str] = (),
+    lr: Any = None,
     dry_run: bool = False,
     report: bool = True,
 ) -> RunFolder:
-    """Continues the run of a locked folder, whose images are at ``moved`` if they have moved."""
+    """Continues the run of a locked folder: its images are at ``moved`` if they have moved, its learning rate is ``lr``."""
     refuse_links(folder)
     with write_errors(folder):
         on_main(lambda: migrate(folder))
+    if is_cleaned(folder, recipe):
+        print_line(f"{folder}: finished, and its checkpoints were removed (vae clean); --force trains anew", console)
+        return RunFolder(folder)
     state = open_checkpoints(folder).read()
     with fixed_seed(recipe.training.seed):
-        experiment = _same_everywhere(prepared(classes=run_classes(folder, recipe)))
-        source = moved or recipe.data.name
+        experiment = _same_everywhere(prepared(classes=run_classes(folder, recipe), begins=False))
+        source = " and ".join(moved or recipe.data.sources)
         refuse_other_images(folder, fingerprints(experiment.splits), source)
         refuse_other_labels(folder, label_facts(experiment), source)
-        if moved is not None and not dry_run:
-            on_main(lambda: remember_source(folder, moved))
+        if moved and not dry_run:
+            on_main(lambda: remember_sources(folder, moved))
         experiment.trainer.load_state_dict(state)
+        experiment = experiment if lr is None else with_lr(experiment, lr)
         progress = experiment.trainer.progress
         if is_finished(experiment, folder, report=report):
             epochs = f"{progress.epoch} epoch{'s' * (progress.epoch != 1)}"

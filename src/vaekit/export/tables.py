@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import track, working
-from vaekit.core.safe_text import spreadsheet_text, valid_unicode
+from vaekit.core.safe_text import one_line, spreadsheet_text, valid_unicode
 
 TABLES = (".csv", ".parquet")
 """The suffixes of tables."""
 ARRAYS = ".npz"
 """The suffix of several arrays in one file."""
+MAX_REASON = 200
+"""The length to which the reason of an error of a library is cut."""
 CHUNK_SIZE = 1_000
 """The number of rows that are written between two steps of a progress bar."""
 
@@ -70,6 +72,38 @@ def write_table(columns: Columns, path: Path) -> None:
         _write_csv(columns, path)
 
 
+def read_table(path: Path) -> dict[str, list[Any]]:
+    """Reads the columns of a table that :func:`write_table` wrote; cells of CSV are text, and stay as they are written.
+
+    Raises:
+        DataError: If there is no such table, its suffix is not supported, or it is damaged.
+    """
+    check_suffix(path, TABLES)
+    if not path.is_file():
+        raise DataError(f"{path}: no such table; vae score writes one")
+    try:
+        return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    except (OSError, ValueError, csv.Error) as error:  # what pyarrow raises is one of the first two
+        raise DataError(
+            f"{path}: not a table that can be read ({one_line(str(error), MAX_REASON)}); write it again"
+        ) from None
+
+
+def _read_csv(path: Path) -> dict[str, list[Any]]:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    if len(set(header)) < len(header) or any(len(row) != len(header) for row in rows):
+        raise ValueError("its rows have not one cell for each column")
+    return {name: [row[index] for row in rows] for index, name in enumerate(header)}
+
+
+def _read_parquet(path: Path) -> dict[str, list[Any]]:
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    columns: dict[str, list[Any]] = pyarrow.parquet.read_table(path).to_pydict()
+    return columns
+
+
 def write_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
     """Writes arrays by name to one file, which ``numpy.load`` reads without pickle."""
     with path.open("wb") as file:
@@ -96,8 +130,8 @@ def _csv_cells(column: Sequence[object] | NDArray[Any]) -> Sequence[object] | ND
 
 
 def _write_parquet(columns: Columns, path: Path) -> None:
-    import pyarrow  # type: ignore[import-untyped]
-    import pyarrow.parquet  # type: ignore[import-untyped]
+    import pyarrow
+    import pyarrow.parquet
 
     with working("writing parquet"):
         table = pyarrow.table({key: _valid_unicode(column) for key, column in columns.items()})

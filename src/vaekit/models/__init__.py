@@ -7,7 +7,15 @@ from vaekit.core.lazy_names import lazy_names
 if TYPE_CHECKING:
     from vaekit.models.conditions import ClassLabel, Condition
     from vaekit.models.model import Model
-    from vaekit.models.serialization import CONDITIONS, VAEConfig, build_vae, describe_vae, load_vae, save_vae
+    from vaekit.models.serialization import (
+        CONDITIONS,
+        VAEConfig,
+        build_vae,
+        check_savable,
+        describe_vae,
+        load_vae,
+        save_vae,
+    )
     from vaekit.models.vae import VAE
 
 __all__ = [
@@ -18,6 +26,7 @@ __all__ = [
     "Model",
     "VAEConfig",
     "build_vae",
+    "check_savable",
     "describe_vae",
     "load_vae",
     "save_vae",
@@ -33,6 +42,7 @@ __getattr__ = lazy_names(
         "VAE": "vae",
         "VAEConfig": "serialization",
         "build_vae": "serialization",
+        "check_savable": "serialization",
         "describe_vae": "serialization",
         "load_vae": "serialization",
         "save_vae": "serialization",

@@ -7,8 +7,9 @@ from vaekit.core.errors import RunError
 from vaekit.core.safe_text import printable_value
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-FORMAT, READABLE, CHECKSUMS_SINCE = 3, (2, 3), 3
-"""The version of folders that is written, those that are read, and the first whose weights have a checksum."""
+FORMAT, READABLE, CHECKSUMS_SINCE = 4, (2, 3, 4), 3
+"""The version of folders that is written, those that are read, and the first whose weights have a checksum. Version 4 adds
+how images are prepared to the configuration."""
 
 
 def check_format(data: Any, folder: Path) -> None:

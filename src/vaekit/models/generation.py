@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vaekit.core.errors import ModelError
+from vaekit.data import Fitting, is_image_shape
+from vaekit.data.preparing import Images, prepare_images
 from vaekit.models.conditions import Condition
 from vaekit.models.interpolation import along
 
@@ -84,8 +86,43 @@ class LatentVariableModel(nn.Module, ABC):
         context: Tensor = self.condition(labels.to(self.device))
         return context
 
-    def encode(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
-        """Returns q(z|x), with batch shape (B) and event shape (D), for images of shape (B, C, H, W)."""
+    @property
+    def fitting(self) -> Fitting:
+        """How images of files and of Python are fitted: as those that the model was trained on, if it knows how."""
+        preprocessing = getattr(self, "preprocessing", None)
+        return Fitting() if preprocessing is None else preprocessing.fitting
+
+    def prepare(self, images: Images) -> Tensor:
+        """Returns images as the model reads them: fitted to its shape and scaled as those that it was trained on.
+
+        Gray levels stay gray, also if the model was trained on binarized images; :func:`vaekit.binarize` binarizes a set.
+
+        Arguments:
+            images: A path, an image of Pillow, an array of shape (H, W) or (H, W, C), or several of these; see
+                :func:`vaekit.data.prepare_images`.
+
+        Returns:
+            uint8 of shape (B, C, H, W), on the model's device.
+
+        Raises:
+            ModelError: If the model is not of images.
+            DataError: If an image does not exist, cannot be read, or has other channels.
+
+        Example:
+            >>> x = vae.prepare("mine.png")
+            >>> vae.elbo(x)
+        """
+        if not is_image_shape(self.shape):
+            raise ModelError(f"the model is of data of shape {tuple(self.shape)}, not of images; give it a tensor")
+        channels, height, width = self.shape
+        return prepare_images(images, (channels, height, width), self.fitting).to(self.device)
+
+    def encode(self, x: Tensor | Images, labels: Tensor | None = None) -> Distribution:
+        """Returns q(z|x), with batch shape (B) and event shape (D), for images of shape (B, C, H, W).
+
+        What is no tensor, as a path or an image of Pillow, goes through :meth:`prepare`; so it does in :meth:`reconstruct`.
+        """
+        x = self._input(x)
         return self.qz(x, self.context(labels, len(x)))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Distribution:
@@ -127,8 +164,9 @@ class LatentVariableModel(nn.Module, ABC):
             # one by one, so that the samples do not depend on the chunk size
             return z, torch.cat([self.px(z[i : i + 1], rows(context, i, 1)).sample() for i in range(num)])
 
-    def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+    def reconstruct(self, x: Tensor | Images, labels: Tensor | None = None) -> Tensor:
         """Returns the means of p(x|z) at the mean of q(z|x), on the unit interval, with shape (B, C, H, W)."""
+        x = self._input(x)
         with self.inference():
             context = self.context(labels, len(x))
             chunks = range(0, len(x), self.chunk_size)
@@ -231,6 +269,10 @@ class LatentVariableModel(nn.Module, ABC):
             for hook in hooks:
                 hook.remove()
         return max(sizes)
+
+    def _input(self, x: Tensor | Images) -> Tensor:
+        """A tensor as it is, and what is none as :meth:`prepare` reads it."""
+        return x if isinstance(x, Tensor) else self.prepare(x)
 
     def _means(self, z: Tensor, context: Tensor | None) -> Tensor:
         """The means of p(x|z) for z of shape (B, D), in chunks."""

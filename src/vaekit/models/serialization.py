@@ -1,5 +1,7 @@
 """A model on disk: ``config.json``, which names its parts, and ``model.safetensors``, its weights.
 
+The configuration also says how the images were prepared that the model was trained on.
+
 Nothing is executed and nothing is unpickled when a model is loaded: a configuration can only name registered classes,
 and weights are plain numbers. The weights carry a checksum and hashes of the configuration and of the run that they are of.
 """
@@ -10,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vaekit.core.config import INFERRED, Section, Spec, build, describe, validate
@@ -18,7 +21,8 @@ from vaekit.core.files import require_regular, write_text
 from vaekit.core.memory import limit_allocations
 from vaekit.core.registry import Registry
 from vaekit.core.rng import fixed_seed
-from vaekit.core.tensor_files import DamagedFile, Header, first_not_finite, read_header, read_tensors, write_tensors
+from vaekit.core.tensor_files import DTYPES, DamagedFile, Header, first_not_finite, read_header, read_tensors, write_tensors
+from vaekit.data.preprocessing import Preprocessing
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.models.conditions import ClassLabel, Condition
 from vaekit.models.folder_format import CHECKSUMS_SINCE, CONFIG, FORMAT, WEIGHTS, check_format
@@ -29,11 +33,17 @@ from vaekit.networks.base import Shape
 
 ALLOCATION_SLACK = 2**28
 """The bytes that building a model may take beyond its weights, for constants."""
+KEEP_ARGUMENTS = (
+    "a part keeps each constructor argument in an attribute of its name, and has the weights that follow from them"
+)
+"""What makes a part savable, in messages."""
+MAX_REASON = 300
+"""The most characters of a reason that a message quotes."""
 CONDITIONS: Registry[Condition] = Registry("CONDITIONS", {"class-label": ClassLabel})
 
 
 class VAEConfig(Section):
-    """A VAE as data: the shape of an image, the number of latents, and a specification of each part."""
+    """A VAE as data: the shape of an image, the number of latents, a specification of each part, and preprocessing."""
 
     format: int = FORMAT
     shape: Shape
@@ -44,6 +54,7 @@ class VAEConfig(Section):
     decoder: Spec
     likelihood: Spec
     condition: Spec | None = None
+    preprocessing: Preprocessing | None = None
 
 
 def build_vae(config: VAEConfig, place: str = "model") -> VAE:
@@ -80,7 +91,9 @@ def build_vae(config: VAEConfig, place: str = "model") -> VAE:
         num_maps=likelihood.num_maps(shape[0]),
         context_dim=context_dim,
     )
-    return VAE(encoder, posterior, prior, decoder, likelihood, condition)
+    model = VAE(encoder, posterior, prior, decoder, likelihood, condition)
+    model.preprocessing = config.preprocessing
+    return model
 
 
 def describe_vae(model: Model) -> VAEConfig:
@@ -92,6 +105,11 @@ def describe_vae(model: Model) -> VAEConfig:
     if not isinstance(model, VAE):
         kind = type(model).__name__
         raise ConfigError(f"model: {kind} is no VAE, and only a composition of registered parts can be written to a folder")
+    if changed := _overridden(type(model)):
+        raise ConfigError(
+            f"model: {type(model).__name__} has its own {', '.join(changed)}, which a saved model would lose; write it as a "
+            "part and register that, as docs/extending.md shows"
+        )
     return VAEConfig(
         shape=model.shape,
         latent_dim=model.latent_dim,
@@ -101,7 +119,59 @@ def describe_vae(model: Model) -> VAEConfig:
         decoder=describe(model.decoder, DECODERS, inferred=INFERRED),
         likelihood=describe(model.likelihood, LIKELIHOODS),
         condition=None if model.condition is None else describe(model.condition, CONDITIONS),
+        preprocessing=model.preprocessing,
     )
+
+
+def _overridden(kind: type[VAE]) -> list[str]:
+    """What a subclass changes of a VAE; it may have a constructor and more methods."""
+    own = {name for ancestor in kind.__mro__[: kind.__mro__.index(VAE)] for name in vars(ancestor)}
+    return sorted(name for name in own if hasattr(VAE, name) and not name.startswith(("__", "_abc")))
+
+
+def check_savable(model: Model, x: Tensor | None = None, labels: Tensor | None = None) -> None:
+    """Checks that a model can be saved and loaded again, by doing both in memory: before it is trained, and not after.
+
+    Arguments:
+        model: The model.
+        x: Some values to compare what the model and its copy compute, with shape (B, *event); None to compare no values.
+        labels: Their classes, with shape (B), if the model is conditional.
+
+    Raises:
+        ConfigError: If it cannot: a part is not registered, does not keep its arguments, has weights that do not follow from
+            them, or computes something else afterwards.
+    """
+    weights, place = model.state_dict(), "a saved model"
+    for name, value in weights.items():
+        if not isinstance(value, Tensor) or value.dtype not in DTYPES:
+            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise ConfigError(
+                f"model: {name} is {kind}, which a saved model cannot hold; keep it as a tensor of real numbers"
+            )
+    config = describe_vae(model)
+    try:
+        with fixed_seed(0):  # initial weights, which are replaced
+            again = build_vae(validate(VAEConfig, json.loads(config.model_dump_json()), place), place)
+        again.load_state_dict(weights)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {KEEP_ARGUMENTS}") from None
+    except Exception as error:  # of parts that others write, which may raise anything
+        reason = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
+        raise ConfigError(f"model: cannot be saved and loaded again ({reason}); {KEEP_ARGUMENTS}") from None
+    if describe_vae(again) != config:
+        changed = [key for key in VAEConfig.model_fields if getattr(describe_vae(again), key) != getattr(config, key)]
+        raise ConfigError(f"model.{changed[0]}: not the same after it was saved and loaded again; {KEEP_ARGUMENTS}")
+    if x is not None and not _compute_the_same(model, again.to(model.device), x, labels):
+        raise ConfigError(f"model: computes something else after it was saved and loaded again; {KEEP_ARGUMENTS}")
+
+
+def _compute_the_same(model: Model, other: Model, x: Tensor, labels: Tensor | None) -> bool:
+    """Whether two models compute the same ELBO of some values, with the same noise."""
+    with fixed_seed(0):
+        mine = model.elbo(x.to(model.device), labels)
+    with fixed_seed(0):
+        theirs = other.elbo(x.to(other.device), labels)
+    return torch.allclose(mine, theirs, rtol=1e-4, atol=1e-4, equal_nan=True)
 
 
 def save_vae(

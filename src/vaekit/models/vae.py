@@ -16,15 +16,21 @@ References:
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from vaekit.core.errors import ModelError
 from vaekit.core.terms import Terms
+from vaekit.data.preprocessing import Preprocessing
 from vaekit.distributions import Likelihood, Posterior, Prior
+from vaekit.distributions.pixels import IMAGE_DIMS
 from vaekit.models.conditions import Condition
 from vaekit.models.model import Model
 from vaekit.networks import Decoder, Encoder, Shape
+
+MAX_NOISY = 8.0
+"""The largest value of floating-point pixels of which none is below 0; samples with noise exceed both ends of [0, 1]."""
 
 
 @runtime_checkable
@@ -48,6 +54,9 @@ class VAE(Model):
         likelihood: Parameters to p(x|z).
         condition: Labels to a context that encoder, prior and decoder are given; without one the model takes no labels.
 
+    Attributes:
+        preprocessing: How the images that it was trained on were prepared; None if it is not known.
+
     Raises:
         ModelError: If two parts do not fit together.
 
@@ -59,6 +68,8 @@ class VAE(Model):
         >>> vae.sample(64).shape
         torch.Size([64, 1, 28, 28])
     """
+
+    preprocessing: Preprocessing | None
 
     def __init__(
         self,
@@ -76,6 +87,7 @@ class VAE(Model):
         self.decoder = decoder
         self.likelihood = likelihood
         self.condition = condition
+        self.preprocessing = None
         if tuple(encoder.shape) != tuple(decoder.shape):
             raise ModelError(
                 f"the encoder reads {encoder.shape} and the decoder returns {decoder.shape}; give both one shape"
@@ -112,14 +124,37 @@ class VAE(Model):
         """Returns q(z|x), with batch shape (B) and event shape (D), for images of shape (B, C, H, W).
 
         Raises:
-            ModelError: If the images are no tensor, or have another shape than the model's.
+            ModelError: If the images are no tensor, have another shape than the model's, or are floating point in [0, 255].
         """
         if not isinstance(x, Tensor):
             raise ModelError(f"images are a tensor, got {type(x).__name__}; vaekit.load_images makes one, as its .pixels")
         if tuple(x.shape[1:]) != tuple(self.shape):
             raise ModelError(f"the model reads images of shape {tuple(self.shape)}, got {tuple(x.shape[1:])}")
+        self._check_scale(x)
         qz: Distribution = self.posterior(self.encoder(self.likelihood.encoder_input(x), context))
         return qz
+
+    def _check_scale(self, x: Tensor) -> None:
+        """Refuses pixels that are neither integers from 0 to 255 nor on the unit interval, but for the noise of samples.
+
+        A likelihood that scales its data itself takes any.
+        """
+        scales_itself = type(self.likelihood).encoder_input is not Likelihood.encoder_input
+        if x.dtype == torch.uint8 or len(self.shape) != IMAGE_DIMS or scales_itself or not x.numel():
+            return
+        if x.dtype == torch.bool:
+            raise ModelError(
+                "images are uint8 from 0 to 255, or floating point from 0 to 1, got bool; convert with .float()"
+            )
+        if not x.is_floating_point():
+            return
+        low, high = map(float, x.detach().aminmax())
+        if low >= 0 and high > MAX_NOISY:
+            kind = str(x.dtype).removeprefix("torch.")
+            raise ModelError(
+                f"images are uint8 from 0 to 255, or floating point from 0 to 1, got {kind} up to {high:g}; divide by 255, "
+                "or convert with .to(torch.uint8)"
+            )
 
     def pz(self, num: int, context: Tensor | None = None) -> Distribution:
         """Returns p(z), with batch shape (num) and event shape (D); a VampPrior is made of this model's own q(z|x)."""

@@ -19,7 +19,7 @@ from pydantic import NonNegativeFloat
 from vaekit.core.errors import ConfigError
 from vaekit.core.schedules import AnySchedule, as_schedule
 from vaekit.core.shares import batch_mean
-from vaekit.core.terms import Loss, Terms
+from vaekit.core.terms import Loss, StepContext, Terms
 from vaekit.objectives.objective import NumSamples, Objective
 from vaekit.objectives.perceptual import dissimilarity
 
@@ -65,21 +65,21 @@ class ELBO(Objective):
         self.capacity = None if capacity is None else as_schedule(capacity)
         self.perceptual = perceptual
 
-    def forward(self, terms: Terms, epoch: float) -> Loss:
+    def forward(self, terms: Terms, context: StepContext) -> Loss:
         """Returns the loss of a batch, in nats per image."""
         rates = terms.rates()  # each (B, D), computed once for the loss and the logs
         rate_per_image = reduce(add, (r.sum(-1) for r in rates))
         rate = rate_per_image.mean()
         distortion = terms.distortion().mean()
         if self.capacity is not None:
-            rate_penalty = (batch_mean(rate_per_image) - self.capacity(epoch)).abs()
+            rate_penalty = (batch_mean(rate_per_image) - self.capacity(context.epoch)).abs()
         elif self.free_bits:
             rate_penalty = reduce(add, (batch_mean(r, 0).clamp(min=self.free_bits).sum() for r in rates))
         else:
             rate_penalty = rate
-        beta = self.beta(epoch)
+        beta = self.beta(context.epoch)
         logs = {"elbo": -(distortion + rate), "rate": rate, "distortion": distortion, "beta": rate.new_tensor(beta)}
-        loss = distortion + beta * rate_penalty + self.weighted_penalties(terms, epoch)
+        loss = distortion + beta * rate_penalty + self.weighted_penalties(terms, context)
         logs |= {name: value.mean() for name, value in terms.penalties.items()}
         if self.perceptual:
             logs["dissimilarity"] = dissimilarity(terms.px.mean, terms.x).mean()

@@ -33,7 +33,7 @@ from typing import Literal
 
 from vaekit.core.errors import ModelError
 from vaekit.core.schedules import AnySchedule
-from vaekit.core.terms import Loss, Terms
+from vaekit.core.terms import Loss, StepContext, Terms
 from vaekit.objectives.objective import NumSamples, Objective, scale_pathwise_gradient
 
 Gradient = Literal["reparameterized", "doubly-reparameterized", "sticking-the-landing"]
@@ -59,7 +59,7 @@ class IWAE(Objective):
         super().__init__(num_samples, penalties)
         self.gradient = gradient
 
-    def forward(self, terms: Terms, epoch: float) -> Loss:
+    def forward(self, terms: Terms, context: StepContext) -> Loss:
         """Returns the loss of a batch, in nats per image.
 
         Raises:
@@ -73,4 +73,4 @@ class IWAE(Objective):
                 raise ModelError("gradient: doubly-reparameterized is for one stochastic layer; choose reparameterized")
             scale_pathwise_gradient(terms, log_weights.softmax(0))
         bound = (log_weights.logsumexp(0) - math.log(len(log_weights))).mean()
-        return Loss(-bound + self.weighted_penalties(terms, epoch), terms.logs() | {"iw_elbo": bound.detach()})
+        return Loss(-bound + self.weighted_penalties(terms, context), terms.logs() | {"iw_elbo": bound.detach()})

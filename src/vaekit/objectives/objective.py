@@ -1,4 +1,4 @@
-"""The contract of every objective: a loss, made of a model's terms and the time.
+"""The contract of every objective: a loss, made of a model's terms and the context of the step.
 
 A loss is a mean over the images of a batch. Several processes compute it over a part of the images each, and average losses,
 logs and gradients (:mod:`vaekit.core.shares`). So a loss that is not linear in a mean over the batch takes this mean by
@@ -13,14 +13,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vaekit.core.schedules import AnySchedule, as_schedule
-from vaekit.core.terms import Loss, Terms
+from vaekit.core.terms import Loss, StepContext, Terms
 
 NumSamples = Annotated[int, Field(gt=0, le=10_000)]
 """K in a recipe, bounded because the memory of a step is proportional to it; published objectives take up to 64."""
 
 
 class Objective(nn.Module, ABC):
-    """A function of a model's terms and of time. Its parameters, if it has any, are trained and saved with the model's.
+    """A function of a model's terms and of the context of the step. Its parameters, if it has any, are trained and saved.
 
     Arguments:
         num_samples: K, the number of samples of z that the model takes for each image.
@@ -34,18 +34,18 @@ class Objective(nn.Module, ABC):
         self.penalties = {name: as_schedule(weight) for name, weight in penalties.items()}
 
     @abstractmethod
-    def forward(self, terms: Terms, epoch: float) -> Loss:
+    def forward(self, terms: Terms, context: StepContext) -> Loss:
         """Returns the loss, in nats per image.
 
         Arguments:
             terms: The terms of a batch.
-            epoch: The time in epochs, fractional: 0 at the first step.
+            context: The time in epochs and in steps, and the number of training images.
         """
 
-    def weighted_penalties(self, terms: Terms, epoch: float) -> Tensor | float:
+    def weighted_penalties(self, terms: Terms, context: StepContext) -> Tensor | float:
         """Returns the weighted sum of the penalties of the model's parts, a scalar in nats per image; 0 without any."""
         one = as_schedule(1.0)
-        return sum(self.penalties.get(name, one)(epoch) * value.mean() for name, value in terms.penalties.items())
+        return sum(self.penalties.get(name, one)(context.epoch) * value.mean() for name, value in terms.penalties.items())
 
 
 def scale_pathwise_gradient(terms: Terms, weights: Tensor | float) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vaekit.core.errors import ModelError
 from vaekit.core.schedules import AnySchedule
-from vaekit.core.terms import LatentTerms, Loss, Terms
+from vaekit.core.terms import LatentTerms, Loss, StepContext, Terms
 from vaekit.objectives.objective import NumSamples, Objective, scale_pathwise_gradient
 
 
@@ -38,7 +38,7 @@ class WakeSleep(Objective):
     def __init__(self, num_samples: NumSamples = 1, penalties: dict[str, AnySchedule] = {}) -> None:
         super().__init__(num_samples, penalties)
 
-    def forward(self, terms: Terms, epoch: float) -> Loss:
+    def forward(self, terms: Terms, context: StepContext) -> Loss:
         """Returns the sum of both phases' losses of a batch, in nats per image.
 
         Raises:
@@ -49,7 +49,7 @@ class WakeSleep(Objective):
         scale_pathwise_gradient(terms, 0.0)
         wake = -reduce(add, (latent.pz.log_prob(latent.z) for latent in terms.latents), terms.log_px).mean()
         sleep = -_log_qz(terms.sleep_terms()).mean()
-        loss = wake + sleep + self.weighted_penalties(terms, epoch)
+        loss = wake + sleep + self.weighted_penalties(terms, context)
         return Loss(loss, terms.logs() | {"wake": wake.detach(), "sleep": sleep.detach()})
 
 

@@ -1,19 +1,16 @@
 """A model with the images it is shown on, and the labels that a class-conditional model needs."""
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vaekit.core.errors import DataError, ModelError
-from vaekit.core.files import user_path
 from vaekit.core.safe_text import MAX_NAME, listing, printable
-from vaekit.data import Fitting, ImageSet, fit, is_image_shape, open_image
-from vaekit.data.level_search import with_levels_of_files
+from vaekit.data import Fitting, ImageSet, is_image_shape
+from vaekit.data.preparing import read_image_files
 from vaekit.evaluation.latents.encodings import Encodings, encode_images
 from vaekit.models import Model
 from vaekit.plots.channel_choice import Channels, check_channels
@@ -126,19 +123,7 @@ class ModelView:
             DataError: If a file does not exist, is no image, or has other channels than the model's images.
         """
         channels, height, width = self.model.shape
-        paths = [user_path(path) for path in paths]
-        for path in paths:
-            if not os.path.isfile(path):  # also of a name that no path can have
-                raise DataError(f"{path}: no such image")
-        fitting = with_levels_of_files(paths, self.fitting)
-        pixels = np.empty((len(paths), channels, height, width), np.uint8)
-        for row, path in enumerate(paths):
-            image = open_image(path, str(path))
-            try:
-                pixels[row] = fit(image, (height, width), channels, fitting)
-            except ValueError as error:
-                raise DataError(f"{path}: {error}") from None
-        return torch.from_numpy(pixels)
+        return read_image_files(paths, (channels, height, width), self.fitting)
 
     def describe_images(self) -> str:
         """Returns the number, the split and the name of the images, e.g. ``10,000 test images of mnist``."""

@@ -19,8 +19,11 @@ MAY_CHANGE = (
     "training.device",
     "training.images_every",
     "training.checkpoint_minutes",
+    "training.lr_changes",
 )
-"""What a resumed run may change."""
+"""What a resumed run may change, and what is no part of its identity. Its learning rate changes by ``lr_changes``."""
+OPTIONAL = ("initial", "data.also")
+"""What is no part of the identity of a run that does not have it: runs of earlier versions do not name it."""
 DESCRIPTION = ("name", "title", "needs", "expected", "reference")
 """What describes a recipe and changes nothing in the run."""
 
@@ -41,6 +44,11 @@ def differences(before: Recipe, after: Recipe) -> list[tuple[str, Any, Any]]:
     return _compare(_fixed(before), _fixed(after), "")
 
 
+def first_difference(before: Any, after: Any) -> tuple[str, Any, Any] | None:
+    """Returns the first place at which two mappings differ, with both values; None if they are equal."""
+    return next(iter(_compare(before, after, "")), None)
+
+
 def _fixed(recipe: Recipe) -> dict[str, Any]:
     """A recipe as data, without what may change."""
     data = {key: value for key, value in to_data(recipe).items() if key not in DESCRIPTION}
@@ -48,8 +56,15 @@ def _fixed(recipe: Recipe) -> dict[str, Any]:
         del data["model"]["fitted"]
     data["data"] = {key: value for key, value in data["data"].items() if key != "levels"}  # the hashes of images show them
     for place in MAY_CHANGE:
-        section, key = place.split(".")
-        data[section] = {name: value for name, value in data[section].items() if name != key}
+        part, key = place.split(".")
+        data[part] = {name: value for name, value in data[part].items() if name != key}
+    for place in OPTIONAL:
+        *parents, key = place.split(".")
+        section = data[parents[0]] if parents else data
+        if not section[key]:
+            del section[key]
+    if "initial" in data and data["initial"]["weights"]:
+        data["initial"] = {"weights": data["initial"]["weights"]}  # wherever the run is now
     return data
 
 

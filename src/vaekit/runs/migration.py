@@ -1,7 +1,8 @@
-"""Run folders of format 2 as those of format 3, so that a run that was begun by an earlier version goes on.
+"""Run folders of formats 2 and 3 as those of format 4, so that a run that was begun by an earlier version goes on.
 
-Format 3 adds checksums, the hash of the run that files belong to, and the best weights and the records of the epochs in each
-checkpoint. The environment, which names the format, is written last: a migration that was killed begins again.
+Format 4 adds to ``config.json`` how images are prepared; training writes it anew. Format 3 adds checksums, the hash of the
+run that files belong to, and the best weights and the records of the epochs in each checkpoint. The environment, which names
+the format, is written last: a migration that was killed begins again.
 """
 
 import shutil
@@ -16,7 +17,8 @@ from vaekit.runs.identity import identity
 from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, RunFolder
 from vaekit.training import Checkpoints, read_state
 
-OLD_FORMAT = 2
+WITHOUT_RESULTS, WITHOUT_PREPROCESSING = 2, 3
+"""The formats before checkpoints held results, and before models held how their images are prepared."""
 OLD_STATE = Path(CHECKPOINTS) / "last" / "state.safetensors"
 
 
@@ -29,7 +31,7 @@ def migrate(folder: Path) -> None:
     """
     run = RunFolder(folder)
     environment = run.environment
-    if environment.get("format") == OLD_FORMAT:
+    if environment.get("format") == WITHOUT_RESULTS:
         data = environment.get("data")
         if not isinstance(data, dict):
             raise RunError(f"{folder / ENVIRONMENT}: damaged, it does not name the images; train anew with --force")
@@ -39,6 +41,8 @@ def migrate(folder: Path) -> None:
         if state["progress"]["best_epoch"]:
             save_vae(run.model, folder, belongs_to=name)
         write_json(folder / ENVIRONMENT, environment | {"format": FORMAT, "run": name})
+    elif environment.get("format") == WITHOUT_PREPROCESSING:
+        write_json(folder / ENVIRONMENT, environment | {"format": FORMAT})
     shutil.rmtree(folder / OLD_STATE.parent, ignore_errors=True)
 
 

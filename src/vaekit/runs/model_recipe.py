@@ -15,7 +15,7 @@ def recipe_of(model: Model, name: str, overrides: Mapping[str, Any], parts: Mapp
     Raises:
         ConfigError: If a part of the model is not registered, or an override is wrong.
     """
-    described = describe_vae(model).model_dump(exclude={"format", "shape", "condition"})
+    described = describe_vae(model).model_dump(exclude={"format", "shape", "condition", "preprocessing"})
     data: dict[str, Any] = {
         "name": folder_name(name),
         "title": f"{type(model).__name__} built in Python",

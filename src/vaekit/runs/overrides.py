@@ -9,6 +9,7 @@ from vaekit.core.yaml_text import parse_yaml
 
 SHORTHANDS = {
     "data": "data.name",
+    "also": "data.also",
     "size": "data.size",
     "channels": "data.channels",
     "fit": "data.fit",
@@ -82,8 +83,17 @@ def combine(shorthands: Mapping[str, Any], assignments: Sequence[str]) -> dict[s
 
 
 def by_place(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns overrides with the dotted place of each short name."""
-    return {SHORTHANDS.get(key, key): value for key, value in overrides.items()}
+    """Returns overrides with the dotted place of each short name; other images replace all sources that there were.
+
+    Several sources may be given as one list.
+    """
+    found = {SHORTHANDS.get(key, key): value for key, value in overrides.items()}
+    if "data.name" in found:
+        name = found["data.name"]
+        if isinstance(name, list | tuple) and name and "data.also" not in found:
+            found["data.name"], *found["data.also"] = name
+        found.setdefault("data.also", [])
+    return found
 
 
 def override(data: dict[str, Any], overrides: Mapping[str, Any], parts: Collection[str]) -> None:

@@ -70,6 +70,7 @@ class DataSection(Section):
 
     Arguments:
         name: A known name, a folder, an array file or a Hub id.
+        also: More sources, whose images are added; classes of one name are one class.
         size: The side, or height and width, that images are fitted to; None for their original size.
         channels: 1 for gray, 3 for color, None for the channels of the source; up to 16 for images that have so many.
         fit: What to do if proportions differ: ``crop`` the middle, ``pad`` with the background, or ``stretch``.
@@ -86,6 +87,7 @@ class DataSection(Section):
     """
 
     name: str
+    also: tuple[str, ...] = ()
     size: Side | tuple[Side, Side] | None = None
     channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)] | None = None
     fit: Fit = "crop"
@@ -95,6 +97,11 @@ class DataSection(Section):
     binarize: Literal["none", "dynamic", "static"] = "none"
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     shown_channels: ShownChannels = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All sources of images, ``name`` first."""
+        return self.name, *self.also
 
 
 class ModelSection(Section):
@@ -134,6 +141,18 @@ class EvaluationSection(Section):
     max_images: PositiveInt | None = 1000
 
 
+class InitialWeights(Section):
+    """The weights that a run begins with, instead of random ones.
+
+    Arguments:
+        run: The run, a model folder, or a hub id, whose model is the same.
+        weights: A hash of the weights; empty for whatever they are.
+    """
+
+    run: str
+    weights: str = ""
+
+
 class Recipe(Section):
     """A run as data.
 
@@ -143,6 +162,7 @@ class Recipe(Section):
         reference: The paper that it follows.
         needs: The data and the time that it requires.
         expected: The expected metrics on the test split, by name.
+        initial: The weights to begin with; None for random ones.
         data: The images.
         model: The parts of the model.
         objective: The objective.
@@ -158,6 +178,7 @@ class Recipe(Section):
     reference: str = ""
     needs: str = ""
     expected: dict[str, float] = {}
+    initial: InitialWeights | None = None
     data: DataSection
     model: ModelSection
     objective: Spec = {"name": "elbo"}

@@ -15,20 +15,23 @@ A run is a folder::
 A model folder holds only ``config.json`` and ``model.safetensors``, perhaps with a recipe.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vaekit.core.errors import DataError, ModelError
+from vaekit.core.errors import DataError, ModelError, VaekitError
 from vaekit.core.files import user_path
 from vaekit.data import Fitting, ImageSet, binarize, in_class_order, is_image_shape, load_images
-from vaekit.data.levels import AUTO, Levels
+from vaekit.data.preprocessing import Preprocessing
 from vaekit.data.sources.hub import describe_error, download
+from vaekit.evaluation.likelihood.conditional import NUM_CLASSES, describe_classes, is_conditional, num_classes_of
 from vaekit.models import VAE, load_vae
 from vaekit.models.folder_format import CONFIG, WEIGHTS
 from vaekit.plots.channels import Channels
 from vaekit.presentation.gallery import Gallery
-from vaekit.runs.location import SOURCE, find_source
+from vaekit.runs.location import find_sources
 from vaekit.runs.run_records import (
     CHECKPOINTS,
     ENVIRONMENT,
@@ -79,7 +82,7 @@ class RunFolder(RunRecords):
 
     def __init__(self, path: str | Path, revision: str | None = None) -> None:
         super().__init__(_find_folder(path, revision))
-        self._gray: dict[tuple[str, str], ImageSet] = {}
+        self._gray: dict[tuple[tuple[str, ...], str], ImageSet] = {}
 
     @cached_property
     def model(self) -> VAE:
@@ -88,12 +91,35 @@ class RunFolder(RunRecords):
         return load_vae(self.folder, run)
 
     @property
-    def fitting(self) -> Fitting:
-        """How images are fitted to the model's shape: as in training, or by the default where no recipe says how."""
+    def metrics(self) -> dict[str, Any]:
+        """The final metrics; those of a class-conditional run of an earlier version are completed by its number of classes.
+
+        Raises:
+            RunError: If the run is not finished, or the file is damaged.
+        """
+        metrics = super().metrics
+        if is_conditional(metrics) or not (self.has_recipe and self.recipe.model.conditional):
+            return metrics
+        with suppress(VaekitError):  # without its model, the run is described by its records alone
+            num = num_classes_of(self.model) or 0
+            return metrics | {NUM_CLASSES: num, "meaning": f"{metrics.get('meaning')}; {describe_classes(num)}"}
+        return metrics
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images are prepared for the model: as its recipe says, else its configuration; by default if neither does.
+
+        A model folder of format 3 or earlier does not say it.
+        """
         if not self.has_recipe:
-            return Fitting()
+            return self.model.preprocessing or Preprocessing()
         data = self.recipe.data
-        return Fitting(data.fit, data.background, Levels.read(data.levels))
+        return Preprocessing(fit=data.fit, background=data.background, levels=data.levels, binarize=data.binarize)
+
+    @property
+    def fitting(self) -> Fitting:
+        """How images are fitted to the model's shape: as in training, or by the default where nothing says how."""
+        return self.preprocessing.fitting
 
     @property
     def shown_channels(self) -> Channels | None:
@@ -106,14 +132,14 @@ class RunFolder(RunRecords):
         return Gallery(self.model, self.images(), self.fitting, self.shown_channels)
 
     @property
-    def source(self) -> str:
-        """Where the run's images are: its recipe's source, and for a relative path what it meant when the run began.
+    def sources(self) -> tuple[str, ...]:
+        """Where the run's images are: its recipe's sources, and for relative paths what they meant when the run began.
 
         Raises:
             DataError: If they are not there any more.
         """
-        recorded = self.environment.get(SOURCE) if (self.folder / ENVIRONMENT).is_file() else None
-        return find_source(self.recipe.data.name, recorded)
+        environment = self.environment if (self.folder / ENVIRONMENT).is_file() else {}
+        return find_sources(self.recipe.data.sources, environment)
 
     def is_own(self, source: str | None) -> bool:
         """Whether a source is the one that the run was trained on; None stands for it.
@@ -123,7 +149,7 @@ class RunFolder(RunRecords):
         """
         if source is not None:
             user_path(source)
-        return self.has_recipe and (source is None or source == self.recipe.data.name)
+        return self.has_recipe and (source is None or (source,) == self.recipe.data.sources)
 
     def images(self, source: str | None = None, split: str = "test", *, binarized: bool = True) -> ImageSet:
         """Returns images as the model saw them: fitted to its shape, and binarized if it was trained so.
@@ -140,26 +166,31 @@ class RunFolder(RunRecords):
             raise DataError(
                 f"{self.folder}: a model folder does not say which images it was trained on; name them (vae COMMAND --help)"
             )
-        images = self._load(self.source if source is None else source, split)
-        wanted = binarized and self.has_recipe and self.recipe.data.binarize != "none"
+        images = self._load(self.sources if source is None else (source,), split)
+        wanted = binarized and self.preprocessing.binarize != "none"
         return binarize(images, seed=TEST_SEED) if wanted else images
 
-    def _load(self, source: str, split: str) -> ImageSet:
+    @property
+    def _classes(self) -> Sequence[str]:
+        """The names of the classes by the label that the model knows; empty if labels stay as those of the images."""
+        if self.model.condition is not None:
+            return self.model.condition.classes
+        return () if self.has_recipe else self.preprocessing.classes
+
+    def _load(self, sources: tuple[str, ...], split: str) -> ImageSet:
         """Images fitted to the model's shape, each set read once."""
-        if (source, split) not in self._gray:
+        if (sources, split) not in self._gray:
             if not is_image_shape(self.model.shape):
                 raise DataError(
                     f"{self.folder}: the model is of data of shape {tuple(self.model.shape)}, and images are read; "
                     "in Python: vaekit.evaluate_model(model, data)"
                 )
             channels, height, width = self.model.shape
-            fitting = self.fitting
-            options: dict[str, Any] = {"fit": fitting.fit, "background": fitting.background}
-            options["levels"] = self.recipe.data.levels if self.has_recipe else AUTO
+            options = {key: getattr(self.preprocessing, key) for key in ("fit", "background", "levels")}
+            source = sources[0] if len(sources) == 1 else sources
             images = load_images(source, split, size=(height, width), channels=channels, **options)
-            condition = self.model.condition
-            self._gray[source, split] = images if condition is None else in_class_order(images, condition.classes)
-        return self._gray[source, split]
+            self._gray[sources, split] = in_class_order(images, self._classes)
+        return self._gray[sources, split]
 
 
 def load(path: str | Path, revision: str | None = None) -> VAE:

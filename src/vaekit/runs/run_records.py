@@ -57,7 +57,17 @@ class RunRecords:
     @cached_property
     def name(self) -> str:
         """The name of the recipe, for which no part of it is imported; errors as of :attr:`recipe`."""
-        return self._read(read_outline).name
+        return self.outline.name
+
+    @cached_property
+    def outline(self) -> Recipe:
+        """The recipe, whose parts have no defaults, so that none is imported; errors as of :attr:`recipe`."""
+        return self._read(read_outline)
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether there are final metrics."""
+        return (self.folder / METRICS).is_file()
 
     def _read(self, read: Callable[[str, str, Mapping[str, Any], Mapping[str, Any]], Recipe]) -> Recipe:
         path = self.folder / RECIPE

@@ -17,7 +17,7 @@ from torch.distributions import Distribution, Independent
 
 from vaekit.core.rng import fixed_seed
 from vaekit.core.schedules import Schedule
-from vaekit.core.terms import Terms
+from vaekit.core.terms import StepContext, Terms
 from vaekit.data import Batch, Dataset
 from vaekit.distributions.bounded_scale import LINEAR
 from vaekit.training.step import GradientStep, Step
@@ -40,7 +40,7 @@ class Findings:
     Arguments:
         step: The step, after its failed update.
         batch: The batch of the update.
-        epoch: The time in epochs, fractional.
+        context: The context of the step.
         not_finite: The names of the terms that are not finite.
         images: The positions in the batch of the images with such a term.
         terms: The terms of the batch; None if they cannot be computed.
@@ -48,13 +48,13 @@ class Findings:
 
     step: Step
     batch: Batch
-    epoch: float
+    context: StepContext
     not_finite: list[str] = field(default_factory=list)
     images: list[int] = field(default_factory=list)
     terms: Terms | None = None
 
 
-def explain(what: str, where: str, step: Step, batch: Batch, epoch: float, dataset: Dataset) -> str:
+def explain(what: str, where: str, step: Step, batch: Batch, context: StepContext, dataset: Dataset) -> str:
     """Returns one line of at most a few hundred characters about an update that failed.
 
     Arguments:
@@ -62,10 +62,10 @@ def explain(what: str, where: str, step: Step, batch: Batch, epoch: float, datas
         where: The place in the run, e.g. ``at step 7 (epoch 2)``.
         step: The step: its weights are those before the update, its gradients those of the update.
         batch: The batch of the update.
-        epoch: The time in epochs, fractional.
+        context: The context of the step.
         dataset: The data set that the batch is from, which names the images.
     """
-    found = _investigate(step, batch, epoch)
+    found = _investigate(step, batch, context)
     cause, remedy = next(result for cause in CAUSES if (result := cause(found)) is not None)
     images = found.images or range(len(batch))
     terms = found.not_finite + [f"gradient of {part}" for part in _parts_with_gradient_not_finite(step)]
@@ -73,23 +73,25 @@ def explain(what: str, where: str, step: Step, batch: Batch, epoch: float, datas
     return f"{what} {where}, {_names(dataset, batch, list(images))}{clause}; likely cause: {cause}; {remedy}"
 
 
-def _investigate(step: Step, batch: Batch, epoch: float) -> Findings:
+def _investigate(step: Step, batch: Batch, context: StepContext) -> Findings:
     """Computes the terms again with several seeds, until one is not finite."""
-    found = Findings(step, batch, epoch)
+    found = Findings(step, batch, context)
     for seed in range(NUM_SEEDS):
         if not found.not_finite:
-            found = _recompute(step, batch, epoch, seed, step.setup.accelerator.autocast())
+            found = _recompute(step, batch, context, seed, step.setup.accelerator.autocast())
     return found
 
 
-def _recompute(step: Step, batch: Batch, epoch: float, seed: int, precision: AbstractContextManager[Any]) -> Findings:
+def _recompute(
+    step: Step, batch: Batch, context: StepContext, seed: int, precision: AbstractContextManager[Any]
+) -> Findings:
     """The terms for one seed. Code of a user may fail on numbers that are not finite: then nothing is known."""
-    found = Findings(step, batch, epoch)
+    found = Findings(step, batch, context)
     try:
         with fixed_seed(seed), step.model.inference(), precision:
             found.terms = step.model(batch.x, step.labels(batch), step.objective.num_samples)
             by_image = _terms_by_image(found.terms)
-            scalars = step.objective(found.terms, epoch).logs if isinstance(step, GradientStep) else {}
+            scalars = step.objective(found.terms, context).logs if isinstance(step, GradientStep) else {}
     except (RuntimeError, ValueError, ArithmeticError):
         return found
     bad = {name: ~values.isfinite() for name, values in by_image.items()}
@@ -163,7 +165,7 @@ def _setting(found: Findings) -> tuple[str, str] | None:
     settings = {"objective.beta": getattr(objective, "beta", 0.0)}
     settings |= {f"objective.{name}": getattr(objective, name, None) for name in ("free_bits", "capacity", "perceptual")}
     settings |= {f"objective.penalties.{name}": weight for name, weight in objective.penalties.items()}
-    values = {place: _value(setting, found.epoch) for place, setting in settings.items()}
+    values = {place: _value(setting, found.context.epoch) for place, setting in settings.items()}
     place = max(values, key=lambda place: values[place])
     if values[place] < LARGE_SETTING:
         return None
@@ -183,7 +185,7 @@ def _precision(found: Findings) -> tuple[str, str] | None:
     if found.step.setup.accelerator.mixed_precision != "bf16" or not found.not_finite:
         return None
     in_float32 = [
-        _recompute(found.step, found.batch, found.epoch, seed, nullcontext()).not_finite for seed in range(NUM_SEEDS)
+        _recompute(found.step, found.batch, found.context, seed, nullcontext()).not_finite for seed in range(NUM_SEEDS)
     ]
     if any(in_float32):
         return None

@@ -27,6 +27,7 @@ from torch import Tensor
 from vaekit.core.errors import ModelError
 from vaekit.core.rng import generator
 from vaekit.core.shares import batch_draw, batch_mean, gather
+from vaekit.core.terms import StepContext
 from vaekit.data import Batch
 from vaekit.mcmc.hmc import State, Trajectory, transition
 from vaekit.mcmc.step_size import adapt_step
@@ -61,7 +62,7 @@ class MonteCarloEM(Step):
         self.step_size = torch.tensor(FIRST_STEP, dtype=torch.float64)
         self.z = torch.randn(setup.num_images, self.model.latent_dim, generator=self.random)
 
-    def update(self, batch: Batch, epoch: float) -> dict[str, Tensor]:
+    def update(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Logs ``loss``, the mean of -log p(x, z) before the last update of the weights, and the ``acceptance`` rate."""
         z, acceptance = self._move_chains(batch.x, self.z[batch.rows].to(batch.x.device))
         self.z[gather(batch.rows)] = gather(z).cpu()  # every process keeps all chains

@@ -23,6 +23,10 @@ class Scheduler(ABC):
     def after_epoch(self, elbo: float) -> None:
         """Uses the validation ELBO, in nats per image."""
 
+    def change_lr(self, lr: float) -> None:
+        """Goes on with another learning rate, which the optimizer has already; for schedules that remember theirs."""
+        return
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Returns what an exact resume needs beside the optimizer."""
@@ -71,6 +75,10 @@ class Timed(Scheduler):
 
     def after_epoch(self, elbo: float) -> None:
         """Does nothing: the learning rate depends on time alone."""
+
+    def change_lr(self, lr: float) -> None:
+        """Applies the factor to another learning rate."""
+        self.base = [lr for _ in self.base]
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the learning rates that the factor applies to."""

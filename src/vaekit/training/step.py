@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 from vaekit.core.errors import Diverged
 from vaekit.core.processes import replicate, require_same_tensors
 from vaekit.core.shares import average_gradients, average_logs, sharing
+from vaekit.core.terms import StepContext
 from vaekit.data import Batch
 from vaekit.models import Model
 from vaekit.objectives import Objective
@@ -85,7 +86,7 @@ class Step(ABC):
         self._began = False
         self.spikes: Spikes | None = None
 
-    def __call__(self, batch: Batch, epoch: float) -> dict[str, Tensor]:
+    def __call__(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Moves the weights once, together with all processes that share the batch; see :meth:`update`.
 
         Raises:
@@ -93,15 +94,15 @@ class Step(ABC):
             ProcessLost: If one of the processes ended.
         """
         with sharing(batch.share):
-            return average_logs(self.update(batch, epoch))
+            return average_logs(self.update(batch, context))
 
     @abstractmethod
-    def update(self, batch: Batch, epoch: float) -> dict[str, Tensor]:
+    def update(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Moves the weights once.
 
         Arguments:
             batch: The batch, on the accelerator's device; where processes share it, the images of this one.
-            epoch: The time in epochs, fractional: 0 at the first step.
+            context: The time in epochs and in steps, and the number of training images; an objective gets it, too.
 
         Returns:
             Detached scalars to log, means over the images, ``loss`` among them; the same names at every step.
@@ -187,15 +188,15 @@ class BatchLoss(nn.Module):
         self.model = model
         self.objective = objective
 
-    def forward(self, x: Tensor, labels: Tensor | None, epoch: float) -> dict[str, Tensor]:
+    def forward(self, x: Tensor, labels: Tensor | None, context: StepContext) -> dict[str, Tensor]:
         """Returns ``loss`` and the logs of the objective, scalars in nats per image.
 
         Arguments:
             x: Images as uint8 with shape (B, C, H, W), or other data.
             labels: Labels, with shape (B), or None.
-            epoch: The time in epochs, fractional.
+            context: The context of the step.
         """
-        loss = self.objective(self.model(x, labels, self.objective.num_samples), epoch)
+        loss = self.objective(self.model(x, labels, self.objective.num_samples), context)
         return {"loss": loss.value, **loss.logs}
 
 
@@ -207,9 +208,9 @@ class GradientStep(Step):
         with hidden_from_accelerate():
             self._loss = setup.accelerator.prepare(BatchLoss(self.model, self.objective))
 
-    def update(self, batch: Batch, epoch: float) -> dict[str, Tensor]:
+    def update(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Moves the weights of model and objective once; logs ``loss``, the objective's logs and ``grad_norm``."""
-        logs: dict[str, Tensor] = self._loss(batch.x, self.labels(batch), epoch)
+        logs: dict[str, Tensor] = self._loss(batch.x, self.labels(batch), context)
         norm = self.descend(logs["loss"])
         return logs | {"loss": logs["loss"].detach(), "grad_norm": norm}
 

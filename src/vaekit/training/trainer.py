@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel
 from vaekit.core.errors import ConfigError, Diverged, Interrupted, RunError
 from vaekit.core.processes import any_process, num_processes, wait
 from vaekit.core.signals import StopRequests, StopSignal, exit_code, stop_requests
+from vaekit.core.terms import StepContext
 from vaekit.data import Batch, Batches
 from vaekit.models import Model
 from vaekit.training.callbacks import Callback
@@ -194,23 +195,33 @@ class Trainer:
 
     def _update(self, batch: Batch) -> dict[str, Tensor]:
         """One update of weights and average, and its logs."""
-        epoch = self.progress.step / len(self.batches)
-        self.scheduler.before_step(epoch)
+        step = self.progress.step
+        context = StepContext(step / len(self.batches), step, len(self.batches.dataset))
+        self._change_lr(step)
+        self.scheduler.before_step(context.epoch)
         if self.guard is not None:
             self.guard.before_update(self.progress.step)
         try:
-            logs = self.step(batch, epoch)
+            logs = self.step(batch, context)
         except Diverged as error:
             if self.guard is not None and self.guard.recover(batch.total):
                 return dict.fromkeys(self.log_names or ["loss"], torch.tensor(math.nan))
             where = f"at step {self.progress.step + 1} (epoch {self.progress.epoch + 1})"
-            raise Diverged(explain(str(error), where, self.step, batch, epoch, self.batches.dataset)) from None
+            raise Diverged(explain(str(error), where, self.step, batch, context, self.batches.dataset)) from None
         if self.guard is not None:
             self.guard.after_update()
         if self.ema is not None:
             self.ema.update_parameters(self.step.model)
         self._sum_logs(logs, batch.total)
         return logs
+
+    def _change_lr(self, step: int) -> None:
+        """Sets the learning rate that a resumed run was given at a step."""
+        for at, lr in self.config.lr_changes:
+            if at == step:
+                for group in self.step.optimizers["model"].param_groups:
+                    group["lr"] = lr
+                self.scheduler.change_lr(lr)
 
     def _sum_logs(self, logs: dict[str, Tensor], num: int) -> None:
         """Adds a step's scalars, weighted by its number of images, to the epoch's sums, without waiting for the device."""

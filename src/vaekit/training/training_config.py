@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from vaekit.core.config import Section
 
@@ -20,6 +20,10 @@ Precision = Annotated[Literal["float32", "bfloat16"], BeforeValidator(_full_name
 """The precision of networks, also by its short name."""
 
 
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A learning rate that a resumed run goes on with."""
+
+
 class TrainingConfig(Section):
     """The settings of a training run.
 
@@ -35,6 +39,8 @@ class TrainingConfig(Section):
         on_spike: What to do if a gradient norm is far above its running median: ``stop`` the run, ``skip`` the update, or
             ``rollback`` to weights of up to 200 steps before; None looks for none. See :mod:`vaekit.training.spikes`.
         images_every: The number of epochs between two grids of reconstructions and samples.
+        lr_changes: Steps and the learning rates that a run was given there when it was resumed, as ``[[1200, 0.0001]]``; the
+            schedule goes on with the new one.
         checkpoint_minutes: The time between two checkpoints within an epoch; there is one after each epoch in any case.
     """
 
@@ -48,4 +54,5 @@ class TrainingConfig(Section):
     precision: Precision = "float32"
     on_spike: OnSpike | None = None
     images_every: PositiveInt = 5
+    lr_changes: tuple[tuple[NonNegativeInt, LearningRate], ...] = ()
     checkpoint_minutes: PositiveFloat = 10.0

@@ -35,6 +35,8 @@ SAYS_NOTHING = frozenset(
 """Words that the name of a split may have beside it."""
 MAX_STRAY = 0.1
 """The largest share of images beside the folders of classes that is left out; with a larger one there are no classes."""
+MIN_IN_FOLDER = 2
+"""The images for each folder beside which a single image is left out, whatever its share."""
 
 Folders = tuple[str, ...]
 """The names of the folders around an image, from the outermost."""
@@ -95,7 +97,7 @@ def label_by_folders(name: str, images: Sequence[str], splits: SplitFolders) -> 
     depth = _num_common([parts for members in in_folders.values() for _, parts in members])
     flat = [split for split, members in splits.items() if all(len(parts) <= depth for _, parts in members)]
     labeled = {split: members for split, members in splits.items() if split not in flat}
-    kept = _without_strays(name, images, labeled, depth)
+    kept, depth = _without_strays(name, images, labeled, depth)
     if not kept:
         return {split: Labels([index for index, _ in members], None) for split, members in splits.items()}, ()
     if flat:
@@ -130,26 +132,40 @@ def _num_common(folders: Sequence[Folders]) -> int:
     return next((index for index, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
 
-def _without_strays(name: str, images: Sequence[str], splits: SplitFolders, depth: int) -> SplitFolders:
-    """The splits without the few images beside the folders of the classes; empty if folders are not classes."""
-    every = [(index, parts) for members in splits.values() for index, parts in members]
-    stray = [images[index] for index, parts in every if len(parts) == depth]
-    around = {parts[depth] for _, parts in every if len(parts) > depth}
+def _without_strays(name: str, images: Sequence[str], splits: SplitFolders, depth: int) -> tuple[SplitFolders, int]:
+    """The splits without the few images beside the folders of the classes, and the depth of those folders.
+
+    The splits are empty if folders are not classes.
+    """
+    every = [parts for members in splits.values() for _, parts in members]
+    stray = [images[index] for members in splits.values() for index, parts in members if len(parts) == depth]
+    around = {parts[depth] for parts in every if len(parts) > depth}
     if not stray:
-        return splits if around else {}
-    if len(around) < 2 or len(stray) > MAX_STRAY * len(every):
-        if len(around) > 1:
-            notify(
-                f"{name}: {len(stray):,} of {len(every):,} images are beside folders, as {listing(stray, 3)}; "
-                "so the folders are not taken for classes"
-            )
-        return {}
+        return (splits if around else {}), depth
+    kept = {split: [(i, parts) for i, parts in members if len(parts) > depth] for split, members in splits.items()}
+    kept = {split: members for split, members in kept.items() if members}
+    if len(around) == 1:  # the folders of the classes may be further inside
+        inner = _num_common([parts for members in kept.values() for _, parts in members])
+        kept, depth = _without_strays(name, images, kept, inner)
+    if not around or not kept:
+        return {}, depth
+    if not _are_few(len(stray), len(every), len(around)):
+        notify(
+            f"{name}: {len(stray):,} of {len(every):,} images are beside folders, as {listing(stray, 3)}; "
+            "so the folders are not taken for classes"
+        )
+        return {}, depth
     one = len(stray) == 1
     notify(
         f"{name}: {len(stray):,} {'image' if one else 'images'} beside the folders of the classes "
         f"{'is' if one else 'are'} left out: {listing(stray, 3)}"
     )
-    return {split: [(i, parts) for i, parts in members if len(parts) > depth] for split, members in splits.items()}
+    return kept, depth
+
+
+def _are_few(num_stray: int, num: int, num_folders: int) -> bool:
+    """Whether images beside folders are so few that the folders are classes; a single one is, but for tiny sets."""
+    return num_stray <= MAX_STRAY * num or (num_stray == 1 and num - num_stray >= MIN_IN_FOLDER * num_folders)
 
 
 def _class_names(splits: SplitFolders, depth: int) -> dict[str, list[str]]:

@@ -6,7 +6,8 @@ more unusual images**:
 - ``log_px``: :math:`\log \frac1K \sum_k w_k`, the importance-weighted bound of log p(x). Its Monte Carlo standard error is
   that of the delta method, :math:`s_w / (\sqrt K \, \bar w)`, with the standard deviation :math:`s_w` of the weights. It is
   estimated from the same weights and is at most about 1. Near 1 a single weight dominates the estimate, and more samples
-  would raise it by more than the standard error.
+  would raise it by more than the standard error. The effective number of samples says so,
+  :math:`(\sum_k w_k)^2 / \sum_k w_k^2` (Kong, 1992): 1 if one weight dominates, K if all are equal.
 - ``elbo``: :math:`\frac1K \sum_k \log w_k`.
 - ``ratio``: :math:`\log p(x) + L(x)`, where L(x) is the length of the image as PNG, in nats: gray or color, and an image of
   other numbers of channels as one gray image of its channels below each other. It is a log-likelihood ratio
@@ -33,6 +34,7 @@ References:
     | WAIC, but Why? Generative Ensembles for Robust Anomaly Detection (Choi et al., 2018), https://arxiv.org/abs/1810.01392
     | Detecting Out-of-Distribution Inputs to Deep Generative Models Using Typicality (Nalisnick et al., 2019),
       https://arxiv.org/abs/1906.02994
+    | A Note on Importance Sampling using Standardized Weights (Kong, 1992), technical report 348, University of Chicago
     | Comparing the Areas under Two or More Correlated Receiver Operating Characteristic Curves (DeLong et al., 1988),
       https://doi.org/10.2307/2531595
 """
@@ -52,6 +54,8 @@ from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.likelihood.bounds import MAX_IW_BATCH_SIZE, with_noise
 from vaekit.models import Model
 
+MIN_EFFECTIVE = 2
+"""The effective number of samples below which a standard error of log p(x) is no estimate of its error."""
 AUROC_UNIT = "1 tells apart, 0.5 is chance"
 """The unit of an AUROC."""
 COMPRESSOR = "PNG"
@@ -68,6 +72,7 @@ class Scores:
         elbo: The mean of the log weights.
         variance: The variance of the log weights, in nats squared.
         complexity: L(x), the length of the image as PNG; None if the data are not images.
+        num_samples: K, the number of samples of z of each image; 0 if it is not known.
     """
 
     log_px: Tensor
@@ -75,6 +80,25 @@ class Scores:
     elbo: Tensor
     variance: Tensor
     complexity: Tensor | None
+    num_samples: int = 0
+
+    @property
+    def effective_samples(self) -> Tensor | None:
+        """The effective number of samples of z of each image, with shape (N); None if K is not known."""
+        return effective_samples(self.standard_error, self.num_samples) if self.num_samples else None
+
+    @property
+    def warning(self) -> str:
+        """A line on images whose log p(x) rests on one sample, so that its error is unknown; empty if there are none."""
+        effective = self.effective_samples
+        num_few = 0 if effective is None else int((effective < MIN_EFFECTIVE).sum())
+        if effective is None or not num_few:
+            return ""
+        return (
+            f"{num_few:,} of {len(effective):,} images: one of the {self.num_samples:,} samples outweighs the others "
+            f"(effective number below {MIN_EFFECTIVE}), so log p(x) is too low, by more than its standard error; "
+            "--num-samples raises it"
+        )
 
     @property
     def ratio(self) -> Tensor | None:
@@ -114,7 +138,7 @@ def scores(model: Model, data: Dataset, *, num_samples: int = 100, seed: int = 0
             lengths += [code_lengths(x)] if isinstance(data, ImageSet) else []
     summary = require_finite(torch.cat(summaries, 1).T, "the log-probabilities of images")
     log_px, standard_error, elbo, variance = summary.T
-    return Scores(log_px, standard_error, elbo, variance, torch.cat(lengths) if lengths else None)
+    return Scores(log_px, standard_error, elbo, variance, torch.cat(lengths) if lengths else None, num_samples)
 
 
 def summarize_weights(log_weights: Tensor) -> Tensor:
@@ -131,6 +155,14 @@ def summarize_weights(log_weights: Tensor) -> Tensor:
     log_px = log_weights.logsumexp(0) - math.log(num)
     weights = (log_weights - log_px).exp()  # relative to their mean, so that nothing overflows
     return torch.stack([log_px, weights.std(0) / num**0.5, log_weights.mean(0), log_weights.var(0)])
+
+
+def effective_samples(standard_error: Tensor, num_samples: int) -> Tensor:
+    r"""Returns the effective number of samples, from 1 to K, of standard errors of log p(x), with the same shape.
+
+    The standard error s of K weights with the mean 1 has :math:`s^2 = (\sum_k w_k^2 - K) / (K (K - 1))`.
+    """
+    return num_samples / (1 + (num_samples - 1) * standard_error.square())
 
 
 def code_lengths(pixels: Tensor) -> Tensor:

@@ -1,0 +1,124 @@
+"""``vae score --resort``: a table of scores in the order of another score, without computing any again."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.core.errors import DataError
+from vaekit.core.safe_text import spreadsheet_text, valid_unicode
+from vaekit.data import ImageSet
+from vaekit.experiment.embed import image_names, select_images
+from vaekit.experiment.score import SCORES
+from vaekit.export.tables import read_table
+from vaekit.runs.run_folder import RunFolder
+
+NUMBERS = (*SCORES, "standard_error", "effective_samples", "variance", "complexity")
+"""The columns of a table that hold numbers, which CSV holds as text."""
+
+
+@dataclass(frozen=True)
+class Resorted:
+    """A table of scores in another order.
+
+    Arguments:
+        columns: The columns of the table, the most unusual image first.
+        by: The score of the order.
+        sets: The images that the table scores.
+        path: The table, for messages.
+    """
+
+    columns: Mapping[str, Sequence[Any]]
+    by: str
+    sets: Sequence[ImageSet]
+    path: Path
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.columns["rank"])
+
+    def most_unusual(self, num: int) -> tuple[Tensor, list[str]]:
+        """Returns the images with the lowest scores, as uint8 of shape (num, C, H, W), and for each a caption.
+
+        Raises:
+            DataError: If the images are others than those of the table.
+        """
+        images, captions = [], []
+        for place in range(min(num, len(self))):
+            images.append(self._image(place))
+            name = f" {self.columns['data'][place]}" if len(self.sets) > 1 else ""
+            captions.append(f"{self.columns[self.by][place]:,.1f}{name}")
+        return torch.cat(images), captions
+
+    def _image(self, place: int) -> Tensor:
+        """The image of a line of the table."""
+        name, data, row = (str(self.columns[key][place]) for key in ("name", "data", "row"))
+        for images in self.sets:
+            number = int(row) if row.isdecimal() else len(images)
+            position = torch.tensor([number])
+            if _same(images.name, data) and number < len(images) and _same(_name_of(images, position), name):
+                return images.gather(position)
+        raise DataError(
+            f"{self.path}: {name} of {data} is not among the images; give DATA, --against and --split as for the table"
+        )
+
+
+def resort(
+    run: RunFolder | str | Path,
+    table: Path,
+    by: str,
+    data: str | None = None,
+    *,
+    against: str | None = None,
+    split: str | None = None,
+) -> Resorted:
+    """Orders a table of :func:`vaekit.score` by another of its scores.
+
+    Arguments:
+        run: The run whose model computed the scores.
+        table: The table, CSV or parquet.
+        by: The score to order by, lowest first.
+        data: The images of the table, as for :func:`vaekit.score`.
+        against: The second set of images of the table.
+        split: The split of the images.
+
+    Raises:
+        DataError: If the table is missing or damaged, or does not have the score.
+    """
+    columns = read_table(table)
+    if missing := [key for key in ("rank", "name", "data", "row") if key not in columns]:
+        raise DataError(f"{table}: no table of scores, it has no column {missing[0]}; vae score writes one")
+    if by not in columns:
+        known = ", ".join(name for name in SCORES if name in columns)
+        raise DataError(f"{table}: has no column {by} (it has {known}); score the images again, or choose one of these")
+    columns |= {key: [_number(cell, key, table) for cell in columns[key]] for key in NUMBERS if key in columns}
+    order = sorted(range(len(columns[by])), key=columns[by].__getitem__)
+    ordered = {key: [column[position] for position in order] for key, column in columns.items()}
+    folder = run if isinstance(run, RunFolder) else RunFolder(run)
+    sets = [select_images(folder, data, split)] + ([] if against is None else [select_images(folder, against, None)])
+    return Resorted(ordered | {"rank": range(1, len(order) + 1)}, by, sets, table)
+
+
+def _number(cell: Any, column: str, table: Path) -> float:
+    """The number in a cell."""
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{table}: the column {column} holds {str(cell)[:40]!r}, which is no score; score the images again")
+    return value
+
+
+def _name_of(images: ImageSet, position: Tensor) -> str:
+    """The name of one image, as in the table."""
+    return image_names(images.take(position), position)[0]
+
+
+def _same(name: str, cell: str) -> bool:
+    """Whether a cell of a table, where text may be escaped, holds a name."""
+    return cell in (name, spreadsheet_text(name), valid_unicode(name))
