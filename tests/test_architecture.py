@@ -30,7 +30,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 STARTS_FAST = ("cli", "__init__", "__main__")
 """What may import own modules inside functions."""
-HEAVY = {"datasets", "huggingface_hub", "kornia", "pyarrow", "sklearn", "umap", "imageio_ffmpeg", "torch_fidelity", "torchmetrics"}
+HEAVY = {
+    "datasets",
+    "huggingface_hub",
+    "kornia",
+    "pyarrow",
+    "sklearn",
+    "umap",
+    "imageio_ffmpeg",
+    "torch_fidelity",
+    "torchmetrics",
+}
 """Third-party packages that may be imported inside a function: each costs a start up to a second, or is optional."""
 MAX_LINES = 350
 LONGER: dict[str, str] = {}
