@@ -43,6 +43,7 @@ def test_every_form_of_one_image_gives_the_same_pixels(model: VAE, tmp_path: Pat
         GRAY,
         GRAY[..., None],
         GRAY[None],
+        GRAY[None, None],
         [GRAY],
         GRAY.astype(np.float32) / 255,
         GRAY.astype(np.uint16) * 257,
@@ -76,6 +77,8 @@ def test_batches_and_folders(tmp_path: Path) -> None:
     batch = np.stack([COLOR, 255 - COLOR])
     assert np.array_equal(prepared(batch, (3, 8, 8)), batch.transpose(0, 3, 1, 2))
     assert np.array_equal(prepared(torch.from_numpy(batch).permute(0, 3, 1, 2), (3, 8, 8)), batch.transpose(0, 3, 1, 2))
+    assert np.array_equal(prepared(batch.transpose(0, 3, 1, 2), (3, 8, 8)), batch.transpose(0, 3, 1, 2))
+    assert np.array_equal(prepared(COLOR.transpose(2, 0, 1), (3, 8, 8)), COLOR.transpose(2, 0, 1)[None])
     many = np.stack([GRAY, 255 - GRAY, GRAY, GRAY, GRAY])
     assert np.array_equal(prepared(many)[:, 0], many)
     for number, image in enumerate(batch):
