@@ -10,7 +10,7 @@ from PIL import Image
 from torch.distributions import Distribution
 
 import vaekit
-from tests.commands import QUICK, Refuse, done
+from tests.commands import QUICK, Refuse, done, vae
 from tests.test_contracts import make_vae
 from vaekit.core.errors import ConfigError, DataError, ModelError
 from vaekit.data import Fitting
@@ -191,7 +191,8 @@ def test_a_loaded_model_prepares_images_as_in_training(tmp_path: Path, no_report
     """Sixteen bits: the largest value of the training images decides what is white, and later images keep that scale."""
     deep = np.random.default_rng(0).integers(0, 4000, (40, 8, 8)).astype(np.uint16)
     np.save(tmp_path / "deep.npy", deep)
-    done("train", "digits", "--data", tmp_path / "deep.npy", *QUICK, "--fit", "pad", "--out", tmp_path / "run")
+    train = vae("train", "digits", "--data", tmp_path / "deep.npy", *QUICK, "--fit", "pad", "--out", tmp_path / "run")
+    assert "white 4,095" in train.err
     model = vaekit.load(tmp_path / "run")
     x = model.prepare(np.full((4, 8), 2000, np.uint16))
     assert x[0, 0, 3].tolist() == [125] * 8
