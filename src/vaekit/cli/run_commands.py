@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 """The folder that is looked into by default."""
-MAX_NAME, MAX_DATA = 28, 16
+MAX_NAME, MAX_DATA = 26, 16
 """The numbers of characters to which paths and names of data are cut, so that a line fits 80 columns."""
 Folders = Annotated[
     list[str] | None,
@@ -104,7 +104,8 @@ def _cells(run: "RunSummary") -> tuple[str, ...]:
     epochs = f"{run.epochs}/{run.max_epochs}" if run.max_epochs else ""
     path = printable(str(run.folder))
     shown = path if len(path) <= MAX_NAME else f"…{path[1 - MAX_NAME :]}"
-    return shown, printable(run.data, MAX_DATA), epochs, run.state, elbo, _size(run.size), run.started[:10]
+    data = run.data if len(run.data) <= MAX_DATA else " + ".join(Path(source).name for source in run.data.split(" + "))
+    return shown, printable(data, MAX_DATA), epochs, run.state, elbo, _size(run.size), run.started[:10]
 
 
 def _aligned(cell: str, width: int, column: int) -> str:

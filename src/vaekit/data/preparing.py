@@ -37,8 +37,8 @@ def prepare_images(images: Images, shape: tuple[int, int, int], fitting: Fitting
 
     Arguments:
         images: A path of an image, of a folder or of another source of images; an image of Pillow; an array of shape
-            (H, W), (H, W, C), (N, H, W) or (N, H, W, C); a tensor of shape (H, W), (C, H, W), (N, H, W) or (N, C, H, W), whose
-            layout an array may have, too; or a list of paths, of images or of arrays, which may differ in size.
+            (H, W), (H, W, C), (N, H, W) or (N, H, W, C); a tensor of shape (H, W), (C, H, W), (N, H, W) or (N, C, H, W),
+            whose layout an array may have, too; or a list of paths, of images or of arrays, which may differ in size.
         shape: The shape of an image, (C, H, W).
         fitting: How images are fitted. Levels that are not known are found in the given images.
 
