@@ -99,7 +99,7 @@ def test_invalid_override(override: str, refuse: Refuse) -> None:
         (["--beta", "nan"], ("objective.beta", "finite", "nan")),
         (["--batch-size", "-5"], ("training.batch_size", "greater than 0", "-5")),
         (["--seed", "-1"], ("training.seed", "greater than or equal to 0", "-1")),
-        (["--device", "tpu"], ("training.device", "'cuda'", "'tpu'")),
+        (["--device", "tpu"], ("--device", "'cuda'", "'tpu'")),
         (["--seed", str(2**70)], ("seed", "less than")),
         (["--latent-dim", str(HUGE)], ("model.latent_dim", "less than or equal to 1000000")),
         (["--set", f"model.encoder.hidden=[{HUGE}]"], ("memory",)),
@@ -191,4 +191,4 @@ def test_any_assignment_is_parsed_or_refused(text: str) -> None:
 def test_debug_raises_the_error_with_its_traceback(args: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match=r"mnist-mpl: .*recipe") as raised:
         vae(*args)
-    assert "load_recipe" in [entry.name for entry in raised.traceback]
+    assert "load_outline" in [entry.name for entry in raised.traceback]

@@ -153,13 +153,16 @@ def test_numbers_that_are_too_large(args: list[str], says: tuple[str, ...], trai
 @pytest.mark.parametrize(
     "args", [["sample"], ["reconstruct"], ["interpolate", "0", "1"], ["evaluate", "--num-samples", "0"]]
 )
-def test_output_in_a_missing_folder(args: list[str], trained: Path, refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_in_a_file_in_place_of_a_folder(
+    args: list[str], trained: Path, tmp_path: Path, refuse: Refuse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def measure(*args: object, **options: object) -> None:
         raise AssertionError("evaluated before the output was checked")
 
     monkeypatch.setattr("vaekit.experiment.evaluate.evaluate_model", measure)
+    (tmp_path / "taken").touch()
     name, *rest = args
-    refuse(name, trained, *rest, "-o", "nowhere/x.png", says=("nowhere/x.png: ", "folder"))
+    refuse(name, trained, *rest, "-o", "taken/x.png", says=("taken/x.png: ", "not a folder"))
 
 
 def test_output_of_an_unknown_format(trained: Path, refuse: Refuse) -> None:

@@ -92,7 +92,7 @@ def captioned_pairs(path: Path, num: int) -> tuple[Tensor, Tensor]:
 
 def test_reconstructions_are_below_their_originals(trained: Path, digits: vaekit.ImageSet, tmp_path: Path) -> None:
     done("reconstruct", trained, "-n", 6, "-o", tmp_path / "x.png")
-    shown = digits.sample(6, 0).pixels
+    shown = digits.spread(6, 0).pixels
     above, below = pairs(tmp_path / "x.png", 6)
     assert torch.equal(above, shown)
     assert torch.equal(below, to_gray_levels(vaekit.load(trained).reconstruct(shown)))
@@ -143,7 +143,7 @@ def test_labels_of_image_files_condition_the_model(
         assert torch.equal(captioned_pairs(tmp_path / "x.png", 2)[1], expected)
     done("reconstruct", trained_conditional, "-n", 2, "-o", tmp_path / "own.png")
     assert digits.labels is not None
-    two = digits.sample(2, 0)
+    two = digits.spread(2, 0)
     own = to_gray_levels(model.reconstruct(two.pixels, two.labels))
     assert torch.equal(pairs(tmp_path / "own.png", 2)[1], own)
 

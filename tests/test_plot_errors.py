@@ -177,9 +177,10 @@ def test_image_of_an_unknown_suffix(args: list[str], trained: Path, refuse: Refu
 
 
 @pytest.mark.parametrize("args", [*COMMANDS, ["animate", "--through", "1,9"]], ids=" ".join)
-def test_folder_that_is_not_there(args: list[str], trained: Path, refuse: Refuse) -> None:
+def test_file_in_place_of_a_folder(args: list[str], trained: Path, tmp_path: Path, refuse: Refuse) -> None:
+    (tmp_path / "taken").touch()
     command, *rest = args
-    refuse(command, trained, *rest, "-o", "nowhere/x.gif", says=("nowhere/x.gif", "nowhere does not exist"))
+    refuse(command, trained, *rest, "-o", "taken/x.gif", says=("taken/x.gif", "taken is a file, not a folder"))
 
 
 @pytest.mark.parametrize("args", [*COMMANDS, ["animate", "--through", "1,9"], ["animate", "--training"]], ids=" ".join)

@@ -347,7 +347,8 @@ def test_a_closed_output_saves_the_run(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = start("train", "--epochs", 30, "--set", "evaluation.num_samples=0", "--out", folder)
     assert process.stdout is not None
-    process.stdout.readline()
+    for _ in range(5):  # the plan, and the header of the epochs
+        process.stdout.readline()
     process.stdout.close()
     assert process.wait() == 128 + signal.SIGPIPE
     assert process.stderr is not None

@@ -393,7 +393,8 @@ def test_invalid_requests_are_refused(
     monkeypatch.setattr("vaekit.models.VAE.latent_terms", work)
     formats = ".csv or .parquet" if command == "score" else ".csv, .parquet or .npz"
     refuse(command, run, "-o", "x.xyz", says=(f"x.xyz: cannot be written in this format; end it in {formats}",))
-    refuse(command, run, "-o", "nowhere/x.csv", says=("the folder nowhere does not exist",))
+    (tmp_path / "file").touch()
+    refuse(command, run, "-o", "file/x.csv", says=("file is a file, not a folder",))
     refuse(command, run, "-o", "taken.csv", says=("taken.csv: cannot be written", "folder"))
 
 

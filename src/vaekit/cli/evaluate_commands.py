@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Data, Device, Output, RunPath, Seed, place, say, store_json
+from vaekit.cli.options import Data, Device, Output, RunPath, Seed, is_streamed, place, say, store_json
 
 if TYPE_CHECKING:
     from vaekit.evaluation.evaluation_config import EvaluationConfig
@@ -74,7 +74,7 @@ def evaluate(
 
     path = place(output, run, "evaluation.json", "")
     check_writable(path)
-    console = OutputConsole()
+    console = OutputConsole(stderr=is_streamed(path))
     inputs = load_inputs(run, data=data, features=features, device=device)
     preset = inputs.limited(QUICK, QUICK_SECONDS) if quick else FULL
     config = _with_options(preset, max_images, num_chains, num_distributions)
@@ -97,7 +97,8 @@ def evaluate(
     evaluation = inputs.evaluate(config, seed)
     store_json(evaluation.to_data(), path)
     print_metrics(evaluation, console)
-    say(str(path))
+    if not is_streamed(path):
+        say(str(path))
 
 
 def _with_options(

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Channels, Device, Output, RunPath, Seed, place, read_channels, say, store, write
+from vaekit.cli.options import Channels, Device, Output, RunPath, Seed, is_streamed, place, read_channels, say, store, write
+from vaekit.core.errors import ConfigError
 
 Source = Annotated[
     str | None,
@@ -71,6 +72,8 @@ def score(
     from vaekit.runs.run_folder import RunFolder
 
     path = place(output, run, "scores.csv", "")
+    if is_streamed(path):
+        raise ConfigError("-o -: score writes a table and a contact sheet beside it; name a file, as in -o scores.csv")
     check_suffix(path, TABLES)
     sheet = path.with_suffix(".png")
     check_writable(path)

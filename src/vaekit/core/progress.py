@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from threading import Event, Thread
 from typing import Any, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track as rich_track
@@ -128,7 +129,7 @@ def _reporting(description: str, state: Callable[[], str]) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(timeout=1.0)  # longer only if nobody reads the error stream
 
 
 def clock(seconds: float) -> str:
@@ -163,10 +164,20 @@ def print_line(line: str, console: Console) -> None:
     A terminal gets several lines if it is too narrow, broken between words; a long path is left whole.
     """
     text = encodable(printable(line), console.encoding)
-    if console.is_terminal:
-        console.print(text, highlight=False, markup=False, emoji=False, overflow="ignore")
-    else:
-        console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    for part in wrapped(text, console.width) if console.is_terminal else [text]:
+        console.print(part, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Returns the lines of a text, broken between words; those after the first are indented, and long words stay whole."""
+    lines = [""]
+    for number, word in enumerate(text.split(" ")):
+        joined = f"{lines[-1]} {word}" if number else word
+        if cell_len(joined) <= width or not lines[-1].strip():
+            lines[-1] = joined
+        else:
+            lines.append(f"  {word}")
+    return lines
 
 
 def _plain(description: str) -> str:

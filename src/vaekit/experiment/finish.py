@@ -18,7 +18,7 @@ from vaekit.data.remarks import skipped_images
 from vaekit.evaluation.evaluation_config import BRIEF
 from vaekit.evaluation.evaluation_result import Evaluation
 from vaekit.evaluation.model_evaluation import evaluate_model
-from vaekit.experiment.outcome import comparison_lines, kept_epoch
+from vaekit.experiment.outcome import comparison_lines, epoch_lines
 from vaekit.experiment.prepare import Experiment
 from vaekit.experiment.run_writer import num_parameters, shown_images, write_curves, write_grids
 from vaekit.models import Model
@@ -62,9 +62,7 @@ def finish(experiment: Experiment, folder: Path, console: Console, *, report: bo
         (folder / REPORT).unlink(missing_ok=True)  # of an earlier end of the run: a report is never older than the metrics
         write_json(folder / METRICS, _metrics(experiment, model, evaluation))
         print_metrics(evaluation, console)
-        for line in comparison_lines(experiment.recipe.expected, evaluation):
-            print_line(line, console)
-        print_line(kept_epoch(experiment, folder), console)
+        _print_outcome(experiment, evaluation, folder, console)
     channels = experiment.recipe.data.shown_channels
     shown = shown_images(test, channels)
     if shown is not None:
@@ -78,6 +76,15 @@ def finish(experiment: Experiment, folder: Path, console: Console, *, report: bo
     for name, path in written.items():
         print_line(f"{name:<9} {path}", console)
     return RunFolder(folder)
+
+
+def _print_outcome(experiment: Experiment, evaluation: Evaluation, folder: Path, console: Console) -> None:
+    """Prints the result beside what the recipe expects, and what is to be said of the epochs."""
+    progress = experiment.trainer.progress
+    for line in comparison_lines(experiment.recipe.expected, evaluation):
+        print_line(line, console)
+    for line in epoch_lines(progress.best_epoch, progress.epoch, folder):
+        print_line(line, console)
 
 
 def _evaluate(experiment: Experiment, model: Model) -> Evaluation:

@@ -38,8 +38,8 @@ class Forecast:
     can_end_early: bool
 
     def __str__(self) -> str:
-        """One line, as ``about 0:12 to train, or less if it stops early; about 6 MB on the disk``."""
-        size = f"about {max(1, round(self.num_bytes / 1e6)):,} MB on the disk"
+        """A few words, as ``about 0:12 to train, or less if it stops early; about 6 MB``."""
+        size = f"about {max(1, round(self.num_bytes / 1e6)):,} MB"
         if self.seconds is None:
             return size
         early = ", or less if it stops early" if self.can_end_early else ""

@@ -6,10 +6,11 @@ from pathlib import Path
 from vaekit.core.rounding import with_error
 from vaekit.evaluation.evaluation_result import METRICS, Evaluation
 from vaekit.evaluation.latents.encodings import LatentCount
-from vaekit.experiment.prepare import Experiment
 
 TOLERANCE, NUM_ERRORS = 0.03, 2.0
 """A result is as expected if it differs by no more than this share, or by so many standard errors."""
+COUNT_SHARE = 0.1
+"""The share of an expected number of active latents that counts as one standard error, which a count has none of."""
 LATE = 0.05
 """The share of the epochs at the end within which a best epoch means that the ELBO was still rising."""
 
@@ -21,7 +22,7 @@ def comparison_lines(expected: dict[str, float], evaluation: Evaluation) -> Iter
             continue
         metric = METRICS[key]
         if isinstance(result, LatentCount):
-            found, shown, error = float(result.value), f"{result.value} of {result.of}", 1.0
+            found, shown, error = float(result.value), f"{result.value} of {result.of}", COUNT_SHARE * value
         else:
             found, error = result.value, result.standard_error or 0.0
             shown = with_error(found, result.standard_error, metric.digits)
@@ -32,13 +33,21 @@ def comparison_lines(expected: dict[str, float], evaluation: Evaluation) -> Iter
 def _verdict(difference: float, expected: float, error: float, higher_is_better: bool | None) -> str:
     if abs(difference) <= max(TOLERANCE * abs(expected), NUM_ERRORS * error):
         return "as expected"
+    if higher_is_better is None:
+        return "other than expected"
     return "better than expected" if (difference > 0) == higher_is_better else "worse than expected"
 
 
-def kept_epoch(experiment: Experiment, folder: Path) -> str:
-    """Returns a line on the epoch whose model is kept, and on whether more epochs would help."""
-    progress, config = experiment.trainer.progress, experiment.trainer.config
-    kept = f"kept epoch {progress.best_epoch} of {progress.epoch}, the best by validation ELBO"
-    if progress.epoch - progress.best_epoch <= LATE * progress.epoch:
-        return f"{kept}; it was still rising, so more may help: vae train --resume {folder} --epochs {2 * config.epochs}"
-    return f"{kept}; it has not risen since, so more epochs would not help"
+def epoch_lines(best_epoch: int, epoch: int, folder: Path) -> Iterator[str]:
+    """Yields lines on the epoch whose model is kept, and on whether more epochs would help.
+
+    Arguments:
+        best_epoch: The epoch of the best validation ELBO.
+        epoch: The last epoch.
+        folder: The run folder.
+    """
+    yield f"kept epoch {best_epoch} of {epoch}, the best by validation ELBO"
+    if epoch - best_epoch <= LATE * epoch:
+        yield f"it was still rising: more epochs may help: vae train --resume {folder} --epochs {2 * epoch}"
+    else:
+        yield "it has not risen since: more epochs would not help"

@@ -106,8 +106,8 @@ def train(
         changes = ({} if data is None else {"data": data.name}) | overrides | spec
         recipe, model = chosen_recipe(what, start, changes), None
     folder = user_path(out or f"runs/{recipe.name}")
-    given: dict[str, Any] = {"model": model, "images": data, "test": test, "callbacks": callbacks}
-    return run(recipe, folder, force=force, report=report, console=console, **given)
+    options = {"force": force, "report": report}
+    return run(recipe, folder, model=model, images=data, test=test, callbacks=callbacks, console=console, **options)
 
 
 def run(
@@ -281,7 +281,7 @@ def announce(experiment: Experiment, folder: Path, console: Console) -> None:
         f"{len(trainer.batches):,} steps per epoch on {trainer.device}",
         console,
     )
-    print_line(f"{forecast(experiment)} in {folder}", console)
+    print_line(f"{folder}: {forecast(experiment)}", console)
 
 
 def _carry_out(experiment: Experiment, folder: Path, console: Console, report: bool) -> RunFolder:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 LEGEND = "nats per image, ELBO = -(distortion + rate), higher is better; * best so far"
-WIDTHS = {"epoch": 8, "valid": 12, "distortion": 12, "rate": 8, "train": 12, "speed": 10, "beta": 7, "lr": 8}
+WIDTHS = {"epoch": 8, "valid": 12, "distortion": 11, "rate": 8, "train": 12, "speed": 10, "beta": 8, "lr": 8}
 """The widths of the columns. One character for the mark of the best epoch follows the validation ELBO."""
 
 
@@ -49,8 +49,14 @@ class EpochTable:
 
 
 def _line(cells: Mapping[str, str], mark: str = "") -> str:
-    """The cells, each at the right of its column."""
-    return "".join(f"{cells[key]:>{width}}{f'{mark:1}' if key == 'valid' else ''}" for key, width in WIDTHS.items()).rstrip()
+    """The cells, each to the right end of its column; one that is too wide takes of the space before the next."""
+    text, end = "", 0
+    for key, width in WIDTHS.items():
+        end += width
+        text += f"{cells[key]:>{max(end - len(text), len(cells[key]) + bool(text))}}"
+        if key == "valid":
+            text, end = f"{text}{mark or ' '}", end + 1
+    return text.rstrip()
 
 
 def _number(value: float) -> str:
