@@ -22,12 +22,12 @@ pytestmark = pytest.mark.usefixtures("no_report")
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty images of 16 bits up to 4,000, twice as wide as high, in two classes."""
+    """Twenty images of 16 bits up to 4,000, twice as wide as high, in three classes."""
     folder = tmp_path_factory.mktemp("photos")
     for number in range(20):
         pixels = np.random.default_rng(number).integers(0, 4000, (8, 16)).astype(np.uint16)
-        (folder / "ab"[number % 2]).mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(folder / "ab"[number % 2] / f"{number:02}.png")
+        (folder / "abc"[number % 3]).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / "abc"[number % 3] / f"{number:02}.png")
     return folder
 
 
@@ -52,26 +52,27 @@ def test_a_bare_model_folder_keeps_preprocessing_and_classes(run: Path, tmp_path
     model = RunFolder(bare(run, tmp_path))
     assert not model.has_recipe
     assert model.preprocessing == Preprocessing(
-        fit="pad", background="black", levels={"integers": [0, 4095]}, binarize="dynamic", classes=("a", "b")
+        fit="pad", background="black", levels={"integers": [0, 4095]}, binarize="dynamic", classes=("a", "b", "c")
     )
     assert (model.fitting.fit, model.fitting.background) == ("pad", "black")
     assert model.fitting.levels == Levels(integers=(0.0, 4095.0))
-    assert json.loads((run / "config.json").read_text())["preprocessing"]["classes"] == ["a", "b"]
+    assert json.loads((run / "config.json").read_text())["preprocessing"]["classes"] == ["a", "b", "c"]
 
 
 def test_images_of_a_bare_model_folder_are_those_of_its_run(run: Path, photos: Path, tmp_path: Path) -> None:
     mine, theirs = RunFolder(bare(run, tmp_path)).images(str(photos)), RunFolder(run).images()
     assert torch.equal(mine.pixels, theirs.pixels)
     assert (mine.is_binary(), mine.shape) == (True, (1, 8, 8))
-    assert mine.class_names == theirs.class_names == ("a", "b")
+    assert mine.class_names == theirs.class_names == ("a", "b", "c")
 
 
 def test_classes_of_a_bare_model_folder_keep_their_numbers(run: Path, photos: Path, tmp_path: Path) -> None:
-    shutil.copytree(photos / "b", tmp_path / "only" / "b")
+    for name in ("b", "c"):
+        shutil.copytree(photos / name, tmp_path / "only" / name)
     images = RunFolder(bare(run, tmp_path)).images(str(tmp_path / "only"), "all")
-    assert images.class_names == ("a", "b")
+    assert images.class_names == ("a", "b", "c")
     assert images.labels is not None
-    assert images.labels.unique().tolist() == [1]
+    assert images.labels.unique().tolist() == [1, 2]
 
 
 def test_saving_again_keeps_preprocessing(run: Path, tmp_path: Path) -> None:

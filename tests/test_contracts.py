@@ -10,6 +10,7 @@ import torch
 
 from tests.bad_input import forge_config
 from vaekit.core.errors import ConfigError, ModelError
+from vaekit.core.terms import StepContext
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, Bernoulli, DiagonalGaussian, Gaussian, StandardNormal
 from vaekit.models import VAE, ClassLabel, VAEConfig, build_vae, describe_vae, load_vae, save_vae
 from vaekit.networks import DECODERS, ENCODERS, MLPDecoder, MLPEncoder
@@ -102,11 +103,11 @@ def test_every_combination_trains_saves_and_loads(
     labels = None if classes is None else torch.tensor([0, 1, 2, 1])
     x = pixels(4)
     criterion = OBJECTIVES[objective](num_samples=2)
-    before = criterion(model(x, labels, criterion.num_samples), 0.0).value
+    before = criterion(model(x, labels, criterion.num_samples), StepContext()).value
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for _ in range(20):
         optimizer.zero_grad()
-        loss = criterion(model(x, labels, criterion.num_samples), 0.0).value
+        loss = criterion(model(x, labels, criterion.num_samples), StepContext()).value
         loss.backward()
         optimizer.step()
     assert loss < before

@@ -432,7 +432,7 @@ def test_a_standard_error_of_one_effective_sample_comes_with_a_warning() -> None
 
 def test_the_warning_is_printed_and_the_effective_samples_are_in_the_table(trained: Path, tmp_path: Path) -> None:
     out = done("score", trained, "--num-samples", 2, "-o", tmp_path / "scores.csv")
-    rows = [*csv.DictReader((tmp_path / "scores.csv").open())]
+    rows = [*csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text()))]
     effective = [float(row["effective_samples"]) for row in rows]
     assert all(0.99 < value < 2.01 for value in effective)
     num = sum(value < 2 for value in effective)

@@ -127,11 +127,11 @@ def check_savable(model: Model, x: Tensor | None = None, labels: Tensor | None =
 
 def _compute_the_same(model: Model, other: Model, x: Tensor, labels: Tensor | None) -> bool:
     """Whether two models compute the same ELBO of some values, with the same noise."""
-    values = []
-    for each in (model, other):
-        with fixed_seed(0):
-            values.append(each.elbo(x.to(each.device), labels))
-    return torch.allclose(*values, rtol=1e-4, atol=1e-4, equal_nan=True)
+    with fixed_seed(0):
+        mine = model.elbo(x.to(model.device), labels)
+    with fixed_seed(0):
+        theirs = other.elbo(x.to(other.device), labels)
+    return torch.allclose(mine, theirs, rtol=1e-4, atol=1e-4, equal_nan=True)
 
 
 def save_vae(
