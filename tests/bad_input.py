@@ -14,7 +14,7 @@ from vaekit.core.errors import VaekitError
 from vaekit.core.tensor_files import read_header, read_tensors, write_tensors
 from vaekit.distributions import LIKELIHOODS, DiagonalGaussian, StandardNormal
 from vaekit.models import ClassLabel
-from vaekit.models.serialization import _hash
+from vaekit.models.saving import config_hash
 from vaekit.networks import MLPDecoder, MLPEncoder
 
 Make = Callable[[Path], object]
@@ -85,7 +85,7 @@ def forge_config(folder: Path, config: Any) -> None:
     (folder / "config.json").write_text(text)
     weights = folder / "model.safetensors"
     header = read_header(weights)
-    write_tensors(weights, read_tensors(weights), header.metadata | {"config": _hash(text)})
+    write_tensors(weights, read_tensors(weights), header.metadata | {"config": config_hash(text)})
 
 
 def edit_json(path: Path, **changes: Any) -> None:

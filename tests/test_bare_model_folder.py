@@ -14,7 +14,7 @@ from vaekit.core.errors import RunError
 from vaekit.data.levels import Levels
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.models import load_vae, save_vae
-from vaekit.models.serialization import FORMAT
+from vaekit.models.folder_format import FORMAT
 from vaekit.runs.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("no_report")
@@ -97,10 +97,10 @@ def test_a_model_folder_of_an_older_format_is_read(version: int, run: Path, tmp_
 def rehash(folder: Path) -> None:
     """Writes the weights anew with the hash of the configuration beside them."""
     from vaekit.core.tensor_files import read_tensors, write_tensors
-    from vaekit.models.serialization import _hash
+    from vaekit.models.saving import config_hash
 
     weights = read_tensors(folder / "model.safetensors")
-    write_tensors(folder / "model.safetensors", weights, {"config": _hash((folder / "config.json").read_text())})
+    write_tensors(folder / "model.safetensors", weights, {"config": config_hash((folder / "config.json").read_text())})
 
 
 def test_a_newer_format_is_refused(run: Path, tmp_path: Path) -> None:

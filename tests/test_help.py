@@ -12,7 +12,20 @@ from vaekit.cli import app, split_plugins
 from vaekit.runs.recipe import load_recipe, recipe_names
 
 COMMANDS = (
-    *("train", "recipes", "data", "sample", "reconstruct", "traverse", "manifold", "interpolate", "map", "animate"),
+    *(
+        "train",
+        "recipes",
+        "data",
+        "runs",
+        "clean",
+        "sample",
+        "reconstruct",
+        "traverse",
+        "manifold",
+        "interpolate",
+        "map",
+        "animate",
+    ),
     *("curves", "rates", "errors", "evaluate", "score", "embed", "reproduce", "report", "compare"),
 )
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.distributions import Distribution
 
 import vaekit
-from tests.commands import Refuse, done
+from tests.commands import QUICK, Refuse, done, vae
 from tests.test_contracts import make_vae
-from vaekit.core.errors import DataError, ModelError
+from vaekit.core.errors import ConfigError, DataError, ModelError
 from vaekit.data import Fitting
 from vaekit.data.levels import Levels
 from vaekit.data.preparing import prepare_images
@@ -42,6 +43,7 @@ def test_every_form_of_one_image_gives_the_same_pixels(model: VAE, tmp_path: Pat
         GRAY,
         GRAY[..., None],
         GRAY[None],
+        GRAY[None, None],
         [GRAY],
         GRAY.astype(np.float32) / 255,
         GRAY.astype(np.uint16) * 257,
@@ -75,6 +77,8 @@ def test_batches_and_folders(tmp_path: Path) -> None:
     batch = np.stack([COLOR, 255 - COLOR])
     assert np.array_equal(prepared(batch, (3, 8, 8)), batch.transpose(0, 3, 1, 2))
     assert np.array_equal(prepared(torch.from_numpy(batch).permute(0, 3, 1, 2), (3, 8, 8)), batch.transpose(0, 3, 1, 2))
+    assert np.array_equal(prepared(batch.transpose(0, 3, 1, 2), (3, 8, 8)), batch.transpose(0, 3, 1, 2))
+    assert np.array_equal(prepared(COLOR.transpose(2, 0, 1), (3, 8, 8)), COLOR.transpose(2, 0, 1)[None])
     many = np.stack([GRAY, 255 - GRAY, GRAY, GRAY, GRAY])
     assert np.array_equal(prepared(many)[:, 0], many)
     for number, image in enumerate(batch):
@@ -155,3 +159,41 @@ def test_one_file_as_data_of_commands(trained: Path, tmp_path: Path, refuse: Ref
     done("embed", trained, tmp_path / "mine.png", "-o", tmp_path / "x.csv")
     cell = (tmp_path / "x.csv").read_text().splitlines()[1].split(",")[1]
     assert float(cell) == pytest.approx(vaekit.load(trained).encode(tmp_path / "mine.png").mean[0, 0].item(), abs=1e-5)
+
+
+def test_a_model_is_saved_and_loaded(model: VAE, trained: Path, tmp_path: Path) -> None:
+    model.save(tmp_path / "a" / "mine")
+    again = vaekit.load(tmp_path / "a" / "mine")
+    assert sorted(path.name for path in (tmp_path / "a" / "mine").iterdir()) == ["config.json", "model.safetensors"]
+    assert again.reconstruct(GRAY).equal(model.reconstruct(GRAY))
+    run = vaekit.load(trained)
+    run.save(str(tmp_path / "mine"))
+    assert vaekit.load(tmp_path / "mine").preprocessing == run.preprocessing
+    with pytest.raises(ModelError, match=r"a run folder.*choose another"):
+        model.save(trained)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match=r"file: cannot be written"):
+        model.save(tmp_path / "file")
+
+
+def test_what_a_loaded_model_would_lose_is_not_saved(model: VAE, tmp_path: Path) -> None:
+    class Other(VAE):
+        def px(self, z: torch.Tensor, context: torch.Tensor | None = None) -> Distribution:
+            return super().px(z, context)
+
+    model.__class__ = Other
+    with pytest.raises(ConfigError, match="Other has its own px"):
+        model.save(tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_loaded_model_prepares_images_as_in_training(tmp_path: Path, no_report: None) -> None:
+    """Sixteen bits: the largest value of the training images decides what is white, and later images keep that scale."""
+    deep = np.random.default_rng(0).integers(0, 4000, (40, 8, 8)).astype(np.uint16)
+    np.save(tmp_path / "deep.npy", deep)
+    train = vae("train", "digits", "--data", tmp_path / "deep.npy", *QUICK, "--fit", "pad", "--out", tmp_path / "run")
+    assert "white 4,095" in train.err
+    model = vaekit.load(tmp_path / "run")
+    x = model.prepare(np.full((4, 8), 2000, np.uint16))
+    assert x[0, 0, 3].tolist() == [125] * 8
+    assert x[0, 0, 0].tolist() == [255] * 8  # padded with white

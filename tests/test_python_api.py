@@ -123,3 +123,10 @@ def test_public_names_can_be_imported() -> None:
     assert set(dir(vaekit)) >= {*vaekit.__all__, "__version__"}
     with pytest.raises(AttributeError, match="no attribute 'tarin'"):
         vaekit.tarin  # noqa: B018
+
+
+def test_the_documentation_lists_all_public_names() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+    rows = page.split("## All public names")[1].splitlines()
+    names = [row.split("|")[2].strip(" `") for row in rows if row.startswith("| ")]
+    assert sorted(names) == sorted([*vaekit.__all__, "vaekit."])

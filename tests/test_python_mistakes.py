@@ -27,7 +27,7 @@ MISTAKES: dict[str, tuple[Call, str]] = {
     "no samples in a gallery": (lambda run: run.gallery.samples(0), "at least 1, got 0"),
     "no images to reconstruct": (lambda run: run.model.reconstruct(torch.zeros(0, 1, 8, 8)), "at least 1, got 0"),
     "no steps": (lambda run: run.model.interpolate(torch.zeros(1, 8, 8), torch.zeros(1, 8, 8), steps=0), "steps.*got 0"),
-    "an array to encode": (lambda run: run.model.encode(np.zeros((2, 1, 8, 8))), "tensor, got ndarray"),  # type: ignore[arg-type]
+    "an array of text to encode": (lambda run: run.model.encode(np.array(["a"])), "no image"),
     "an unknown projection": (lambda run: run.gallery.latent_map("foo"), "'foo': no such projection"),  # type: ignore[arg-type]
 }
 

@@ -1,5 +1,6 @@
 """``vae runs`` and ``vae clean``: the runs of a folder, and the removal of checkpoints that nobody needs."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 """The folder that is looked into by default."""
-MAX_NAME, MAX_DATA = 28, 16
-"""The numbers of characters to which paths and names of data are cut, so that a line fits 80 columns."""
+MIN_NAME, MAX_DATA = 16, 10
+"""The least number of characters that a path keeps, and the largest of the name of data."""
 Folders = Annotated[
     list[str] | None,
     typer.Argument(
@@ -29,7 +30,7 @@ def runs(folders: Folders = None) -> None:
     """List runs: the images, the epochs, the state, the ELBO, the size and the date of each, newest first.
 
     The ELBO is that of the test split; before the end of a run it is the best of the validation images, marked by v. That of
-    a class-conditional run, marked by |class, is not comparable with the others.
+    a class-conditional run, marked by c, bounds log p(x | class) and is not comparable with the others.
 
     [bold]Examples[/bold]
 
@@ -44,8 +45,11 @@ def runs(folders: Folders = None) -> None:
     found.sort(key=lambda run: run.started, reverse=True)
     lines = [("run", "data", "epochs", "state", "ELBO", "size", "started")] + [_cells(run) for run in found]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        say("  ".join(map(_aligned, line, widths, range(len(line)))).rstrip())
+    rest = sum(widths[1:]) + 2 * (len(widths) - 1)
+    widths[0] = min(widths[0], max(MIN_NAME, shutil.get_terminal_size().columns - rest))
+    for path, *cells in lines:
+        name = path if len(path) <= widths[0] else f"…{path[1 - widths[0] :]}"
+        say("  ".join(map(_aligned, (name, *cells), widths, range(len(widths)))).rstrip())
     for run in found:
         if run.problem:
             say(f"{run.folder}: {run.state}: {run.problem.removeprefix(f'{run.folder}: ')}")
@@ -97,14 +101,13 @@ def _summaries(folders: list[str] | None) -> "list[RunSummary]":
 
 def _cells(run: "RunSummary") -> tuple[str, ...]:
     """The cells of a run."""
-    elbo = "" if run.valid_elbo is None else f"{run.valid_elbo:,.4g} v"
+    elbo = "" if run.valid_elbo is None else f"{run.valid_elbo:,.5g} v"
     if run.elbo is not None:
-        elbo = with_error(*run.elbo, 2)
-    elbo += " |class" if run.conditional and elbo else ""
+        elbo = with_error(*run.elbo, 2).split(" ± ")[0]
+    elbo += " c" if run.conditional and elbo else ""
     epochs = f"{run.epochs}/{run.max_epochs}" if run.max_epochs else ""
-    path = printable(str(run.folder))
-    shown = path if len(path) <= MAX_NAME else f"…{path[1 - MAX_NAME :]}"
-    return shown, printable(run.data, MAX_DATA), epochs, run.state, elbo, _size(run.size), run.started[:10]
+    data = run.data if len(run.data) <= MAX_DATA else " + ".join(Path(source).name for source in run.data.split(" + "))
+    return printable(str(run.folder)), printable(data, MAX_DATA), epochs, run.state, elbo, _size(run.size), run.started[:10]
 
 
 def _aligned(cell: str, width: int, column: int) -> str:

@@ -36,9 +36,9 @@ def prepare_images(images: Images, shape: tuple[int, int, int], fitting: Fitting
     """Returns images as uint8 of shape (N, C, H, W).
 
     Arguments:
-        images: A path of an image, of a folder or of another source of images; an image of Pillow; an array of shape (H, W),
-            (H, W, C), (N, H, W) or (N, H, W, C); a tensor of shape (H, W), (C, H, W), (N, H, W) or (N, C, H, W); or a list
-            of paths, of images or of arrays, which may differ in size.
+        images: A path of an image, of a folder or of another source of images; an image of Pillow; an array of shape
+            (H, W), (H, W, C), (N, H, W) or (N, H, W, C); a tensor of shape (H, W), (C, H, W), (N, H, W) or (N, C, H, W),
+            whose layout an array may have, too; or a list of paths, of images or of arrays, which may differ in size.
         shape: The shape of an image, (C, H, W).
         fitting: How images are fitted. Levels that are not known are found in the given images.
 
@@ -104,7 +104,7 @@ def _arrays(image: Any, channels: int) -> list[NDArray[Any]]:
         is_single = array.ndim == 2 or (array.ndim == 3 and array.shape[0] in (1, 3, 4, channels))
         array = np.moveaxis(array, -3, -1) if array.ndim > 2 and (array.ndim == 4 or is_single) else array
     elif isinstance(image, np.ndarray):
-        array = image
+        array = np.moveaxis(image, -3, -1) if _is_planar(image, channels) else image
         is_single = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (1, 3, 4, channels))
     else:
         raise DataError(f"an image is {WANTED}, not {type(image).__name__}")
@@ -112,6 +112,13 @@ def _arrays(image: Any, channels: int) -> list[NDArray[Any]]:
         raise DataError(f"array: {array.dtype} of shape {array.shape} is no image; give {WANTED}")
     batch = array[None] if is_single else array
     return list(batch if batch.ndim == 4 else batch[..., None])
+
+
+def _is_planar(array: NDArray[Any], channels: int) -> bool:
+    """Whether an array has the layout of tensors, (C, H, W) or (N, C, H, W), and cannot have that of images."""
+    if array.ndim not in (3, 4) or array.shape[-1] in (1, 3, 4, channels):
+        return False
+    return bool(array.shape[-3] == channels if array.ndim == 3 else array.shape[-3] in (1, 3, 4, channels))
 
 
 def _ranges_of(arrays: Sequence[NDArray[Any]]) -> Ranges:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.core.errors import DataError
+from vaekit.core.errors import DataError, SeveralSizesError
 from vaekit.core.progress import notify
 from vaekit.data.images import ImageSet
 from vaekit.data.levels import KINDS, Levels
@@ -73,8 +73,8 @@ def load_alike(load: Callable[..., ImageSet], sources: Sequence[Any], options: M
 def unite(sets: Sequence[ImageSet]) -> ImageSet:
     """Returns the union of sets of images of one shape.
 
-    The classes are those of all sets by name, in the order in which they are met. If a set has no labels, the union has none,
-    and a line says so.
+    The classes are those of all sets by name, in the order in which they are met. If a set has no labels, the union has
+    none, and a line says so.
 
     Raises:
         DataError: If the sets have several shapes, or the same kind of values has several levels.
@@ -82,7 +82,11 @@ def unite(sets: Sequence[ImageSet]) -> ImageSet:
     first = sets[0]
     if other := next((images for images in sets if images.shape != first.shape), None):
         shapes = [f"{images.name} of {'x'.join(map(str, images.shape))}" for images in (first, other)]
-        raise DataError(f"images of several shapes, {shapes[0]} and {shapes[1]}; give them one with --size and --channels")
+        side = min(min(images.shape[1:]) for images in sets)
+        line = f"images of several shapes, {shapes[0]} and {shapes[1]}; give them one, e.g. --size {side}"
+        if other.shape[0] == first.shape[0]:
+            raise SeveralSizesError(line, side)
+        raise DataError(f"{line} --channels {COLOR}")
     labels, classes = _united_labels(sets)
     digest = hashlib.sha256("".join(f"{len(images)} {images.fingerprint} " for images in sets).encode()).hexdigest()[:16]
     offsets = [0, *torch.tensor([len(images.store) for images in sets]).cumsum(0).tolist()]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from vaekit.core.config import to_data
-from vaekit.core.errors import ModelError, RunError
+from vaekit.core.errors import ConfigError, ModelError, RunError
 from vaekit.core.safe_text import printable_value
 from vaekit.data import is_image_shape
 from vaekit.models import Model, describe_vae
@@ -24,6 +24,36 @@ from vaekit.runs.run_folder import RunFolder
 
 KEPT = ("format", "preprocessing")
 """What two configurations of one model may differ in."""
+
+
+def chosen_recipe(what: str | Path | None, start: str | Path | None, changes: Mapping[str, Any]) -> Recipe:
+    """Returns the recipe of a run: with the weights of another to begin with, or without.
+
+    Raises:
+        ConfigError: If neither a recipe nor a run is named.
+    """
+    if start is not None:
+        return fine_tuned(start, what, changes)
+    if what is None:
+        raise ConfigError("nothing to train: name a recipe, as in train('digits'), or a run to begin with: train(start=...)")
+    return load_recipe(what, changes)
+
+
+def fitted_to(start: str | Path | None) -> dict[str, Any]:
+    """Returns the options by which images are fitted as those of a run; none without one."""
+    if start is None or not is_image_shape(RunFolder(start).model.shape):
+        return {}
+    folder = RunFolder(start)
+    channels, height, width = folder.model.shape
+    fitting = folder.fitting
+    levels: Any = fitting.levels.write()
+    return {
+        "size": (height, width),
+        "channels": channels,
+        "fit": fitting.fit,
+        "background": fitting.background,
+        "levels": levels,
+    }
 
 
 def fine_tuned(run: str | Path, what: str | Path | None, overrides: Mapping[str, Any]) -> Recipe:

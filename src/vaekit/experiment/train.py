@@ -19,8 +19,8 @@ from vaekit.core.processes import ProcessLost, any_process, is_main, leave, on_m
 from vaekit.core.progress import OutputConsole, print_line
 from vaekit.core.rng import fixed_seed
 from vaekit.core.signals import StopSignal
-from vaekit.data import Dataset, is_image_shape, load_images
-from vaekit.experiment.fine_tuning import fine_tuned
+from vaekit.data import Dataset, load_images
+from vaekit.experiment.fine_tuning import chosen_recipe, fitted_to
 from vaekit.experiment.finish import finish, is_finished
 from vaekit.experiment.forecast import forecast
 from vaekit.experiment.place import (
@@ -48,8 +48,8 @@ from vaekit.runs.identity import MAY_CHANGE, differences
 from vaekit.runs.lock import locked
 from vaekit.runs.migration import migrate
 from vaekit.runs.model_recipe import recipe_of
-from vaekit.runs.overrides import by_place
-from vaekit.runs.recipe import Recipe, complete, load_recipe, write_recipe
+from vaekit.runs.overrides import by_place, pop_sources
+from vaekit.runs.recipe import Recipe, complete, write_recipe
 from vaekit.runs.replacement import clear, recover, restore
 from vaekit.runs.run_folder import RECIPE, RunFolder
 from vaekit.training import Callback, Trainer, join_processes, progress_view
@@ -94,7 +94,7 @@ def train(
         >>> run = vaekit.train("mnist-conv", epochs=5)
         >>> run.metrics["elbo"]["value"]
     """
-    data = images if images is None or isinstance(images, Dataset) else load_images(images, "all", **_fitted_to(start))
+    data = images if images is None or isinstance(images, Dataset) else load_images(images, "all", **fitted_to(start))
     spec = {} if objective is None else {"objective": describe(objective, OBJECTIVES)}
     if isinstance(what, Model):
         if data is None:
@@ -104,35 +104,10 @@ def train(
         recipe, model = recipe_of(what, data.name, overrides, spec), what
     else:
         changes = ({} if data is None else {"data": data.name}) | overrides | spec
-        recipe, model = _recipe_of(what, start, changes), None
+        recipe, model = chosen_recipe(what, start, changes), None
     folder = user_path(out or f"runs/{recipe.name}")
     options = {"force": force, "report": report}
     return run(recipe, folder, model=model, images=data, test=test, callbacks=callbacks, console=console, **options)
-
-
-def _recipe_of(what: str | Path | None, start: str | Path | None, changes: Mapping[str, Any]) -> Recipe:
-    if start is not None:
-        return fine_tuned(start, what, changes)
-    if what is None:
-        raise ConfigError("nothing to train: name a recipe, as in train('digits'), or a run to begin with: train(start=...)")
-    return load_recipe(what, changes)
-
-
-def _fitted_to(start: str | Path | None) -> dict[str, Any]:
-    """The options by which images are fitted as those of a run; none without one."""
-    if start is None or not is_image_shape(RunFolder(start).model.shape):
-        return {}
-    folder = RunFolder(start)
-    channels, height, width = folder.model.shape
-    fitting = folder.fitting
-    levels: Any = fitting.levels.write()
-    return {
-        "size": (height, width),
-        "channels": channels,
-        "fit": fitting.fit,
-        "background": fitting.background,
-        "levels": levels,
-    }
 
 
 def run(
@@ -209,19 +184,13 @@ def resume(
     on_main(lambda: require_run(folder))
     with _locked(folder):
         stored = RunFolder(folder).recipe
-        moved, lr = _pop_sources(others), others.pop("optimizer.lr", None)
+        moved, lr = pop_sources(others), others.pop("optimizer.lr", None)
         recipe = complete(to_data(stored), others)
         if changed := differences(stored, recipe):
             may = ", ".join(("optimizer.lr", *MAY_CHANGE))
             raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {may})")
         prepared = partial(prepare, recipe, location=locate(folder, moved), callbacks=callbacks if is_main() else ())
         return _go_on(folder, recipe, prepared, console, moved=moved, lr=lr, dry_run=dry_run, report=report)
-
-
-def _pop_sources(overrides: dict[str, Any]) -> Sequence[str]:
-    """The sources that overrides name, which are taken out of them: where the images of a run are now."""
-    name, also = overrides.pop("data.name", None), overrides.pop("data.also", ())
-    return () if name is None else [str(name), *map(str, also)]
 
 
 def _go_on(

@@ -7,9 +7,8 @@ from vaekit.core.lazy_names import lazy_names
 if TYPE_CHECKING:
     from vaekit.models.conditions import ClassLabel, Condition
     from vaekit.models.model import Model
+    from vaekit.models.saving import CONDITIONS, VAEConfig
     from vaekit.models.serialization import (
-        CONDITIONS,
-        VAEConfig,
         build_vae,
         check_savable,
         describe_vae,
@@ -35,12 +34,12 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "CONDITIONS": "serialization",
+        "CONDITIONS": "saving",
         "ClassLabel": "conditions",
         "Condition": "conditions",
         "Model": "model",
         "VAE": "vae",
-        "VAEConfig": "serialization",
+        "VAEConfig": "saving",
         "build_vae": "serialization",
         "check_savable": "serialization",
         "describe_vae": "serialization",

@@ -7,6 +7,8 @@ from vaekit.core.errors import RunError
 from vaekit.core.safe_text import printable_value
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+RUN_MARKS = ("recipe.yaml", "environment.json")
+"""What a run folder has beside its model."""
 FORMAT, READABLE, CHECKSUMS_SINCE = 4, (2, 3, 4), 3
 """The version of folders that is written, those that are read, and the first whose weights have a checksum. Version 4 adds
 how images are prepared to the configuration."""

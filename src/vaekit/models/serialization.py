@@ -6,7 +6,6 @@ Nothing is executed and nothing is unpickled when a model is loaded: a configura
 and weights are plain numbers. The weights carry a checksum and hashes of the configuration and of the run that they are of.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,21 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.core.config import INFERRED, Section, Spec, build, describe, validate
+from vaekit.core.config import build, validate
 from vaekit.core.errors import ConfigError, ModelError
-from vaekit.core.files import require_regular, write_text
+from vaekit.core.files import require_regular
 from vaekit.core.memory import limit_allocations
-from vaekit.core.registry import Registry
 from vaekit.core.rng import fixed_seed
-from vaekit.core.tensor_files import DTYPES, DamagedFile, Header, first_not_finite, read_header, read_tensors, write_tensors
-from vaekit.data.preprocessing import Preprocessing
+from vaekit.core.tensor_files import DTYPES, DamagedFile, Header, first_not_finite, read_header, read_tensors
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
-from vaekit.models.conditions import ClassLabel, Condition
-from vaekit.models.folder_format import CHECKSUMS_SINCE, CONFIG, FORMAT, WEIGHTS, check_format
+from vaekit.models.folder_format import CHECKSUMS_SINCE, CONFIG, WEIGHTS, check_format
 from vaekit.models.model import Model
+from vaekit.models.saving import CONDITIONS, VAEConfig, config_hash, describe_parts, refuse_overridden, write_model
 from vaekit.models.vae import VAE
 from vaekit.networks import DECODERS, ENCODERS
-from vaekit.networks.base import Shape
 
 ALLOCATION_SLACK = 2**28
 """The bytes that building a model may take beyond its weights, for constants."""
@@ -39,22 +35,6 @@ KEEP_ARGUMENTS = (
 """What makes a part savable, in messages."""
 MAX_REASON = 300
 """The most characters of a reason that a message quotes."""
-CONDITIONS: Registry[Condition] = Registry("CONDITIONS", {"class-label": ClassLabel})
-
-
-class VAEConfig(Section):
-    """A VAE as data: the shape of an image, the number of latents, a specification of each part, and preprocessing."""
-
-    format: int = FORMAT
-    shape: Shape
-    latent_dim: int
-    encoder: Spec
-    posterior: Spec
-    prior: Spec
-    decoder: Spec
-    likelihood: Spec
-    condition: Spec | None = None
-    preprocessing: Preprocessing | None = None
 
 
 def build_vae(config: VAEConfig, place: str = "model") -> VAE:
@@ -105,28 +85,8 @@ def describe_vae(model: Model) -> VAEConfig:
     if not isinstance(model, VAE):
         kind = type(model).__name__
         raise ConfigError(f"model: {kind} is no VAE, and only a composition of registered parts can be written to a folder")
-    if changed := _overridden(type(model)):
-        raise ConfigError(
-            f"model: {type(model).__name__} has its own {', '.join(changed)}, which a saved model would lose; write it as a "
-            "part and register that, as docs/extending.md shows"
-        )
-    return VAEConfig(
-        shape=model.shape,
-        latent_dim=model.latent_dim,
-        encoder=describe(model.encoder, ENCODERS, inferred=INFERRED),
-        posterior=describe(model.posterior, POSTERIORS, inferred=INFERRED),
-        prior=describe(model.prior, PRIORS, inferred=INFERRED),
-        decoder=describe(model.decoder, DECODERS, inferred=INFERRED),
-        likelihood=describe(model.likelihood, LIKELIHOODS),
-        condition=None if model.condition is None else describe(model.condition, CONDITIONS),
-        preprocessing=model.preprocessing,
-    )
-
-
-def _overridden(kind: type[VAE]) -> list[str]:
-    """What a subclass changes of a VAE; it may have a constructor and more methods."""
-    own = {name for ancestor in kind.__mro__[: kind.__mro__.index(VAE)] for name in vars(ancestor)}
-    return sorted(name for name in own if hasattr(VAE, name) and not name.startswith(("__", "_abc")))
+    refuse_overridden(type(model), VAE)
+    return describe_parts(model)
 
 
 def check_savable(model: Model, x: Tensor | None = None, labels: Tensor | None = None) -> None:
@@ -189,11 +149,7 @@ def save_vae(
         ConfigError: If a part is not registered.
         OSError: If the folder cannot be written.
     """
-    config = describe_vae(model).model_dump_json(indent=2)
-    run = {} if belongs_to is None else {"belongs_to": belongs_to}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / CONFIG, config + "\n")
-    write_tensors(folder / WEIGHTS, weights or model.state_dict(), {"format": "pt", "config": _hash(config), **run})
+    write_model(describe_vae(model), weights or model.state_dict(), folder, belongs_to)
 
 
 def load_vae(folder: Path, belongs_to: str | None = None) -> VAE:
@@ -236,7 +192,7 @@ def _check_header(header: Header, path: Path, config: str, version: int, belongs
     """Raises unless weights carry a checksum and belong to the configuration and the run beside them."""
     if header.checksum is None and version >= CHECKSUMS_SINCE:
         raise ModelError(f"{path}: damaged, it has no checksum; copy it again or train anew")
-    if header.metadata.get("config", _hash(config)) != _hash(config):
+    if header.metadata.get("config", config_hash(config)) != config_hash(config):
         raise ModelError(f"{path}: belongs to another {CONFIG} than the one beside it; copy both from one run")
     if belongs_to is not None and header.metadata.get("belongs_to") != belongs_to:
         raise ModelError(f"{path}: the weights of another run; copy it from the run that the folder is of, or train anew")
@@ -262,8 +218,3 @@ def _read_config(path: Path) -> tuple[str, Any]:
         raise ModelError(f"{path.parent}: no {CONFIG} there, so it is no model folder") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not a configuration that can be read ({error})") from None
-
-
-def _hash(text: str) -> str:
-    """A hash of a configuration that does not depend on white space."""
-    return hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()[:16]

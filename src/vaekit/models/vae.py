@@ -14,6 +14,7 @@ References:
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -21,12 +22,15 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaekit.core.errors import ModelError
+from vaekit.core.files import describe_os_error, user_path
 from vaekit.core.terms import Terms
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.distributions import Likelihood, Posterior, Prior
 from vaekit.distributions.pixels import IMAGE_DIMS
 from vaekit.models.conditions import Condition
+from vaekit.models.folder_format import RUN_MARKS
 from vaekit.models.model import Model
+from vaekit.models.saving import describe_parts, refuse_overridden, write_model
 from vaekit.networks import Decoder, Encoder, Shape
 
 MAX_NOISY = 8.0
@@ -109,6 +113,27 @@ class VAE(Model):
                 f"the condition gives {context_dim} numbers, the encoder takes {encoder.context_dim} and the decoder "
                 f"{decoder.context_dim}; set their context_dim to the condition's"
             )
+
+    def save(self, path: str | Path) -> None:
+        """Writes the model to a folder, from which :func:`vaekit.load` reads it.
+
+        Raises:
+            ConfigError: If a part is not registered, or a subclass changes what a VAE does.
+            ModelError: If the folder is that of a run, whose files belong together, or cannot be written.
+
+        Example:
+            >>> vae.save("my-model")
+            >>> vaekit.load("my-model").sample(64)
+        """
+        folder = user_path(path)
+        if any((folder / name).exists() for name in RUN_MARKS):
+            raise ModelError(f"{folder}: a run folder, whose weights are those of the run; choose another folder")
+        refuse_overridden(type(self), VAE)
+        config = describe_parts(self)
+        try:
+            write_model(config, self.state_dict(), folder)
+        except OSError as error:
+            raise ModelError(f"{error.filename or folder}: cannot be written ({describe_os_error(error)})") from None
 
     @property
     def shape(self) -> Shape:

@@ -96,6 +96,12 @@ def by_place(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def pop_sources(overrides: dict[str, Any]) -> Sequence[str]:
+    """Returns the sources that overrides name, which are taken out of them: where the images of a run are now."""
+    name, also = overrides.pop("data.name", None), overrides.pop("data.also", ())
+    return () if name is None else [str(name), *map(str, also)]
+
+
 def override(data: dict[str, Any], overrides: Mapping[str, Any], parts: Collection[str]) -> None:
     """Sets the overridden places of a recipe's data.
 

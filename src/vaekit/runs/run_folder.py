@@ -132,6 +132,11 @@ class RunFolder(RunRecords):
         return Gallery(self.model, self.images(), self.fitting, self.shown_channels)
 
     @property
+    def source(self) -> str:
+        """Where the run's images are, the first of :attr:`sources`."""
+        return self.sources[0]
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Where the run's images are: its recipe's sources, and for relative paths what they meant when the run began.
 

@@ -35,7 +35,7 @@ class RunSummary:
         folder: The run folder.
         state: ``finished``; ``stopped``, if training can go on; ``running``, if a process writes it; or ``damaged``.
         conditional: Whether the model is class-conditional, so that its ELBO is that of log p(x | class).
-        data: The source of the images.
+        data: The sources of the images.
         epochs: The number of epochs that are done.
         max_epochs: The number of epochs of the recipe.
         elbo: The final ELBO on the test split in nats per image and its standard error; None before the end.
@@ -92,7 +92,7 @@ def summarize(folder: Path) -> RunSummary:
         folder,
         "running" if _is_written(folder) else "finished" if over else "stopped",
         recipe.model.conditional,
-        recipe.data.name,
+        " + ".join(recipe.data.sources),
         len(history),
         recipe.training.epochs,
         _value_and_error(elbo),
