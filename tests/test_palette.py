@@ -45,12 +45,12 @@ def linear(colors: list[str]) -> NDArray[np.float64]:
 
 def oklab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
     """OKLab of linear sRGB, both with shape (N, 3)."""
-    return np.cbrt(rgb @ np.linalg.inv(CONES_TO_SRGB).T) @ TO_LAB.T
+    return np.asarray(np.cbrt(rgb @ np.linalg.inv(CONES_TO_SRGB).T) @ TO_LAB.T)
 
 
 def luminance(colors: list[str]) -> NDArray[np.float64]:
     """The luminance that WCAG 2 defines its contrast by."""
-    return linear(colors) @ np.array([0.2126, 0.7152, 0.0722])
+    return np.asarray(linear(colors) @ np.array([0.2126, 0.7152, 0.0722]))
 
 
 def contrast(colors: list[str], paper: str) -> NDArray[np.float64]:

@@ -4,7 +4,6 @@ Inter has Latin, Greek and Cyrillic letters. DejaVu Sans, which comes with matpl
 For Chinese, Japanese and Korean letters, one of :data:`FAMILIES` is used if the system has it. Characters that no typeface
 has are escapes. The Inter of the package has a family name of its own in matplotlib, so that another version of it that a
 system may have changes no figure.
-have changes no figure.
 
 References:
     | Inter (The Inter Project Authors, SIL Open Font License 1.1), https://rsms.me/inter
