@@ -1,7 +1,7 @@
 r"""Values with their standard errors as text.
 
 A standard error is itself an estimate, of which two significant digits mean something; a value is written to the same place:
-``-91.23 ± 0.45``, ``41840 ± 800``. An error as small as the rounding of the numbers that it was computed
+``-91.23 ± 0.45``, ``41,840 ± 800``. An error as small as the rounding of the numbers that it was computed
 from is written as 0, and the value then to the digits of its metric.
 
 References:
@@ -30,18 +30,18 @@ def with_error(value: float, error: float | None, digits: int) -> str:
         digits: The number of decimal places where the error does not decide it: without an error, or with one of rounding.
 
     >>> with_error(-91.2345, 0.4512, 2), with_error(0.2, 8e-18, 2), with_error(41843.7, 803.9, 2)
-    ('-91.23 ± 0.45', '0.20 ± 0', '41840 ± 800')
+    ('-91.23 ± 0.45', '0.20 ± 0', '41,840 ± 800')
     """
     if error is None:
-        return f"{value:.{digits}f}"
+        return f"{value:,.{digits}f}"
     if not (math.isfinite(value) and math.isfinite(error)):
-        return f"{value:.{digits}f} ± {error:.{digits}f}"
+        return f"{value:,.{digits}f} ± {error:,.{digits}f}"
     if is_rounding(value, error):
-        return f"{value:.{digits}f} ± 0"
+        return f"{value:,.{digits}f} ± 0"
     places = 1 - int(f"{error:.1e}".partition("e")[2])  # of the rounded error: 0.0996 is 0.10
     return f"{_to(value, places)} ± {_to(error, places)}"
 
 
 def _to(value: float, places: int) -> str:
     """A number to a decimal place; for a negative number of places, to tens, hundreds, and so on."""
-    return f"{round(value, places) + 0.0:.{max(places, 0)}f}"
+    return f"{round(value, places) + 0.0:,.{max(places, 0)}f}"

@@ -13,6 +13,7 @@ from vaekit.evaluation.latents.downstream import DownstreamScores
 from vaekit.evaluation.latents.encodings import LatentCount
 from vaekit.evaluation.likelihood import amortization, annealing, bounds
 from vaekit.evaluation.likelihood.annealing import Bracket
+from vaekit.evaluation.likelihood.conditional import NUM_CLASSES
 from vaekit.evaluation.samples import reconstruction
 from vaekit.evaluation.samples.fidelity import Fidelity
 
@@ -65,6 +66,7 @@ class Evaluation:
         meaning: What the model's log-probabilities of the data are, in one line.
         metrics: Estimates by the keys of :data:`METRICS`.
         left_out: The reason for each part that the model or the data does not allow.
+        num_classes: The number of classes, if the log-probabilities are those of images given their class.
         bracket: The two bounds of bidirectional Monte Carlo.
         latents: The decomposition of the rate.
         collapse: Whether the model uses its latents.
@@ -76,6 +78,7 @@ class Evaluation:
     meaning: str
     metrics: Mapping[str, Estimate | LatentCount]
     left_out: Mapping[str, str]
+    num_classes: int | None = None
     bracket: Bracket | None = None
     latents: RateDecomposition | None = None
     collapse: CollapseReport | None = None
@@ -94,6 +97,7 @@ class Evaluation:
         return {
             "data": self.data.to_data(),
             "meaning": self.meaning,
+            **({} if self.num_classes is None else {NUM_CLASSES: self.num_classes}),
             **{key: result.to_data() for key, result in self.metrics.items()},
             **{key: section.to_data() for key, section in sections.items() if section is not None},
             **({"left_out": dict(self.left_out)} if self.left_out else {}),

@@ -34,6 +34,7 @@ from vaekit.evaluation.likelihood.bounds import (
     meaning,
     space_of,
 )
+from vaekit.evaluation.likelihood.conditional import num_classes_of
 from vaekit.evaluation.samples.features import FeatureExtractor
 from vaekit.evaluation.samples.fidelity import Fidelity, fidelity
 from vaekit.evaluation.samples.learned_features import learned_features
@@ -95,6 +96,7 @@ def evaluate_model(
     return Evaluation(
         data=EvaluatedData.of(data),
         meaning=meaning(model, data),
+        num_classes=num_classes_of(model),
         metrics=metrics,
         bracket=brackets,
         latents=latents,
@@ -138,8 +140,11 @@ def _likelihood(
         metrics["log_likelihood"] = log_px
         if is_mass:
             metrics["bits_per_dim_iw"] = bits_per_dimension(log_px, data)
-        gaps = iw + sum(elbo_of_each(model, subset, seed=seed))
-        metrics["iw_gap"] = mean_over_images(gaps, NATS, config.num_samples, space)
+        distortion, rate = elbo_of_each(model, subset, seed=seed)
+        elbo = -(distortion + rate)
+        if len(subset) < len(data):
+            metrics["elbo_subset"] = mean_over_images(elbo, NATS, None, space)
+        metrics["iw_gap"] = mean_over_images(iw - elbo, NATS, config.num_samples, space)
     if not config.num_annealed:
         return metrics, None
     annealed, brackets = _annealed(model, data, iw, config, seed)

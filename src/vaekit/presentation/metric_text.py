@@ -18,13 +18,16 @@ from vaekit.evaluation.evaluation_result import METRICS, Evaluation
 from vaekit.evaluation.latents.aggregate_posterior import RateDecomposition
 from vaekit.evaluation.latents.downstream import AMI, ARI, DownstreamScores
 from vaekit.evaluation.latents.encodings import LatentCount
+from vaekit.evaluation.likelihood.conditional import NUM_CLASSES, bound_remark, is_conditional, metric_given_class
 from vaekit.evaluation.samples.fidelity import Fidelity
 
 MEANINGS = {key: (metric.name, metric.meaning) for key, metric in METRICS.items()}
-"""The name and the meaning of each metric by its key."""
+"""The name and the meaning of each metric by its key, for models that are not class-conditional."""
 HIGHER_IS_BETTER = tuple(key for key, metric in METRICS.items() if metric.higher_is_better)
 """The metrics of which a higher value is better."""
 
+NAME_WIDTH = 14
+"""The characters of the column of names; longer names widen it."""
 MAX_BRACKET_GAP = 0.5
 """The width of the AIS bracket, in nats, above which AIS has not converged."""
 
@@ -39,6 +42,20 @@ def unit_of(key: str, number: Mapping[str, Any]) -> str:
     return _unit(METRICS[key], _result(number))
 
 
+def meanings_of(metrics: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Returns the name and the meaning of each metric by its key, for the model of a metrics file.
+
+    A class-conditional model bounds log p(x | class), and the names say so.
+    """
+    described = {key: metric_given_class(metric) for key, metric in METRICS.items()} if is_conditional(metrics) else METRICS
+    return {key: (metric.name, metric.meaning) for key, metric in described.items()}
+
+
+def class_remark(metrics: Mapping[str, Any]) -> str:
+    """Returns what bounds of log p(x | class) in a metrics file say of log p(x); an empty string if they are of log p(x)."""
+    return bound_remark(metrics[NUM_CLASSES]) if is_conditional(metrics) else ""
+
+
 def is_bracket_wide(gap: Estimate) -> bool:
     """Returns whether the AIS bracket is wider than :data:`MAX_BRACKET_GAP`, by two standard errors."""
     return gap.value - 2 * (gap.standard_error or 0.0) > MAX_BRACKET_GAP
@@ -49,9 +66,9 @@ def print_metrics(evaluation: Evaluation, console: Console) -> None:
     data = evaluation.data
     console.print()
     print_line(f"{data.num_images:,} {data.split} images of {data.name}, {data.pixels}: {evaluation.meaning}", console)
-    for key, metric in METRICS.items():
-        if (result := evaluation.metrics.get(key)) is not None:
-            print_line(f"{metric.name:<14}{_value(metric, result):>18}  {_unit(metric, result)}".rstrip(), console)
+    _print_values(evaluation, console)
+    if evaluation.num_classes is not None:
+        print_line(bound_remark(evaluation.num_classes), console)
     if evaluation.bracket is not None and is_bracket_wide(evaluation.bracket.gap):
         print_line("The AIS bracket is wide: annealing has not converged; more --num-distributions narrow it.", console)
     if evaluation.latents is not None:
@@ -120,6 +137,17 @@ def _short(estimate: Estimate | None) -> str:
     if error is None or is_rounding(estimate.value, error):
         return f"{estimate.value:.3g}" + ("" if error is None else " ± 0")
     return _with_error(estimate, 2)
+
+
+def _print_values(evaluation: Evaluation, console: Console) -> None:
+    """A line for each metric: its name, its value with its standard error, and its unit."""
+    metrics = {key: METRICS[key] for key in METRICS if key in evaluation.metrics}
+    if evaluation.num_classes is not None:
+        metrics = {key: metric_given_class(metric) for key, metric in metrics.items()}
+    width = max([NAME_WIDTH, *(len(metric.name) + 1 for metric in metrics.values())])
+    for key, metric in metrics.items():
+        result = evaluation.metrics[key]
+        print_line(f"{metric.name:<{width}}{_value(metric, result):>18}  {_unit(metric, result)}".rstrip(), console)
 
 
 def _print_latents(latents: RateDecomposition, console: Console) -> None:

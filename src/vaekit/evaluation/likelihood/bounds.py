@@ -3,7 +3,8 @@ r"""The evidence lower bound and its two terms, and the importance-weighted boun
 .. math:: \mathrm{elbo} \le \mathcal{L}_K \le \log p(x), \qquad
           \mathcal{L}_K = \mathbb{E} \log \frac1K \sum_k \frac{p(x, z_k)}{q(z_k|x)}
 
-Whether these values are log-likelihoods depends on the data; :func:`meaning` states it. The noise of each image is its own
+Whether these values are log-likelihoods depends on the data, and those of a class-conditional model are of log p(x | class);
+:func:`meaning` states both. The noise of each image is its own
 (:mod:`vaekit.evaluation.noise`), so no value depends on the batch size.
 
 References:
@@ -30,6 +31,7 @@ from vaekit.evaluation.estimate import (
     positions_of_batches,
     values_at,
 )
+from vaekit.evaluation.likelihood.conditional import describe_classes, given_class, num_classes_of
 from vaekit.evaluation.noise import Noise
 from vaekit.models import Model
 
@@ -62,6 +64,15 @@ METRICS = (
     ),
     Metric("bits_per_dim_iw", "bits/dim, IW", "That bound in bits per value of an image. Lower is better.", BITS, 4, False),
     Metric(
+        "elbo_subset",
+        "ELBO, subset",
+        "The ELBO over the images of the importance-weighted bound, where these are a part of all images.",
+        NATS,
+        2,
+        None,
+        "samples",
+    ),
+    Metric(
         "iw_gap",
         "IW − ELBO",
         "The importance-weighted bound minus the ELBO, over the same images.",
@@ -74,7 +85,15 @@ METRICS = (
 
 
 def meaning(model: Model, data: Dataset) -> str:
-    """Returns what the model's log-probabilities of this data are, in one line."""
+    """Returns what the model's log-probabilities of this data are, in one line.
+
+    Those of a class-conditional model have a meaning of their own, so numbers of the same meaning are comparable.
+    """
+    num_classes, what = num_classes_of(model), _meaning(model, data)
+    return what if num_classes is None else f"{what}; {describe_classes(num_classes)}"
+
+
+def _meaning(model: Model, data: Dataset) -> str:
     likelihood, values = model.likelihood, _noun(data)
     if likelihood.support == "binary":
         if is_binary(data):
@@ -197,7 +216,8 @@ def bits_per_dimension(nats: Estimate, images: Dataset) -> Estimate:
 def log_likelihood_of_each(model: Model, data: Dataset, *, num_samples: int, seed: int = 0) -> Tensor:
     """Returns the importance-weighted bound of log p(x) of each image, in nats, with shape (N)."""
     values = []
-    description = f"log p(x), {num_samples:,} samples per image"
+    quantity = "log p(x)" if model.condition is None else given_class("log p(x)")
+    description = f"{quantity}, {num_samples:,} samples per image"
     for x, labels, noise in with_noise(model, data, seed, description, MAX_IW_BATCH_SIZE):
         values.append(model.log_likelihood(x, labels, num_samples, noise.normal))
     return torch.cat(values).cpu()
