@@ -5,19 +5,33 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import EllipseCollection, PathCollection
+from matplotlib.collections import EllipseCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from matplotlib.markers import MarkerStyle
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaekit.plots.style import ACCENT, INK, SECOND, StyledFigure, color, count, literal, marker, styled, written
+from vaekit.plots.density import Density, density, places
+from vaekit.plots.style import ACCENT, SECOND, StyledFigure, color, count, literal, marker, styled, theme, written
 from vaekit.plots.typefaces import weight_of
 
-MAX_LEGEND = 40
-"""The maximum number of classes that are distinguished; the legend of more would cover the map."""
-MAX_TITLE, MAX_CLASS, MAX_CENTER = 80, 24, 12
-"""The numbers of characters to which a line of the title, and the name of a class in the legend and on the map, are cut."""
+Floats = NDArray[np.float64]
+Groups = list[tuple[int, NDArray[np.int64]]]
+"""The rows of each class."""
+
+INCHES = 5.6
+"""The width of a figure, which is 1120 pixels at 200 dots per inch."""
+MAX_NAMED = 40
+"""The maximum number of classes that are distinguished; the names of more would cover the map."""
+MAX_TITLE, MAX_CLASS = 80, 24
+"""The numbers of characters to which a line of the title and the name of a class are cut."""
+MIN_CONTOURED = 60
+"""The least number of points of a class whose density is drawn as contours."""
+SHARES = (0.8, 0.4)
+"""The shares of the points of a class that its contours hold."""
+MAX_ASPECT = 4
+"""The proportion of the extents of points above which each axis of a map has a scale of its own."""
 MIN_PLACES = 8
 """The least number of bars that the axis has space for, so that few bars are not wide."""
 MAX_BARS = 64
@@ -34,61 +48,127 @@ def latent_map(
     title: str,
     covariances: Tensor | None = None,
 ) -> Figure:
-    """Plots images as points in the latent space, colored by class.
+    """Plots images as points in the latent space, colored by class, with the density and the name of each class.
+
+    Points are in random order, so that no class covers another. The name of a class is at the mode of its density.
 
     Arguments:
         points: Their coordinates, with shape (N, 1) or (N, 2); of one coordinate a histogram of each class is plotted.
         labels: Their classes, with shape (N), or None.
         classes: The names of the classes, by label.
         axis_names: The names of the coordinates.
-        title: The text above.
+        title: The text above, in lines; the first one is the heading.
         covariances: The covariance of each posterior, with shape (N, 2, 2), plotted as ellipses of one standard deviation;
             None for no ellipses.
     """
     groups = _groups(labels, len(points))
-    named = labels is not None and len(groups) <= MAX_LEGEND
+    named = labels is not None and len(groups) <= MAX_NAMED
     groups = groups if named else _groups(None, len(points))
     names = {label: written(classes[label] if label < len(classes) else str(label), MAX_CLASS) for label, _ in groups}
-    longest = max(map(len, names.values()), default=0)
-    columns = 5 if longest <= 6 else 3 if longest <= 14 else 2
-    height = 4.5 + (0.2 * -(-len(groups) // columns) if named else 0)
-    figure = StyledFigure(figsize=(4.8, height), layout="constrained")
-    figure.suptitle("\n".join(literal(line, MAX_TITLE) for line in title.split("\n")), fontsize=9)
+    figure = StyledFigure(figsize=(INCHES, INCHES + 0.3), layout="constrained")
     axes = figure.subplots()
-    coordinates = points.numpy()
-    handles: list[Artist] = []  # kept here, since matplotlib leaves out of a legend what is named _ANYTHING
+    _write_title(axes, title)
+    coordinates = points.double().numpy()
     if points.shape[1] == 1:
-        handles = _histograms(axes, coordinates[:, 0], groups, names)
+        _plot_histograms(figure, axes, coordinates[:, 0], groups, names if named else {})
         axes.set_ylabel("images")
     else:
-        for label, rows in groups:
-            class_color = color(label) if named else ACCENT
-            cloud = axes.scatter(
-                coordinates[rows, 0],
-                coordinates[rows, 1],
-                s=min(12, max(3, 8000 / len(points))),
-                color=class_color,
-                marker=marker(label),
-                alpha=0.7,
-                linewidths=0,
-                label=names[label],
-                rasterized=True,
-            )
-            handles.append(cloud)
-            if covariances is not None:
-                axes.add_collection(_ellipses(axes, coordinates[rows], covariances.numpy()[rows], class_color))
-        if named:
-            _name_centers(axes, coordinates, groups, names)
+        _plot_cloud(axes, coordinates, groups, names if named else {}, covariances)
         axes.set_ylabel(axis_names[1])
     axes.set_xlabel(axis_names[0])
-    if named:
-        texts = [literal(names[label]) for label, _ in groups]
-        legend = figure.legend(handles, texts, loc="outside lower center", ncols=columns)
-        for handle in legend.legend_handles:
-            if isinstance(handle, PathCollection):
-                handle.set_sizes([30])
-                handle.set_alpha(1)
     return figure
+
+
+def _write_title(axes: Axes, title: str) -> None:
+    """Writes a heading, and fainter lines below it, from the left edge of a panel."""
+    heading, *rest = (literal(line, MAX_TITLE) for line in title.split("\n"))
+    axes.set_title(heading, loc="left", pad=8 + 13 * len(rest), fontsize=10.5)
+    for number, line in enumerate(reversed(rest)):
+        place = (0, 8 + 13 * number)
+        axes.annotate(
+            line, (0, 1), place, "axes fraction", "offset points", fontsize=8.5, color=theme().faint, annotation_clip=False
+        )
+
+
+def _plot_cloud(
+    axes: Axes, points: Floats, groups: Groups, names: dict[int, str], covariances: Tensor | None
+) -> None:
+    """Plots points, densities and names; classes without names are plotted as one."""
+    limits = _ranges(points)
+    axes.set_xlim(*limits[0])
+    axes.set_ylim(*limits[1])
+    axes.set_box_aspect(1)
+    _scatter(axes, points, groups, names)
+    densities = [density(points[rows], limits) for _, rows in groups]
+    for (label, rows), shown in zip(groups, densities, strict=True):
+        class_color = color(label) if names else ACCENT
+        if covariances is not None:
+            axes.add_collection(_ellipses(axes, points[rows], covariances.numpy()[rows], class_color))
+        elif len(rows) >= MIN_CONTOURED:
+            levels = sorted({shown.level(points[rows], share) for share in SHARES})
+            axes.contour(shown.x, shown.y, shown.values, levels, colors=class_color, linewidths=1.1, alpha=0.9)
+    if names:
+        _write_names(axes, densities, groups, names, limits)
+
+
+def _ranges(points: Floats) -> list[tuple[float, float]]:
+    """The ranges of two axes that hold all points: of one scale, unless the points would be on a line then."""
+    low, high = points.min(0), points.max(0)
+    sides = (high - low).clip(min=1e-6)
+    sides = sides if sides.min() * MAX_ASPECT < sides.max() else np.full(2, sides.max())
+    return [(float(center - 0.53 * side), float(center + 0.53 * side)) for center, side in zip((low + high) / 2, sides)]
+
+
+def _scatter(axes: Axes, points: Floats, groups: Groups, names: dict[int, str]) -> None:
+    """Plots all points in random order, each in the color and the marker of its class."""
+    order = np.random.default_rng(0).permutation(len(points))
+    label_of = np.empty(len(points), np.int64)
+    for label, rows in groups:
+        label_of[rows] = label
+    shown = label_of[order].tolist()
+    cloud = axes.scatter(
+        points[order, 0],
+        points[order, 1],
+        s=min(14.0, max(4.0, 12_000 / len(points))),
+        c=[color(label) if names else ACCENT for label in shown],
+        alpha=0.7 if len(points) <= 3_000 else 0.5,
+        linewidths=0,
+        rasterized=True,
+    )
+    shapes = {label: MarkerStyle(marker(label)) for label, _ in groups}
+    paths = {label: shape.get_path().transformed(shape.get_transform()) for label, shape in shapes.items()}
+    cloud.set_paths([paths[label] for label in shown] if len({marker(label) for label in paths}) > 1 else [paths[shown[0]]])
+
+
+def _write_names(
+    axes: Axes,
+    densities: Sequence[Density],
+    groups: Groups,
+    names: dict[int, str],
+    limits: Sequence[tuple[float, float]],
+) -> None:
+    """Writes the name of each class on its color, at the mode of its density or where it hides no other name."""
+    size = 9 if len(groups) <= 12 and max(map(len, names.values())) <= 10 else 7
+    unit = (limits[0][1] - limits[0][0]) / (72 * (INCHES - 0.7))  # of a point of the page
+    sizes = [((0.62 * len(names[label]) + 1.0) * size * unit, 1.75 * size * unit) for label, _ in groups]
+    for (label, _), place in zip(groups, places(densities, sizes), strict=True):
+        axes.annotate(
+            literal(names[label]),
+            place,
+            ha="center",
+            va="center",
+            fontsize=size,
+            fontweight=weight_of(names[label]),
+            color=_ink_on(color(label)),
+            bbox={"boxstyle": "round,pad=0.3", "facecolor": color(label), "edgecolor": "#ffffff", "linewidth": 0.8},
+            zorder=4,
+        )
+
+
+def _ink_on(background: str) -> str:
+    """White, or black on a light color."""
+    red, green, blue = (value**2.2 for value in to_rgb(background))
+    return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.25 else "#ffffff"
 
 
 @styled
@@ -144,7 +224,7 @@ def rate_plot(rates: Tensor, variances: Tensor, threshold: float, num_images: in
     return figure
 
 
-def _groups(labels: Tensor | None, num: int) -> list[tuple[int, NDArray[np.int64]]]:
+def _groups(labels: Tensor | None, num: int) -> Groups:
     """The rows of each class that occurs; all rows as one group if there are no labels."""
     if labels is None:
         return [(0, np.arange(num))]
@@ -152,19 +232,20 @@ def _groups(labels: Tensor | None, num: int) -> list[tuple[int, NDArray[np.int64
     return [(int(label), np.flatnonzero(values == label)) for label in np.unique(values)]
 
 
-def _histograms(
-    axes: Axes, values: NDArray[np.float32], groups: list[tuple[int, NDArray[np.int64]]], names: dict[int, str]
-) -> list[Artist]:
-    """Plots a histogram of each class, and returns the line of each."""
+def _plot_histograms(figure: Figure, axes: Axes, values: Floats, groups: Groups, names: dict[int, str]) -> None:
+    """Plots a histogram of each class, with a legend of their names."""
     edges = np.linspace(values.min() - 1e-6, values.max() + 1e-6, 41).tolist()
-    lines: list[Artist] = []
+    lines: list[Artist] = []  # kept here, since matplotlib leaves out of a legend what is named _ANYTHING
     for label, rows in groups:
-        axes.hist(values[rows], edges, histtype="step", linewidth=1.5, color=color(label), label=names[label])
+        axes.hist(values[rows], edges, histtype="step", linewidth=1.5, color=color(label) if names else ACCENT)
         lines.append(axes.patches[-1])
-    return lines
+    if names:
+        longest = max(map(len, names.values()))
+        columns = 6 if longest <= 6 else 3 if longest <= 14 else 2
+        figure.legend(lines, [literal(name) for name in names.values()], loc="outside lower center", ncols=columns)
 
 
-def _ellipses(axes: Axes, centers: NDArray[np.float32], covariances: NDArray[np.float32], edge: str) -> EllipseCollection:
+def _ellipses(axes: Axes, centers: Floats, covariances: NDArray[np.float32], edge: str) -> EllipseCollection:
     """The ellipses of one standard deviation of each posterior."""
     values, vectors = np.linalg.eigh(covariances)
     widths = 2 * np.sqrt(values.clip(min=0))
@@ -181,21 +262,3 @@ def _ellipses(axes: Axes, centers: NDArray[np.float32], covariances: NDArray[np.
         linewidths=0.6,
         alpha=0.5,
     )
-
-
-def _name_centers(
-    axes: Axes, points: NDArray[np.float32], groups: list[tuple[int, NDArray[np.int64]]], names: dict[int, str]
-) -> None:
-    """Writes the name of each class at its median, for readers who do not tell the colors apart."""
-    for label, rows in groups:
-        middle = np.median(points[rows], axis=0)
-        axes.annotate(
-            literal(names[label], MAX_CENTER),
-            tuple(middle),
-            ha="center",
-            va="center",
-            fontsize=9 if len(names[label]) <= 6 else 7,
-            fontweight=weight_of(names[label]),
-            color="black",
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        )
