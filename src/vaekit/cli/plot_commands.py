@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from vaekit.cli.drawing import Pixelated, Size, ThemeName, drawing, look
 from vaekit.cli.options import Channels, Data, Label, Labels, Output, RunPath, Seed, place, read_channels, show, write
 
 InterpolationPath = Annotated[
@@ -19,12 +20,16 @@ PAGES = (".html", ".htm")
 
 
 def sample(
+    context: typer.Context,
     run: RunPath,
     num: Annotated[int, typer.Option("--num", "-n", help="The number of images.", min=1)] = 100,
     label: Labels = None,
     temperature: Annotated[float, typer.Option(help="Below 1: samples closer to the prior's mean.", min=0.0)] = 1.0,
     seed: Seed = 0,
     channels: Channels = None,
+    theme: ThemeName = "dark",
+    pixelated: Pixelated = False,
+    size: Size = None,
     output: Output = None,
 ) -> None:
     """Sample images from the prior and plot them in a grid.
@@ -39,17 +44,23 @@ def sample(
     """
     from vaekit.experiment import plot
 
-    image = plot.sample(run, num, label or (), temperature, seed, channels=read_channels(channels))
-    write(image.save, place(output, run, "samples.png"))
+    image = plot.sample(
+        run, num, label or (), temperature, seed, channels=read_channels(channels), look=look(theme, pixelated, size)
+    )
+    write(image.save, drawing(context, output, run, "sample"))
 
 
 def reconstruct(
+    context: typer.Context,
     run: RunPath,
     images: Annotated[list[Path] | None, typer.Argument(help="Image files; by default test images.")] = None,
     num: Annotated[int | None, typer.Option("--num", "-n", help="The number of test images.", min=1)] = None,
     label: Labels = None,
     data: Data = None,
     channels: Channels = None,
+    theme: ThemeName = "dark",
+    pixelated: Pixelated = False,
+    size: Size = None,
     output: Output = None,
 ) -> None:
     """Plot test images above their reconstructions, or your own images beside theirs.
@@ -64,21 +75,27 @@ def reconstruct(
     """
     from vaekit.experiment import plot
 
-    image = plot.reconstruct(run, images or (), num, label or (), data, channels=read_channels(channels))
-    write(image.save, place(output, run, "reconstructions.png"))
+    image = plot.reconstruct(
+        run, images or (), num, label or (), data, channels=read_channels(channels), look=look(theme, pixelated, size)
+    )
+    write(image.save, drawing(context, output, run, "reconstruct"))
     if images:
         show(image)
 
 
 def traverse(
+    context: typer.Context,
     run: RunPath,
     num: Annotated[
-        int, typer.Option("--num", "-n", help="The number of latents, from the highest mean KL down.", min=1)
-    ] = 16,
+        int, typer.Option("--num", "-n", help="The number of latents, from the one that changes the image most down.", min=1)
+    ] = 8,
     steps: Annotated[int, typer.Option(help="The number of images in a row.", min=2, max=1_000)] = 11,
     start: Start = "@0",
     data: Data = None,
     channels: Channels = None,
+    theme: ThemeName = "dark",
+    pixelated: Pixelated = False,
+    size: Size = None,
     output: Output = None,
 ) -> None:
     """Change one latent at a time over its range, one latent in a row.
@@ -91,11 +108,12 @@ def traverse(
     """
     from vaekit.experiment import plot
 
-    image = plot.traverse(run, num, steps, start, data, channels=read_channels(channels))
-    write(image.save, place(output, run, "traversals.png"))
+    image = plot.traverse(run, num, steps, start, data, channels=read_channels(channels), look=look(theme, pixelated, size))
+    write(image.save, drawing(context, output, run, "traverse"))
 
 
 def manifold(
+    context: typer.Context,
     run: RunPath,
     steps: Annotated[int, typer.Option(help="The number of images along each side.", min=1, max=500)] = 20,
     plane: Annotated[
@@ -105,6 +123,9 @@ def manifold(
     label: Label = None,
     data: Data = None,
     channels: Channels = None,
+    theme: ThemeName = "dark",
+    pixelated: Pixelated = False,
+    size: Size = None,
     output: Output = None,
 ) -> None:
     """Decode a grid of points of the latent plane, evenly spaced in probability.
@@ -113,15 +134,20 @@ def manifold(
 
       vae manifold runs/mnist-2d
 
+      vae manifold runs/mnist-2d --steps 30 --size 4000 -o poster.png
+
       vae manifold runs/mnist-conv --plane principal
     """
     from vaekit.experiment import plot
 
-    image = plot.manifold(run, steps, plane, label, data, channels=read_channels(channels))
-    write(image.save, place(output, run, "manifold.png"))
+    image = plot.manifold(
+        run, steps, plane, label, data, channels=read_channels(channels), look=look(theme, pixelated, size)
+    )
+    write(image.save, drawing(context, output, run, "manifold"))
 
 
 def interpolate(
+    context: typer.Context,
     run: RunPath,
     a: Annotated[str, typer.Argument(help="The first waypoint: a class, @N for test image N, or an image file.")],
     b: Annotated[str, typer.Argument(help="The last waypoint.")],
@@ -130,6 +156,9 @@ def interpolate(
     label: Labels = None,
     data: Data = None,
     channels: Channels = None,
+    theme: ThemeName = "dark",
+    pixelated: Pixelated = False,
+    size: Size = None,
     output: Output = None,
 ) -> None:
     """Interpolate between two images or classes in the latent space.
@@ -144,11 +173,14 @@ def interpolate(
     """
     from vaekit.experiment import plot
 
-    image = plot.interpolate(run, a, b, steps, path, label or (), data, channels=read_channels(channels))
-    write(image.save, place(output, run, "interpolation.png"))
+    image = plot.interpolate(
+        run, a, b, steps, path, label or (), data, channels=read_channels(channels), look=look(theme, pixelated, size)
+    )
+    write(image.save, drawing(context, output, run, "interpolate"))
 
 
 def map_(
+    context: typer.Context,
     run: RunPath,
     method: Annotated[
         Literal["pca", "tsne", "umap"], typer.Option(help="The projection of more than two latents to a plane.")
@@ -169,10 +201,10 @@ def map_(
     from vaekit.experiment import plot
 
     figure = plot.map(run, method, num, widths, data)
-    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), place(output, run, "latent-map.png"))
+    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), drawing(context, output, run, "latent-map"))
 
 
-def rates(run: RunPath, data: Data = None, output: Output = None) -> None:
+def rates(context: typer.Context, run: RunPath, data: Data = None, output: Output = None) -> None:
     """Plot the KL of each latent, and which latents are active.
 
     [bold]Example[/bold]
@@ -182,10 +214,11 @@ def rates(run: RunPath, data: Data = None, output: Output = None) -> None:
     from vaekit.experiment import plot
 
     figure = plot.rates(run, data)
-    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), place(output, run, "rates.png"))
+    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), drawing(context, output, run, "rates"))
 
 
 def errors(
+    context: typer.Context,
     run: RunPath,
     num: Annotated[
         int, typer.Option("--num", "-n", help="The number of images to show beside the mean.", min=1, max=100)
@@ -203,10 +236,10 @@ def errors(
     from vaekit.experiment import plot
 
     figure = plot.errors(run, num, data, channels=read_channels(channels))
-    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), place(output, run, "errors.png"))
+    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), drawing(context, output, run, "errors"))
 
 
-def curves(run: RunPath, output: Output = None) -> None:
+def curves(context: typer.Context, run: RunPath, output: Output = None) -> None:
     """Plot the ELBO, its two terms, the KL weight, the learning rate and the gradient norm against epochs.
 
     [bold]Example[/bold]
@@ -216,10 +249,11 @@ def curves(run: RunPath, output: Output = None) -> None:
     from vaekit.experiment import plot
 
     figure = plot.curves(run)
-    write(lambda path: figure.savefig(path, dpi=CURVES_DPI), place(output, run, "curves.png"))
+    write(lambda path: figure.savefig(path, dpi=CURVES_DPI), drawing(context, output, run, "learning-curves"))
 
 
 def animate(
+    context: typer.Context,
     run: RunPath,
     through: Annotated[
         list[str] | None,
@@ -227,41 +261,43 @@ def animate(
             help="pi, or waypoints separated by commas: classes, @N for test image N, files; or repeated, one each."
         ),
     ] = None,
-    training: Annotated[bool, typer.Option("--training", help="The images of each epoch of the training.")] = False,
+    training: Annotated[bool, typer.Option("--training", help="The training, from before its first step.")] = False,
     traverse: Annotated[bool, typer.Option("--traverse", help="Latents that move through their ranges.")] = False,
     digits: Annotated[int, typer.Option(help="The number of digits of pi.", min=2)] = 40,
     steps: Annotated[
-        int | None, typer.Option(help="The number of frames between two waypoints; 8 by default.", min=1, max=1_000)
+        int | None,
+        typer.Option(help="The number of frames between two waypoints, of which 30 are a second.", min=1, max=1_000),
     ] = None,
     hold: Annotated[
         int | None, typer.Option(help="The duration of a waypoint, in milliseconds.", min=20, max=60_000)
     ] = None,
-    size: Annotated[int, typer.Option(help="The least size of an image, in pixels.", min=1, max=8_192)] = 280,
+    size: Annotated[int, typer.Option(help="The least size of an image, in pixels.", min=1, max=8_192)] = 720,
     num: Annotated[int, typer.Option("--num", "-n", help="The number of latents of --traverse.", min=1)] = 9,
     path: InterpolationPath = "linear",
     start: Start = "@0",
     label: Labels = None,
     data: Data = None,
     channels: Channels = None,
+    theme: ThemeName = "dark",
+    pixelated: Pixelated = False,
     output: Output = None,
 ) -> None:
     """Animate a path through classes, images or the digits of pi; or the latents; or the training.
 
-    The suffix of -o chooses the format: .gif, .webp, or .mp4 if imageio-ffmpeg is installed.
+    The suffix of -o chooses the format: .webp, .gif, or .mp4 if imageio-ffmpeg is installed.
 
     [bold]Examples[/bold]
 
       vae animate runs/mnist-conv --through 1,9
 
-      vae animate runs/mnist-conv --through pi --digits 100 -o pi.webp
+      vae animate runs/mnist-conv --through pi --digits 100 -o pi.mp4
 
       vae animate runs/mnist-conv --traverse
     """
     from vaekit.experiment import plot
     from vaekit.plots.animation import check_suffix
 
-    name = "training" if training else "traversal" if traverse else "pi" if through == ["pi"] else "through"
-    output_path = place(output, run, f"{name}.gif")
+    output_path = drawing(context, output, run, "film", ".webp")
     check_suffix(output_path)  # before the frames are computed
     animation = plot.animate(
         run,
@@ -278,6 +314,7 @@ def animate(
         labels=label or (),
         data=data,
         channels=read_channels(channels),
+        look=look(theme, pixelated),
     )
     write(animation.save, output_path)
 

@@ -51,7 +51,7 @@ def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
     channels = experiment.recipe.data.shown_channels
     shown = shown_images(test, channels)
     if shown is not None:
-        write_grids(model, shown, folder, channels)
+        write_grids(model, shown, folder, channels, RunFolder(folder).look)
     write_curves(folder)
     written = {"images": folder / "images", "metrics": folder / METRICS}
     if isinstance(test, ImageSet):

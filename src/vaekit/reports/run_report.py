@@ -10,7 +10,8 @@ from vaekit.core.progress import track
 from vaekit.core.safe_text import listing
 from vaekit.plots import grid
 from vaekit.plots.channels import describe_channels
-from vaekit.plots.grids import columns_for, number_for, plane
+from vaekit.plots.grids import columns_for, number_for
+from vaekit.plots.planes import plane
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import MEANINGS, duration, unit_of, value_of
 from vaekit.presentation.waypoints import ClassWaypoint, ImageWaypoint, Place
