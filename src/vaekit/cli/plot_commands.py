@@ -12,8 +12,8 @@ InterpolationPath = Annotated[
     Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps the length of latents.")
 ]
 Start = Annotated[str, typer.Option("--from", help="The values of the other latents: @N, a class, or an image file.")]
-IMAGE_DPI, CURVES_DPI = 200, 120
-"""The resolution of figures in dots per inch: of most, and of the learning curves, whose figure is larger."""
+DPI = 200
+"""The resolution of figures in dots per inch."""
 
 PAGES = (".html", ".htm")
 """The suffixes of pages."""
@@ -201,7 +201,7 @@ def map_(
     from vaekit.experiment import plot
 
     figure = plot.map(run, method, num, widths, data)
-    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), drawing(context, output, run, "latent-map"))
+    write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "latent-map"))
 
 
 def rates(context: typer.Context, run: RunPath, data: Data = None, output: Output = None) -> None:
@@ -214,7 +214,7 @@ def rates(context: typer.Context, run: RunPath, data: Data = None, output: Outpu
     from vaekit.experiment import plot
 
     figure = plot.rates(run, data)
-    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), drawing(context, output, run, "rates"))
+    write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "rates"))
 
 
 def errors(
@@ -236,7 +236,7 @@ def errors(
     from vaekit.experiment import plot
 
     figure = plot.errors(run, num, data, channels=read_channels(channels))
-    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), drawing(context, output, run, "errors"))
+    write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "errors"))
 
 
 def curves(context: typer.Context, run: RunPath, output: Output = None) -> None:
@@ -249,7 +249,7 @@ def curves(context: typer.Context, run: RunPath, output: Output = None) -> None:
     from vaekit.experiment import plot
 
     figure = plot.curves(run)
-    write(lambda path: figure.savefig(path, dpi=CURVES_DPI), drawing(context, output, run, "learning-curves"))
+    write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "learning-curves"))
 
 
 def animate(

@@ -25,6 +25,7 @@ from vaekit.models import Model, save_vae
 from vaekit.models.serialization import FORMAT
 from vaekit.plots import grid, reconstruction_pairs
 from vaekit.plots.channels import Channels, num_tiles
+from vaekit.plots.curves import DPI
 from vaekit.plots.grids import columns_for, columns_of_classes, number_for
 from vaekit.plots.look import Look
 from vaekit.presentation.gallery import SHOWN_SEED
@@ -239,4 +240,4 @@ def write_curves(folder: Path) -> None:
     """Writes ``curves.png`` into the run's ``images``."""
     (folder / "images").mkdir(exist_ok=True)
     with atomic_path(folder / "images" / "curves.png") as partial:
-        RunFolder(folder).curves().savefig(partial, dpi=120)
+        RunFolder(folder).curves().savefig(partial, dpi=DPI)

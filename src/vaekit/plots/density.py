@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-NARROWED = 0.6
+NARROWED = 0.75
 """The width of the kernel, as a part of that of Scott's rule, which is for one Gaussian."""
 NUM_CELLS = 120
 """The number of grid lines along each axis."""

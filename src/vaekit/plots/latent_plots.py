@@ -129,9 +129,9 @@ def _scatter(axes: Axes, points: Floats, groups: Groups, names: dict[int, str]) 
     cloud = axes.scatter(
         points[order, 0],
         points[order, 1],
-        s=min(14.0, max(4.0, 12_000 / len(points))),
+        s=min(20.0, max(4.0, 12_000 / len(points))),
         c=[color(label) if names else ACCENT for label in shown],
-        alpha=0.7 if len(points) <= 3_000 else 0.5,
+        alpha=0.75 if len(points) <= 3_000 or theme().name == "dark" else 0.55,
         linewidths=0,
         rasterized=True,
     )
@@ -185,43 +185,39 @@ def rate_plot(rates: Tensor, variances: Tensor, threshold: float, num_images: in
     order = (rates if is_factorized else variances).argsort(descending=True, stable=True)
     shown = order[:MAX_BARS].tolist()
     active = variances > threshold
-    figure = StyledFigure(figsize=(4.2, 4.4), layout="constrained")
-    rest = f", the first {MAX_BARS} shown" if len(order) > MAX_BARS else ""
-    figure.suptitle(
-        f"{int(active.sum())} of {count(len(active), 'latents')} active{rest}; {count(num_images, 'images')}",
-        fontsize=10,
-    )
-    above, below = figure.subplots(2, 1, sharex=True)
-    places = np.arange(len(shown))
     colors = [ACCENT if active[latent] else SECOND for latent in shown]
+    figure = StyledFigure(figsize=(INCHES, INCHES), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    rest = f", the first {MAX_BARS} shown" if len(order) > MAX_BARS else ""
+    heading = f"{int(active.sum())} of {count(len(active), 'latents')} active{rest}"
+    _write_title(above, f"{heading}\nrate {float(rates.sum()):.2f} nats in all; {count(num_images, 'images')}")
     if is_factorized:
-        above.bar(places, rates[shown].numpy(), color=colors, hatch=["" if active[latent] else "//" for latent in shown])
-    above.set_ylabel("KL, nats")
-    above.set_title(f"rate of each latent, {float(rates.sum()):.2f} nats in all")
-    for latent, place, latent_color in zip(shown, places, colors, strict=True):
-        marker_shape = "o" if active[latent] else "x"
-        below.plot(place, max(float(variances[latent]), 1e-8), marker_shape, color=latent_color, markersize=4)
-    below.axhline(threshold, color=INK, linestyle="--", linewidth=1)
-    below.annotate(
-        f"active above {threshold:g}",
-        (0.02, threshold),
-        xycoords=("axes fraction", "data"),
-        ha="left",
-        va="top",
-        fontsize=8,
-    )
-    below.set_yscale("log")
-    below.set_ylim(min(threshold / 30, float(variances.clamp(min=1e-6).min()) / 2), max(3.0, 2 * float(variances.max())))
-    below.set_ylabel("variance of the mean")
-    below.set_title("how far the mean moves between images")
-    below.set_xlabel("latent, from the highest KL down" if is_factorized else "latent, from the highest variance down")
+        hatches = ["" if active[latent] else "//" for latent in shown]
+        above.bar(range(len(shown)), rates[shown].numpy(), width=0.75, color=colors, hatch=hatches)
+    else:
+        text = "only the joint rate of all latents is known"
+        above.text(0.5, 0.5, text, transform=above.transAxes, ha="center", fontsize=8.5, color=theme().faint)
+    above.set_ylabel("rate (KL), nats")
+    _plot_variances(below, [float(variances[latent]) for latent in shown], [bool(active[k]) for k in shown], threshold)
+    ordered = "KL" if is_factorized else "variance"
+    below.set_xlabel(f"latent, from the highest {ordered} down")
     every = max(1, -(-len(shown) // 16))
     spare = max(0, MIN_PLACES - len(shown)) / 2
     below.set_xlim(-0.6 - spare, len(shown) - 0.4 + spare)
-    below.set_xticks(places[::every], [str(latent) for latent in shown[::every]])
-    for axes in (above, below):
-        axes.grid(True, axis="y")
+    below.set_xticks(range(0, len(shown), every), [str(latent) for latent in shown[::every]])
     return figure
+
+
+def _plot_variances(axes: Axes, values: Sequence[float], active: Sequence[bool], threshold: float) -> None:
+    """Plots the variance of each latent's mean over images, and the threshold of active ones."""
+    for place, (value, is_active) in enumerate(zip(values, active, strict=True)):
+        shape = "o" if is_active else "x"
+        axes.plot(place, max(value, 1e-8), shape, color=ACCENT if is_active else SECOND, markersize=5)
+    axes.axhline(threshold, color=theme().faint, linestyle="--", linewidth=1)
+    axes.set_yscale("log")
+    axes.set_ylim(min(threshold / 30, max(min(values), 1e-6) / 2), max(3.0, 2 * max(values)))
+    axes.set_ylabel("variance of the posterior mean")
+    axes.set_title(f"active above the dashed line, {threshold:g}", loc="left", fontsize=9, fontweight="normal")
 
 
 def _groups(labels: Tensor | None, num: int) -> Groups:
