@@ -62,6 +62,8 @@ class Look:
 
 DEFAULT = Look()
 """The look of images for which no other is chosen."""
+PAGE = Look(size=720)
+"""The look of images on a page, which has captions of its own and is to be small."""
 
 
 def caption_of(model: str, data: str, epoch: int | None) -> str:
