@@ -1,4 +1,4 @@
-"""Images: what stands where, by number; charts: what they plot, say and look like on any page."""
+"""Charts: what they plot, say and look like on any page."""
 
 import re
 from collections.abc import Callable
@@ -12,67 +12,17 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from PIL import Image
 
 from vaekit.plots import (
     curve,
     error_plot,
-    grid,
     latent_map,
     learning_curves,
     rate_plot,
-    reconstruction_pairs,
     to_svg,
 )
 from vaekit.plots.curves import ON_BOTH_SPLITS, QUANTITIES
-from vaekit.plots.grids import PAPER, layout, number_for
 from vaekit.plots.style import ACCENT, COLORS, INK, SECOND, count, font, wrap
-
-
-def tile(image: Image.Image, row: int, column: int, shape: tuple[int, int, int], columns: int) -> np.ndarray:
-    """The image at a place of a grid, shrunk back to its own pixels."""
-    _, height, width = shape
-    factor, gap = layout(width, columns)
-    top, left = gap + row * (height * factor + gap), gap + column * (width * factor + gap)
-    return np.asarray(image)[top : top + height * factor : factor, left : left + width * factor : factor]
-
-
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 7), (1, 28, 20), (3, 300, 200)])
-@pytest.mark.parametrize(("num", "columns"), [(1, None), (7, 3), (12, 4), (10, 10)])
-def test_grid_shows_every_image_at_its_place(shape: tuple[int, int, int], num: int, columns: int | None) -> None:
-    images = torch.randint(0, 256, (num, *shape), dtype=torch.uint8)
-    image = grid(images, columns)
-    columns = min(columns or 1, num)
-    for index in range(num):
-        shown = tile(image, index // columns, index % columns, shape, columns)
-        expected = images[index].permute(1, 2, 0).squeeze(-1).numpy()
-        np.testing.assert_array_equal(shown, expected)
-    factor, gap = layout(shape[2], columns)
-    rows = -(-num // columns)
-    assert image.size == (columns * (shape[2] * factor + gap) + gap, rows * (shape[1] * factor + gap) + gap)
-    assert (np.asarray(image)[:gap] == PAPER).all()
-
-
-def test_grid_takes_the_unit_interval_and_clips_it() -> None:
-    images = torch.tensor([-1.0, 0.0, 0.5, 1.0, 2.0]).reshape(5, 1, 1, 1)
-    image = grid(images, 5)
-    assert [int(tile(image, 0, c, (1, 1, 1), 5)[0, 0]) for c in range(5)] == [0, 0, 128, 255, 255]
-
-
-def test_enlarged_images_stay_sharp() -> None:
-    checkers = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).reshape(1, 1, 2, 2)
-    assert set(np.unique(np.asarray(grid(checkers))).tolist()) == {0, 255}
-
-
-@pytest.mark.parametrize(("num", "columns"), [(3, 10), (10, 10), (12, 5)])
-def test_reconstructions_stand_below_their_originals(num: int, columns: int) -> None:
-    originals = torch.arange(num, dtype=torch.uint8).reshape(num, 1, 1, 1).expand(num, 1, 4, 4)
-    image = reconstruction_pairs(originals, originals + 100, columns)
-    columns = min(columns, num)
-    for index in range(num):
-        row, column = 2 * (index // columns), index % columns
-        assert tile(image, row, column, (1, 4, 4), columns)[0, 0] == index
-        assert tile(image, row + 1, column, (1, 4, 4), columns)[0, 0] == index + 100
 
 
 def test_curves_draw_what_was_recorded() -> None:
@@ -283,12 +233,3 @@ def test_chart_needs_nothing_from_elsewhere_and_is_the_same_every_time(name: str
     assert links
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
     assert not re.search(r"<script|@import|<!DOCTYPE|<!ENTITY", text)
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "num"), [(28, 28, 40), (128, 128, 40), (96, 400, 20), (512, 512, 6), (1024, 1024, 4)]
-)
-def test_fewer_of_large_images_are_shown(height: int, width: int, num: int) -> None:
-    assert number_for(height, width) == num
-    sheet = reconstruction_pairs(*torch.zeros(2, num, 1, height, width, dtype=torch.uint8))
-    assert max(sheet.size) <= 4200

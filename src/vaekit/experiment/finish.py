@@ -20,6 +20,7 @@ from vaekit.evaluation.model_evaluation import evaluate_model
 from vaekit.experiment.prepare import Experiment
 from vaekit.experiment.run_writer import num_parameters, shown_images, write_curves, write_grids
 from vaekit.models import Model
+from vaekit.plots.look import PAGE
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import print_metrics
 from vaekit.reports.run_report import run_report
@@ -55,7 +56,7 @@ def finish(experiment: Experiment, folder: Path, console: Console) -> RunFolder:
     write_curves(folder)
     written = {"images": folder / "images", "metrics": folder / METRICS}
     if isinstance(test, ImageSet):
-        run_report(RunFolder(folder), Gallery(model, test, channels=channels)).save(folder / REPORT)
+        run_report(RunFolder(folder), Gallery(model, test, channels=channels, look=PAGE)).save(folder / REPORT)
         written = {"report": folder / REPORT} | written
     for name, path in written.items():
         print_line(f"{name:<9} {path}", console)

@@ -23,6 +23,7 @@ from vaekit.core.errors import ConfigError
 from vaekit.plots import Animation, Look
 from vaekit.plots.channels import Channels
 from vaekit.plots.grids import columns_for
+from vaekit.plots.look import DEFAULT, PAGE
 from vaekit.presentation.animations import (
     DIGIT_HOLD,
     DIGIT_STEPS,
@@ -193,7 +194,7 @@ def animate(
         raise ConfigError("--training shows images of the run as they are; its recipe says with which data.shown_channels")
     if training:
         folder = _open(run)
-        return animate_training(folder.folder, _look(folder, look), size)
+        return animate_training(folder.folder, replace(look or DEFAULT, caption=folder.look_at(None).caption), size)
     gallery = _gallery(run, data, channels, look)
     if through is None:
         return gallery.traversal_animation(num, steps=steps or SWING_STEPS, size=size, start=start)
@@ -205,7 +206,7 @@ def animate(
 
 def report(run: Run, data: str | None = None, channels: Channels | None = None) -> Page:
     """Returns the HTML report of a run."""
-    return run_report(_open(run), _gallery(run, data, channels))
+    return run_report(_open(run), _gallery(run, data, channels).looking(**vars(PAGE)))
 
 
 def compare(runs: Sequence[Run], channels: Channels | None = None) -> Page:

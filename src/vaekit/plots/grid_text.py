@@ -92,7 +92,9 @@ def top_of(width: int, has_heads: bool) -> int:
     return size + (round(1.6 * size) if has_heads else 0)
 
 
-def with_text(image: Image.Image, look: Look, around: Around, tops: Sequence[int], tile: tuple[int, int]) -> Image.Image:
+def with_text(
+    image: Image.Image, look: Look, around: Around, tops: Sequence[int], tile: tuple[int, int], inset: int = 0
+) -> Image.Image:
     """Returns a grid with the text around it, at the upper right of a sheet.
 
     Arguments:
@@ -101,6 +103,7 @@ def with_text(image: Image.Image, look: Look, around: Around, tops: Sequence[int
         around: The text.
         tops: The vertical position of each line of tiles, in pixels, with half a gap above it.
         tile: The height and width of a tile with the gap beside it.
+        inset: The width of the gap at the left of the first tile.
     """
     size, theme = text_size(image.width), look.theme
     line = round(1.35 * size)
@@ -108,7 +111,7 @@ def with_text(image: Image.Image, look: Look, around: Around, tops: Sequence[int
     widths = [max(_width(_written(text), size) for text in column.texts) + size for column in columns]
     left, top = size + sum(widths), top_of(image.width, bool(around.heads))
     bottom = top + image.height + (round(1.6 * size) if around.ticks else 0)
-    title = wrap(around.title, size, left + image.width - size)
+    title = wrap(around.title, size, image.width - inset)
     height = bottom + ((bool(look.caption) + len(title)) * line + round(0.6 * size) if look.caption or title else 0) + size
     sheet = Image.new(image.mode, (left + image.width + size, height), theme.paper)
     sheet.paste(image, (left, top))
@@ -126,7 +129,7 @@ def with_text(image: Image.Image, look: Look, around: Around, tops: Sequence[int
         canvas.text(
             (left + (place + 0.5) * tile[1], top + image.height + size // 3), text, theme.ink, font(size), anchor="ma"
         )
-    _write_caption(canvas, look, title, (left, bottom + round(0.6 * size)), size)
+    _write_caption(canvas, look, title, (left + inset, bottom + round(0.6 * size)), size)
     return sheet
 
 

@@ -18,6 +18,8 @@ from vaekit.plots.style import DARK, Theme
 
 DOT = " · "
 """What is between the parts of a caption."""
+NEARLY = 1.25
+"""The factor up to which images that nearly have the size are left as they are."""
 SIZE, PLANE_SIZE = 1_080, 1_400
 """The least length of the shorter side of an image, and of a latent plane, in pixels."""
 
@@ -48,7 +50,8 @@ class Look:
             size: The size if the look has none.
         """
         wanted = self.size or size
-        return odd(min(wanted / min(height, width), 2 * wanted / max(height, width)))
+        needed = min(wanted / min(height, width), 2 * wanted / max(height, width))
+        return 1 if needed <= NEARLY else odd(needed)
 
     def enlarged(self, pixels: NDArray[np.uint8], factor: int) -> Image.Image:
         """Returns pixels of shape (H, W, C), enlarged by an odd factor."""
@@ -59,6 +62,8 @@ class Look:
 
 DEFAULT = Look()
 """The look of images for which no other is chosen."""
+PAGE = Look(size=720)
+"""The look of images on a page, which has captions of its own and is to be small."""
 
 
 def caption_of(model: str, data: str, epoch: int | None) -> str:

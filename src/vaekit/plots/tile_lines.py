@@ -104,18 +104,20 @@ def draw(
     step = num_lines // max(len(marks), 1)
     for top, mark in zip(where.tops[step - 1 :: step], marks, strict=False):
         center = gap / 2 + (mark + 0.5) * (width * factor + gap)
-        _mark(sheet, center, top + height * factor, where, look.theme)
-    return framed(sheet, look, around, [top - gap for top in where.tops], (height * factor + gap, width * factor + gap))
+        _mark(sheet, (center, top + height * factor), width * factor / 6, gap, look.theme)
+    return framed(sheet, look, around, [top - gap for top in where.tops], (height * factor + gap, width * factor + gap), gap)
 
 
-def framed(sheet: Image.Image, look: Look, around: Around, tops: Sequence[int], tile: tuple[int, int]) -> Image.Image:
+def framed(
+    sheet: Image.Image, look: Look, around: Around, tops: Sequence[int], tile: tuple[int, int], inset: int = 0
+) -> Image.Image:
     """Returns a grid with the text around it, or as it is if there is none; arguments as of :func:`with_text`."""
     has_text = look.caption or around.title or around.heads or around.ticks or any(part.texts for part in around.labels)
-    return with_text(sheet, look, around, tops, tile) if has_text else sheet
+    return with_text(sheet, look, around, tops, tile, inset) if has_text else sheet
 
 
-def _mark(sheet: Image.Image, center: float, top: int, where: Geometry, theme: Theme) -> None:
-    """Draws a mark into the gap below a row."""
-    half = max(2, where.gap)
-    box = (round(center) - half, top + where.gap // 4, round(center) + half, top + where.gap - where.gap // 4 - 1)
+def _mark(sheet: Image.Image, place: tuple[float, int], half: float, gap: int, theme: Theme) -> None:
+    """Draws a mark, of half a width, into the gap below a row."""
+    center, top = place
+    box = (round(center - half), top + gap // 4, round(center + half), top + gap - gap // 4 - 1)
     ImageDraw.Draw(sheet).rectangle(box, fill=theme.ink)

@@ -6,7 +6,7 @@ is drawn from them: from each to the next one by a cross-fade, eased as in :mod:
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from vaekit.plots.animation import Animation, LazyFrames
 from vaekit.plots.frames import RATE, frame_durations
 from vaekit.plots.grid_text import Around, LineLabels
 from vaekit.plots.grids import INPUT, MODEL, columns_for
-from vaekit.plots.look import Look
+from vaekit.plots.look import DOT, Look
 from vaekit.plots.style import count
 from vaekit.plots.tile_lines import MIN_TILE, draw
 
@@ -100,7 +100,7 @@ def animate_training(folder: Path, look: Look, size: int) -> Animation:
 
     Arguments:
         folder: The run folder.
-        look: How it is drawn.
+        look: How it is drawn; its caption names no epoch.
         size: The least length of the shorter side, in pixels.
 
     Raises:
@@ -112,7 +112,7 @@ def animate_training(folder: Path, look: Look, size: int) -> Animation:
         raise RunError(f"{folder / FILM}: holds images of {count(len(steps), 'steps')}, and a film needs two; train again")
     layout = _read_layout(folder)
     inputs = _read_lines(folder / FILM / INPUTS, layout, layout.num_tiles)
-    return _Film(folder, layout, steps, inputs, Look(look.theme, look.pixelated, size, look.caption)).animation()
+    return _Film(folder, layout, steps, inputs, replace(look, size=size)).animation()
 
 
 class _Film:
@@ -147,9 +147,10 @@ class _Film:
         tiles = self.layout.num_tiles
         names = [INPUT, *[""] * (tiles - 1), MODEL, *[""] * (tiles - 1), "samples"]
         step = self.steps[before] if t < 0.5 else self.steps[before + 1]
-        around = Around(f"step {step:,}, epoch {step / self.layout.steps_per_epoch:.2f}", (LineLabels(names, 1),))
+        time = f"step {step:,}{DOT}epoch {step / self.layout.steps_per_epoch:.2f}"
+        look = replace(self.look, caption=f"{self.look.caption}{DOT}{time}" if self.look.caption else time)
         shown = torch.cat([self.inputs, lines])
-        return draw(shown, around, [2 * tiles], self.look, least=MIN_TILE if tiles > 1 else 1)
+        return draw(shown, Around(labels=(LineLabels(names, 1),)), [2 * tiles], look, least=MIN_TILE if tiles > 1 else 1)
 
 
 def _read_layout(folder: Path) -> FilmLayout:
