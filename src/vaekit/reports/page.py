@@ -65,6 +65,19 @@ class PageImage:
 
 
 @dataclass(frozen=True)
+class LegendEntry:
+    """A color and what has it.
+
+    Arguments:
+        color: The color, as ``#rrggbb``.
+        name: What has it.
+    """
+
+    color: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Section:
     """A section of a page.
 
@@ -73,14 +86,20 @@ class Section:
         text: A description of the images.
         images: The images.
         layout: ``single``, ``figures`` side by side where there is space, or ``rows`` of strips.
-        animation: An animation that is hidden until the reader opens it.
+        wide: Whether it is as wide as the page, where others stand side by side.
+        more: Images that are hidden until the reader opens them.
+        more_title: What these are.
+        legend: The colors of all images.
     """
 
     title: str
     text: str
     images: Sequence[PageImage]
     layout: str = "single"
-    animation: PageImage | None = None
+    wide: bool = False
+    more: Sequence[PageImage] = ()
+    more_title: str = ""
+    legend: Sequence[LegendEntry] = ()
 
     @property
     def anchor(self) -> str:
