@@ -266,11 +266,11 @@ def test_rate_chart_plots_the_rates_from_the_highest_down() -> None:
     assert below.get_ylim()[0] < 0.01 < below.get_ylim()[1]
     words = text_of(chart)
     for part in (
-        f"{sum(active)} of 12 latents active; 500 images",
-        "KL, nats",
-        f"rate of each latent, {float(codes.rates.sum()):.2f} nats in all",
-        "active above 0.01",
-        "variance of the mean",
+        f"{sum(active)} of 12 latents active",
+        f"rate {float(codes.rates.sum()):.2f} nats in all; 500 images",
+        "rate (KL), nats",
+        "active above the dashed line, 0.01",
+        "variance of the posterior mean",
         "latent, from the highest KL down",
     ):
         assert part in words

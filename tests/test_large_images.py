@@ -64,4 +64,4 @@ def test_the_panels_of_tall_images_do_not_make_a_figure_of_a_hundred_inches() ->
     images = torch.zeros(1, 1, 128, 4)
     assert error_plot(torch.ones(128, 4), images, images, 1).get_figheight() < 30
     small = torch.zeros(6, 1, 4, 4)
-    assert error_plot(torch.ones(4, 4), small, small, 6).get_figheight() == pytest.approx(5.3)
+    assert error_plot(torch.ones(4, 4), small, small, 6).get_figheight() == pytest.approx(6.45)

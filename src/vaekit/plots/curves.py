@@ -150,7 +150,9 @@ def _is_negative_elbo(histories: Sequence[History], quantity: str) -> bool:
     if quantity != "loss":
         return False
     records = [record["train"] for history in histories for record in history]
-    return all(abs(train.get("loss", 0) + train.get("elbo", 0)) <= 1e-4 * max(1.0, abs(train.get("loss", 0))) for train in records)
+    return all(
+        abs(train.get("loss", 0) + train.get("elbo", 0)) <= 1e-4 * max(1.0, abs(train.get("loss", 0))) for train in records
+    )
 
 
 def _main_panels(figure: Any) -> list[Axes]:
@@ -186,9 +188,7 @@ def _plot(axes: Axes, histories: Mapping[str, History], quantity: str, groups: M
         axes.set_yscale("log")
 
 
-def _line(
-    axes: Axes, history: History, quantity: str, split: str, line_color: str, label: str, style: str = "-"
-) -> None:
+def _line(axes: Axes, history: History, quantity: str, split: str, line_color: str, label: str, style: str = "-") -> None:
     pairs = [(record["epoch"], value_of_epoch(record, quantity, split)) for record in history]
     points = [(epoch, value) for epoch, value in pairs if value is not None]
     axes.plot(

@@ -43,7 +43,9 @@ def error_plot(
     across = max(INCHES, CHANNEL_INCHES * num_channels + MARGIN) if by_channel else INCHES
     aspect = rms.shape[0] / rms.shape[1]
     rows_of_an_image = min((across - MARGIN) / num_channels, MAX_CHANNEL_INCHES) * aspect * 3
-    down = len(originals) * rows_of_an_image if by_channel else min((across - MARGIN) / len(originals), MAX_TILE) * aspect * 3
+    down = (
+        len(originals) * rows_of_an_image if by_channel else min((across - MARGIN) / len(originals), MAX_TILE) * aspect * 3
+    )
     down = min(down, MAX_PANELS)
     figure = StyledFigure(figsize=(across, MEAN_INCHES + 0.6 + down), layout="constrained")
     upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=[MEAN_INCHES, 0.6 + down]))

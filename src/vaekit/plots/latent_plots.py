@@ -90,9 +90,7 @@ def _write_title(axes: Axes, title: str) -> None:
         )
 
 
-def _plot_cloud(
-    axes: Axes, points: Floats, groups: Groups, names: dict[int, str], covariances: Tensor | None
-) -> None:
+def _plot_cloud(axes: Axes, points: Floats, groups: Groups, names: dict[int, str], covariances: Tensor | None) -> None:
     """Plots points, densities and names; classes without names are plotted as one."""
     limits = _ranges(points)
     axes.set_xlim(*limits[0])

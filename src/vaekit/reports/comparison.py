@@ -145,7 +145,11 @@ def _group_section(galleries: Mapping[str, Gallery], *, whole: bool) -> Section:
     first = next(iter(galleries.values()))
     images, channels = first.images, first.channels
     few = images.sample(min(MAX_IMAGES, columns_for(images.shape[-1])), SHOWN_SEED)
-    strips = [embed_image(grid(few.pixels, len(few), channels=channels, look=STRIP), f"{len(few)} {few.split} images.", "originals")]
+    strips = [
+        embed_image(
+            grid(few.pixels, len(few), channels=channels, look=STRIP), f"{len(few)} {few.split} images.", "originals"
+        )
+    ]
     for name, gallery in galleries.items():
         strip = grid(gallery.model.reconstruct(few.pixels, gallery.labels_of(few)), len(few), channels=channels, look=STRIP)
         strips.append(embed_image(strip, f"The same images reconstructed by {name}.", name))

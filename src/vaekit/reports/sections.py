@@ -40,9 +40,7 @@ def learning_curves_section(
     )
 
 
-def _figure(
-    histories: Mapping[str, Sequence[dict[str, Any]]], quantity: str, groups: Mapping[str, int] | None
-) -> PageImage:
+def _figure(histories: Mapping[str, Sequence[dict[str, Any]]], quantity: str, groups: Mapping[str, int] | None) -> PageImage:
     """The curve of a quantity, with its last values as alternative text."""
     title, unit = title_of(quantity)
     ends = {name: value_of_epoch(history[-1], quantity, "valid") for name, history in histories.items() if history}

@@ -50,7 +50,9 @@ def headlines(metrics: Mapping[str, Any], history: Sequence[dict[str, Any]]) -> 
     record = kept(history)
     if record is None:
         return []
-    return [Headline("validation ELBO", typeset(f"{record['valid']['elbo']:.2f}"), f"nats per image, epoch {record['epoch']}")]
+    return [
+        Headline("validation ELBO", typeset(f"{record['valid']['elbo']:.2f}"), f"nats per image, epoch {record['epoch']}")
+    ]
 
 
 def verdict(metrics: Mapping[str, Any], history: Sequence[dict[str, Any]], active: int, num_latents: int) -> list[str]:
