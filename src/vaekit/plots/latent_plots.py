@@ -114,7 +114,10 @@ def _ranges(points: Floats) -> list[tuple[float, float]]:
     low, high = points.min(0), points.max(0)
     sides = (high - low).clip(min=1e-6)
     sides = sides if sides.min() * MAX_ASPECT < sides.max() else np.full(2, sides.max())
-    return [(float(center - 0.53 * side), float(center + 0.53 * side)) for center, side in zip((low + high) / 2, sides)]
+    return [
+        (float(center - 0.53 * side), float(center + 0.53 * side))
+        for center, side in zip((low + high) / 2, sides, strict=True)
+    ]
 
 
 def _scatter(axes: Axes, points: Floats, groups: Groups, names: dict[int, str]) -> None:

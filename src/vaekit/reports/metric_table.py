@@ -1,10 +1,10 @@
 """The table of several runs: each metric with its error and a bar, the best ones marked, and seeds of one recipe together.
 
-Numbers are compared only if they are of the same images, likelihood and number of samples. Bounds of log p(x | class), which a
-class-conditional model has, are in columns of their own and are ranked among themselves.
+Numbers are compared only if they are of the same images, likelihood and number of samples. Bounds of log p(x | class), which
+a class-conditional model has, are in columns of their own and are ranked among themselves.
 
-Runs that differ only by the seed are a group. Its row has the mean over the seeds and their standard deviation; it is compared
-with the other rows by the standard error of this mean, and its runs are not ranked.
+Runs that differ only by the seed are a group. Its row has the mean over the seeds and their standard deviation; it is
+compared with the other rows by the standard error of this mean, and its runs are not ranked.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The page of one run: samples, the numbers and sentences that matter most, then images, figures, and what is needed to train it.
+"""The page of one run: samples, three numbers and a verdict, then images and figures.
 
 Settings, versions and the recipe are folded.
 """

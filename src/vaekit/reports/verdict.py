@@ -3,7 +3,7 @@
 The sentences follow from rules on the records of the epochs and the final metrics:
 
 - the latents: how many are active, and whether the model has collapsed;
-- the length of the training: whether the ELBO was still rising at the last epoch, or the weights of an earlier one were kept;
+- the length of the training: whether the ELBO was still rising at the end, or the weights of an earlier epoch were kept;
 - overfitting: how far the ELBO of training images is above that of validation images at the kept epoch.
 """
 
@@ -20,7 +20,7 @@ HEADLINES = ("elbo", "psnr", "active_units")
 MIN_GAP, GAP_SHARE = 1.0, 0.05
 """The difference of the ELBO of both splits above which a model overfits: in nats, and as a share of the ELBO."""
 MIN_RISE = 0.001
-"""The rise of the ELBO over the last tenth of the epochs, as a share of the whole rise, that more epochs would go on with."""
+"""The rise of the ELBO over the last tenth of the epochs, as a share of the whole rise, above which more epochs help."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Headline:
 
 
 def headlines(metrics: Mapping[str, Any], history: Sequence[dict[str, Any]]) -> list[Headline]:
-    """Returns the numbers of a run that are shown large: final ones, or of a run that is not finished the validation ELBO."""
+    """Returns the numbers of a run that are shown large: final ones, or the validation ELBO if it is not finished."""
     if metrics:
         names = names_of(metrics)
         return [
@@ -90,8 +90,8 @@ def of_length(history: Sequence[dict[str, Any]]) -> str:
         return ""
     if record["epoch"] < last["epoch"]:
         return (
-            f"The weights of epoch {record['epoch']} of {last['epoch']} were kept; after it the validation ELBO rose no further, "
-            "so more epochs would not help."
+            f"The weights of epoch {record['epoch']} of {last['epoch']} were kept; after it the validation ELBO rose no "
+            "further, so more epochs would not help."
         )
     elbos = [epoch["valid"]["elbo"] for epoch in history if "elbo" in epoch["valid"]]
     tenth = max(1, len(elbos) // 10)
