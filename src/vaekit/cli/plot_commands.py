@@ -188,9 +188,10 @@ def map_(
     num: Annotated[int | None, typer.Option("--num", "-n", help="The number of images, chosen at random.", min=2)] = None,
     widths: Annotated[bool, typer.Option("--widths", help="Plot posteriors as ellipses of one standard deviation.")] = False,
     data: Data = None,
+    theme: ThemeName = "light",
     output: Output = None,
 ) -> None:
-    """Plot the posterior means of images in the latent space, colored by class.
+    """Plot the posterior means of images in the latent space, colored by class, with density contours.
 
     [bold]Examples[/bold]
 
@@ -199,12 +200,16 @@ def map_(
       vae map runs/mnist-conv --method tsne -o map.svg
     """
     from vaekit.experiment import plot
+    from vaekit.plots.style import THEMES, themed
 
-    figure = plot.map(run, method, num, widths, data)
+    with themed(THEMES[theme]):
+        figure = plot.map(run, method, num, widths, data)
     write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "latent-map"))
 
 
-def rates(context: typer.Context, run: RunPath, data: Data = None, output: Output = None) -> None:
+def rates(
+    context: typer.Context, run: RunPath, data: Data = None, theme: ThemeName = "light", output: Output = None
+) -> None:
     """Plot the KL of each latent, and which latents are active.
 
     [bold]Example[/bold]
@@ -212,8 +217,10 @@ def rates(context: typer.Context, run: RunPath, data: Data = None, output: Outpu
       vae rates runs/mnist-conv
     """
     from vaekit.experiment import plot
+    from vaekit.plots.style import THEMES, themed
 
-    figure = plot.rates(run, data)
+    with themed(THEMES[theme]):
+        figure = plot.rates(run, data)
     write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "rates"))
 
 
@@ -225,6 +232,7 @@ def errors(
     ] = 6,
     data: Data = None,
     channels: Channels = None,
+    theme: ThemeName = "light",
     output: Output = None,
 ) -> None:
     """Plot the error of reconstructions in each pixel.
@@ -234,21 +242,25 @@ def errors(
       vae errors runs/fashion-mnist
     """
     from vaekit.experiment import plot
+    from vaekit.plots.style import THEMES, themed
 
-    figure = plot.errors(run, num, data, channels=read_channels(channels))
+    with themed(THEMES[theme]):
+        figure = plot.errors(run, num, data, channels=read_channels(channels))
     write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "errors"))
 
 
-def curves(context: typer.Context, run: RunPath, output: Output = None) -> None:
-    """Plot the ELBO, its two terms, the KL weight, the learning rate and the gradient norm against epochs.
+def curves(context: typer.Context, run: RunPath, theme: ThemeName = "light", output: Output = None) -> None:
+    """Plot the ELBO, its two terms and whatever else changes against epochs, with the kept epoch marked.
 
     [bold]Example[/bold]
 
       vae curves runs/mnist-conv -o curves.pdf
     """
     from vaekit.experiment import plot
+    from vaekit.plots.style import THEMES, themed
 
-    figure = plot.curves(run)
+    with themed(THEMES[theme]):
+        figure = plot.curves(run)
     write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "learning-curves"))
 
 
@@ -320,7 +332,7 @@ def animate(
 
 
 def report(run: RunPath, data: Data = None, channels: Channels = None, output: Output = None) -> None:
-    """Write a report of a run: one HTML file with its metrics, images, figures and recipe.
+    """Write a report of a run: one HTML file with samples, metrics and a verdict, figures and the recipe.
 
     [bold]Example[/bold]
 
@@ -341,6 +353,8 @@ def compare(
     output: Output = None,
 ) -> None:
     """Write a comparison of several runs: one HTML file with their metrics, learning curves and reconstructions.
+
+    Runs that differ only by the seed are a group, with mean and standard deviation.
 
     [bold]Example[/bold]
 
