@@ -94,7 +94,7 @@ def test_page_needs_nothing_but_itself(page: Page, trained: Path) -> None:
 
 
 def test_images_have_words_and_sizes(page: Page) -> None:
-    assert len(page.images) == 2 + 1 + 1 + 1 + 8 + 3 + 3 + 1 + 1
+    assert len(page.images) == 2 + 1 + 1 + 1 + 8 + 3 + 4 + 1 + 1
     for image in page.images:
         assert len(image["alt"]) > 20
         assert int(image["width"]) > 100
@@ -156,7 +156,7 @@ def test_images_on_the_page_are_the_models(page: Page, trained: Path) -> None:
 
 def test_charts_follow_the_readers_page(page: Page) -> None:
     charts = [image for image in page.images if "svg" in image["src"]]
-    assert len(charts) == 9
+    assert len(charts) == 3 + 4 + 3
     assert "Other curves" in page.words["summary"]
     for chart in charts:
         text = base64.b64decode(chart["src"].split(",", 1)[1]).decode()
@@ -175,7 +175,7 @@ def test_run_that_has_not_ended_has_a_page_that_says_so(copy: Path, tmp_path: Pa
     page = report(RunFolder(copy), tmp_path / "x.html")
     assert "table" not in page.tags
     assert any("not finished" in text for text in page.words["p"])
-    assert len(page.images) == 21
+    assert len(page.images) == 22
     best = max(RunFolder(copy).history, key=lambda record: record["valid"]["elbo"])
     assert page.words["strong"] == [f"{best['valid']['elbo']:.2f}".replace("-", "−")]
 
@@ -251,7 +251,7 @@ def test_comparison_marks_the_best_and_what_is_within_two_standard_errors(traine
     assert cells["first"].best == ["ELBO", "log p(x), IW", "SSIM"]
     assert cells["second"].best == ["ELBO", "log p(x), IW", "PSNR", "SSIM"]
     assert cells["third"].best == ["log p(x), IW", "SSIM"]
-    assert len(page.images) == 6 + 1 + 3
+    assert len(page.images) == 3 + 4 + 1 + 3
     assert [name for name in page.words["li"] if name in cells] == ["first", "second", "third"]  # the only legend
     elbo_bars = [re.findall(r"width: (\d+)%", row)[0] for row in split_rows(tmp_path / "x.html")]
     assert elbo_bars == ["100", str(round(4 + 96 * 1 / 3.5)), "4"]

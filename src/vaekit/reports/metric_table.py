@@ -104,10 +104,11 @@ class Entry:
 
     def text(self, key: str) -> str:
         """Returns a number as text; of a group, with the standard deviation over its runs."""
+        texts = [value_of(key, run[key]) for run in self.runs]  # also checks that they are numbers
+        if len(texts) == 1:
+            return typeset(texts[0])
         values = [float(run[key]["value"]) for run in self.runs]
-        if len(values) == 1:
-            return typeset(value_of(key, self.runs[0][key]))
-        return typeset(with_error(mean(values), stdev(values), METRICS[key].digits or 2))
+        return typeset(with_error(mean(values), stdev(values), METRICS[key].digits))
 
     def has(self, key: str) -> bool:
         """Returns whether all its runs have a metric."""
@@ -126,7 +127,12 @@ def columns_of(metrics: Sequence[Mapping[str, Any]]) -> list[Column]:
 
 
 def rows_of(entries: Sequence[Entry], columns: Sequence[Column]) -> list[Row]:
-    """Returns the rows of entries, whose numbers are compared with those of all others that are not members of a group."""
+    """Returns the rows of entries, whose numbers are compared with those of all others that are not members of a group.
+
+    Raises:
+        RunError: If a final metric is damaged.
+    """
+    texts = [{column: entry.text(column.key) for column in columns if _is_in(column, entry)} for entry in entries]
     ranked = [entry for entry in entries if not entry.is_member]
     return [
         Row(
@@ -134,9 +140,9 @@ def rows_of(entries: Sequence[Entry], columns: Sequence[Column]) -> list[Row]:
             entry.about,
             color(entry.number),
             entry.is_member,
-            {column: _cell(column.key, entry, ranked) for column in columns if _is_in(column, entry)},
+            {column: _cell(column.key, text, entry, ranked) for column, text in shown.items()},
         )
-        for entry in entries
+        for entry, shown in zip(entries, texts, strict=True)
     ]
 
 
@@ -149,12 +155,11 @@ def _is_in(column: Column, entry: Entry) -> bool:
     return entry.has(column.key) and _is_apart(column.key, entry.runs[0]) == column.conditional
 
 
-def _cell(key: str, entry: Entry, ranked: Sequence[Entry]) -> Cell:
+def _cell(key: str, text: str, entry: Entry, ranked: Sequence[Entry]) -> Cell:
     """A number, whether it is the best among the comparable ones, and its bar."""
     comparable = [
         other for other in ranked if other.has(key) and _protocol(key, other.runs[0]) == _protocol(key, entry.runs[0])
     ]
-    text = entry.text(key)
     if len(comparable) < 2 or METRICS[key].higher_is_better is None:
         return Cell(text)
     sign = 1 if METRICS[key].higher_is_better else -1
