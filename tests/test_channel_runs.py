@@ -11,7 +11,6 @@ from tests.channel_grids import HEIGHT, WIDTH, lines_of, smooth
 from tests.commands import done, one_line, strict_json, tiles, vae
 from tests.plot_outputs import pixels, played
 from vaekit.core.units import to_gray_levels
-from vaekit.plots import grid
 from vaekit.plots.grids import number_for
 from vaekit.presentation.gallery import SHOWN_SEED, Gallery
 from vaekit.runs.run_folder import RunFolder

@@ -81,7 +81,7 @@ def named(name: str, options: list[tuple[str, Any]]) -> str:
     for option, value in options:
         values = value if isinstance(value, list | tuple) else [] if value is True else [value]
         texts = [
-            re.sub(r"[^A-Za-z0-9.+]+", "_", Path(text).stem if isinstance(text, Path) else text)
+            re.sub(r"[^A-Za-z0-9.,@]+", "_", Path(text).stem if isinstance(text, Path) else text)
             for text in map(_text, values)
         ]
         shown = [text[:MAX_VALUE] for text in texts]
