@@ -185,8 +185,8 @@ def test_animation_through_classes_is_the_galleries(suffix: str, trained: Path, 
 
 
 def test_animations_of_pi_and_of_latents_are_the_galleries(trained: Path, gallery: Gallery, tmp_path: Path) -> None:
-    done("animate", trained, "--through", "pi", "--digits", 3, "--steps", 1, "--size", 8, "-o", tmp_path / "pi.webp")
-    plays(tmp_path / "pi.webp", gallery.pi_animation(3, steps=1, size=8))
+    done("animate", trained, "--through", "pi", "--digits", 3, "--steps", 1, "--size", 96, "-o", tmp_path / "pi.webp")
+    plays(tmp_path / "pi.webp", gallery.pi_animation(3, steps=1, size=96))
     done("animate", trained, "--traverse", "-n", 2, "--steps", 3, "--from", "4", "-o", tmp_path / "z.webp")
     plays(tmp_path / "z.webp", gallery.traversal_animation(2, steps=3, start="4"))
 

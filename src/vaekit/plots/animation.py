@@ -26,7 +26,7 @@ except ImportError:
 
 GIF_LEVELS = 64
 """The number of gray levels in a GIF; 64 look like 256, and the file is a third smaller."""
-QUALITY = 82
+QUALITY = 70
 """The quality of the frames of a WebP."""
 SUFFIXES = (".gif", ".webp", ".mp4")
 VIDEO_RATE = 30
