@@ -28,6 +28,11 @@ Size = Annotated[
     typer.Option(help="The least length of the shorter side in pixels, 4000 for a poster.", min=64, max=16_000),
 ]
 
+InterpolationPath = Annotated[
+    Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps the length of latents.")
+]
+Start = Annotated[str, typer.Option("--from", help="The values of the other latents: @N, a class, or an image file.")]
+
 OF_TRAINING = ("samples.png", "reconstructions.png", "curves.png")
 """The images that training writes, which no command replaces."""
 UNNAMED = ("run", "output")
