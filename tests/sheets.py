@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -15,9 +16,9 @@ from vaekit.plots.tile_lines import MIN_TILE, Geometry, breaks, geometry, paper
 DEFAULT = Look()
 
 
-def opened(image: Path | Image.Image) -> Image.Image:
+def opened(image: Path | Image.Image | IO[bytes]) -> Image.Image:
     """An image, in a file or not."""
-    return Image.open(image) if isinstance(image, Path) else image
+    return image if isinstance(image, Image.Image) else Image.open(image)
 
 
 def middles(pixels: np.ndarray, factor: int) -> np.ndarray:
@@ -34,7 +35,7 @@ def block(sheet: np.ndarray, where: Geometry, heads: bool = False) -> np.ndarray
 
 
 def lines_on(
-    image: Path | Image.Image,
+    image: Path | Image.Image | IO[bytes],
     num_lines: int,
     columns: int,
     tile: tuple[int, int, int],

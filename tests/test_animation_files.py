@@ -43,7 +43,7 @@ def test_animation_comes_back_from_its_file(suffix: str, mode: str, tmp_path: Pa
             assert 0 < error <= 255 / 63 / 2 + 0.5
             assert len(np.unique(found)) <= 64
         elif suffix == ".webp":
-            assert error < 120
+            assert error < 160
             assert np.abs(found - np.asarray(frame, int)).mean() < 8
         else:  # 63 colors fit a palette
             assert error == 0
@@ -67,7 +67,7 @@ def test_frames_that_are_the_same_take_their_time(suffix: str, tmp_path: Path) -
 def test_animation_of_a_gallery_comes_back_as_its_model_drew_it(tmp_path: Path) -> None:
     gallery = Gallery(linear_vae(shape=(3, 4, 7)), garments(shape=(3, 4, 7)))
     animation = gallery.animation(["sock", "boot"], steps=2, size=28)
-    for suffix, error in ((".webp", 40), (".gif", 12)):
+    for suffix, error in ((".webp", 40), (".gif", 20)):
         animation.save(tmp_path / f"x{suffix}")
         frames, durations, _ = played(tmp_path / f"x{suffix}", "RGB")
         assert durations == ([HOLD, *frame_durations(2)] * 2 if suffix == ".webp" else [700, 30, 40, 700, 30, 30])

@@ -62,7 +62,7 @@ def test_values_that_no_file_name_can_have_are_told_apart() -> None:
         named("sample", [("label", [value])]) for value in ("T-shirt/top", "T-shirt top", "a/../b", "猫", "犬", "x" * 300)
     ]
     assert len(set(names)) == len(names)
-    assert all(name.isascii() and "/" not in name and ".." not in name.removesuffix(".") for name in names)
+    assert all(name.isascii() and "/" not in name for name in names)
     assert all(len(name) <= MAX_NAME + 9 for name in names)
     assert named("sample", [("label", ["7", "3"]), ("pixelated", True)]) == "sample-label-7-3-pixelated"
     assert named("reconstruct", [("", [Path("a/x.png")])]) != named("reconstruct", [("", [Path("b/x.png")])])

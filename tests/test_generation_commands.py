@@ -18,7 +18,7 @@ from vaekit.core.units import to_gray_levels
 def test_samples_are_those_of_the_model_and_the_seed(trained: Path, tmp_path: Path) -> None:
     def sample(seed: int, name: str) -> Tensor:
         done("sample", trained, "-n", 23, "--seed", seed, "-o", tmp_path / name)
-        return tiles(tmp_path / name, 23, columns=10)
+        return tiles(tmp_path / name, 23, columns=5)
 
     model = vaekit.load(trained)
     with fixed_seed(5):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib import font_manager
 from matplotlib.colors import to_hex, to_rgb
 from numpy.typing import NDArray
 from PIL import Image
@@ -110,3 +111,12 @@ def test_text_is_inter_where_it_has_the_letters() -> None:
     assert font(20).getname() == ("Inter", "Regular")
     assert font(20, bold=True).getlength("model") > font(20).getlength("model")
     assert characters(REGULAR) == characters(SEMIBOLD)
+
+
+def test_bold_text_of_figures_is_semi_bold_and_nothing_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    figure = rate_plot(torch.ones(3), torch.tensor([1.0, 1e-4, 2.0]), 0.01, 5)
+    with caplog.at_level("WARNING", logger="matplotlib.font_manager"):
+        figure.savefig(io.BytesIO())
+        found = font_manager.findfont(font_manager.FontProperties(family=INTER, weight="bold"))
+    assert found == str(SEMIBOLD)
+    assert caplog.text == ""

@@ -57,17 +57,15 @@ def test_image_goes_among_those_of_the_run_or_where_one_says(command: str, copy:
 @pytest.mark.parametrize(
     ("args", "name"),
     [
-        (["--through", "1,9"], "film-through-1_9-"),
-        (["--through", "pi", "--digits", "4"], "film-through-pi-digits-4-"),
-        (["--traverse", "-n", "2"], "film-traverse-num-2-"),
-        (["--training"], "film-training-"),
+        (["--through", "1,9"], "film-through-1,9-size-96.webp"),
+        (["--through", "pi", "--digits", "4"], "film-through-pi-digits-4-size-96.webp"),
+        (["--traverse", "-n", "2"], "film-traverse-size-96-num-2.webp"),
+        (["--training"], "film-training-size-96.webp"),
     ],
 )
 def test_animation_goes_among_the_images_of_the_run(args: list[str], name: str, copy: Path) -> None:
-    path = Path(done("animate", copy, *args, "--size", 16).replace("\n", ""))
-    assert path.parent == copy / "images"
-    assert path.name.startswith(name.rstrip("-"))
-    assert path.suffix == ".webp"
+    path = Path(done("animate", copy, *args, "--size", 96).replace("\n", ""))
+    assert path == copy / "images" / name
     frames, durations = played(path)
     assert len(frames) == len(durations) > 1
     assert (frames[0] != frames[1]).any()
@@ -79,9 +77,9 @@ def test_model_folder_draws_other_images_into_the_folder_one_is_in(
     monkeypatch.chdir(tmp_path)
     save_vae(load_vae(trained), tmp_path / "model")
     unlabeled(tmp_path / "a.npy")
-    assert done("map", "model", "--data", "a.npy") == "latent-map.png\n"
+    assert done("map", "model", "--data", "a.npy") == "latent-map-data-a.npy.png\n"
     gallery = Gallery(load_vae(trained), vaekit.load_images("a.npy", "test"))
-    np.testing.assert_array_equal(pixels(tmp_path / "latent-map.png"), pixels(gallery.latent_map()))
+    np.testing.assert_array_equal(pixels(tmp_path / "latent-map-data-a.npy.png"), pixels(gallery.latent_map()))
     one_line(vae("map", "model"), "model", "images")
 
 
@@ -187,8 +185,8 @@ def test_animation_through_classes_is_the_galleries(suffix: str, trained: Path, 
 
 
 def test_animations_of_pi_and_of_latents_are_the_galleries(trained: Path, gallery: Gallery, tmp_path: Path) -> None:
-    done("animate", trained, "--through", "pi", "--digits", 3, "--steps", 1, "--size", 8, "-o", tmp_path / "pi.webp")
-    plays(tmp_path / "pi.webp", gallery.pi_animation(3, steps=1, size=8))
+    done("animate", trained, "--through", "pi", "--digits", 3, "--steps", 1, "--size", 96, "-o", tmp_path / "pi.webp")
+    plays(tmp_path / "pi.webp", gallery.pi_animation(3, steps=1, size=96))
     done("animate", trained, "--traverse", "-n", 2, "--steps", 3, "--from", "4", "-o", tmp_path / "z.webp")
     plays(tmp_path / "z.webp", gallery.traversal_animation(2, steps=3, start="4"))
 

@@ -97,7 +97,7 @@ def test_stopped_run_keeps_the_images_of_an_uninterrupted_one(tmp_path: Path, fi
     recipe = load_recipe("digits", SETTINGS | {"epochs": 2})
     with pytest.raises(KeyboardInterrupt):
         run(recipe, tmp_path / "stopped", console=QUIET, callbacks=[Stop()])
-    resume(tmp_path / "stopped", console=QUIET)
+    resume(tmp_path / "stopped", {}, console=QUIET)
     assert frames_of(tmp_path / "stopped") == frames_of(filmed)
     assert weights_equal(tmp_path / "stopped", filmed)
 
@@ -147,5 +147,5 @@ def test_command_writes_the_film(copy: Path) -> None:
     assert abs(sum(durations) - (FIRST + LAST + 1000 * (12 * 15 - 1) / 30)) < 40
     with Image.open(copy / "x.webp") as image:
         assert image.info["loop"] == 0
-    assert len(frames) > 100
+    assert len(frames) > 20  # those that are the same after all are one
     assert RunFolder(copy).look_at(None).caption == "digits"

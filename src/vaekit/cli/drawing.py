@@ -28,6 +28,11 @@ Size = Annotated[
     typer.Option(help="The least length of the shorter side in pixels, 4000 for a poster.", min=64, max=16_000),
 ]
 
+InterpolationPath = Annotated[
+    Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps the length of latents.")
+]
+Start = Annotated[str, typer.Option("--from", help="The values of the other latents: @N, a class, or an image file.")]
+
 OF_TRAINING = ("samples.png", "reconstructions.png", "curves.png")
 """The images that training writes, which no command replaces."""
 UNNAMED = ("run", "output")
@@ -81,7 +86,7 @@ def named(name: str, options: list[tuple[str, Any]]) -> str:
     for option, value in options:
         values = value if isinstance(value, list | tuple) else [] if value is True else [value]
         texts = [
-            re.sub(r"[^A-Za-z0-9.+]+", "_", Path(text).stem if isinstance(text, Path) else text)
+            re.sub(r"[^A-Za-z0-9.,@]+", "_", Path(text).stem if isinstance(text, Path) else text)
             for text in map(_text, values)
         ]
         shown = [text[:MAX_VALUE] for text in texts]

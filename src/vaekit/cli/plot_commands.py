@@ -5,13 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from vaekit.cli.drawing import Pixelated, Size, ThemeName, drawing, look
+from vaekit.cli.drawing import InterpolationPath, Pixelated, Size, Start, ThemeName, drawing, look
+from vaekit.cli.film_commands import animate as animate
 from vaekit.cli.options import Channels, Data, Label, Labels, Output, RunPath, Seed, place, read_channels, show, write
 
-InterpolationPath = Annotated[
-    Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps the length of latents.")
-]
-Start = Annotated[str, typer.Option("--from", help="The values of the other latents: @N, a class, or an image file.")]
 DPI = 200
 """The resolution of figures in dots per inch."""
 
@@ -262,73 +259,6 @@ def curves(context: typer.Context, run: RunPath, theme: ThemeName = "light", out
     with themed(THEMES[theme]):
         figure = plot.curves(run)
     write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "learning-curves"))
-
-
-def animate(
-    context: typer.Context,
-    run: RunPath,
-    through: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="pi, or waypoints separated by commas: classes, @N for test image N, files; or repeated, one each."
-        ),
-    ] = None,
-    training: Annotated[bool, typer.Option("--training", help="The training, from before its first step.")] = False,
-    traverse: Annotated[bool, typer.Option("--traverse", help="Latents that move through their ranges.")] = False,
-    digits: Annotated[int, typer.Option(help="The number of digits of pi.", min=2)] = 40,
-    steps: Annotated[
-        int | None,
-        typer.Option(help="The number of frames between two waypoints, of which 30 are a second.", min=1, max=1_000),
-    ] = None,
-    hold: Annotated[
-        int | None, typer.Option(help="The duration of a waypoint, in milliseconds.", min=20, max=60_000)
-    ] = None,
-    size: Annotated[int, typer.Option(help="The least size of an image, in pixels.", min=1, max=8_192)] = 720,
-    num: Annotated[int, typer.Option("--num", "-n", help="The number of latents of --traverse.", min=1)] = 9,
-    path: InterpolationPath = "linear",
-    start: Start = "@0",
-    label: Labels = None,
-    data: Data = None,
-    channels: Channels = None,
-    theme: ThemeName = "dark",
-    pixelated: Pixelated = False,
-    output: Output = None,
-) -> None:
-    """Animate a path through classes, images or the digits of pi; or the latents; or the training.
-
-    The suffix of -o chooses the format: .webp, .gif, or .mp4 if imageio-ffmpeg is installed.
-
-    [bold]Examples[/bold]
-
-      vae animate runs/mnist-conv --through 1,9
-
-      vae animate runs/mnist-conv --through pi --digits 100 -o pi.mp4
-
-      vae animate runs/mnist-conv --traverse
-    """
-    from vaekit.experiment import plot
-    from vaekit.plots.animation import check_suffix
-
-    output_path = drawing(context, output, run, "film", ".webp")
-    check_suffix(output_path)  # before the frames are computed
-    animation = plot.animate(
-        run,
-        through[0] if through and len(through) == 1 else through or None,
-        training=training,
-        traverse=traverse,
-        digits=digits,
-        steps=steps,
-        hold=hold,
-        size=size,
-        num=num,
-        path=path,
-        start=start,
-        labels=label or (),
-        data=data,
-        channels=read_channels(channels),
-        look=look(theme, pixelated),
-    )
-    write(animation.save, output_path)
 
 
 def report(run: RunPath, data: Data = None, channels: Channels = None, output: Output = None) -> None:

@@ -57,8 +57,8 @@ def sample(
 ) -> Image.Image:
     """Plots samples from the prior; arguments as of :meth:`vaekit.Gallery.samples`."""
     folder = _open(run)
-    is_wide = folder.model.condition is None and num > columns_for(folder.model.shape[-1])
-    columns = columns_for(folder.model.shape[-1]) if is_wide else None
+    most = columns_for(folder.model.shape[-1])
+    columns = most if folder.model.condition is None and num > most**2 else None
     gallery = Gallery(folder.model, channels=channels or folder.shown_channels, look=_look(folder, look))
     return gallery.samples(num, labels, temperature, seed, columns)
 

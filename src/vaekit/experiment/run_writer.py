@@ -82,8 +82,7 @@ class RunWriter(Callback):
         if self.shown is not None:
             self.film = FilmWriter(self.folder, self.shown, self.channels, len(trainer.batches))
             self.film.begin()
-            if trainer.progress.step == 0:
-                self.film.after(trainer)
+            self.film.after(trainer)  # of step 0, or of a step whose callbacks were interrupted
 
     def on_step(self, trainer: Trainer, logs: dict[str, Tensor]) -> None:
         """Keeps the images of steps that the film of the training shows."""

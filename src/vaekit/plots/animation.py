@@ -26,7 +26,7 @@ except ImportError:
 
 GIF_LEVELS = 64
 """The number of gray levels in a GIF; 64 look like 256, and the file is a third smaller."""
-QUALITY = 82
+QUALITY = 70
 """The quality of the frames of a WebP."""
 SUFFIXES = (".gif", ".webp", ".mp4")
 VIDEO_RATE = 30
@@ -79,9 +79,9 @@ class Animation:
     def _repr_html_(self) -> str:
         """The animation in a notebook."""
         file = io.BytesIO()
-        self.write(file, ".gif")
+        self.write(file, ".webp")
         data = base64.b64encode(file.getvalue()).decode()
-        return f'<img alt="{len(self.frames)} frames" src="data:image/gif;base64,{data}">'
+        return f'<img alt="{len(self.frames)} frames" src="data:image/webp;base64,{data}">'
 
 
 class LazyFrames(Sequence[Image.Image]):

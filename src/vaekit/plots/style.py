@@ -91,6 +91,10 @@ STYLE = {
     "mathtext.rm": INTER,
     "mathtext.it": INTER,
     "mathtext.bf": f"{INTER}:bold",
+    "mathtext.bfit": f"{INTER}:bold",
+    "mathtext.cal": INTER,
+    "mathtext.sf": INTER,
+    "mathtext.tt": INTER,
     "mathtext.fallback": "stixsans",
     "svg.hashsalt": "vaekit",
 }

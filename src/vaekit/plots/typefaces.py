@@ -68,7 +68,7 @@ def typefaces() -> dict[str, Path]:
 def _add_inter() -> None:
     """Makes Inter known to matplotlib, once."""
     known = font_manager.fontManager
-    for path, weight in ((REGULAR, 400), (SEMIBOLD, 700)):  # matplotlib reads the semi-bold as regular, and asks for bold
+    for path, weight in ((REGULAR, 400), (SEMIBOLD, 700)):  # semi-bold is what text in bold is written in
         known.addfont(path)
         known.ttflist[-1] = replace(known.ttflist[-1], name=INTER, weight=weight)
 

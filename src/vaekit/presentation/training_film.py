@@ -31,7 +31,7 @@ PER_OCTAVE = 4
 """The number of frames between a step and the step of twice its number."""
 COLUMNS, SAMPLE_ROWS, MAX_HEIGHT = 8, 4, 1_100
 """The maximum number of images side by side, of rows of samples, and the height to which there are more than one."""
-SECONDS, FEWEST, MOST = 10, 3, 15
+SECONDS, FEWEST, MOST = 8, 3, 15
 """The approximate length of a film in seconds, and the least and largest number of frames from one step to the next."""
 FIRST, LAST = 700, 2_000
 """The durations of the first and the last frame, in milliseconds."""
