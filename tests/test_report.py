@@ -24,6 +24,7 @@ from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import MEANINGS, duration, is_bracket_wide, unit_of, value_of
 from vaekit.reports.comparison import STRIP, comparison
 from vaekit.reports.metric_table import Entry, columns_of, rows_of
+from vaekit.reports.page import embed_image
 from vaekit.reports.run_report import IMAGE_SIZE, run_report
 from vaekit.reports.verdict import of_latents, of_length, of_overfitting
 from vaekit.runs.run_folder import METRICS, RECIPE, REPORT, RunFolder
@@ -70,6 +71,12 @@ class Page(HTMLParser):
         """The image whose alternative text starts so."""
         (found,) = [image for image in self.images if image["alt"].startswith(start)]
         return Image.open(io.BytesIO(base64.b64decode(found["src"].split(",", 1)[1])))
+
+
+def embedded(image: Image.Image) -> np.ndarray:
+    """The pixels of an image as a page has them, which is compressed."""
+    source = embed_image(image, "").source
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1]))))
 
 
 def report(run: RunFolder, path: Path) -> Page:
@@ -139,7 +146,7 @@ def test_images_on_the_page_are_the_models(page: Page, trained: Path) -> None:
         ("60 samples from the prior", gallery.samples(60, columns=10)),
         ("20 rows of 20 images", plane(gallery.plane(20).images, look=gallery.look)),
     ):
-        np.testing.assert_array_equal(np.asarray(page.image(start)), np.asarray(expected))
+        np.testing.assert_array_equal(np.asarray(page.image(start)), embedded(expected))
     found = gallery.traverse(8, torch.linspace(0, 1, 11))
     strips = [image for image in page.images if image["alt"].startswith("One latent")]
     assert len(strips) == 8
@@ -147,7 +154,7 @@ def test_images_on_the_page_are_the_models(page: Page, trained: Path) -> None:
         assert f": z{latent} · {gallery.encodings.rates[latent]:.2f} nats, from " in strip["alt"]
         np.testing.assert_array_equal(
             np.asarray(page.image(strip["alt"])),
-            np.asarray(grid(found.images[row], 11, marks=[10 * found.own[row]], look=gallery.look)),
+            embedded(grid(found.images[row], 11, marks=[10 * found.own[row]], look=gallery.look)),
             err_msg=strip["alt"],
         )
     animation = page.image("An animation through 0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
@@ -302,7 +309,7 @@ def test_comparison_shows_the_same_images_through_each_model(
         ),
     }
     for alt, pixels in strips.items():
-        np.testing.assert_array_equal(np.asarray(page.image(alt)), np.asarray(grid(pixels, 10, look=STRIP)))
+        np.testing.assert_array_equal(np.asarray(page.image(alt)), embedded(grid(pixels, 10, look=STRIP)))
 
 
 def test_runs_of_one_name_are_called_by_their_paths(trained: Path, tmp_path: Path) -> None:
