@@ -82,7 +82,8 @@ def latent_map(
 def _write_title(axes: Axes, title: str) -> None:
     """Writes a heading, and fainter lines below it, from the left edge of a panel."""
     heading, *rest = (literal(line, MAX_TITLE) for line in title.split("\n"))
-    axes.set_title(heading, loc="left", pad=8 + 13 * len(rest), fontsize=10.5)
+    weight = weight_of(heading)
+    axes.set_title(heading, loc="left", pad=8 + 13 * len(rest), fontsize=10.5, fontweight=weight)
     for number, line in enumerate(reversed(rest)):
         place = (0, 8 + 13 * number)
         axes.annotate(
