@@ -5,20 +5,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tests.sheets import middles
 from vaekit.networks import Shape
 
 DARK = 100
-"""Below it lies the ink of current words, and above it that of the others."""
+"""Below it lies the ink of current words in the light theme, and above it that of the others."""
 
 
 def shrunk(frame: Image.Image, shape: Shape, factor: int) -> Tensor:
-    """The image in the middle of a frame's top, each of its pixels a constant block."""
+    """The image in the middle of a frame's top, before it was enlarged."""
     channels, height, width = shape
     left = (frame.width - width * factor) // 2
     part = np.asarray(frame)[: height * factor, left : left + width * factor].reshape(height * factor, width * factor, -1)
-    small = part[::factor, ::factor]
-    np.testing.assert_array_equal(part, small.repeat(factor, 0).repeat(factor, 1))
-    return torch.from_numpy(small.copy()).permute(2, 0, 1).reshape(channels, height, width)
+    return torch.from_numpy(middles(part, factor).copy()).permute(2, 0, 1).reshape(channels, height, width)
 
 
 def closest(found: Tensor, expected: Tensor) -> int:

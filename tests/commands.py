@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tests.sheets import lines_on
 from vaekit.__main__ import main
 from vaekit.core.signals import SIGNALS
 from vaekit.core.tensor_files import read_header
-from vaekit.plots.grids import PAPER, layout
+from vaekit.plots.tile_lines import breaks
 from vaekit.runs.lock import LOCK
 from vaekit.runs.run_folder import CHECKPOINTS
 from vaekit.training import read_state
@@ -81,30 +80,30 @@ def start(*args: object, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def tiles(path: Path, num: int, columns: int, shape: tuple[int, int, int] = SHAPE) -> Tensor:
+def tiles(
+    path: Path,
+    num: int,
+    columns: int,
+    shape: tuple[int, int, int] = SHAPE,
+    *,
+    pairs: bool = False,
+    heads: bool = False,
+    marked: bool = False,
+) -> Tensor:
     """Returns the ``num`` images of a grid, with shape (num, C, H, W); all pixels between them must be blank.
 
-    There may be text above the grid and at its left.
+    Arguments:
+        path: The image, or a file.
+        num: The number of images.
+        columns: The number of images in a row.
+        shape: The shape of an image.
+        pairs: Whether rows are pairs, with a gap between them.
+        heads: Whether there is text above the columns.
+        marked: Whether there are marks below rows.
     """
-    channels, height, width = shape
-    factor, gap = layout(width, columns)
-    sheet = np.array(Image.open(path))
-    sheet = sheet.reshape(*sheet.shape[:2], channels)
     rows = -(-num // columns)
-    sheet = sheet[-rows * (height * factor + gap) - gap :, -columns * (width * factor + gap) - gap :]
-    assert sheet.shape[:2] == (rows * (height * factor + gap) + gap, columns * (width * factor + gap) + gap)
-    images = []
-    for index in range(num):
-        top, left = (
-            gap + place * (side * factor + gap) for place, side in zip(divmod(index, columns), (height, width), strict=True)
-        )
-        window = np.s_[top : top + height * factor, left : left + width * factor]
-        tile = sheet[window][::factor, ::factor].copy()
-        assert np.array_equal(tile.repeat(factor, 0).repeat(factor, 1), sheet[window])
-        sheet[window] = PAPER
-        images.append(torch.from_numpy(tile).permute(2, 0, 1))
-    assert (sheet == PAPER).all()
-    return torch.stack(images)
+    wider = breaks(rows, 2) if pairs else []
+    return lines_on(path, rows, columns, shape, wider, heads=heads, marked=marked).flatten(0, 1)[:num]
 
 
 def near(a: Tensor, b: Tensor) -> None:

@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
 from tests.oracles import Flatten, LinearDecoder, LinearNormal
+from tests.sheets import lines_on
 from vaekit.data import ImageSet
 from vaekit.distributions import Bernoulli, DiagonalGaussian, Encode, Prior, StandardNormal
 from vaekit.models import VAE, ClassLabel
 from vaekit.networks import MLPDecoder, MLPEncoder, Shape
-from vaekit.plots import grid
+from vaekit.plots.grid_text import text_size, top_of
+from vaekit.plots.tile_lines import geometry
 from vaekit.presentation.gallery import Gallery
 
 CLASSES = ("sock", "boot", "shirt")
@@ -113,15 +115,17 @@ def conditional(shape: Shape = GRAY) -> Gallery:
     return Gallery(VAE(encoder, *parts), garments(shape=shape))
 
 
-def placed(image: Image.Image, images: Tensor, columns: int) -> tuple[int, int, int, int]:
-    """Asserts that a sheet holds a grid at its right edge and words around it, and returns the grid's box."""
-    sheet, part = np.array(image), np.asarray(grid(images, columns))
-    height, width = part.shape[:2]
-    left = sheet.shape[1] - width
-    [top] = [y for y in range(len(sheet) - height + 1) if np.array_equal(sheet[y : y + height, left:], part)]
-    sheet[top : top + height, left:] = 255
-    assert sheet.min() < 100 < 250 < np.median(sheet)
-    return left, top, left + width, top + height
+def placed(image: Image.Image, images: Tensor, columns: int, marked: bool = False) -> tuple[int, int, int, int]:
+    """Asserts that a sheet holds a grid at its upper right and words around it, and returns the grid's box."""
+    shape, rows = tuple(images.shape[1:]), len(images) // columns
+    found = lines_on(image, rows, columns, shape, marked=marked)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found.flatten(0, 1), images)
+    where = geometry(rows, columns, shape[1:])  # type: ignore[arg-type]
+    top, right = top_of(where.width, has_heads=False), image.width - text_size(where.width)
+    sheet = np.array(image)
+    sheet[top : top + where.height, right - where.width : right] = 0
+    assert sheet.max() > 140
+    return right - where.width, top, right, top + where.height
 
 
 def text_of(figure: Figure) -> str:

@@ -36,13 +36,14 @@ def played(path: Path) -> tuple[list[np.ndarray], list[int]]:
 
 
 def plays(path: Path, animation: Animation) -> None:
-    """Asserts that a file shows an animation at any time; a GIF within half a step of 64 gray levels."""
+    """Asserts that a file shows an animation at any time; a GIF within half a step of 64 gray levels, a WebP on average."""
     frames, durations = played(path)
     ends = np.cumsum(durations)
-    assert ends[-1] == sum(animation.durations)
+    assert abs(ends[-1] - sum(animation.durations)) <= (5 if path.suffix == ".gif" else 0)
     for start, frame in zip(np.cumsum([0, *animation.durations[:-1]]), animation.frames, strict=True):
-        found = frames[np.searchsorted(ends, start, side="right")]  # frames that are the same are one in the file
-        assert np.abs(found - np.asarray(frame, int)).max() <= (2.5 if path.suffix == ".gif" else 0)
+        found = frames[np.searchsorted(ends, start + 5, side="right")]  # frames that are the same are one in the file
+        error = np.abs(found - np.asarray(frame.convert("L"), int))
+        assert error.max() <= 2.5 if path.suffix == ".gif" else error.mean() < 8
 
 
 def unlabeled(path: Path, num: int = 20) -> Path:
@@ -52,13 +53,13 @@ def unlabeled(path: Path, num: int = 20) -> Path:
 
 
 PLACES = {
-    "traverse": ([], "traversals.png"),
+    "traverse": ([], "traverse.png"),
     "manifold": ([], "manifold.png"),
-    "interpolate": ([1, 9], "interpolation.png"),
+    "interpolate": ([1, 9], "interpolate-1-9.png"),
     "map": ([], "latent-map.png"),
     "rates": ([], "rates.png"),
     "errors": ([], "errors.png"),
-    "curves": ([], "curves.png"),
+    "curves": ([], "learning-curves.png"),
 }
 
 

@@ -1,6 +1,5 @@
-"""Animations: the latents that their frames decode, and the epochs of a training."""
+"""Animations: the latents that their frames decode."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
 import vaekit
-from tests.animation_frames import checkers, closest, eased, find, shrunk
+from tests.animation_frames import closest, eased, find, shrunk
 from tests.linear_gallery import (
     conditional,
     garments,
@@ -19,13 +18,14 @@ from tests.linear_gallery import (
     means_of,
     noise,
 )
-from vaekit.core.errors import DataError, ModelError, RunError
+from vaekit.core.errors import DataError, ModelError
 from vaekit.core.units import to_gray_levels
 from vaekit.experiment.train import run
 from vaekit.networks import Shape
-from vaekit.plots.frames import enlarge
+from vaekit.plots.frames import enlarge, frame_durations
+from vaekit.plots.look import odd
 from vaekit.presentation import animations
-from vaekit.presentation.animations import DIGIT_HOLD, FRAME, HOLD, LAST, animate_training, animate_waypoints, digits_of_pi
+from vaekit.presentation.animations import DIGIT_HOLD, HOLD, animate_waypoints, digits_of_pi
 from vaekit.presentation.gallery import Gallery
 from vaekit.runs.recipe import load_recipe
 from vaekit.runs.run_folder import RunFolder
@@ -44,9 +44,9 @@ def test_animation_decodes_the_way_through_its_stops(shape: Shape, path: Any, mo
     animation = gallery.animation(["sock", "@4", "@11"], steps=3, hold=500, size=40, path=path)
     waypoints = gallery.waypoints(["sock", "@4", "@11"])
     expected = gallery.model.decode_path(waypoints.z, torch.tensor(eased(3, 3)), path=path)
-    factor = math.ceil(40 / max(shape))
+    factor = odd(40 / max(shape))
     assert len(animation.frames) == 12
-    assert animation.durations == [500, FRAME, FRAME, FRAME] * 3
+    assert animation.durations == [500, *frame_durations(3)] * 3
     images = torch.stack([shrunk(frame, shape, factor) for frame in animation.frames])
     assert closest(images, to_gray_levels(expected)) <= 1
     held = to_gray_levels(gallery.model.decode_mean(means_of(gallery)[4][None]))[0]
@@ -110,7 +110,7 @@ def test_animation_of_traversals_moves_every_latent_through_its_range(num: int, 
     weights = torch.tensor([0, 0.25, 0.75, 1, 0.75, 0.25])
     found = gallery.traverse(num, weights, "@2")
     assert len(animation.frames) == 6
-    assert animation.durations == [FRAME] * 6
+    assert animation.durations == frame_durations(6)
     for step, frame in enumerate(animation.frames):
         places = [find(frame, enlarge(found.images[row, step][None], 150)[0]) for row in range(num)]
         rows, lefts = sorted({y for [(y, _)] in places}), sorted({x for [(_, x)] in places})
@@ -140,7 +140,7 @@ def test_animation_of_pi_walks_through_the_classes_of_its_digits(trained: Path) 
     same = animate_waypoints(
         gallery, list("31415"), steps=2, hold=DIGIT_HOLD, size=80, path="spherical", captions=["3.", "1", "4", "1", "5"]
     )
-    assert animation.durations == [DIGIT_HOLD, FRAME, FRAME] * 5
+    assert animation.durations == [DIGIT_HOLD, *frame_durations(2)] * 5
     assert [frame.tobytes() for frame in animation.frames] == [frame.tobytes() for frame in same.frames]
     waypoints = gallery.waypoints(list("31415"))
     labels = gallery.images.labels
@@ -149,7 +149,7 @@ def test_animation_of_pi_walks_through_the_classes_of_its_digits(trained: Path) 
         [row] = (gallery.encodings.means == z).all(1).nonzero().flatten().tolist()
         assert int(labels[row]) == int(name)
     expected = to_gray_levels(gallery.model.decode_path(waypoints.z, torch.tensor(eased(5, 2)), path="spherical"))
-    assert closest(torch.stack([shrunk(frame, (1, 8, 8), 10) for frame in animation.frames]), expected) <= 1
+    assert closest(torch.stack([shrunk(frame, (1, 8, 8), 11) for frame in animation.frames]), expected) <= 1
 
 
 # A model that has learned
@@ -172,8 +172,8 @@ def judge() -> KNeighborsClassifier:
 
 
 def test_animation_from_one_to_nine_starts_with_a_one_and_holds_a_nine(learned: Path, judge: KNeighborsClassifier) -> None:
-    animation = RunFolder(learned).gallery.animation(["1", "9"], steps=10)
-    assert animation.durations == ([HOLD] + [FRAME] * 10) * 2
+    animation = RunFolder(learned).gallery.animation(["1", "9"], steps=10, size=280)
+    assert animation.durations == [HOLD, *frame_durations(10)] * 2
     shown = torch.stack([shrunk(frame, (1, 8, 8), 35) for frame in animation.frames])
     named = judge.predict(shown.flatten(1)).tolist()
     assert (named[0], named[11], named[-1]) == (1, 9, 1)
@@ -194,60 +194,6 @@ def test_file_of_a_nine_leads_to_a_nine(learned: Path, judge: KNeighborsClassifi
     animation = gallery.animation(["1", str(tmp_path / "nine.png")], steps=4, size=8)
     named = judge.predict(torch.stack([shrunk(animation.frames[k], (1, 8, 8), 1) for k in (0, 5)]).flatten(1))
     assert named.tolist() == [1, 9]
-
-
-def test_animation_of_training_shows_the_epochs_of_a_run_in_order(learned: Path) -> None:
-    animation = animate_training(learned)
-    assert animation.durations == [400, 400, LAST]
-    for frame, epoch in zip(animation.frames, (4, 8, 12), strict=True):
-        places = []
-        for name in ("reconstructions", "samples"):
-            with Image.open(learned / "images" / "epochs" / f"{name}-{epoch:04d}.png") as image:
-                [place] = find(frame, image.copy())
-            places.append(place)
-        assert places[0][0] < places[1][0]
-    assert len({frame.tobytes() for frame in animation.frames}) == 3
-
-
-def epochs_of(folder: Path, numbers: list[int]) -> list[Image.Image]:
-    """A run folder with images of epochs, of which the samples are returned."""
-    pixels = folder / "images" / "epochs"
-    pixels.mkdir(parents=True)
-    images = checkers(2 * len(numbers))
-    for place, number in enumerate(numbers):
-        images[2 * place].save(pixels / f"samples-{number:04d}.png")
-        images[2 * place + 1].save(pixels / f"reconstructions-{number:04d}.png")
-    return images[::2]
-
-
-@pytest.mark.parametrize(
-    ("numbers", "duration"),
-    [([5, 100, 20], 400), (list(range(1, 41)), 200), (list(range(1, 121)), 80), ([9999, 10000, 10005], 400)],
-    ids=["three", "forty", "many", "five figures"],
-)
-def test_animation_of_training_goes_by_the_number_of_the_epoch(numbers: list[int], duration: int, tmp_path: Path) -> None:
-    samples = epochs_of(tmp_path, numbers)
-    animation = animate_training(tmp_path)
-    assert animation.durations == [duration] * (len(numbers) - 1) + [LAST]
-    for frame, (_, image) in zip(
-        animation.frames, sorted(zip(numbers, samples, strict=True), key=lambda p: p[0]), strict=True
-    ):
-        assert len(find(frame, image)) == 1
-
-
-@pytest.mark.parametrize("numbers", [[], [7]])
-def test_animation_of_training_wants_two_epochs(numbers: list[int], tmp_path: Path) -> None:
-    epochs_of(tmp_path, numbers)
-    with pytest.raises(RunError, match=rf"images of {len(numbers)} epochs?,.*images_every"):
-        animate_training(tmp_path)
-
-
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"no image")], ids=["missing", "damaged"])
-def test_animation_of_training_names_the_image_that_it_cannot_read(damage: Any, tmp_path: Path) -> None:
-    epochs_of(tmp_path, [1, 2])
-    damage(tmp_path / "images" / "epochs" / "reconstructions-0002.png")
-    with pytest.raises(vaekit.VaekitError, match=r"reconstructions-0002\.png"):
-        animate_training(tmp_path)
 
 
 def test_label_for_a_animation_of_a_model_without_classes() -> None:

@@ -27,12 +27,14 @@ from tests.linear_gallery import (
     placed,
     text_of,
 )
+from tests.sheets import middles
 from vaekit.core.errors import DataError, ModelError
 from vaekit.core.rng import generator
 from vaekit.core.units import to_gray_levels
 from vaekit.evaluation.samples.pixel_errors import pixel_errors
 from vaekit.networks import Shape
-from vaekit.plots import grid
+from vaekit.plots import Look, grid
+from vaekit.plots.grid_text import text_size
 from vaekit.presentation.gallery import Gallery
 from vaekit.runs.run_folder import RunFolder
 
@@ -119,29 +121,32 @@ def test_manifold_stands_as_axes_are_drawn(dim: int, steps: int, shape: Shape, w
     gallery = Gallery(linear_vae(dim, shape), noise(300, shape))
     plane, image = gallery.plane(steps), gallery.manifold(steps)
     rows = to_gray_levels(plane.images).flip(0)
-    left, top, right, bottom = placed(image, rows.flatten(0, 1), steps)
+    factor = Look().factor(len(rows) * shape[1], steps * shape[2], 1400)
+    height, width = len(rows) * shape[1] * factor, steps * shape[2] * factor
+    right, top = image.width - text_size(width), text_size(width)
+    left, bottom = right - width, top + height
     assert image.mode == ("L" if shape[0] == 1 else "RGB")
+    found = middles(np.asarray(image)[top:bottom, left:right].reshape(height, width, -1), factor)
+    np.testing.assert_array_equal(found, rows.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1))
     # The corner at the bottom left is where both coordinates are smallest.
     z = gallery.encodings.prior_mean.clone()
     z[gallery.encodings.order[:2] if dim > 2 else slice(None)] = float(norm.ppf(0.5 / steps))
     near(rows[-1, 0], to_gray_levels(decoded(gallery.model, z[None])[0]))
-    # Numbers stand below the middle of their columns and left of the middle of their rows; not all where they are many.
-    title = " ".join(word for word, _, y in words if y < top)
-    assert title == plane.title
-    feet, heads = ({} for _ in range(2))
-    for word, x, y in words:
-        if y >= bottom:
-            feet[(x - left) / (right - left) * steps - 0.5] = word
-        elif y > top:
-            assert x < left
-            heads[(y - top) / (bottom - top) * len(rows) - 0.5] = word
-    for found, values in ((feet, plane.horizontal), (heads, plane.vertical.flip(0))):
-        for place, word in found.items():
-            assert place == pytest.approx(round(place), abs=0.1)
-            assert word == f"{values[round(place)]:.2f}"
-        assert min(found, default=0) < 0.1
-    assert len(feet) == steps or steps == 20
-    assert len(heads) == (0 if dim == 1 else steps)
+    # Numbers stand where their value lies between the columns and rows.
+    title = [word for word, _, y in words if y > bottom + 1.2 * text_size(width)]
+    assert " ".join(title) == plane.title
+    feet = [(word, (x - left) / width * steps - 0.5) for word, x, y in words if bottom < y < bottom + text_size(width)]
+    heads = [(word, (bottom - y) / height * len(rows) - 0.5) for word, x, y in words if x < left and top < y < bottom]
+    for numbers, values in ((feet, plane.horizontal), (heads, plane.vertical)):
+        assert len(numbers) >= 3 or (dim == 1 and numbers is heads)
+        for word, place in numbers:
+            if 0 <= place <= len(values) - 1:
+                expected = np.interp(place, range(len(values)), values)
+                assert float(word.replace("−", "-")) == pytest.approx(expected, abs=0.02)
+    if steps == 20:
+        assert [word for word, _ in feet] == [word for word, _ in heads[::-1]] == ["−2", "0", "2"] or [
+            word for word, _ in heads
+        ] == ["−2", "0", "2"]
 
 
 def test_manifold_of_a_conditional_model_is_of_the_class_that_was_asked_for() -> None:
@@ -166,7 +171,15 @@ def test_traversal_goes_through_the_range_of_each_latent(dim: int) -> None:
     found = gallery.traverse(4, torch.linspace(0, 1, 5), "@7")
     means, codes = means_of(gallery), gallery.encodings
     rates = codes.rates.numpy()
-    assert found.latents == np.argsort(-rates, kind="stable")[:4].tolist()
+    low, high = codes.quantiles(0.01, 0.99)
+    change = []
+    for latent in range(dim):
+        ends = means[7].repeat(2, 1)
+        ends[0, latent], ends[1, latent] = low[latent], high[latent]
+        change.append(float(decoded(gallery.model, ends).diff(dim=0).square().mean()))
+    assert found.latents == np.argsort(-np.array(change), kind="stable")[:4].tolist()
+    own = [float((means[7, latent] - low[latent]) / (high[latent] - low[latent])) for latent in found.latents]
+    assert found.own == pytest.approx([min(max(place, 0), 1) for place in own], abs=1e-5)
     assert len(found.images) == min(4, dim)
     center, width = means.mean(0), (means.var(0) + codes.stddevs[0] ** 2).sqrt()
     for row, (latent, head) in enumerate(zip(found.latents, found.row_labels, strict=True)):
@@ -184,7 +197,8 @@ def test_traversal_goes_through_the_range_of_each_latent(dim: int) -> None:
     for part in (
         "the others as in test image 7",
         "1st to the 99th percentile",
-        "by mean KL over 3,000 test images of noise",
+        "the aggregate posterior of 3,000 test images of noise",
+        "ordered by how much the image changes",
     ):
         assert part in found.title
 
@@ -193,13 +207,13 @@ def test_traversal_goes_through_the_range_of_each_latent(dim: int) -> None:
 def test_traversals_stand_in_rows_with_their_heads(shape: Shape, words: Words) -> None:
     gallery = Gallery(linear_vae(5, shape), noise(200, shape))
     found, image = gallery.traverse(3, torch.linspace(0, 1, 6), "@0"), gallery.traversals(3, 6)
-    left, top, _, bottom = placed(image, found.images.flatten(0, 1), 6)
-    heads = [(word, x, (y - top) / (bottom - top) * 3 - 0.5) for word, x, y in words if y > top]
+    left, top, _, bottom = placed(image, to_gray_levels(found.images.flatten(0, 1)), 6, marked=True)
+    heads = [(word, x, (y - top) / (bottom - top) * 3 - 0.5) for word, x, y in words if y < bottom]
     assert [word for word, _, _ in heads] == found.row_labels
     for row, (_, x, place) in enumerate(heads):
         assert x < left
         assert place == pytest.approx(row, abs=0.1)
-    assert " ".join(word for word, _, y in words if y < top) == found.title
+    assert " ".join(word for word, _, y in words if y > bottom) == found.title
 
 
 def test_traversal_of_a_conditional_model_stays_in_its_class() -> None:
@@ -266,11 +280,11 @@ def test_rate_chart_plots_the_rates_from_the_highest_down() -> None:
     assert below.get_ylim()[0] < 0.01 < below.get_ylim()[1]
     words = text_of(chart)
     for part in (
-        f"{sum(active)} of 12 latents active; 500 images",
-        "KL, nats",
-        f"rate of each latent, {float(codes.rates.sum()):.2f} nats in all",
-        "active above 0.01",
-        "variance of the mean",
+        f"{sum(active)} of 12 latents active",
+        f"rate {float(codes.rates.sum()):.2f} nats in all; 500 images",
+        "rate (KL), nats",
+        "active above the dashed line, 0.01",
+        "variance of the posterior mean",
         "latent, from the highest KL down",
     ):
         assert part in words
@@ -300,7 +314,7 @@ def test_errors_are_the_root_mean_square_over_images_and_channels(shape: Shape) 
     np.testing.assert_allclose(heat.images[0].get_array(), expected, rtol=1e-4)
     assert heat.images[0].get_clim() == (0, pytest.approx(float(expected.max()), rel=1e-4))
     assert "root mean squared error of each pixel, 1,050 images" in text_of(chart)
-    assert (heat.get_xlabel(), heat.get_ylabel()) == ("pixel column", "pixel row")
+    assert (heat.get_xticks().tolist(), heat.get_yticks().tolist()) == ([], [])
     assert "gray levels of 255" in text_of(chart)
     assert "from 0 (dark) to 255 gray levels (bright)" in text_of(chart)
     assert len(panels) == 12

@@ -13,13 +13,12 @@ import vaekit
 from tests.commands import SHAPE, done, near, tiles
 from vaekit.core.rng import fixed_seed
 from vaekit.core.units import to_gray_levels
-from vaekit.plots.grids import layout
 
 
 def test_samples_are_those_of_the_model_and_the_seed(trained: Path, tmp_path: Path) -> None:
     def sample(seed: int, name: str) -> Tensor:
         done("sample", trained, "-n", 23, "--seed", seed, "-o", tmp_path / name)
-        return tiles(tmp_path / name, 23, columns=10)
+        return tiles(tmp_path / name, 23, columns=5)
 
     model = vaekit.load(trained)
     with fixed_seed(5):
@@ -31,7 +30,7 @@ def test_samples_are_those_of_the_model_and_the_seed(trained: Path, tmp_path: Pa
 
 def test_samples_are_written_to_the_images_of_the_run(trained: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(trained, tmp_path / "copy")
-    path = copy / "images" / "samples.png"
+    path = copy / "images" / "sample.png"
     assert done("sample", copy).replace("\n", "") == str(path)
     model = vaekit.load(copy)
     with fixed_seed(0):
@@ -60,7 +59,7 @@ def test_labels_choose_the_class(names: list[str], trained_conditional: Path, tm
         expected = to_gray_levels(model.sample(8, labels))
     with fixed_seed(0):
         other = to_gray_levels(model.sample(8, (labels + 1) % 10))
-    samples = tiles(tmp_path / "x.png", 8, columns=3)
+    samples = tiles(tmp_path / "x.png", 8, columns=3, heads=True)
     assert torch.equal(samples, expected)
     assert not torch.equal(samples, other)
 
@@ -70,23 +69,18 @@ def test_conditional_samples_cycle_through_the_classes(trained_conditional: Path
     model = vaekit.load(trained_conditional)
     with fixed_seed(0):
         expected = model.sample(20, torch.arange(10).repeat(2))
-    assert torch.equal(tiles(tmp_path / "x.png", 20, columns=10), to_gray_levels(expected))
+    assert torch.equal(tiles(tmp_path / "x.png", 20, columns=10, heads=True), to_gray_levels(expected))
 
 
 def pairs(path: Path, num: int) -> tuple[Tensor, Tensor]:
     """The originals and reconstructions of one row of pairs."""
-    above, below = tiles(path, 2 * num, columns=num).unflatten(0, (2, num))
+    above, below = tiles(path, 2 * num, columns=num, pairs=True).unflatten(0, (2, num))
     return above, below
 
 
 def captioned_pairs(path: Path, num: int) -> tuple[Tensor, Tensor]:
-    """The originals and reconstructions of rows of two, with captions below."""
-    factor, gap = layout(SHAPE[-1], 2)
-    with Image.open(path) as image:
-        height = num * (SHAPE[-1] * factor + gap) + gap
-        assert np.array(image)[height:].min() < 100
-        image.crop((0, 0, image.width, height)).save(path)
-    originals, reconstructions = tiles(path, 2 * num, columns=2).unflatten(0, (num, 2)).unbind(1)
+    """The originals and reconstructions of rows of two, below their heads."""
+    originals, reconstructions = tiles(path, 2 * num, columns=2, heads=True).unflatten(0, (num, 2)).unbind(1)
     return originals, reconstructions
 
 

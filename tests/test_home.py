@@ -45,7 +45,7 @@ def test_paths_begin_in_the_home_folder(home: Path, trained: Path, no_report: No
     shutil.copytree(trained, home / "run")
     np.save(home / "x.npy", np.zeros((20, 8, 8), np.uint8))
     assert done("sample", "~/run", "-o", "~/a.png") == f"{home / 'a.png'}\n"
-    assert done("sample", "~/run", "-n", 1) == f"{home / 'run' / 'images' / 'samples.png'}\n"
+    assert done("sample", "~/run", "-n", 1) == f"{home / 'run' / 'images' / 'sample-num-1.png'}\n"
     assert done("reconstruct", "~/run", "~/a.png", "-o", "~/b.png") == f"{home / 'b.png'}\n"
     assert "finished after 3 epochs" in done("train", "--resume", "~/run")
     assert vaekit.RunFolder("~/run").folder == home / "run"

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from rich.console import Console
 
@@ -166,13 +167,15 @@ def test_names_are_text_in_every_figure() -> None:
     points, labels = torch.randn(3 * len(NAMES), 2), torch.arange(3 * len(NAMES)) % len(NAMES)
     title = f"means\n12 images of {''.join(map(printable, NAMES))}"
     figures = {
-        latent_map(points, labels, NAMES, axis_names=["z0", "z1"], title=title): 24,
         latent_map(points[:, :1], labels, NAMES, axis_names=["z0"], title=title): 24,
         curve(dict.fromkeys(NAMES, HISTORY), "elbo"): 50,
     }
     for figure, max_length in figures.items():
         assert legend_texts(figure) == [written(name, max_length) for name in NAMES]
-    for figure in (*figures, learning_curves(HISTORY, "".join(NAMES))):
+    on_map = latent_map(points, labels, NAMES, axis_names=["z0", "z1"], title=title)
+    chips = [text for text in on_map.axes[0].texts if text.get_bbox_patch() is not None]
+    assert drawn_texts(chips) == [written(name, 24) for name in NAMES]
+    for figure in (*figures, on_map, learning_curves(HISTORY, "".join(NAMES))):
         svg = to_svg(figure)
         assert printable(svg.replace("\n", "")) == svg.replace("\n", "")
 
@@ -188,7 +191,11 @@ def test_a_name_is_text_in_every_image(name: str) -> None:
 
 def legend_texts(figure: Figure) -> list[str]:
     """The texts of a legend as they are drawn."""
-    texts = [text for legend in figure.legends for text in legend.get_texts()]
+    return drawn_texts([text for legend in figure.legends for text in legend.get_texts()])
+
+
+def drawn_texts(texts: list[Text]) -> list[str]:
+    """Texts of a figure as they are drawn, none of which is a formula."""
     assert not [text for text in texts if text._preprocess_math(text.get_text())[1]]  # type: ignore[attr-defined]
     return [text._preprocess_math(text.get_text())[0] for text in texts]  # type: ignore[attr-defined]
 

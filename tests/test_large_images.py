@@ -48,9 +48,9 @@ def test_color_images_of_a_ratio_above_30_are_in_a_report() -> None:
     images = ImageSet(torch.randint(0, 256, (4, 3, 128, 4), dtype=torch.uint8), name="tall")
     section = _samples(Gallery(linear_vae(shape=(3, 128, 4)), images))
     (image,) = section.images
-    assert image.size[1] == opened(image).size[1] == MAX_SIDE
-    assert section.animation is not None
-    assert opened(section.animation).size == section.animation.size
+    assert image.size[1] == opened(image).size[1] <= MAX_SIDE
+    [animation] = section.more
+    assert opened(animation).size == animation.size
 
 
 @pytest.mark.parametrize(("name", "size"), [("a.webp", (4, 20_000)), ("a.gif", (70_000, 1)), ("a.jpg", (70_000, 1))])
@@ -64,4 +64,4 @@ def test_the_panels_of_tall_images_do_not_make_a_figure_of_a_hundred_inches() ->
     images = torch.zeros(1, 1, 128, 4)
     assert error_plot(torch.ones(128, 4), images, images, 1).get_figheight() < 30
     small = torch.zeros(6, 1, 4, 4)
-    assert error_plot(torch.ones(4, 4), small, small, 6).get_figheight() == pytest.approx(5.3)
+    assert error_plot(torch.ones(4, 4), small, small, 6).get_figheight() == pytest.approx(6.45)

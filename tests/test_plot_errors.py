@@ -68,7 +68,6 @@ def copy(trained: Path, tmp_path: Path) -> Path:
         (["animate", "--through", "pi", "--digits", "10001"], ("10001 digits of pi", "10,000")),
         (["animate", "--traverse", "-n", "0"], ("--num", "1")),
         (["animate", "--traverse", "--from", "ten"], ("ten: no such class",)),
-        (["animate", "--training"], ("images", "0 epochs", "training.images_every=1")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -137,7 +136,7 @@ def test_images_without_classes_are_drawn(num: int, trained: Path, tmp_path: Pat
         test = vaekit.load_images(tmp_path / "a.npy", "test")
         frame = played(tmp_path / "x.webp")[0][0][:8, :8]
         expected = to_gray_levels(gallery.model.reconstruct(test.pixels[:1]))[0, 0].int()
-        assert np.abs(frame - expected.numpy()).max() <= 1
+        assert np.abs(frame - expected.numpy()).mean() <= 8  # as WebP keeps it
 
 
 @pytest.mark.parametrize(
@@ -191,7 +190,7 @@ def test_run_that_is_not_there(run: str, args: list[str], refuse: Refuse) -> Non
 
 
 @pytest.mark.parametrize(
-    ("args", "says"), [(["curves"], "no recipe.yaml"), (["animate", "--training"], "0 epochs")], ids=["curves", "training"]
+    ("args", "says"), [(["curves"], "no recipe.yaml"), (["animate", "--training"], "0 steps")], ids=["curves", "training"]
 )
 def test_model_folder_is_no_run(args: list[str], says: str, trained: Path, refuse: Refuse, tmp_path: Path) -> None:
     save_vae(load_vae(trained), tmp_path / "model")
@@ -202,14 +201,6 @@ def test_model_folder_is_no_run(args: list[str], says: str, trained: Path, refus
 def test_run_without_an_epoch_has_no_curves(copy: Path, refuse: Refuse) -> None:
     (copy / "metrics.jsonl").unlink()
     refuse("curves", copy, says=("no epoch has been finished", "--resume"))
-
-
-def test_animation_of_one_epoch(copy: Path, refuse: Refuse) -> None:
-    epochs = copy / "images" / "epochs"
-    epochs.mkdir()
-    for part in ("samples", "reconstructions"):
-        Image.new("L", (9, 9)).save(epochs / f"{part}-0003.png")
-    refuse("animate", copy, "--training", says=("images of 1 epoch,", "training.images_every=1"))
 
 
 @pytest.mark.parametrize(
@@ -292,7 +283,7 @@ def test_images_of_a_run_without_a_folder_of_images_are_written_into_it(trained:
     shutil.copytree(trained, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "images")
     done("sample", tmp_path / "run", "--num", 4)
-    assert [path.name for path in (tmp_path / "run" / "images").iterdir()] == ["samples.png"]
+    assert [path.name for path in (tmp_path / "run" / "images").iterdir()] == ["sample-num-4.png"]
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.json", "recipe.yaml", "model.safetensors"])
@@ -306,7 +297,7 @@ def test_the_files_of_a_run_are_no_outputs(name: str, trained: Path, refuse: Ref
 def test_outputs_without_a_name_or_of_another_kind_are_refused(trained: Path, refuse: Refuse) -> None:
     refuse("report", trained, "-o", "r.txt", says=("r.txt: cannot be written in this format", ".html"))
     refuse("compare", trained, "-o", "r.txt", says=("r.txt: cannot be written in this format", ".html"))
-    refuse("sample", trained, "-o", "/", says=("/: a folder", "-o samples.png"))
+    refuse("sample", trained, "-o", "/", says=("/: a folder", "-o sample.png"))
     refuse("sample", trained, "-o", "x", says=("x: cannot be written", ".png"))
     refuse("data", "", says=("no source of images",))
 

@@ -1,9 +1,9 @@
-"""Images: what stands where, by number; charts: what they plot, say and look like on any page."""
+"""Charts: what they plot, say and look like on any page."""
 
 import re
 from collections.abc import Callable
 from functools import cache
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,67 +12,18 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from PIL import Image
 
 from vaekit.plots import (
     curve,
     error_plot,
-    grid,
     latent_map,
     learning_curves,
     rate_plot,
-    reconstruction_pairs,
     to_svg,
 )
-from vaekit.plots.curves import ON_BOTH_SPLITS, QUANTITIES
-from vaekit.plots.grids import PAPER, layout, number_for
-from vaekit.plots.style import ACCENT, COLORS, INK, SECOND, count, font, wrap
-
-
-def tile(image: Image.Image, row: int, column: int, shape: tuple[int, int, int], columns: int) -> np.ndarray:
-    """The image at a place of a grid, shrunk back to its own pixels."""
-    _, height, width = shape
-    factor, gap = layout(width, columns)
-    top, left = gap + row * (height * factor + gap), gap + column * (width * factor + gap)
-    return np.asarray(image)[top : top + height * factor : factor, left : left + width * factor : factor]
-
-
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 7), (1, 28, 20), (3, 300, 200)])
-@pytest.mark.parametrize(("num", "columns"), [(1, None), (7, 3), (12, 4), (10, 10)])
-def test_grid_shows_every_image_at_its_place(shape: tuple[int, int, int], num: int, columns: int | None) -> None:
-    images = torch.randint(0, 256, (num, *shape), dtype=torch.uint8)
-    image = grid(images, columns)
-    columns = min(columns or 1, num)
-    for index in range(num):
-        shown = tile(image, index // columns, index % columns, shape, columns)
-        expected = images[index].permute(1, 2, 0).squeeze(-1).numpy()
-        np.testing.assert_array_equal(shown, expected)
-    factor, gap = layout(shape[2], columns)
-    rows = -(-num // columns)
-    assert image.size == (columns * (shape[2] * factor + gap) + gap, rows * (shape[1] * factor + gap) + gap)
-    assert (np.asarray(image)[:gap] == PAPER).all()
-
-
-def test_grid_takes_the_unit_interval_and_clips_it() -> None:
-    images = torch.tensor([-1.0, 0.0, 0.5, 1.0, 2.0]).reshape(5, 1, 1, 1)
-    image = grid(images, 5)
-    assert [int(tile(image, 0, c, (1, 1, 1), 5)[0, 0]) for c in range(5)] == [0, 0, 128, 255, 255]
-
-
-def test_enlarged_images_stay_sharp() -> None:
-    checkers = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).reshape(1, 1, 2, 2)
-    assert set(np.unique(np.asarray(grid(checkers))).tolist()) == {0, 255}
-
-
-@pytest.mark.parametrize(("num", "columns"), [(3, 10), (10, 10), (12, 5)])
-def test_reconstructions_stand_below_their_originals(num: int, columns: int) -> None:
-    originals = torch.arange(num, dtype=torch.uint8).reshape(num, 1, 1, 1).expand(num, 1, 4, 4)
-    image = reconstruction_pairs(originals, originals + 100, columns)
-    columns = min(columns, num)
-    for index in range(num):
-        row, column = 2 * (index // columns), index % columns
-        assert tile(image, row, column, (1, 4, 4), columns)[0, 0] == index
-        assert tile(image, row + 1, column, (1, 4, 4), columns)[0, 0] == index + 100
+from vaekit.plots.curves import ON_BOTH_SPLITS, QUANTITIES, changing, constants, kept
+from vaekit.plots.density import density
+from vaekit.plots.style import ACCENT, COLORS, INK, LIGHT, SECOND, count, font, wrap
 
 
 def test_curves_draw_what_was_recorded() -> None:
@@ -87,21 +38,66 @@ def test_curves_draw_what_was_recorded() -> None:
         for epoch in range(1, 11)
     ]
     figure = learning_curves(records, "a run")
-    elbo, distortion, rate, weight, lr, norm = figure.axes
+    elbo, distortion, rate, weight, lr = figure.axes
     assert elbo.lines[0].get_ydata().tolist() == [r["train"]["elbo"] for r in records]
     assert elbo.lines[1].get_ydata().tolist() == [r["valid"]["elbo"] for r in records]
     assert distortion.lines[1].get_ydata().tolist() == [r["valid"]["distortion"] for r in records]
     assert weight.lines[0].get_ydata().tolist() == [r["train"]["beta"] for r in records]
     assert lr.lines[0].get_ydata().tolist() == [r["lr"] for r in records]
-    assert (elbo.get_ylabel(), norm.get_xlabel()) == ("nats per image", "epoch")
+    assert (elbo.get_ylabel(), lr.get_xlabel()) == ("nats per image", "epoch")
     assert rate.lines[0].get_color() != rate.lines[1].get_color()
+    assert figure.get_supxlabel() == "constant: gradient norm 3"
+    width, height = (200 * side for side in figure.get_size_inches())
+    assert min(width, height) >= 1080
+
+
+def test_whatever_changes_is_drawn_and_what_is_constant_is_written() -> None:
+    records = [
+        {
+            "epoch": epoch,
+            "train": {
+                "loss": 9.0 - epoch,
+                "elbo": epoch - 9.0,
+                "rate": 1.0,
+                "distortion": 8.0 - epoch,
+                "beta": 1.0,
+                "wake": epoch,
+            },
+            "valid": {"elbo": epoch - 9.0, "rate": 1.0, "distortion": 8.0 - epoch},
+            "lr": 0.1,
+        }
+        for epoch in (1.0, 2.0, 3.0)
+    ]
+    assert changing([records]) == ["elbo", "distortion", "rate", "wake"]  # the loss is the negative ELBO
+    assert constants([records]) == ["KL weight 1", "learning rate 0.1"]
+    figure = learning_curves(records, "a run")
+    assert [axes.get_title(loc="left") for axes in figure.axes][3:] == ["wake"]
+    assert figure.axes[3].lines[0].get_ydata().tolist() == [1, 2, 3]
+    records[0]["train"]["loss"] = 50.0
+    assert changing([records])[3:] == ["loss", "wake"]
+
+
+@pytest.mark.parametrize("flags", [[False, False, False], [True, True, False]])
+def test_the_kept_epoch_is_marked(flags: list[bool]) -> None:
+    records = history(3)
+    for record, elbo, flag in zip(records, (-9.0, -7.0, -8.0), flags, strict=True):
+        record["valid"]["elbo"] = elbo
+        record["best"] = flag
+    found = kept(records)
+    assert found is not None
+    assert found["epoch"] == 2
+    [axes] = curve({"one": records}, "elbo").axes
+    line, point = axes.lines[2:]
+    assert set(line.get_xdata()) == {2}
+    assert (point.get_xdata()[0], point.get_ydata()[0]) == (2, -7.0)
+    assert point.get_label() == "kept: epoch 2, −7.00"
 
 
 def test_curves_of_one_epoch_and_without_a_weight() -> None:
     record = {"epoch": 1, "train": {"elbo": -3.0}, "valid": {"elbo": -4.0}, "lr": 0.1, "grad_norm": 1.0}
     figure = learning_curves([record], "one")
     assert figure.axes[0].lines[0].get_xdata().tolist() == [1]
-    assert figure.axes[3].lines[0].get_xdata().tolist() == []
+    assert [axes.get_title(loc="left") for axes in figure.axes][3:] == ["learning rate", "gradient norm"]
 
 
 def history(epochs: int = 10, better: float = 0.0) -> list[dict[str, Any]]:
@@ -128,13 +124,13 @@ def test_curve_of_one_run_draws_both_splits(quantity: str) -> None:
     records = history()
     [axes] = curve({"one": records}, quantity).axes
     splits = ["train", "valid"] if quantity in ON_BOTH_SPLITS else ["train"]
-    for line, split in zip(axes.lines, splits, strict=True):
+    for line, split in zip(axes.lines, splits, strict=False):
         assert line.get_xdata().tolist() == list(range(1, 11))
         assert line.get_ydata().tolist() == [value(record, quantity, split) for record in records]
-    assert (axes.get_title(), axes.get_ylabel(), axes.get_xlabel()) == (*QUANTITIES[quantity], "epoch")
+    assert (axes.get_title(loc="left"), axes.get_ylabel(), axes.get_xlabel()) == (*QUANTITIES[quantity], "epoch")
     assert axes.get_yscale() == ("log" if quantity == "lr" else "linear")
     if quantity in ON_BOTH_SPLITS:
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "validation"]
+        assert [text.get_text() for text in axes.get_legend().get_texts()][:2] == ["train", "validation"]
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
@@ -147,8 +143,11 @@ def test_curve_of_several_runs_draws_the_validation_of_each(quantity: str) -> No
         assert line.get_ydata().tolist() == [value(record, quantity, "valid") for record in records]
     assert len({line.get_color() for line in axes.lines}) == 3
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(runs)
+    assert curve(runs, quantity, legend=False).legends == []
+    one_group = curve(runs, quantity, {"short": 2, "long": 2, "new": 0}).axes[0].lines
+    assert [line.get_color() for line in one_group] == [COLORS[2], COLORS[2], COLORS[0]]
     title, unit = QUANTITIES[quantity]
-    assert (axes.get_title(), axes.get_ylabel()) == (
+    assert (axes.get_title(loc="left"), axes.get_ylabel()) == (
         f"{title}, validation" if quantity in ON_BOTH_SPLITS else title,
         unit,
     )
@@ -200,11 +199,59 @@ def test_numbers_are_counted_in_words() -> None:
 def test_map_names_classes_that_have_no_name_by_number() -> None:
     points, labels = torch.randn(40, 2), torch.tensor([0, 1, 5, 7]).repeat(10)
     figure = latent_map(points, labels, ["cat", "dog"], axis_names=["a", "b"], title="t")
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "dog", "5", "7"]
-    found = [part.get_offsets() for part in figure.axes[0].collections]
-    for label, offsets in zip((0, 1, 5, 7), found, strict=True):
-        np.testing.assert_allclose(offsets, points[labels == label])
-    assert [to_hex(part.get_facecolor()[0]) for part in figure.axes[0].collections] == [COLORS[k] for k in (0, 1, 5, 7)]
+    assert sorted(chip.get_text() for chip in chips(figure)) == ["5", "7", "cat", "dog"]
+    [part] = figure.axes[0].collections
+    found = {tuple(place): to_hex(ink) for place, ink in zip(part.get_offsets().tolist(), part.get_facecolor(), strict=True)}
+    assert found == {
+        tuple(place): COLORS[label] for place, label in zip(points.double().tolist(), labels.tolist(), strict=True)
+    }
+
+
+def test_points_of_a_map_are_in_random_order() -> None:
+    labels = torch.arange(1000) // 500
+    figure = latent_map(torch.randn(1000, 2), labels, ["cat", "dog"], axis_names=["a", "b"], title="t")
+    inks = [to_hex(ink) for ink in figure.axes[0].collections[0].get_facecolor()]
+    first = inks[:500].count(COLORS[0])
+    assert 200 < first < 300
+    assert sum(type(part).__name__.endswith("ContourSet") for part in figure.axes[0].collections) == 2
+    assert figure.legends == []
+
+
+def test_the_name_of_a_class_is_at_its_mode_and_not_in_a_hole() -> None:
+    angle = torch.rand(600) * 2 * torch.pi
+    ring = torch.stack([angle.cos(), angle.sin()], 1) * 3
+    ring[:120] = torch.tensor([3.0, 0.0]) + 0.1 * torch.randn(120, 2)
+    figure = latent_map(ring, torch.zeros(600, dtype=torch.long), ["ring"], axis_names=["a", "b"], title="t")
+    [chip] = chips(figure)
+    np.testing.assert_allclose(chip.xy, (3, 0), atol=0.3)
+
+
+def test_names_of_classes_on_one_place_do_not_hide_each_other() -> None:
+    points = torch.randn(500, 2).repeat(4, 1)
+    figure = latent_map(points, torch.arange(2000) // 500, ["aa", "bb", "cc", "dd"], axis_names=["a", "b"], title="t")
+    figure.draw_without_rendering()
+    boxes = [chip.get_bbox_patch().get_window_extent() for chip in chips(figure)]
+    assert len(boxes) == 4
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+@pytest.mark.parametrize("share", [0.4, 0.8])
+def test_a_contour_holds_its_share_of_the_points(share: float) -> None:
+    points = torch.randn(2000, 2).double().numpy()
+    found = density(points, [(-5.0, 5.0), (-5.0, 5.0)])
+    level = found.level(points, share)
+    rows, columns = (np.abs(points[:, [axis]] - grid_line).argmin(1) for axis, grid_line in ((1, found.y), (0, found.x)))
+    assert (found.values[rows, columns] >= level).mean() == pytest.approx(share, abs=0.01)
+    cell = (found.x[1] - found.x[0]) * (found.y[1] - found.y[0])
+    assert found.values.sum() * cell > 0
+    row, column = np.unravel_index(found.values.argmax(), found.values.shape)
+    assert abs(found.x[column]) < 0.6
+    assert abs(found.y[row]) < 0.6
+
+
+def chips(figure: Figure) -> list[Any]:
+    """The names of classes on a map."""
+    return [text for text in figure.axes[0].texts if text.get_bbox_patch() is not None]
 
 
 @pytest.mark.parametrize("shift", [0.0, 300.0])
@@ -219,6 +266,8 @@ def test_histogram_counts_all_wherever_they_lie(num: int, shift: float) -> None:
 
 
 # Figures on any page
+
+FAINT = LIGHT.faint
 
 SPREAD = torch.tensor([[2.0, 0.5], [0.5, 1.0]])
 CHARTS: dict[str, tuple[Callable[[], Figure], set[str]]] = {
@@ -238,7 +287,7 @@ CHARTS: dict[str, tuple[Callable[[], Figure], set[str]]] = {
     ),
     "histogram": (
         lambda: latent_map(torch.arange(6.0)[:, None], None, [], axis_names=["x"], title="t"),
-        {COLORS[0]},
+        {ACCENT},
     ),
     "errors": (
         lambda: error_plot(torch.arange(20.0).view(4, 5), *torch.linspace(0, 1, 80).view(2, 2, 1, 4, 5), 7),
@@ -263,12 +312,14 @@ def test_ink_of_a_chart_is_its_pages(name: str) -> None:
     assert root.tag.endswith("svg")
     groups = [group for group in root.iter() if re.fullmatch(r"text_\d+", group.get("id", ""))]
     assert len(groups) > 4
-    for group in groups:  # the names of classes on a map are black on white, and hatches black on a color, on any page
+    for group in groups:  # the names of classes on a map are on their color, and hatches on a color, on any page
         styles = [part.get("style", "") for part in group.iter()]
-        assert any("currentColor" in style for style in styles) or any("#ffffff" in style for style in styles)
+        assert any("currentColor" in style or f"{FAINT}" in style for style in styles) or (
+            any(ink in style for style in styles for ink in own | {"#ffffff"})
+        )
     used = set(re.findall(r"(?:fill|stroke): ?([^;\"]+)", body))
     assert {"currentColor"} | {ink.lower() for ink in own} <= used
-    fixed = {ink.lower() for ink in own} | {"#ffffff", "none", "currentColor"}
+    fixed = {ink.lower() for ink in own} | {"#ffffff", "none", "currentColor", FAINT}
     assert {ink for ink in used if not ink.startswith("url(#")} <= fixed | (
         {"#000000"} if name in ("map", "rates") else set()
     )
@@ -283,12 +334,3 @@ def test_chart_needs_nothing_from_elsewhere_and_is_the_same_every_time(name: str
     assert links
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
     assert not re.search(r"<script|@import|<!DOCTYPE|<!ENTITY", text)
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "num"), [(28, 28, 40), (128, 128, 40), (96, 400, 20), (512, 512, 6), (1024, 1024, 4)]
-)
-def test_fewer_of_large_images_are_shown(height: int, width: int, num: int) -> None:
-    assert number_for(height, width) == num
-    sheet = reconstruction_pairs(*torch.zeros(2, num, 1, height, width, dtype=torch.uint8))
-    assert max(sheet.size) <= 4200

@@ -5,27 +5,29 @@ from typing import Annotated, Literal
 
 import typer
 
+from vaekit.cli.drawing import InterpolationPath, Pixelated, Size, Start, ThemeName, drawing, look
+from vaekit.cli.film_commands import animate as animate
 from vaekit.cli.options import Channels, Data, Label, Labels, Output, RunPath, Seed, place, read_channels, show, write
 from vaekit.core.errors import ModelError
 
-InterpolationPath = Annotated[
-    Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps the length of latents.")
-]
-Start = Annotated[str, typer.Option("--from", help="The values of the other latents: @N, a class, or an image file.")]
-IMAGE_DPI, CURVES_DPI = 200, 120
-"""The resolution of figures in dots per inch: of most, and of the learning curves, whose figure is larger."""
+DPI = 200
+"""The resolution of figures in dots per inch."""
 
 PAGES = (".html", ".htm")
 """The suffixes of pages."""
 
 
 def sample(
+    context: typer.Context,
     run: RunPath,
     num: Annotated[int, typer.Option("--num", "-n", help="The number of images.", min=1)] = 100,
     label: Labels = None,
     temperature: Annotated[float, typer.Option(help="Below 1: samples closer to the prior's mean.", min=0.0)] = 1.0,
     seed: Seed = 0,
     channels: Channels = None,
+    theme: ThemeName = "dark",
+    pixelated: Pixelated = False,
+    size: Size = None,
     output: Output = None,
 ) -> None:
     """Sample images from the prior and plot them in a grid.
@@ -40,17 +42,23 @@ def sample(
     """
     from vaekit.experiment import plot
 
-    image = plot.sample(run, num, label or (), temperature, seed, channels=read_channels(channels))
-    write(image.save, place(output, run, "samples.png"))
+    image = plot.sample(
+        run, num, label or (), temperature, seed, channels=read_channels(channels), look=look(theme, pixelated, size)
+    )
+    write(image.save, drawing(context, output, run, "sample"))
 
 
 def reconstruct(
+    context: typer.Context,
     run: RunPath,
     images: Annotated[list[Path] | None, typer.Argument(help="Image files; by default test images.")] = None,
     num: Annotated[int | None, typer.Option("--num", "-n", help="The number of test images.", min=1)] = None,
     label: Labels = None,
     data: Data = None,
     channels: Channels = None,
+    theme: ThemeName = "dark",
+    pixelated: Pixelated = False,
+    size: Size = None,
     output: Output = None,
 ) -> None:
     """Plot test images above their reconstructions, or your own images beside theirs.
@@ -65,21 +73,27 @@ def reconstruct(
     """
     from vaekit.experiment import plot
 
-    image = plot.reconstruct(run, images or (), num, label or (), data, channels=read_channels(channels))
-    write(image.save, place(output, run, "reconstructions.png"))
+    image = plot.reconstruct(
+        run, images or (), num, label or (), data, channels=read_channels(channels), look=look(theme, pixelated, size)
+    )
+    write(image.save, drawing(context, output, run, "reconstruct"))
     if images:
         show(image)
 
 
 def traverse(
+    context: typer.Context,
     run: RunPath,
     num: Annotated[
-        int, typer.Option("--num", "-n", help="The number of latents, from the highest mean KL down.", min=1)
-    ] = 16,
+        int, typer.Option("--num", "-n", help="The number of latents, from the one that changes the image most down.", min=1)
+    ] = 8,
     steps: Annotated[int, typer.Option(help="The number of images in a row.", min=2, max=1_000)] = 11,
     start: Start = "@0",
     data: Data = None,
     channels: Channels = None,
+    theme: ThemeName = "dark",
+    pixelated: Pixelated = False,
+    size: Size = None,
     output: Output = None,
 ) -> None:
     """Change one latent at a time over its range, one latent in a row.
@@ -92,11 +106,12 @@ def traverse(
     """
     from vaekit.experiment import plot
 
-    image = plot.traverse(run, num, steps, start, data, channels=read_channels(channels))
-    write(image.save, place(output, run, "traversals.png"))
+    image = plot.traverse(run, num, steps, start, data, channels=read_channels(channels), look=look(theme, pixelated, size))
+    write(image.save, drawing(context, output, run, "traverse"))
 
 
 def manifold(
+    context: typer.Context,
     run: RunPath,
     steps: Annotated[int, typer.Option(help="The number of images along each side.", min=1, max=500)] = 20,
     plane: Annotated[
@@ -106,6 +121,9 @@ def manifold(
     label: Label = None,
     data: Data = None,
     channels: Channels = None,
+    theme: ThemeName = "dark",
+    pixelated: Pixelated = False,
+    size: Size = None,
     output: Output = None,
 ) -> None:
     """Decode a grid of points of the latent plane, evenly spaced in probability.
@@ -114,15 +132,20 @@ def manifold(
 
       vae manifold runs/mnist-2d
 
+      vae manifold runs/mnist-2d --steps 30 --size 4000 -o poster.png
+
       vae manifold runs/mnist-conv --plane principal
     """
     from vaekit.experiment import plot
 
-    image = plot.manifold(run, steps, plane, label, data, channels=read_channels(channels))
-    write(image.save, place(output, run, "manifold.png"))
+    image = plot.manifold(
+        run, steps, plane, label, data, channels=read_channels(channels), look=look(theme, pixelated, size)
+    )
+    write(image.save, drawing(context, output, run, "manifold"))
 
 
 def interpolate(
+    context: typer.Context,
     run: RunPath,
     a: Annotated[str, typer.Argument(help="The first waypoint: a class, @N for test image N, or an image file.")],
     b: Annotated[str, typer.Argument(help="The last waypoint.")],
@@ -131,6 +154,9 @@ def interpolate(
     label: Labels = None,
     data: Data = None,
     channels: Channels = None,
+    theme: ThemeName = "dark",
+    pixelated: Pixelated = False,
+    size: Size = None,
     output: Output = None,
 ) -> None:
     """Interpolate between two images or classes in the latent space.
@@ -145,11 +171,14 @@ def interpolate(
     """
     from vaekit.experiment import plot
 
-    image = plot.interpolate(run, a, b, steps, path, label or (), data, channels=read_channels(channels))
-    write(image.save, place(output, run, "interpolation.png"))
+    image = plot.interpolate(
+        run, a, b, steps, path, label or (), data, channels=read_channels(channels), look=look(theme, pixelated, size)
+    )
+    write(image.save, drawing(context, output, run, "interpolate"))
 
 
 def map_(
+    context: typer.Context,
     run: RunPath,
     method: Annotated[
         Literal["pca", "tsne", "umap"], typer.Option(help="The projection of more than two latents to a plane.")
@@ -157,9 +186,10 @@ def map_(
     num: Annotated[int | None, typer.Option("--num", "-n", help="The number of images, chosen at random.", min=2)] = None,
     widths: Annotated[bool, typer.Option("--widths", help="Plot posteriors as ellipses of one standard deviation.")] = False,
     data: Data = None,
+    theme: ThemeName = "light",
     output: Output = None,
 ) -> None:
-    """Plot the posterior means of images in the latent space, colored by class.
+    """Plot the posterior means of images in the latent space, colored by class, with density contours.
 
     [bold]Examples[/bold]
 
@@ -168,12 +198,16 @@ def map_(
       vae map runs/mnist-conv --method tsne -o map.svg
     """
     from vaekit.experiment import plot
+    from vaekit.plots.style import THEMES, themed
 
-    figure = plot.map(run, method, num, widths, data)
-    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), place(output, run, "latent-map.png"))
+    with themed(THEMES[theme]):
+        figure = plot.map(run, method, num, widths, data)
+    write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "latent-map"))
 
 
-def rates(run: RunPath, data: Data = None, output: Output = None) -> None:
+def rates(
+    context: typer.Context, run: RunPath, data: Data = None, theme: ThemeName = "light", output: Output = None
+) -> None:
     """Plot the KL of each latent, and which latents are active.
 
     [bold]Example[/bold]
@@ -181,18 +215,22 @@ def rates(run: RunPath, data: Data = None, output: Output = None) -> None:
       vae rates runs/mnist-conv
     """
     from vaekit.experiment import plot
+    from vaekit.plots.style import THEMES, themed
 
-    figure = plot.rates(run, data)
-    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), place(output, run, "rates.png"))
+    with themed(THEMES[theme]):
+        figure = plot.rates(run, data)
+    write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "rates"))
 
 
 def errors(
+    context: typer.Context,
     run: RunPath,
     num: Annotated[
         int, typer.Option("--num", "-n", help="The number of images to show beside the mean.", min=1, max=100)
     ] = 6,
     data: Data = None,
     channels: Channels = None,
+    theme: ThemeName = "light",
     output: Output = None,
 ) -> None:
     """Plot the error of reconstructions in each pixel.
@@ -202,92 +240,33 @@ def errors(
       vae errors runs/fashion-mnist
     """
     from vaekit.experiment import plot
+    from vaekit.plots.style import THEMES, themed
 
-    figure = plot.errors(run, num, data, channels=read_channels(channels))
-    write(lambda path: figure.savefig(path, dpi=IMAGE_DPI), place(output, run, "errors.png"))
+    with themed(THEMES[theme]):
+        figure = plot.errors(run, num, data, channels=read_channels(channels))
+    write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "errors"))
 
 
-def curves(run: RunPath, output: Output = None) -> None:
-    """Plot the ELBO, its two terms, the KL weight, the learning rate and the gradient norm against epochs.
+def curves(context: typer.Context, run: RunPath, theme: ThemeName = "light", output: Output = None) -> None:
+    """Plot the ELBO, its two terms and whatever else changes against epochs, with the kept epoch marked.
 
     [bold]Example[/bold]
 
       vae curves runs/mnist-conv -o curves.pdf
     """
     from vaekit.core.files import user_path
+    from vaekit.plots.style import THEMES, themed
     from vaekit.runs.run_records import RunRecords
 
     if not user_path(run).is_dir():
         raise ModelError(f"{run}: no such run folder, and only a run folder has learning curves")
-    figure = RunRecords(user_path(run)).curves()
-    write(lambda path: figure.savefig(path, dpi=CURVES_DPI), place(output, run, "curves.png"))
-
-
-def animate(
-    run: RunPath,
-    through: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="pi, or waypoints separated by commas: classes, @N for test image N, files; or repeated, one each."
-        ),
-    ] = None,
-    training: Annotated[bool, typer.Option("--training", help="The images of each epoch of the training.")] = False,
-    traverse: Annotated[bool, typer.Option("--traverse", help="Latents that move through their ranges.")] = False,
-    digits: Annotated[int, typer.Option(help="The number of digits of pi.", min=2)] = 40,
-    steps: Annotated[
-        int | None, typer.Option(help="The number of frames between two waypoints; 8 by default.", min=1, max=1_000)
-    ] = None,
-    hold: Annotated[
-        int | None, typer.Option(help="The duration of a waypoint, in milliseconds.", min=20, max=60_000)
-    ] = None,
-    size: Annotated[int, typer.Option(help="The least size of an image, in pixels.", min=1, max=8_192)] = 280,
-    num: Annotated[int, typer.Option("--num", "-n", help="The number of latents of --traverse.", min=1)] = 9,
-    path: InterpolationPath = "linear",
-    start: Start = "@0",
-    label: Labels = None,
-    data: Data = None,
-    channels: Channels = None,
-    output: Output = None,
-) -> None:
-    """Animate a path through classes, images or the digits of pi; or the latents; or the training.
-
-    The suffix of -o chooses the format: .gif, .webp, or .mp4 if imageio-ffmpeg is installed.
-
-    [bold]Examples[/bold]
-
-      vae animate runs/mnist-conv --through 1,9
-
-      vae animate runs/mnist-conv --through pi --digits 100 -o pi.webp
-
-      vae animate runs/mnist-conv --traverse
-    """
-    from vaekit.experiment import plot
-    from vaekit.plots.animation import check_suffix
-
-    name = "training" if training else "traversal" if traverse else "pi" if through == ["pi"] else "through"
-    output_path = place(output, run, f"{name}.gif")
-    check_suffix(output_path)  # before the frames are computed
-    animation = plot.animate(
-        run,
-        through[0] if through and len(through) == 1 else through or None,
-        training=training,
-        traverse=traverse,
-        digits=digits,
-        steps=steps,
-        hold=hold,
-        size=size,
-        num=num,
-        path=path,
-        start=start,
-        labels=label or (),
-        data=data,
-        channels=read_channels(channels),
-    )
-    write(animation.save, output_path)
+    with themed(THEMES[theme]):
+        figure = RunRecords(user_path(run)).curves()
+    write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "learning-curves"))
 
 
 def report(run: RunPath, data: Data = None, channels: Channels = None, output: Output = None) -> None:
-    """Write a report of a run: one HTML file with its metrics, images, figures and recipe.
+    """Write a report of a run: one HTML file with samples, metrics and a verdict, figures and the recipe.
 
     [bold]Example[/bold]
 
@@ -308,6 +287,8 @@ def compare(
     output: Output = None,
 ) -> None:
     """Write a comparison of several runs: one HTML file with their metrics, learning curves and reconstructions.
+
+    Runs that differ only by the seed are a group, with mean and standard deviation.
 
     [bold]Example[/bold]
 

@@ -22,6 +22,7 @@ from vaekit.experiment.outcome import comparison_lines, epoch_lines
 from vaekit.experiment.prepare import Experiment
 from vaekit.experiment.run_writer import num_parameters, shown_images, write_curves, write_grids
 from vaekit.models import Model
+from vaekit.plots.look import PAGE
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import print_metrics
 from vaekit.reports.run_report import run_report
@@ -66,12 +67,12 @@ def finish(experiment: Experiment, folder: Path, console: Console, *, report: bo
     channels = experiment.recipe.data.shown_channels
     shown = shown_images(test, channels)
     if shown is not None:
-        write_grids(model, shown, folder, channels)
+        write_grids(model, shown, folder, channels, RunFolder(folder).look)
     written = {"images": folder / "images", "metrics": folder / METRICS}
     if report:
         write_curves(folder)
     if report and isinstance(test, ImageSet):
-        run_report(RunFolder(folder), Gallery(model, test, channels=channels)).save(folder / REPORT)
+        run_report(RunFolder(folder), Gallery(model, test, channels=channels, look=PAGE)).save(folder / REPORT)
         written = {"report": folder / REPORT} | written
     for name, path in written.items():
         print_line(f"{name:<9} {path}", console)

@@ -7,31 +7,36 @@
 
 A run is a :class:`~vaekit.RunFolder`, or the path of a run folder, a model folder or a model on the Hugging Face Hub.
 ``data`` names the images to use instead of the run's test images, and ``channels`` the channels to show, as 4 or (3, 2, 1),
-instead of those that the recipe of the run names. Images are Pillow images, figures are matplotlib figures,
-animations are :class:`vaekit.plots.Animation`, and reports are :class:`vaekit.reports.page.Page`.
+instead of those that the recipe of the run names. ``look`` says how images are drawn; without a caption it has that of the
+run. Images are Pillow images, figures are matplotlib figures, animations are :class:`vaekit.plots.Animation`, and reports
+are :class:`vaekit.reports.page.Page`.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from PIL import Image
 
 from vaekit.core.errors import ConfigError
-from vaekit.plots import Animation
+from vaekit.plots import Animation, Look
 from vaekit.plots.channels import Channels
 from vaekit.plots.grids import columns_for
+from vaekit.plots.look import DEFAULT
 from vaekit.presentation.animations import (
     DIGIT_HOLD,
+    DIGIT_STEPS,
     HOLD,
+    SIZE,
     STEPS,
     SWING_STEPS,
     InterpolationPath,
-    animate_training,
 )
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.latent_planes import PlaneKind
 from vaekit.presentation.projection import Method
+from vaekit.presentation.training_film import animate_training
 from vaekit.presentation.waypoints import split_names
 from vaekit.runs.run_folder import RunFolder
 
@@ -45,12 +50,14 @@ def sample(
     temperature: float = 1.0,
     seed: int = 0,
     channels: Channels | None = None,
+    look: Look | None = None,
 ) -> Image.Image:
     """Plots samples from the prior; arguments as of :meth:`vaekit.Gallery.samples`."""
     folder = open_run(run)
-    columns = columns_for(folder.model.shape[-1])
-    gallery = Gallery(folder.model, channels=channels or folder.shown_channels)
-    return gallery.samples(num, labels, temperature, seed, columns if num > columns else None)
+    most = columns_for(folder.model.shape[-1])
+    columns = most if folder.model.condition is None and num > most**2 else None
+    gallery = Gallery(folder.model, channels=channels or folder.shown_channels, look=_look(folder, look))
+    return gallery.samples(num, labels, temperature, seed, columns)
 
 
 def reconstruct(
@@ -60,25 +67,27 @@ def reconstruct(
     labels: Sequence[str] = (),
     data: str | None = None,
     channels: Channels | None = None,
+    look: Look | None = None,
 ) -> Image.Image:
     """Plots test images above their reconstructions, or image files beside theirs; see :meth:`Gallery.reconstructions`."""
     if files:
         folder = open_run(run)
-        gallery = Gallery(folder.model, None, folder.fitting, channels or folder.shown_channels)
+        gallery = Gallery(folder.model, None, folder.fitting, channels or folder.shown_channels, _look(folder, look))
         return gallery.reconstructions(files=files, labels=labels)
-    return gallery_of(run, data, channels).reconstructions(num, labels=labels)
+    return gallery_of(run, data, channels, look).reconstructions(num, labels=labels)
 
 
 def traverse(
     run: Run,
-    num: int = 16,
+    num: int = 8,
     steps: int = 11,
     start: str = "@0",
     data: str | None = None,
     channels: Channels | None = None,
+    look: Look | None = None,
 ) -> Image.Image:
     """Plots one latent at a time over its range; arguments as of :meth:`vaekit.Gallery.traversals`."""
-    return gallery_of(run, data, channels).traversals(num, steps, start)
+    return gallery_of(run, data, channels, look).traversals(num, steps, start)
 
 
 def manifold(
@@ -88,9 +97,10 @@ def manifold(
     label: str | None = None,
     data: str | None = None,
     channels: Channels | None = None,
+    look: Look | None = None,
 ) -> Image.Image:
     """Plots images decoded on the latent plane; arguments as of :meth:`vaekit.Gallery.manifold`."""
-    return gallery_of(run, data, channels).manifold(steps, plane, label)
+    return gallery_of(run, data, channels, look).manifold(steps, plane, label)
 
 
 def interpolate(
@@ -102,9 +112,10 @@ def interpolate(
     labels: Sequence[str] = (),
     data: str | None = None,
     channels: Channels | None = None,
+    look: Look | None = None,
 ) -> Image.Image:
     """Plots an interpolation between two waypoints; arguments as of :meth:`vaekit.Gallery.interpolation`."""
-    return gallery_of(run, data, channels).interpolation(a, b, steps, path, labels)
+    return gallery_of(run, data, channels, look).interpolation(a, b, steps, path, labels)
 
 
 def map(run: Run, method: Method = "pca", num: int | None = None, widths: bool = False, data: str | None = None) -> Figure:
@@ -140,31 +151,34 @@ def animate(
     digits: int = 40,
     steps: int | None = None,
     hold: int | None = None,
-    size: int = 280,
+    size: int = SIZE,
     num: int = 9,
     path: InterpolationPath = "linear",
     start: str = "@0",
     labels: Sequence[str] = (),
     data: str | None = None,
     channels: Channels | None = None,
+    look: Look | None = None,
 ) -> Animation:
     """Animates waypoints, the digits of pi, traversals, or the training of a run; exactly one of these is chosen.
 
     Arguments:
         run: The run.
         through: The waypoints (see :mod:`vaekit.presentation.waypoints`), in a list or separated by commas; or ``pi``.
-        training: Whether to animate the images of each epoch.
+        training: Whether to show the images of the training, from before its first step.
         traverse: Whether to animate traversals.
         digits: The number of digits of pi.
-        steps: The number of frames between two waypoints (8 by default), or between the ends of a traversal (16).
-        hold: The duration of a waypoint in milliseconds; 700 by default, and 350 for pi.
+        steps: The number of frames between two waypoints (30 by default), digits of pi (15), or ends of
+            a traversal (45).
+        hold: The duration of a waypoint in milliseconds; 700 by default, and 300 for pi.
         size: The least size of an image, in pixels.
         num: The maximum number of latents that are traversed.
         path: ``linear``, or ``spherical`` for the arc that keeps the length of latents.
         start: The waypoint that gives the values of the other latents of a traversal.
         labels: The classes of the image files in ``through``, if the model is class-conditional.
         data: The images to use instead of the run's test images.
-        channels: The channels to show; those of the images of each epoch are the recipe's.
+        channels: The channels to show; those of the training are the recipe's.
+        look: How images are drawn; by default as the run's are.
 
     Raises:
         ConfigError: If none or several are chosen, labels are given without image files, or channels with the training.
@@ -176,12 +190,13 @@ def animate(
     if training and channels is not None:
         raise ConfigError("--training shows images of the run as they are; its recipe says with which data.shown_channels")
     if training:
-        return animate_training(open_run(run).folder)
-    gallery = gallery_of(run, data, channels)
+        folder = open_run(run)
+        return animate_training(folder.folder, replace(look or DEFAULT, caption=folder.look_at(None).caption), size)
+    gallery = gallery_of(run, data, channels, look)
     if through is None:
         return gallery.traversal_animation(num, steps=steps or SWING_STEPS, size=size, start=start)
     if through == "pi":
-        return gallery.pi_animation(digits, steps=steps or STEPS, hold=hold or DIGIT_HOLD, size=size, path=path)
+        return gallery.pi_animation(digits, steps=steps or DIGIT_STEPS, hold=hold or DIGIT_HOLD, size=size, path=path)
     names = split_names(gallery, through) if isinstance(through, str) else through
     return gallery.animation(names, steps=steps or STEPS, hold=hold or HOLD, size=size, path=path, labels=labels)
 
@@ -191,9 +206,17 @@ def open_run(run: Run) -> RunFolder:
     return run if isinstance(run, RunFolder) else RunFolder(run)
 
 
-def gallery_of(run: Run, data: str | None, channels: Channels | None = None) -> Gallery:
+def gallery_of(run: Run, data: str | None, channels: Channels | None = None, look: Look | None = None) -> Gallery:
     """Returns the gallery of a run's model and its test images, or other images."""
     folder = open_run(run)
-    if data is not None:
-        return Gallery(folder.model, folder.images(data), folder.fitting, channels or folder.shown_channels)
-    return folder.gallery if channels is None else folder.gallery.showing(channels)
+    if data is None:
+        gallery = folder.gallery
+    else:
+        gallery = Gallery(folder.model, folder.images(data), folder.fitting, folder.shown_channels, folder.look)
+    gallery = gallery if channels is None else gallery.showing(channels)
+    return gallery if look is None else gallery.looking(**vars(_look(folder, look)))
+
+
+def _look(folder: RunFolder, look: Look | None) -> Look:
+    """A look with the caption of the run, if it has none."""
+    return folder.look if look is None else replace(look, caption=look.caption or folder.look.caption)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import sys
 import time
 from datetime import UTC, datetime
@@ -19,14 +18,18 @@ from vaekit.core.errors import RunError
 from vaekit.core.files import atomic_path, write_json, write_text
 from vaekit.core.rng import fixed_seed
 from vaekit.data import Dataset, ImageSet
+from vaekit.experiment.film_writer import FilmWriter
 from vaekit.experiment.place import was_removed
 from vaekit.experiment.prepare import Experiment, Splits
 from vaekit.models import Model, save_vae
 from vaekit.models.folder_format import FORMAT
 from vaekit.plots import grid, reconstruction_pairs
 from vaekit.plots.channels import Channels, num_tiles
-from vaekit.plots.grids import columns_for, number_for
+from vaekit.plots.curves import DPI
+from vaekit.plots.grids import columns_for, columns_of_classes, number_for
+from vaekit.plots.look import Look
 from vaekit.presentation.gallery import SHOWN_SEED
+from vaekit.presentation.training_film import is_filmed
 from vaekit.runs.identity import identity
 from vaekit.runs.location import sources_to_record
 from vaekit.runs.lock import LOCK
@@ -67,6 +70,7 @@ class RunWriter(Callback):
         self.channels = channels
         self.images_every = images_every
         self.curves_due = 0.0
+        self.film: FilmWriter | None = None
         self.model_is_written = True
         self.lock_inode = (folder / LOCK).stat().st_ino  # held open by the lock, so that no other file can get it
 
@@ -76,6 +80,16 @@ class RunWriter(Callback):
         if trainer.records or (self.folder / HISTORY).exists():
             write_text(self.folder / HISTORY, "".join(map(_line, trainer.records)))
         self._write_model(trainer)
+        if self.shown is not None:
+            self.film = FilmWriter(self.folder, self.shown, self.channels, len(trainer.batches))
+            self.film.begin()
+            self.film.after(trainer)  # of step 0, or of a step whose callbacks were interrupted
+
+    def on_step(self, trainer: Trainer, logs: dict[str, Tensor]) -> None:
+        """Keeps the images of steps that the film of the training shows."""
+        if self.film is not None and is_filmed(trainer.progress.step):
+            self._check_folder()
+            self.film.after(trainer)
 
     def on_best(self, trainer: Trainer) -> None:
         """Remembers that there is a better model, which is written with the next checkpoint."""
@@ -100,7 +114,9 @@ class RunWriter(Callback):
             self._write_model(trainer)
 
     def on_train_end(self, trainer: Trainer) -> None:
-        """Writes the best model, if training has ended without a checkpoint."""
+        """Writes the best model, if training has ended without a checkpoint, and the last images of the film."""
+        if self.film is not None and trainer.finished and self._is_ours:
+            self.film.after(trainer)
         if not self.model_is_written and self._is_ours:
             self._write_model(trainer)
 
@@ -124,12 +140,7 @@ class RunWriter(Callback):
     def _write_images(self, model: Model, epoch: int) -> None:
         if self.shown is None:
             return
-        write_grids(model, self.shown, self.folder, self.channels)
-        epochs = self.folder / "images" / "epochs"
-        epochs.mkdir(exist_ok=True)
-        for name in ("reconstructions", "samples"):
-            with atomic_path(epochs / f"{name}-{epoch:04d}.png") as partial:
-                shutil.copyfile(self.folder / "images" / f"{name}.png", partial)
+        write_grids(model, self.shown, self.folder, self.channels, RunFolder(self.folder).look_at(epoch))
 
 
 def _line(record: dict[str, Any]) -> str:
@@ -196,7 +207,7 @@ def shown_images(data: Dataset, channels: Channels | None) -> ImageSet | None:
     return data.spread(_number(data, channels), SHOWN_SEED) if isinstance(data, ImageSet) else None
 
 
-def write_grids(model: Model, images: ImageSet, folder: Path, channels: Channels | None) -> None:
+def write_grids(model: Model, images: ImageSet, folder: Path, channels: Channels | None, look: Look) -> None:
     """Writes ``reconstructions.png`` and ``samples.png`` into the run's ``images``, with these channels; None for all."""
     num = _number(images, channels)
     to = folder / "images"
@@ -206,9 +217,11 @@ def write_grids(model: Model, images: ImageSet, folder: Path, channels: Channels
     with fixed_seed(0):
         samples = model.sample(num, example_labels(model, num))
     with atomic_path(to / "reconstructions.png") as partial:
-        reconstruction_pairs(x, model.reconstruct(x, labels), channels=channels).save(partial)
+        reconstruction_pairs(x, model.reconstruct(x, labels), channels=channels, look=look).save(partial)
+    classes, width = ([] if model.condition is None else model.condition.classes), images.shape[-1]
+    columns, heads = columns_of_classes(num, classes, width, None)
     with atomic_path(to / "samples.png") as partial:
-        grid(samples, columns_for(images.shape[-1]), channels=channels).save(partial)
+        grid(samples, columns or columns_for(width), heads=heads, channels=channels, look=look).save(partial)
 
 
 def _number(images: ImageSet, channels: Channels | None) -> int:
@@ -226,4 +239,4 @@ def write_curves(folder: Path) -> None:
     """Writes ``curves.png`` into the run's ``images``."""
     (folder / "images").mkdir(exist_ok=True)
     with atomic_path(folder / "images" / "curves.png") as partial:
-        RunFolder(folder).curves().savefig(partial, dpi=120)
+        RunFolder(folder).curves().savefig(partial, dpi=DPI)

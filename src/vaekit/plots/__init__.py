@@ -8,12 +8,15 @@ if TYPE_CHECKING:
     from vaekit.plots.animation import Animation
     from vaekit.plots.curves import curve, learning_curves
     from vaekit.plots.error_maps import error_plot
-    from vaekit.plots.grids import grid, in_a_row, manifold, reconstruction_pairs, side_by_side, traversals
+    from vaekit.plots.grids import grid, in_a_row, reconstruction_pairs, side_by_side, traversals
     from vaekit.plots.latent_plots import latent_map, rate_plot
+    from vaekit.plots.look import Look
+    from vaekit.plots.planes import manifold
     from vaekit.plots.style import to_svg
 
 __all__ = [
     "Animation",
+    "Look",
     "curve",
     "error_plot",
     "grid",
@@ -32,13 +35,14 @@ __getattr__ = lazy_names(
     __name__,
     {
         "Animation": "animation",
+        "Look": "look",
         "curve": "curves",
         "error_plot": "error_maps",
         "grid": "grids",
         "in_a_row": "grids",
         "latent_map": "latent_plots",
         "learning_curves": "curves",
-        "manifold": "grids",
+        "manifold": "planes",
         "rate_plot": "latent_plots",
         "reconstruction_pairs": "grids",
         "side_by_side": "grids",

@@ -1,4 +1,4 @@
-"""Animations: frames with durations, written as GIF, animated WebP or MP4.
+"""Films: frames with durations, written as animated WebP, GIF or MP4.
 
 GIF and WebP are written by Pillow, MP4 by ``imageio-ffmpeg`` where it is installed.
 """
@@ -18,7 +18,6 @@ from PIL import Image
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import track
-from vaekit.plots.grids import PAPER
 
 try:
     import imageio_ffmpeg
@@ -27,8 +26,10 @@ except ImportError:
 
 GIF_LEVELS = 64
 """The number of gray levels in a GIF; 64 look like 256, and the file is a third smaller."""
+QUALITY = 70
+"""The quality of the frames of a WebP."""
 SUFFIXES = (".gif", ".webp", ".mp4")
-VIDEO_RATE = 50
+VIDEO_RATE = 30
 """The frames per second of an MP4."""
 
 
@@ -68,18 +69,19 @@ class Animation:
 
     def write(self, file: IO[bytes], suffix: str) -> None:
         """Writes the animation into an open file, as ``.gif`` or ``.webp``."""
-        kind, options = ("GIF", {"optimize": False}) if suffix == ".gif" else ("WEBP", {"lossless": True, "method": 2})
+        kind, options = ("GIF", {"optimize": False}) if suffix == ".gif" else ("WEBP", {"quality": QUALITY, "method": 3})
+        durations = list(self.durations) if suffix == ".webp" else in_centiseconds(self.durations)
         tracked = track(self.frames, f"writing {len(self.frames):,} frames", len(self.frames))
         frames = map(_reduce_levels, tracked) if suffix == ".gif" else tracked
         first = next(frames)
-        first.save(file, kind, save_all=True, append_images=frames, duration=list(self.durations), loop=0, **options)
+        first.save(file, kind, save_all=True, append_images=frames, duration=durations, loop=0, **options)
 
     def _repr_html_(self) -> str:
         """The animation in a notebook."""
         file = io.BytesIO()
-        self.write(file, ".gif")
+        self.write(file, ".webp")
         data = base64.b64encode(file.getvalue()).decode()
-        return f'<img alt="{len(self.frames)} frames" src="data:image/gif;base64,{data}">'
+        return f'<img alt="{len(self.frames)} frames" src="data:image/webp;base64,{data}">'
 
 
 class LazyFrames(Sequence[Image.Image]):
@@ -109,6 +111,14 @@ class LazyFrames(Sequence[Image.Image]):
         return self.make(range(self.num)[index])
 
 
+def in_centiseconds(durations: Sequence[int]) -> list[int]:
+    """Returns durations in milliseconds that are multiples of ten, as a GIF has: their ends are rounded."""
+    ends = [0]
+    for end in accumulate(durations):
+        ends.append(max(round(end, -1), ends[-1] + 10))
+    return [end - start for start, end in pairwise(ends)]
+
+
 def check_suffix(path: Path) -> None:
     """Raises DataError unless an animation can be written to the path."""
     suffix = path.suffix.lower()
@@ -122,7 +132,7 @@ def _reduce_levels(frame: Image.Image) -> Image.Image:
     """A gray frame with a palette of :data:`GIF_LEVELS` evenly spaced gray levels; Pillow makes the palettes of color."""
     if frame.mode != "L":
         return frame
-    scale = (GIF_LEVELS - 1) / PAPER
+    scale = (GIF_LEVELS - 1) / 255
     reduced = Image.fromarray(np.rint(np.asarray(frame) * scale).astype(np.uint8), "P")
     reduced.putpalette(np.rint(np.arange(GIF_LEVELS) / scale).astype(np.uint8).repeat(3).tobytes())
     return reduced
@@ -137,7 +147,7 @@ def _write_video(animation: Animation, path: Path) -> None:
     try:
         writer.send(None)
         for frame in _at_video_rate(animation):
-            sheet = Image.new("RGB", size, "white")
+            sheet = Image.new("RGB", size, frame.convert("RGB").getpixel((width - 1, height - 1)))
             sheet.paste(frame, (0, 0))
             writer.send(sheet.tobytes())
         writer.close()

@@ -9,7 +9,8 @@ from torch import Tensor
 from vaekit.plots.channels import Channels
 from vaekit.plots.frames import captioned, enlarge, mosaic
 from vaekit.plots.grids import columns_for
-from vaekit.plots.style import INK, font, wrap, written
+from vaekit.plots.look import DEFAULT, Look
+from vaekit.plots.style import font, wrap, written
 
 TILE = 132
 """The least size of an image in pixels, which leaves space for a number below it."""
@@ -21,7 +22,13 @@ MAX_CAPTION = 30
 
 
 def contact_sheet(
-    images: Tensor, captions: Sequence[str], title: str, columns: int = 8, *, channels: Channels | None = None
+    images: Tensor,
+    captions: Sequence[str],
+    title: str,
+    columns: int = 8,
+    *,
+    channels: Channels | None = None,
+    look: Look = DEFAULT,
 ) -> Image.Image:
     """Arranges images in rows with a caption below each and a title above all.
 
@@ -31,19 +38,20 @@ def contact_sheet(
         title: The text above.
         columns: The maximum number of images side by side.
         channels: The channels to draw, as in :func:`vaekit.plots.frames.enlarge`.
+        look: How they are drawn.
     """
     captions = [written(caption, MAX_CAPTION) for caption in captions]
     longest = max(font(CAPTION_SIZE).getlength(caption) for caption in captions)
-    enlarged = enlarge(images, max(TILE, math.ceil(longest) + PAD), channels)
-    tiles = [captioned(tile, caption) for tile, caption in zip(enlarged, captions, strict=True)]
-    body = mosaic(tiles, min(columns, columns_for(tiles[0].width), len(tiles)))
+    enlarged = enlarge(images, max(TILE, math.ceil(longest) + PAD), channels, look)
+    tiles = [captioned(tile, caption, look.theme) for tile, caption in zip(enlarged, captions, strict=True)]
+    body = mosaic(tiles, min(columns, columns_for(tiles[0].width), len(tiles)), theme=look.theme)
     width = max(body.width, 4 * TILE) + 2 * PAD  # the sheet of a single image still has space for its title
     lines = wrap(title, TITLE_SIZE, width - 2 * PAD)
     line_height = math.ceil(1.3 * TITLE_SIZE)
     top = len(lines) * line_height + 2 * PAD
-    sheet = Image.new(body.mode, (width, top + body.height), "white")
+    sheet = Image.new(body.mode, (width, top + body.height), look.theme.paper)
     sheet.paste(body, (PAD, top))
     canvas = ImageDraw.Draw(sheet)
     for number, text in enumerate(lines):
-        canvas.text((PAD, PAD + number * line_height), text, INK, font(TITLE_SIZE))
+        canvas.text((PAD, PAD + number * line_height), text, look.theme.ink, font(TITLE_SIZE))
     return sheet

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaekit.plots.channels import Channels, as_uint8, describe_channels, num_tiles, tiles
-from vaekit.plots.style import MAGNITUDE, StyledFigure, count, styled
+from vaekit.plots.style import MAGNITUDE, StyledFigure, count, styled, theme
 
 MAX_PANELS = 24
 """The maximum height of the panels in inches; tall images are shown smaller."""
 
+INCHES, MEAN_INCHES, MAX_TILE = 5.6, 3.4, 1.2
+"""The least width of a figure, the height of its upper part, and the maximum width of an image in it, in inches."""
 SCALE = "error: from 0 (dark) to 255 gray levels (bright)"
 """The text below the errors of single images."""
 CHANNEL_INCHES, MAX_CHANNEL_INCHES, MARGIN = 0.42, 0.8, 0.7
@@ -38,20 +40,22 @@ def error_plot(
     """
     num_channels = originals.shape[1]
     by_channel = num_tiles(num_channels, channels) > 1
-    across = max(4.2, CHANNEL_INCHES * num_channels + MARGIN) if by_channel else 4.2
+    across = max(INCHES, CHANNEL_INCHES * num_channels + MARGIN) if by_channel else INCHES
     aspect = rms.shape[0] / rms.shape[1]
     rows_of_an_image = min((across - MARGIN) / num_channels, MAX_CHANNEL_INCHES) * aspect * 3
-    down = len(originals) * rows_of_an_image if by_channel else 4.2 / len(originals) * aspect * 3
+    down = (
+        len(originals) * rows_of_an_image if by_channel else min((across - MARGIN) / len(originals), MAX_TILE) * aspect * 3
+    )
     down = min(down, MAX_PANELS)
-    figure = StyledFigure(figsize=(across, 3.2 + down), layout="constrained")
-    upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=[3.0, 0.2 + down]))
+    figure = StyledFigure(figsize=(across, MEAN_INCHES + 0.6 + down), layout="constrained")
+    upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=[MEAN_INCHES, 0.6 + down]))
     shown = describe_channels(num_channels, channels)
     _plot_mean(upper, rms, f"\nover {num_channels} channels" if shown else "", num_images)
     if by_channel:
         _plot_channels(lower, as_uint8(originals), as_uint8(reconstructions))
     else:
         _plot_images(lower, originals, reconstructions, channels)
-    lower.supxlabel(f"{shown}\n{SCALE}" if shown and not by_channel else SCALE, fontsize=7)
+    lower.supxlabel(f"{shown}\n{SCALE}" if shown and not by_channel else SCALE, fontsize=8, color=theme().faint)
     return figure
 
 
@@ -59,10 +63,10 @@ def _plot_mean(figure: SubFigure, rms: Tensor, over: str, num_images: int) -> No
     """Plots the error of each pixel over a set."""
     axes = figure.subplots()
     heat_map = axes.imshow(rms.numpy(), cmap=MAGNITUDE, vmin=0, interpolation="nearest")
-    figure.suptitle(f"root mean squared error of each pixel{over}, {count(num_images, 'images')}", fontsize=9)
-    axes.set_xlabel("pixel column")
-    axes.set_ylabel("pixel row")
-    figure.colorbar(heat_map, ax=axes, label="gray levels of 255", shrink=0.9)
+    figure.suptitle(f"root mean squared error of each pixel{over}, {count(num_images, 'images')}", fontsize=10)
+    _without_axes(axes)
+    bar = figure.colorbar(heat_map, ax=axes, label="gray levels of 255", shrink=0.9)
+    bar.outline.set_visible(False)
 
 
 def _plot_images(figure: SubFigure, originals: Tensor, reconstructions: Tensor, channels: Channels | None) -> None:
@@ -78,7 +82,7 @@ def _plot_images(figure: SubFigure, originals: Tensor, reconstructions: Tensor, 
             else:
                 cell.imshow(image.numpy(), cmap=MAGNITUDE, vmin=0, vmax=255, interpolation="nearest")
             _without_axes(cell)
-        line[0].set_ylabel(name, fontsize=7)
+        line[0].set_ylabel(name, fontsize=8)
 
 
 def _plot_channels(figure: SubFigure, originals: Tensor, reconstructions: Tensor) -> None:
@@ -92,12 +96,12 @@ def _plot_channels(figure: SubFigure, originals: Tensor, reconstructions: Tensor
         color_map = MAGNITUDE if name == "error" else "gray"
         cell.imshow(_channels_of(row), cmap=color_map, vmin=0, vmax=255, interpolation="nearest")
         _without_axes(cell)
-        cell.set_ylabel(name, fontsize=7, rotation=0, ha="right", va="center")
+        cell.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
     middles = [channel * (width + 1) + (width - 1) / 2 for channel in range(num_channels)]
     cells[0].xaxis.tick_top()
-    cells[0].set_xticks(middles, [str(channel + 1) for channel in range(num_channels)], fontsize=7)
+    cells[0].set_xticks(middles, [str(channel + 1) for channel in range(num_channels)], fontsize=8)
     cells[0].tick_params(length=0)
-    cells[0].set_title("channel", fontsize=7)
+    cells[0].set_title("channel", fontsize=8)
 
 
 def _channels_of(image: Tensor) -> NDArray[np.float32]:

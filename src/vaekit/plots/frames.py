@@ -5,11 +5,13 @@ and :math:`i + 1`, with
 
 .. math:: e(t) = t^2 (3 - 2t), \qquad t = \tfrac{1}{M+1}, \dots, \tfrac{M}{M+1},
 
-so that the speed is zero at both ends. At each waypoint there is one frame, which is shown for longer than the others.
+so that the speed is zero at both ends. At each waypoint there is one frame, which is shown for longer than the others, of
+which there are :data:`RATE` in a second.
 """
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from PIL import Image, ImageDraw
@@ -17,25 +19,25 @@ from torch import Tensor
 
 from vaekit.plots.animation import Animation, LazyFrames
 from vaekit.plots.channels import Channels, tile_names, tiles
-from vaekit.plots.grids import MIN_TILE, to_image
-from vaekit.plots.style import INK, font, written
+from vaekit.plots.look import DEFAULT, Look, odd
+from vaekit.plots.style import Theme, font, written
+from vaekit.plots.tile_lines import MIN_TILE
 
-FAINT = "#9aa0a6"
-"""The color of captions other than the current one."""
+RATE = 30
+"""The number of frames in a second."""
 MAX_CAPTION = 80
 """The number of characters to which a caption is cut."""
 MAX_TILES, TILE_GAP = 8, 4
 """The maximum number of channels of an image side by side, and the gap between them in pixels."""
 
 
-def timeline(num_waypoints: int, steps: int, hold: int, frame: int) -> tuple[Tensor, list[int]]:
+def timeline(num_waypoints: int, steps: int, hold: int) -> tuple[Tensor, list[int]]:
     """Returns the position of each frame on a closed path, and its duration.
 
     Arguments:
         num_waypoints: T, the number of waypoints.
         steps: M, the number of frames between two waypoints.
         hold: The duration of the frame at a waypoint, in milliseconds.
-        frame: The duration of every other frame, in milliseconds.
 
     Returns:
         Positions of shape (T (M + 1)), from 0 to below T, and the durations.
@@ -43,7 +45,13 @@ def timeline(num_waypoints: int, steps: int, hold: int, frame: int) -> tuple[Ten
     t = torch.arange(steps + 1, dtype=torch.float64) / (steps + 1)
     eased = t * t * (3 - 2 * t)
     positions = torch.arange(num_waypoints, dtype=torch.float64).unsqueeze(1) + eased
-    return positions.flatten(), ([hold] + [frame] * steps) * num_waypoints
+    return positions.flatten(), [hold, *frame_durations(steps)] * num_waypoints
+
+
+def frame_durations(num: int) -> list[int]:
+    """Returns the durations of frames in milliseconds, which end at the whole millisecond next to that of the rate."""
+    ends = [round(1000 * number / RATE) for number in range(num + 1)]
+    return [end - start for start, end in pairwise(ends)]
 
 
 def swing(steps: int) -> Tensor:
@@ -51,14 +59,15 @@ def swing(steps: int) -> Tensor:
     return 0.5 - 0.5 * torch.cos(torch.arange(2 * steps) * (math.pi / steps))
 
 
-def enlarge(images: Tensor, size: int, channels: Channels | None = None) -> list[Image.Image]:
-    """Returns images, enlarged by a whole factor until the longer side has ``size`` pixels.
+def enlarge(images: Tensor, size: int, channels: Channels | None = None, look: Look = DEFAULT) -> list[Image.Image]:
+    """Returns images, enlarged by an odd factor until the longer side has ``size`` pixels.
 
     Arguments:
         images: N images, with shape (N, C, H, W).
         size: The least length of the longer side. Channel by channel, it is that of a row of all channels.
         channels: The channels to draw; by default all. Images of 2, or of more than 3, channels are rows of gray tiles, each
             with the number of its channel below it.
+        look: How they are drawn.
 
     Raises:
         ConfigError: If the images do not have the channels.
@@ -67,9 +76,9 @@ def enlarge(images: Tensor, size: int, channels: Channels | None = None) -> list
     num = shown.shape[1]
     if num > 1:
         size = max(MIN_TILE, math.ceil(size / min(num, MAX_TILES)))
-    factor = max(1, math.ceil(size / max(shown.shape[-2:])))
-    parts = [[_enlarged(tile, factor) for tile in image] for image in shown]
-    return [image[0] for image in parts] if num == 1 else [_row_of_channels(image) for image in parts]
+    factor = odd(size / max(shown.shape[-2:]))
+    parts = [[look.enlarged(tile, factor) for tile in image] for image in shown.permute(0, 1, 3, 4, 2).numpy()]
+    return [image[0] for image in parts] if num == 1 else [_row_of_channels(image, look.theme) for image in parts]
 
 
 def waypoint_animation(
@@ -79,6 +88,7 @@ def waypoint_animation(
     captions: Sequence[str],
     size: int,
     channels: Channels | None = None,
+    look: Look = DEFAULT,
 ) -> Animation:
     """Returns an animation with the captions of the waypoints below each frame.
 
@@ -89,28 +99,30 @@ def waypoint_animation(
         captions: The caption of each waypoint.
         size: The least length of the longer side of an image, in pixels.
         channels: The channels to draw, as in :func:`enlarge`.
+        look: How they are drawn.
     """
-    (first,) = enlarge(images[:1], size, channels)
-    strip = CaptionStrip(captions, max(first.width, size), max(18, size // 14))
+    (first,) = enlarge(images[:1], size, channels, look)
+    strip = CaptionStrip(captions, max(first.width, size), max(18, size // 22), look.theme)
 
     def frame(number: int) -> Image.Image:
-        (image,) = enlarge(images[number : number + 1], size, channels)
+        (image,) = enlarge(images[number : number + 1], size, channels, look)
         return strip.below(image, float(positions[number]))
 
     return Animation(LazyFrames(frame, len(images)), durations)
 
 
 class CaptionStrip:
-    """A strip of captions: the current one is dark, and a bar below marks the position. Long lists are split into pages.
+    """A strip of captions: the current one is in ink, and a bar below marks the position. Long lists are split into pages.
 
     Arguments:
         captions: The captions.
         width: The width of the strip in pixels.
         size: The height of letters in pixels.
+        theme: The colors.
     """
 
-    def __init__(self, captions: Sequence[str], width: int, size: int) -> None:
-        self.width, self.size, self.height = width, size, 2 * size
+    def __init__(self, captions: Sequence[str], width: int, size: int, theme: Theme = DEFAULT.theme) -> None:
+        self.width, self.size, self.height, self.theme = width, size, 2 * size, theme
         gap = 0.5 * size
         self.places: list[tuple[int, float, float]] = []
         """The page, the left edge and the length of each caption."""
@@ -130,7 +142,7 @@ class CaptionStrip:
     def below(self, frame: Image.Image, position: float) -> Image.Image:
         """Returns a frame with the strip below it and the bar at a position on the path."""
         width = max(frame.width, self.width)
-        sheet = Image.new(frame.mode, (width, frame.height + self.height), "white")
+        sheet = Image.new(frame.mode, (width, frame.height + self.height), self.theme.paper)
         sheet.paste(frame, ((width - frame.width) // 2, 0))
         before, weight = int(position) % len(self.captions), position - int(position)
         after = (before + 1) % len(self.captions)
@@ -145,7 +157,7 @@ class CaptionStrip:
         page = self.places[current][0]
         for number, (own_page, left, _) in enumerate(self.places):
             if own_page == page:
-                color = INK if number == current else FAINT
+                color = self.theme.ink if number == current else self.theme.faint
                 place = (left + self.shifts[page], base)
                 canvas.text(place, self.captions[number], color, font(self.size), anchor="ls")
 
@@ -160,26 +172,26 @@ class CaptionStrip:
         left += self.shifts[page]
         thickness = max(2, self.size // 7)
         box = (round(left), round(base) + thickness, round(left + length), round(base) + 2 * thickness)
-        canvas.rectangle(box, fill=INK)
+        canvas.rectangle(box, fill=self.theme.ink)
 
 
-def captioned(image: Image.Image, caption: str) -> Image.Image:
+def captioned(image: Image.Image, caption: str, theme: Theme = DEFAULT.theme) -> Image.Image:
     """Returns an image with a centered caption below it."""
     size = _caption_size(image)
-    sheet = Image.new(image.mode, (image.width, image.height + 2 * size), "white")
+    sheet = Image.new(image.mode, (image.width, image.height + 2 * size), theme.paper)
     sheet.paste(image, (0, 0))
     ImageDraw.Draw(sheet).text(
-        (image.width / 2, image.height + size), written(caption, MAX_CAPTION), INK, font(size), anchor="mm"
+        (image.width / 2, image.height + size), written(caption, MAX_CAPTION), theme.ink, font(size), anchor="mm"
     )
     return sheet
 
 
-def mosaic(images: Sequence[Image.Image], columns: int, gap: int = 12) -> Image.Image:
+def mosaic(images: Sequence[Image.Image], columns: int, gap: int = 12, theme: Theme = DEFAULT.theme) -> Image.Image:
     """Arranges images of any sizes in rows of ``columns`` images."""
     rows = [images[start : start + columns] for start in range(0, len(images), columns)]
     width = max(sum(image.width for image in row) + gap * (len(row) - 1) for row in rows)
     height = sum(max(image.height for image in row) for row in rows) + gap * (len(rows) - 1)
-    sheet = Image.new(images[0].mode, (width, height), "white")
+    sheet = Image.new(images[0].mode, (width, height), theme.paper)
     top = 0
     for row in rows:
         left = 0
@@ -190,17 +202,13 @@ def mosaic(images: Sequence[Image.Image], columns: int, gap: int = 12) -> Image.
     return sheet
 
 
-def _enlarged(tile: Tensor, factor: int) -> Image.Image:
-    """A tile of shape (c, H, W), enlarged by a whole factor."""
-    return to_image(tile.permute(1, 2, 0).numpy().repeat(factor, 0).repeat(factor, 1))
-
-
-def _row_of_channels(parts: Sequence[Image.Image]) -> Image.Image:
+def _row_of_channels(parts: Sequence[Image.Image], theme: Theme) -> Image.Image:
     """The channels of an image side by side, each with its name below it, or with its number if that is too wide."""
     names = tile_names(len(parts))
     if max(font(_caption_size(parts[0])).getlength(name) for name in names) > parts[0].width:
         names = [str(number + 1) for number in range(len(parts))]
-    return mosaic([*map(captioned, parts, names)], MAX_TILES, TILE_GAP)
+    below = [captioned(part, name, theme) for part, name in zip(parts, names, strict=True)]
+    return mosaic(below, MAX_TILES, TILE_GAP, theme)
 
 
 def _caption_size(image: Image.Image) -> int:

@@ -1,14 +1,18 @@
-"""The style of text and figures: the typeface, colors for color-blind readers, and ink for light and dark pages.
+"""The style of text, images and figures: one typeface, one palette for color-blind readers, and a light and a dark theme.
 
-Classes have the ten colors of Petroff, which are distinguishable under every common color blindness; from the eleventh
-class on the markers differ too. Magnitudes have the color map cividis, whose lightness is linear and which looks the same
-under color blindness.
+Classes have the ten colors of :data:`COLORS`, none of them gray. Any two of them differ by at least 0.11 in OKLab in normal
+vision and as readers without red or without green cones see them, and each has a contrast of at least 1.9 against the paper
+of both themes (``tests/test_palette.py``). From the eleventh class on the markers differ too. Magnitudes have the color map
+cividis, whose lightness is linear and which looks the same under color blindness.
 
 Figures are made and drawn by the defaults of matplotlib with this style on top, so that they do not depend on a user's
-``matplotlibrc``. Much of it has an effect only when a figure is drawn, and so a figure is a :class:`StyledFigure`.
+``matplotlibrc``. Much of it has an effect only when a figure is drawn, and so a figure is a :class:`StyledFigure`. It has
+the theme that holds where it is made: ``with themed(DARK): figure = ...``; code that names a color asks :func:`theme`.
 
 References:
-    | Accessible Color Sequences for Data Visualization (Petroff, 2021), https://arxiv.org/abs/2107.02270
+    | A perceptual color space for image processing (Ottosson, 2020), https://bottosson.github.io/posts/oklab
+    | A Physiologically-based Model for Simulation of Color Vision Deficiency (Machado et al., 2009),
+      https://doi.org/10.1109/TVCG.2009.113
     | Optimizing colormaps with consideration for color vision deficiency (Nuñez et al., 2018),
       https://doi.org/10.1371/journal.pone.0199239
 """
@@ -16,54 +20,114 @@ References:
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib import color_sequences, rc_context, rcdefaults, rcParams
+from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.figure import Figure
 from PIL import ImageFont
 
 from vaekit.core.safe_text import printable
-from vaekit.plots.typefaces import TextFont, characters, typeface_of, typefaces
+from vaekit.plots.typefaces import INTER, TextFont, characters, typeface_of, typefaces
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colors of an image or a figure apart from its content.
+
+    Arguments:
+        name: ``light`` or ``dark``.
+        paper: The background.
+        ink: Text and axes.
+        faint: Text of less weight, and grid lines.
+    """
+
+    name: str
+    paper: str
+    ink: str
+    faint: str
+
 
 INK = "#22252a"
-"""The color of text and axes; in an HTML page it is replaced by the color of the page's text."""
+"""The ink of the light theme; in an HTML page it is replaced by the color of the page's text."""
+LIGHT = Theme("light", "#ffffff", INK, "#6a707a")
+DARK = Theme("dark", "#111317", "#e9e7e2", "#969ca6")
+THEMES = {"light": LIGHT, "dark": DARK}
 ACCENT, SECOND = "#0072B2", "#D55E00"
-"""Blue and vermillion of Okabe and Ito's palette."""
+"""Blue and vermillion of Okabe and Ito's palette, for two things that are compared."""
 MAGNITUDE = "cividis"
 """The color map of magnitudes."""
-COLORS = [matplotlib.colors.to_hex(color) for color in color_sequences["petroff10"]]
+COLORS = [
+    "#044daa",  # blue
+    "#ca7201",  # orange
+    "#11cda7",  # mint
+    "#d22162",  # crimson
+    "#ab67f8",  # violet
+    "#d4bc03",  # yellow
+    "#4d620e",  # olive
+    "#792064",  # plum
+    "#0f8da9",  # teal
+    "#b0b6ff",  # lavender
+]
+"""The colors of classes."""
 MARKERS = ["o", "^", "s", "D", "v", "P", "X", "*"]
 """The markers of classes, each of ten classes."""
 
 STYLE = {
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,
+    "axes.titleweight": "bold",
     "axes.labelsize": 9,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
     "legend.frameon": False,
-    "grid.color": INK,
     "grid.alpha": 0.18,
+    "mathtext.fontset": "custom",
+    "mathtext.rm": INTER,
+    "mathtext.it": INTER,
+    "mathtext.bf": f"{INTER}:bold",
+    "mathtext.bfit": f"{INTER}:bold",
+    "mathtext.cal": INTER,
+    "mathtext.sf": INTER,
+    "mathtext.tt": INTER,
+    "mathtext.fallback": "stixsans",
     "svg.hashsalt": "vaekit",
 }
+OF_INK = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
+"""The settings of matplotlib that are the ink of the theme."""
+OF_PAPER = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
+"""The settings of matplotlib that are the paper of the theme."""
+
+_THEME: ContextVar[Theme] = ContextVar("theme", default=LIGHT)
+
+
+def theme() -> Theme:
+    """Returns the theme that figures are made in here: that of :func:`themed`, else the light one."""
+    return _THEME.get()
+
+
+@contextmanager
+def themed(chosen: Theme) -> Iterator[None]:
+    """Chooses the theme of the figures that are made inside."""
+    token = _THEME.set(chosen)
+    try:
+        yield
+    finally:
+        _THEME.reset(token)
 
 
 @contextmanager
 def _style() -> Iterator[None]:
     """The style, on top of the defaults of matplotlib."""
+    colors = dict.fromkeys(OF_INK, theme().ink) | dict.fromkeys(OF_PAPER, theme().paper)
     with rc_context():
         rcdefaults()
-        rcParams.update(STYLE)  # type: ignore[arg-type]
+        rcParams.update(STYLE | colors)  # type: ignore[arg-type]
         rcParams["font.family"] = list(typefaces())
         yield
 
@@ -73,26 +137,30 @@ styled = _style()
 
 
 class StyledFigure(Figure):
-    """A figure that is drawn in this style, wherever it is drawn."""
+    """A figure that is drawn in this style and the theme it was made in, wherever it is drawn."""
 
-    @styled
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.theme = theme()
+        super().__init__(*args, **options)
+
     def draw(self, renderer: Any) -> None:
         """Draws the figure."""
-        super().draw(renderer)
+        with themed(self.theme), _style():
+            super().draw(renderer)
 
-    @styled
     def savefig(self, fname: Any, *, transparent: bool | None = None, **options: Any) -> None:
         """Writes the figure; arguments as of :meth:`matplotlib.figure.Figure.savefig`.
 
         A file is written at once: the library's writer of PDF does not survive a disk that is full in the middle.
         """
-        if not isinstance(fname, str | Path):
-            super().savefig(fname, transparent=transparent, **options)
-            return
-        drawn = io.BytesIO()
-        suffix = Path(fname).suffix.removeprefix(".")
-        super().savefig(drawn, transparent=transparent, **{"format": suffix or "png"} | options)
-        Path(fname).write_bytes(drawn.getvalue())
+        with themed(self.theme), _style():
+            if not isinstance(fname, str | Path):
+                super().savefig(fname, transparent=transparent, **options)
+                return
+            drawn = io.BytesIO()
+            suffix = Path(fname).suffix.removeprefix(".")
+            super().savefig(drawn, transparent=transparent, **{"format": suffix or "png"} | options)
+            Path(fname).write_bytes(drawn.getvalue())
 
 
 PAGE_CSS = "<style>svg{color:#22252a;background:none}@media(prefers-color-scheme:dark){svg{color:#e9e7e2}}</style>"
@@ -141,9 +209,9 @@ def literal(text: str, max_length: int | None = None) -> str:
 
 
 @cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """Returns the typefaces in a size in pixels, for text around images."""
-    return TextFont(size)
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Returns the typefaces in a size in pixels, for text around images; semi-bold where it is a heading."""
+    return TextFont(size, bold)
 
 
 def wrap(text: str, size: int, width: float) -> list[str]:

@@ -11,8 +11,9 @@ that saves it. Waypoints are named as described in :mod:`vaekit.presentation.way
 import math
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from matplotlib.figure import Figure
@@ -38,11 +39,12 @@ from vaekit.plots import (
     traversals,
 )
 from vaekit.plots.channel_choice import Channels, check_channels
-from vaekit.plots.grids import number_for
+from vaekit.plots.grids import columns_of_classes, number_for
 from vaekit.plots.style import count
 from vaekit.presentation.animations import (
     DIGIT_HOLD,
     HOLD,
+    SIZE,
     STEPS,
     SWING_STEPS,
     InterpolationPath,
@@ -73,6 +75,7 @@ class Gallery(ModelView):
         images: The images, as the model saw them in training; usually the test split. Samples need none.
         fitting: How image files are fitted to the model's shape.
         channels: The channels that plots show, as in :class:`~vaekit.presentation.model_view.ModelView`.
+        look: How images are drawn.
     """
 
     def showing(self, channels: Channels | None) -> Self:
@@ -86,6 +89,12 @@ class Gallery(ModelView):
         other.channels = channels
         return other
 
+    def looking(self, **changes: Any) -> Self:
+        """Returns the gallery with another look, as ``looking(pixelated=True)``; see :class:`vaekit.plots.Look`."""
+        other = copy(self)
+        other.look = replace(self.look, **changes)
+        return other
+
     def samples(
         self, num: int = 100, labels: Sequence[str] = (), temperature: float = 1.0, seed: int = 0, columns: int | None = None
     ) -> Image.Image:
@@ -96,7 +105,8 @@ class Gallery(ModelView):
             labels: The classes, in turn, if the model is class-conditional; by default all.
             temperature: Scales the distance of latents from the prior's mean.
             seed: The random seed.
-            columns: The number of images in a row; by default that of a square.
+            columns: The number of images in a row; by default that of a square. If the model is class-conditional, it is a
+                multiple of the number of classes, if that is small, and each class stands above its column.
 
         Raises:
             ModelError: If the images do not fit into the memory.
@@ -104,7 +114,15 @@ class Gallery(ModelView):
         require_memory(num * math.prod(self.model.shape) * FLOAT_BYTES, f"{num:,} images")
         with fixed_seed(seed):
             images = require_finite(self.model.sample(num, self.labels(labels, num), temperature), "the samples")
-        return grid(images, columns, channels=self.channels)
+        columns, heads = columns_of_classes(num, self._classes(labels), images.shape[-1], columns)
+        return grid(images, columns, heads=heads, **self._drawn)
+
+    def _classes(self, names: Sequence[str]) -> list[str]:
+        """The named classes, or all if none is named; none if the model is not class-conditional."""
+        condition = self.model.condition
+        if condition is None:
+            return []
+        return [condition.classes[condition.index(name)] for name in names or condition.classes]
 
     def reconstructions(self, num: int | None = None, files: Sequence[Path] = (), labels: Sequence[str] = ()) -> Image.Image:
         """Plots images of the set above their reconstructions, or image files beside theirs.
@@ -126,13 +144,19 @@ class Gallery(ModelView):
             known = self.file_labels(labels, len(originals))
         reconstructions = require_finite(self.model.reconstruct(originals, known), "the reconstructions")
         if files:
-            return side_by_side(originals, reconstructions, [path.stem for path in files], channels=self.channels)
-        return reconstruction_pairs(originals, reconstructions, channels=self.channels)
+            return side_by_side(originals, reconstructions, [path.stem for path in files], **self._drawn)
+        return reconstruction_pairs(originals, reconstructions, **self._drawn)
 
-    def traversals(self, num: int = 16, steps: int = 11, start: WaypointName = "@0") -> Image.Image:
+    @property
+    def _drawn(self) -> dict[str, Any]:
+        """The options of all functions that draw images."""
+        return {"channels": self.channels, "look": self.look}
+
+    def traversals(self, num: int = 8, steps: int = 11, start: WaypointName = "@0") -> Image.Image:
         """Plots traversals, one latent in a row; arguments as of :meth:`traverse`."""
         traversal = self.traverse(num, torch.linspace(0, 1, steps), start)
-        return traversals(traversal.images, traversal.row_labels, traversal.title, channels=self.channels)
+        marks = [place * (steps - 1) for place in traversal.own]
+        return traversals(traversal.images, traversal.row_labels, traversal.title, marks, **self._drawn)
 
     def traverse(self, num: int, weights: Tensor, start: WaypointName = "@0") -> Traversal:
         """Decodes one latent at a time; see :func:`vaekit.presentation.latent_planes.traverse`."""
@@ -141,7 +165,7 @@ class Gallery(ModelView):
     def manifold(self, steps: int = 20, plane: PlaneKind = "active", label: str | None = None) -> Image.Image:
         """Plots the latent plane; arguments as of :meth:`plane`."""
         shown = self.plane(steps, plane, label)
-        return manifold(shown.images, shown.horizontal, shown.vertical, shown.title, channels=self.channels)
+        return manifold(shown.images, shown.horizontal, shown.vertical, shown.title, **self._drawn)
 
     def plane(self, steps: int, plane: PlaneKind = "active", label: str | None = None) -> Plane:
         """Decodes a grid of latents; see :func:`vaekit.presentation.latent_planes.latent_plane`."""
@@ -169,7 +193,7 @@ class Gallery(ModelView):
         images = self.model.decode_path(waypoints.z, torch.linspace(0, 1, steps), waypoints.labels, path)
         require_finite(images, "the decoded images")
         title = f"{ends[0]} → {ends[1]}, {path} in the latents"
-        return grid(images, steps, title=title, channels=self.channels)
+        return grid(images, steps, title=title, **self._drawn)
 
     def waypoints(self, names: Sequence[WaypointName], labels: Sequence[str] = ()) -> Waypoints:
         """Returns the waypoints of names; see :func:`vaekit.presentation.waypoints.parse_waypoints`."""
@@ -224,7 +248,7 @@ class Gallery(ModelView):
         *,
         steps: int = STEPS,
         hold: int = HOLD,
-        size: int = 280,
+        size: int = SIZE,
         path: InterpolationPath = "linear",
         labels: Sequence[str] = (),
     ) -> Animation:
@@ -237,14 +261,14 @@ class Gallery(ModelView):
         *,
         steps: int = STEPS,
         hold: int = DIGIT_HOLD,
-        size: int = 280,
+        size: int = SIZE,
         path: InterpolationPath = "linear",
     ) -> Animation:
         """Animates a path through the digits of pi; see :func:`vaekit.presentation.animations.animate_pi`."""
         return animate_pi(self, digits, steps=steps, hold=hold, size=size, path=path)
 
     def traversal_animation(
-        self, num: int = 9, *, steps: int = SWING_STEPS, size: int = 280, start: WaypointName = "@0"
+        self, num: int = 9, *, steps: int = SWING_STEPS, size: int = SIZE, start: WaypointName = "@0"
     ) -> Animation:
         """Animates traversals; see :func:`vaekit.presentation.animations.animate_traversals`."""
         return animate_traversals(self, num, steps=steps, size=size, start=start)

@@ -15,6 +15,9 @@ from vaekit.presentation.waypoints import WaypointName, parse_waypoints
 LOW, HIGH = 0.01, 0.99
 """The quantiles of the aggregate posterior between which a latent is traversed."""
 
+MAX_CANDIDATES = 64
+"""The maximum number of latents, those of the highest mean KL, whose visible change is computed."""
+
 PlaneKind = Literal["active", "principal"]
 
 
@@ -27,12 +30,14 @@ class Traversal:
         latents: The R latents, by number.
         row_labels: The name, the mean KL and the range of each latent.
         title: A description of the images.
+        own: The place of each latent's own value in its range, from 0 to 1; beyond the ends, that of the end.
     """
 
     images: Tensor
     latents: list[int]
     row_labels: list[str]
     title: str
+    own: list[float]
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,9 @@ class Directions:
 
 
 def traverse(view: ModelView, num: int, weights: Tensor, start: WaypointName = "@0") -> Traversal:
-    """Decodes one latent at a time at values of its range, from the latent with the highest mean KL down.
+    """Decodes one latent at a time at values of its range, from the latent that changes the image most down.
+
+    The change is the root mean squared difference of the images at both ends of the range.
 
     Arguments:
         view: The model, and the images whose aggregate posterior gives the range of each latent.
@@ -80,18 +87,23 @@ def traverse(view: ModelView, num: int, weights: Tensor, start: WaypointName = "
     """
     encodings, latent_dim = view.encodings, view.model.latent_dim
     waypoint = parse_waypoints(view, [start])
-    latents = encodings.order[:num].tolist()
-    low, high = encodings.quantiles(LOW, HIGH)[:, latents]
+    candidates = encodings.order[: max(num, MAX_CANDIDATES)].tolist()
+    ends = encodings.quantiles(LOW, HIGH)
+    first, last = view.model.traverse(waypoint.z[0], candidates, ends[:, candidates].T, waypoint.labels).unbind(1)
+    change = require_finite((last - first).square().flatten(1).mean(1), "the decoded images")
+    latents = [candidates[place] for place in change.argsort(descending=True, stable=True)[:num].tolist()]
+    low, high = ends[:, latents]
+    own = ((waypoint.z[0, latents] - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).tolist()
     values = low.unsqueeze(1) + (high - low).unsqueeze(1) * weights
     images = require_finite(view.model.traverse(waypoint.z[0], latents, values, waypoint.labels), "the decoded images")
     row_labels = [f"{view.describe_latent(d)}\n{a:+.1f} … {b:+.1f}" for d, a, b in zip(latents, low, high, strict=True)]
     which = f"{len(latents)} of {latent_dim} latents" if len(latents) < latent_dim else "each latent"
     others = printable(waypoint.captions[0], MAX_NAME)
     title = (
-        f"{which} in turn, the others as in {others}; from the 1st to the 99th percentile of the aggregate "
-        f"posterior; ordered by mean KL over {view.describe_images()}"
+        f"{which} in turn, the others as in {others}, whose own value has the mark; from the 1st to the 99th percentile of "
+        f"the aggregate posterior of {view.describe_images()}; ordered by how much the image changes"
     )
-    return Traversal(images, latents, row_labels, title)
+    return Traversal(images, latents, row_labels, title, own)
 
 
 def latent_plane(view: ModelView, steps: int, kind: PlaneKind = "active", label: str | None = None) -> Plane:

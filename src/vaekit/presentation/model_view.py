@@ -15,6 +15,7 @@ from vaekit.evaluation.latents.encodings import Encodings, encode_images
 from vaekit.models import Model
 from vaekit.plots.channel_choice import Channels, check_channels
 from vaekit.plots.channels import num_tiles
+from vaekit.plots.look import DEFAULT, Look
 from vaekit.plots.style import count
 
 
@@ -27,6 +28,7 @@ class ModelView:
         fitting: How image files are fitted to the model's shape.
         channels: The channels that plots show: one as gray, as ``4``, or three as red, green and blue, as ``(3, 2, 1)``. By
             default gray and color images are shown as they are, and images of other numbers of channels channel by channel.
+        look: How images are drawn.
 
     Raises:
         ModelError: If the model is not of images.
@@ -39,6 +41,7 @@ class ModelView:
         images: ImageSet | None = None,
         fitting: Fitting | None = None,
         channels: Channels | None = None,
+        look: Look = DEFAULT,
     ) -> None:
         if not is_image_shape(model.shape):
             raise ModelError(
@@ -49,6 +52,7 @@ class ModelView:
         self._images = images
         self.fitting = fitting or Fitting()
         self.channels = channels
+        self.look = look
         check_channels(channels, model.shape[0])
 
     @property

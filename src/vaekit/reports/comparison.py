@@ -1,8 +1,6 @@
 """The page of several runs: their final metrics in one table, their learning curves, and the same images through each."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +9,24 @@ from vaekit.core.progress import track
 from vaekit.plots import grid
 from vaekit.plots.channels import Channels, describe_channels
 from vaekit.plots.grids import columns_for
+from vaekit.plots.look import Look
+from vaekit.plots.style import color, count
 from vaekit.presentation.gallery import SHOWN_SEED, Gallery
-from vaekit.presentation.metric_text import HIGHER_IS_BETTER, MEANINGS, duration, value_of
-from vaekit.reports.page import Page, Section, embed_image, render
-from vaekit.reports.sections import describe_protocol, learning_curves_section, typeset
+from vaekit.presentation.metric_text import duration
+from vaekit.reports.metric_table import Entry, columns_of, rows_of
+from vaekit.reports.page import LegendEntry, Page, Section, embed_image, render
+from vaekit.reports.sections import describe_protocol, learning_curves_section
 from vaekit.runs.recipe import Recipe
 from vaekit.runs.run_folder import RunFolder
 
 MAX_IMAGES = 10
 """The maximum number of images that are reconstructed by each model."""
-WITHOUT_LIKELIHOOD = ("psnr", "ssim", "active_units")
-"""The metrics that do not depend on the likelihood or on samples of z."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number of the table.
-
-    Arguments:
-        text: The number with its standard error.
-        best: Whether no comparable number is significantly better.
-    """
-
-    text: str
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """A run in the table.
-
-    Arguments:
-        name: The name of the run.
-        about: A line about its data, model and training.
-        cells: The numbers, by metric.
-    """
-
-    name: str
-    about: str
-    cells: Mapping[str, Cell] = field(default_factory=dict)
+STRIP = Look(size=200)
+"""How the images of a model are drawn, in one row."""
 
 
 def comparison(runs: Sequence[RunFolder], channels: Channels | None = None) -> Page:
-    """Returns the page of several runs.
+    """Returns the page of several runs; those that differ only by the seed are a group.
 
     Arguments:
         runs: The runs.
@@ -69,14 +42,22 @@ def comparison(runs: Sequence[RunFolder], channels: Channels | None = None) -> P
     metrics = [run.metrics for run in runs]
     named = dict(zip(names, runs, strict=True))
     histories = {name: run.history for name, run in named.items()}
+    groups = _groups(names, recipes, metrics)
+    entries = _entries(groups, dict(zip(names, zip(recipes, metrics, strict=True), strict=True)), histories)
+    columns = columns_of(metrics)
+    colors = {name: number for number, group in enumerate(groups) for name in group}
     return render(
         "comparison.html",
         title="Comparison of " + ", ".join(names),
         subtitle="",
-        columns={key: MEANINGS[key] for key in MEANINGS if any(key in numbers for numbers in metrics)},
-        rows=[_row(*each, metrics) for each in zip(names, runs, recipes, metrics, strict=True)],
+        columns=columns,
+        rows=rows_of(entries, columns),
+        has_groups=any(len(group) > 1 for group in groups),
         remarks=_remarks(names, metrics),
-        sections=[learning_curves_section(histories), *_reconstructions(named, channels)],
+        sections=[
+            learning_curves_section(histories, colors, _legend(groups)),
+            *_reconstructions(named, channels),
+        ],
     )
 
 
@@ -91,40 +72,54 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return paths
 
 
-def _row(name: str, run: RunFolder, recipe: Recipe, metrics: Mapping[str, Any], of_runs: Sequence[Mapping[str, Any]]) -> Row:
-    """The row of a run; each metric is marked if it is the best among the comparable ones of all runs."""
-    cells = {
-        key: Cell(typeset(value_of(key, metrics[key])), _is_best(key, metrics, of_runs))
-        for key in MEANINGS
-        if key in metrics
-    }
+def _groups(names: Sequence[str], recipes: Sequence[Recipe], metrics: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """The runs of each recipe and test set with different seeds, in the order of the first of them."""
+    found: dict[str, dict[int, str]] = {}
+    for name, recipe, numbers in zip(names, recipes, metrics, strict=True):
+        data = recipe.model_dump(exclude={"name": True, "title": True, "expected": True, "training": {"seed", "device"}})
+        key = f"{data} {numbers['data']}"
+        seeds = found.setdefault(key, {})
+        if recipe.training.seed in seeds:  # the same run twice is no second seed
+            found[f"{key} {name}"] = {recipe.training.seed: name}
+        else:
+            seeds[recipe.training.seed] = name
+    return [list(seeds.values()) for seeds in found.values()]
+
+
+def _entries(
+    groups: Sequence[Sequence[str]],
+    runs: Mapping[str, tuple[Recipe, Mapping[str, Any]]],
+    histories: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> list[Entry]:
+    """The rows of the table: of a group, one of all its runs above those of each."""
+    entries = []
+    for number, group in enumerate(groups):
+        if len(group) > 1:
+            about = f"mean ± standard deviation over {count(len(group), 'seeds')}"
+            entries.append(Entry(_group_name(group, runs), about, [runs[name][1] for name in group], number))
+        for name in group:
+            recipe, metrics = runs[name]
+            seed = f"seed {recipe.training.seed}; " if len(group) > 1 else ""
+            about = seed + _about(recipe, metrics, histories[name])
+            entries.append(Entry(name, about, [metrics], number, is_member=len(group) > 1))
+    return entries
+
+
+def _group_name(group: Sequence[str], runs: Mapping[str, tuple[Recipe, Mapping[str, Any]]]) -> str:
+    """The name of a group: that of its recipe, with the number of seeds."""
+    return f"{runs[group[0]][0].name}, {count(len(group), 'seeds')}"
+
+
+def _about(recipe: Recipe, metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
+    """A line on the data, the model and the training of a run."""
     model = f"{metrics['data']['name']}, {recipe.model.latent_dim} latents, {metrics['parameters']:,} parameters"
-    history = run.history
     seconds = f", {duration(history[-1]['seconds'])}" if history else ""
-    return Row(name, f"{model}, {metrics['epochs']} epochs{seconds}", cells)
+    return f"{model}, {metrics['epochs']} epochs{seconds}"
 
 
-def _is_best(key: str, metrics: Mapping[str, Any], of_runs: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether no comparable run is better by more than two standard errors of the difference."""
-    comparable = [other for other in of_runs if key in other and _protocol(key, other) == _protocol(key, metrics)]
-    if len(comparable) < 2 or key not in HIGHER_IS_BETTER:
-        return False
-    number = metrics[key]
-    return all(other[key]["value"] - number["value"] <= 2 * _joint_error(other[key], number) for other in comparable)
-
-
-def _joint_error(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
-    """The standard error of the difference of two numbers."""
-    return math.hypot(a.get("standard_error", 0.0), b.get("standard_error", 0.0))
-
-
-def _protocol(key: str, metrics: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What two numbers must have in common to be comparable: the images, the likelihood, and the number of samples."""
-    data = metrics["data"]
-    images = (data["fingerprint"], data["split"], data["pixels"], data["num_images"], tuple(data["shape"]))
-    if key in WITHOUT_LIKELIHOOD:
-        return images
-    return (*images, metrics["meaning"], metrics[key].get("num_samples"), metrics[key].get("num_images"))
+def _legend(groups: Sequence[Sequence[str]]) -> list[LegendEntry]:
+    """The color of each group of runs."""
+    return [LegendEntry(color(number), ", ".join(group)) for number, group in enumerate(groups)]
 
 
 def _remarks(names: Sequence[str], metrics: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -150,13 +145,17 @@ def _group_section(galleries: Mapping[str, Gallery], *, whole: bool) -> Section:
     first = next(iter(galleries.values()))
     images, channels = first.images, first.channels
     few = images.spread(min(MAX_IMAGES, columns_for(images.shape[-1])), SHOWN_SEED)
-    strips = [embed_image(grid(few.pixels, len(few), channels=channels), f"{len(few)} {few.split} images.", "originals")]
+    strips = [
+        embed_image(
+            grid(few.pixels, len(few), channels=channels, look=STRIP), f"{len(few)} {few.split} images.", "originals"
+        )
+    ]
     for name, gallery in galleries.items():
-        strip = grid(gallery.model.reconstruct(few.pixels, gallery.labels_of(few)), len(few), channels=channels)
+        strip = grid(gallery.model.reconstruct(few.pixels, gallery.labels_of(few)), len(few), channels=channels, look=STRIP)
         strips.append(embed_image(strip, f"The same images reconstructed by {name}.", name))
     pixels = f", {images.binary}" if images.binary else ""
     shown = describe_channels(images.shape[0], channels)
     pixels += f", {shown}" if shown else ""
     text = f"{len(few)} random {images.split} images of {images.name}{pixels}, and their reconstructions by each model."
     title = "Reconstructions" if whole else f"Reconstructions by {', '.join(galleries)}"
-    return Section(title, text, strips, "rows")
+    return Section(title, text, strips, "rows", wide=True)

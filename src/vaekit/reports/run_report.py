@@ -1,4 +1,7 @@
-"""The page of one run: its settings, final metrics, images, figures and recipe."""
+"""The page of one run: samples, three numbers and a verdict, then images and figures.
+
+Settings, versions and the recipe are folded.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,18 +13,23 @@ from vaekit.core.progress import track
 from vaekit.core.safe_text import listing
 from vaekit.plots import grid
 from vaekit.plots.channels import describe_channels
-from vaekit.plots.grids import columns_for, number_for, plane
+from vaekit.plots.curves import kept
+from vaekit.plots.grids import columns_for, number_for
+from vaekit.plots.planes import plane
 from vaekit.presentation.gallery import Gallery
-from vaekit.presentation.metric_text import MEANINGS, duration, unit_of, value_of
+from vaekit.presentation.metric_text import duration, unit_of, value_of
 from vaekit.presentation.waypoints import ClassWaypoint, ImageWaypoint, Place
 from vaekit.reports.page import Page, PageImage, Section, embed_animation, embed_figure, embed_image, render
-from vaekit.reports.sections import describe_protocol, learning_curves_section, typeset
+from vaekit.reports.sections import describe_protocol, learning_curves_section, names_of, typeset
+from vaekit.reports.verdict import headlines, verdict
 from vaekit.runs.run_folder import METRICS, RECIPE, SPLITS, RunFolder
 
 PLANE_PIXELS = 2_000_000
 """The approximate number of pixels of the manifold."""
 NUM_TRAVERSED, TRAVERSE_STEPS = 8, 11
 """The number of latents that are traversed, and of images of each."""
+IMAGE_SIZE = 600
+"""The least length of the shorter side of an image, in pixels, which is shown on a part of the page."""
 
 
 def run_report(run: RunFolder, gallery: Gallery) -> Page:
@@ -34,21 +42,27 @@ def run_report(run: RunFolder, gallery: Gallery) -> Page:
     Raises:
         RunError: If the folder is no run folder.
     """
+    gallery = gallery.looking(size=IMAGE_SIZE, caption="")  # the page says what a caption would
     sections: list[Callable[[], Section]] = [
-        lambda: learning_curves_section({run.folder.name: run.history}),
-        lambda: _reconstructions(gallery),
         lambda: _samples(gallery),
-        lambda: _traversals(gallery),
+        lambda: _reconstructions(gallery),
         lambda: _manifold(gallery),
         lambda: _latent_space(gallery),
+        lambda: _traversals(gallery),
+        lambda: learning_curves_section({run.folder.name: run.history}),
+        lambda: _rates(gallery),
         lambda: _errors(gallery),
     ]
-    made = [section() for section in track(sections, "writing the report")]
+    samples, *made = [section() for section in track(sections, "writing the report")]
     metrics = run.metrics if (run.folder / METRICS).exists() else {}
+    active = gallery.encodings.active
     return render(
         "report.html",
         title=run.folder.resolve().name,
         subtitle=run.recipe.title,
+        samples=samples,
+        headlines=headlines(metrics, run.history),
+        verdict=verdict(metrics, run.history, int(active.sum()), len(active)),
         facts=_facts(run, gallery),
         metrics=_metric_rows(metrics),
         protocol=f"{describe_protocol(metrics)} ± is the standard error over images." if metrics else "",
@@ -71,7 +85,7 @@ def _facts(run: RunFolder, gallery: Gallery) -> list[tuple[str, str]]:
     ]
     if history:
         last = history[-1]
-        best = max(history, key=lambda record: record["valid"]["elbo"])
+        best = kept(history) or last
         length = f"{last['epoch']} epochs, {last['step']:,} steps, {duration(last['seconds'])}"
         facts += [("training", f"{length}; best epoch {best['epoch']}")]
     device = f"{environment.get('device', '?')}, {environment.get('threads', '?')} threads"
@@ -91,7 +105,7 @@ def _metric_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """The name, the value with its standard error, the unit and the meaning of each final metric."""
     return [
         (name, typeset(value_of(key, metrics[key])), unit_of(key, metrics[key]), meaning)
-        for key, (name, meaning) in MEANINGS.items()
+        for key, (name, meaning) in names_of(metrics).items()
         if key in metrics
     ]
 
@@ -107,8 +121,8 @@ def _samples(gallery: Gallery) -> Section:
     columns = columns_for(gallery.model.shape[-1])
     num = _number(gallery, min(columns, 6))
     image = embed_image(gallery.samples(num, columns=columns), f"{num} samples from the prior.")
-    text = "Latents sampled from the prior and decoded."
-    return Section("Samples", text, [image], animation=_animation(gallery))
+    text = f"{num} samples from the prior, decoded."
+    return Section("Samples", text, [image], more=[_animation(gallery)], more_title="Animation")
 
 
 def _number(gallery: Gallery, rows: int) -> int:
@@ -144,11 +158,11 @@ def _traversals(gallery: Gallery) -> Section:
     captions = [label.replace("\n", ", from ").replace("…", "to") for label in traversal.row_labels]
     images = [
         embed_image(
-            grid(row, TRAVERSE_STEPS, channels=gallery.channels),
+            grid(row, TRAVERSE_STEPS, marks=[own * (TRAVERSE_STEPS - 1)], channels=gallery.channels, look=gallery.look),
             f"One latent in {TRAVERSE_STEPS} steps: {caption}.",
             caption,
         )
-        for row, caption in zip(traversal.images, captions, strict=True)
+        for row, caption, own in zip(traversal.images, captions, traversal.own, strict=True)
     ]
     return Section("Traversals", _sentence(traversal.title), images, "rows")
 
@@ -156,30 +170,28 @@ def _traversals(gallery: Gallery) -> Section:
 def _manifold(gallery: Gallery) -> Section:
     steps = max(5, min(20, math.isqrt(PLANE_PIXELS // math.prod(gallery.model.shape))))
     shown = gallery.plane(steps)
-    image = plane(shown.images, channels=gallery.channels)
+    image = plane(shown.images, channels=gallery.channels, look=gallery.look)
     alt = f"{len(shown.vertical)} rows of {steps} images decoded from a plane through the latent space."
     return Section("Manifold", _sentence(shown.title), [embed_image(image, alt)])
 
 
 def _latent_space(gallery: Gallery) -> Section:
-    encodings = gallery.encodings
-    num_images, num_latents, num_active = len(encodings.means), len(encodings.active), int(encodings.active.sum())
-    figures = [
-        embed_figure(gallery.latent_map(), f"Scatter plot of the posterior means of {num_images:,} test images."),
-        embed_figure(
-            gallery.rates(), f"Bar plot of the KL of each latent; {num_active} of {num_latents} latents are active."
-        ),
-    ]
-    text = (
-        "Each point of the map is the posterior mean of an image; similar images are close to each other. "
-        "The bars are the KL of each latent, in nats; a latent whose variance is below the line is not used."
-    )
-    return Section("Latent space", text, figures, "figures")
+    num_images = len(gallery.encodings.means)
+    figure = embed_figure(gallery.latent_map(), f"Scatter plot of the posterior means of {num_images:,} test images.")
+    text = "Each point is the posterior mean of an image; similar images are close to each other."
+    return Section("Latent space", text, [figure])
+
+
+def _rates(gallery: Gallery) -> Section:
+    active = gallery.encodings.active
+    alt = f"Bar plot of the KL of each latent; {int(active.sum())} of {len(active)} latents are active."
+    text = "The KL of each latent, in nats; a latent whose mean hardly varies over images carries no information."
+    return Section("Rates", text, [embed_figure(gallery.rates(), alt)])
 
 
 def _errors(gallery: Gallery) -> Section:
     figure = embed_figure(gallery.errors(), "Heat map of the error of each pixel, and six images with their errors.")
-    return Section("Errors", "The error of reconstructions in each pixel.", [figure], "figures")
+    return Section("Errors", "The error of reconstructions in each pixel.", [figure])
 
 
 def _sentence(text: str) -> str:

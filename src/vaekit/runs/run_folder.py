@@ -8,7 +8,7 @@ A run is a folder::
       metrics.jsonl                    one line per epoch
       metrics.json                     the final metrics, on the test split
       environment.json                 format version, package versions, device, seed, data fingerprints, command
-      images/                          reconstructions, samples, curves; epochs/ keeps those of earlier epochs
+      images/                          reconstructions, samples, curves; film/ keeps small images of some steps
       checkpoints/                     the two newest checkpoints: everything that an exact resume needs
       report.html                      all of it on one page
 
@@ -18,7 +18,7 @@ A model folder holds only ``config.json`` and ``model.safetensors``, perhaps wit
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from vaekit.core.errors import DataError, ModelError, VaekitError
@@ -30,6 +30,7 @@ from vaekit.evaluation.likelihood.conditional import NUM_CLASSES, describe_class
 from vaekit.models import VAE, load_vae
 from vaekit.models.folder_format import CONFIG, WEIGHTS
 from vaekit.plots.channels import Channels
+from vaekit.plots.look import DEFAULT, Look, caption_of
 from vaekit.presentation.gallery import Gallery
 from vaekit.runs.location import find_sources
 from vaekit.runs.run_records import (
@@ -126,10 +127,29 @@ class RunFolder(RunRecords):
         """The channels that plots show, as the recipe says; None for all."""
         return self.recipe.data.shown_channels if self.has_recipe else None
 
+    @property
+    def look(self) -> Look:
+        """How images of the run's model are drawn: with a caption below them."""
+        return self.look_at(self._best_epoch)
+
+    def look_at(self, epoch: int | None) -> Look:
+        """Returns how images of an epoch are drawn: with the names of recipe and images and the epoch below them."""
+        if not self.has_recipe:
+            return DEFAULT
+        return Look(caption=caption_of(self.recipe.name, PurePath(self.recipe.data.name).name, epoch))
+
+    @property
+    def _best_epoch(self) -> int | None:
+        """The epoch of the model; None if none is finished, or the history is damaged, which no image depends on."""
+        try:
+            return max((record["epoch"] for record in self.history if record.get("best")), default=None)
+        except RunError:
+            return None
+
     @cached_property
     def gallery(self) -> Gallery:
         """The plots and animations of the run's model and test images."""
-        return Gallery(self.model, self.images(), self.fitting, self.shown_channels)
+        return Gallery(self.model, self.images(), self.fitting, self.shown_channels, self.look)
 
     @property
     def source(self) -> str:
