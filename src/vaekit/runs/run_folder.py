@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
-from vaekit.core.errors import DataError, ModelError, VaekitError
+from vaekit.core.errors import DataError, ModelError, RunError, VaekitError
 from vaekit.core.files import user_path
 from vaekit.data import Fitting, ImageSet, binarize, in_class_order, is_image_shape, load_images
 from vaekit.data.preprocessing import Preprocessing
