@@ -57,8 +57,9 @@ def learning_curves(history: History, title: str) -> Figure:
     parts = np.atleast_1d(np.asarray(figure.subfigures(len(heights), 1, height_ratios=heights)))
     for axes, quantity in zip(_main_panels(parts[0]), ON_BOTH_SPLITS, strict=True):
         _plot(axes, {"": history}, quantity, {})
-        if quantity != "elbo" and axes.get_legend():
-            axes.get_legend().remove()
+        legend = axes.get_legend()
+        if quantity != "elbo" and legend is not None:
+            legend.remove()
     if others:
         columns = min(IN_A_ROW, len(others))
         panels = parts[1].subplots(rows, columns, squeeze=False)
