@@ -158,11 +158,11 @@ def test_images_on_the_page_are_the_models(page: Page, trained: Path) -> None:
             err_msg=strip["alt"],
         )
     animation = page.image("An animation through 0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
-    assert sum(1 for _ in ImageSequence.Iterator(animation)) == 10 * 9
+    assert sum(1 for _ in ImageSequence.Iterator(animation)) in (10 * 9, 10 * 9 - 1)  # equal frames are one
 
 
 def test_charts_follow_the_readers_page(page: Page) -> None:
-    charts = [image for image in page.images if "svg" in image["src"]]
+    charts = [image for image in page.images if image["src"].startswith("data:image/svg")]
     assert len(charts) == 3 + 4 + 3
     assert "Other curves" in page.words["summary"]
     for chart in charts:
