@@ -1,5 +1,6 @@
 """Wrong arguments in Python: an error of vaekit in one line, never one of a library below."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,23 @@ MISTAKES: dict[str, tuple[Call, str]] = {
     "no images to reconstruct": (lambda run: run.model.reconstruct(torch.zeros(0, 1, 8, 8)), "at least 1, got 0"),
     "no steps": (lambda run: run.model.interpolate(torch.zeros(1, 8, 8), torch.zeros(1, 8, 8), steps=0), "steps.*got 0"),
     "an array of text to encode": (lambda run: run.model.encode(np.array(["a"])), "no image"),
+    "text as a number of samples": (lambda run: run.model.sample("3"), "a whole number, got '3'"),  # type: ignore[arg-type]
+    "half a sample": (lambda run: run.model.sample(1.5), "a whole number, got 1.5"),  # type: ignore[arg-type]
+    "a negative side": (lambda run: vaekit.load_images("digits", size=-3), "size -3: give a side"),
+    "no side": (lambda run: vaekit.load_images("digits", size=(8, 0)), "size .*: give a side"),
+    "text as a side": (lambda run: vaekit.load_images("digits", size="abc"), "size 'abc': give a side"),  # type: ignore[arg-type]
+    "an unknown score": (lambda run: vaekit.score(run, by="log_py"), "by: unknown name 'log_py' .*log_px"),  # type: ignore[arg-type]
+    "a negative number of samples": (lambda run: vaekit.EvaluationConfig(num_samples=-1), "num_samples .* got -1"),
+    "a mistyped setting": (lambda run: vaekit.train("digits", epoch=3), "epoch: unknown key .*'epochs'"),
+    "the name of an objective": (lambda run: vaekit.train("digits", objective="iwae"), "objective.name"),  # type: ignore[arg-type]
+    "a section that is a number": (
+        lambda run: vaekit.train("digits", model=1),
+        "model: .* a section of keys and values, got 1",
+    ),
+    "an empty list": (
+        lambda run: vaekit.train("digits", **{"model.encoder.hidden": []}),
+        "model.encoder.hidden: .* at least 1 item, got",
+    ),
     "an unknown projection": (lambda run: run.gallery.latent_map("foo"), "'foo': no such projection"),  # type: ignore[arg-type]
 }
 
@@ -38,6 +56,19 @@ def test_a_wrong_argument_is_one_line(name: str, trained: Path) -> None:
     with pytest.raises(VaekitError, match=says) as raised:
         call(RunFolder(trained))
     assert "\n" not in str(raised.value)
+
+
+def test_a_model_folder_has_no_metrics_and_says_what_computes_them(trained: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(trained / name, tmp_path)
+    with pytest.raises(VaekitError, match=r"a model folder.*vae evaluate"):
+        RunFolder(tmp_path).metrics  # noqa: B018
+
+
+def test_a_single_callback_is_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(VaekitError, match="callbacks: give a list"):
+        vaekit.train("digits", out=tmp_path / "run", callbacks=vaekit.Callback())  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_callback_that_is_none_is_refused_before_training(tmp_path: Path) -> None:

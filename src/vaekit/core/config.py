@@ -113,6 +113,8 @@ def to_data(value: Any) -> Any:
 
 
 M = TypeVar("M", bound=BaseModel)
+SECTION_EXPECTED = ("model_type", "model_attributes_type", "dict_type", "mapping_type")
+"""The kinds of pydantic's faults that a single value is where keys and values should be."""
 
 
 def validate(schema: type[M], data: Any, place: str) -> M:
@@ -184,10 +186,22 @@ def _explain(schema: type[BaseModel], steps: tuple[str, ...], alternatives: list
         return f"{where}: missing"
     if fault["type"] == "value_error":
         return f"{where}: {fault['ctx']['error']}"
-    reasons = dict.fromkeys(f"{alternative['msg'][0].lower()}{alternative['msg'][1:]}" for alternative in alternatives)
+    reasons = dict.fromkeys(map(_reason, alternatives))
     first, *others = reasons
     either = "".join(f" or {reason.removeprefix('input should be ')}" for reason in others)
     return f"{where}: {first}{either}, got {printable_value(fault['input'])}"
+
+
+def _reason(fault: Any) -> str:
+    """What a value should be, in words that need no knowledge of Python."""
+    if fault["type"] in SECTION_EXPECTED:
+        return "input should be a section of keys and values"
+    if fault["type"] == "too_short":
+        return (
+            f"input should be a list of at least {fault['ctx']['min_length']} item{'s' * (fault['ctx']['min_length'] != 1)}"
+        )
+    message: str = fault["msg"].replace("a valid tuple", "a list").replace("a valid list", "a list")
+    return f"{message[0].lower()}{message[1:]}"
 
 
 def _keys(schema: type[BaseModel], path: list[str]) -> list[str]:

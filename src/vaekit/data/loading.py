@@ -19,6 +19,7 @@ import torch
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
+from vaekit.core.safe_text import MAX_NAME, printable_value
 from vaekit.data.cache import CACHE_FORMAT, META, cache_folder, evict_entries, read_entry, verify_entry
 from vaekit.data.cache_writer import Size, check_shape, fill
 from vaekit.data.dataset import hold_out
@@ -75,8 +76,7 @@ def load_images(
     Raises:
         DataError: If the source does not exist, too many of its images cannot be read, or the size does not apply.
     """
-    fitting = Fitting(fit, background, read_levels(levels))
-    size = (size, size) if isinstance(size, int) else size
+    fitting, size = Fitting(fit, background, read_levels(levels)), _sides(size)
     if is_several(source):
         options: dict[str, Any] = {
             "size": size,
@@ -123,10 +123,21 @@ def load_validation(
         if any(load_validation(one, **options) is None for one in sources):
             return None
         return load_alike(cast(Callable[..., ImageSet], load_validation), sources, options)
-    size = (size, size) if isinstance(size, int) else size
-    splits = _load_splits(resolve(cast(str, source)), size, channels, Fitting(fit, background, read_levels(levels)))
+    splits = _load_splits(resolve(cast(str, source)), _sides(size), channels, Fitting(fit, background, read_levels(levels)))
     named = [splits[name] for name in ("validation", "valid", "val") if name in splits]
     return named[0] if named and {"train", "test"} <= set(splits) else None
+
+
+def _sides(size: Any) -> Size:
+    """The height and width that a size means, or None for None."""
+    sides = (size, size) if isinstance(size, int) else size
+    if sides is None:
+        return None
+    if isinstance(sides, list | tuple) and len(sides) == 2 and all(isinstance(side, int) and side >= 1 for side in sides):
+        return (sides[0], sides[1])
+    raise DataError(
+        f"size {printable_value(size, MAX_NAME)}: give a side in pixels, as 128, or height and width, as (96, 128)"
+    )
 
 
 def _select(splits: dict[str, ImageSet], split: str) -> ImageSet:

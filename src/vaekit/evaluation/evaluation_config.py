@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from vaekit.core.errors import ConfigError
 from vaekit.evaluation.likelihood.annealing import Annealing
 
 
@@ -20,6 +21,9 @@ class EvaluationConfig:
         num_aggregated: The number of images for the decomposition of the rate.
         num_compared: The number of images of each set for the fidelity of samples.
         num_probed: The number of training images, and of test images, for downstream tasks.
+
+    Raises:
+        ConfigError: If a number is negative.
     """
 
     num_samples: int = 5000
@@ -30,6 +34,11 @@ class EvaluationConfig:
     num_aggregated: int = 10_000
     num_compared: int = 5000
     num_probed: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, int) and value < 0:
+                raise ConfigError(f"{name} must be at least 0, got {value}")
 
 
 FULL = EvaluationConfig()

@@ -173,7 +173,7 @@ def environment(experiment: Experiment) -> dict[str, Any]:
         "command": " ".join(sys.argv),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: version(name) for name in packages},
+        "packages": {name: version(name) for name in packages} | {"torch": str(torch.__version__)},  # with its build
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),

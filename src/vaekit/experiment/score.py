@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
+from vaekit.core.registry import require_name
 from vaekit.core.rng import generator
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import Estimate
@@ -178,6 +179,7 @@ def score(
         >>> scored = vaekit.score("runs/fashion-mnist", against="mnist", max_images=2000)
         >>> scored.aurocs()["log_px"].value
     """
+    require_name(SCORES, by, "by")
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     sets = [select_images(folder, data, split)]
     if against is not None:

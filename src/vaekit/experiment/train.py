@@ -95,6 +95,10 @@ def train(
         >>> run.metrics["elbo"]["value"]
     """
     data = images if images is None or isinstance(images, Dataset) else load_images(images, "all", **fitted_to(start))
+    if objective is not None and not isinstance(objective, Objective):
+        raise ConfigError(
+            "objective: give an objective, as vaekit.IWAE(num_samples=5); a name is given by **{'objective.name': 'iwae'}"
+        )
     spec = {} if objective is None else {"objective": describe(objective, OBJECTIVES)}
     if isinstance(what, Model):
         if data is None:
@@ -209,7 +213,10 @@ def _go_on(
     with write_errors(folder):
         on_main(lambda: migrate(folder))
     if is_cleaned(folder, recipe):
-        print_line(f"{folder}: finished, and its checkpoints were removed (vae clean); --force trains anew", console)
+        print_line(
+            f"{folder}: finished, and its checkpoints were removed (vae clean); --force without --resume trains anew",
+            console,
+        )
         return RunFolder(folder)
     state = open_checkpoints(folder).read()
     with fixed_seed(recipe.training.seed):
@@ -224,7 +231,7 @@ def _go_on(
         progress = experiment.trainer.progress
         if is_finished(experiment, folder, report=report):
             epochs = f"{progress.epoch} epoch{'s' * (progress.epoch != 1)}"
-            line = f"{folder}: finished after {epochs}; --epochs goes on with more, --force trains anew"
+            line = f"{folder}: finished after {epochs}; --epochs goes on with more, --force without --resume trains anew"
             print_line(line, console)
             return RunFolder(folder)
         announce(experiment, folder, console)

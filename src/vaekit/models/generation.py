@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vaekit.core.errors import ModelError
+from vaekit.core.safe_text import MAX_NAME, printable_value
 from vaekit.data import Fitting, is_image_shape
 from vaekit.data.preparing import Images, prepare_images
 from vaekit.models.conditions import Condition
@@ -73,6 +74,8 @@ class LatentVariableModel(nn.Module, ABC):
         Raises:
             ModelError: If labels are missing, not expected, or not ``num``, or ``num`` is less than 1.
         """
+        if not isinstance(num, int) or isinstance(num, bool):
+            raise ModelError(f"the number of images is a whole number, got {printable_value(num, MAX_NAME)}")
         if num < 1:
             raise ModelError(f"the number of images is at least 1, got {num}")
         if self.condition is None:

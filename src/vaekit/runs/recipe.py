@@ -17,6 +17,7 @@ from vaekit.core.config import INFERRED, Section, Spec, check, to_data, validate
 from vaekit.core.errors import ConfigError, suggest
 from vaekit.core.files import user_path, write_text
 from vaekit.core.registry import Registry, require_keys, require_name
+from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.core.yaml_text import format_yaml, parse_yaml, read_text
 from vaekit.data.augmentation import Augmentation
 from vaekit.data.fitting import Fit
@@ -27,7 +28,7 @@ from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
 from vaekit.plots.channel_choice import parse_channels
 from vaekit.runs.names import FolderName, folder_name, short_name
-from vaekit.runs.overrides import by_place, override
+from vaekit.runs.overrides import SHORTHANDS, by_place, override
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS
 from vaekit.training.training_config import TrainingConfig
 
@@ -283,6 +284,11 @@ def outline(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         section = changed if not parents else changed.get(parents[0])
         if isinstance(section, dict) and isinstance(default, dict):
             section.setdefault(key, dict(default))
+    for place in overrides:
+        if "." not in place and place not in SHORTHANDS and place not in Recipe.model_fields:
+            raise ConfigError(
+                f"{printable(place, MAX_NAME)}: unknown key{suggest(place, [*SHORTHANDS, *Recipe.model_fields])}"
+            )
     override(changed, overrides, parts=PARTS)
     if any(place.startswith(NETWORKS) for place in by_place(overrides)) and isinstance(changed.get("model"), dict):
         changed["model"].pop("fitted", None)

@@ -108,6 +108,8 @@ class RunRecords:
             RunError: If the run is not finished, or the file is damaged.
         """
         path = self.folder / METRICS
+        if not path.exists() and not (self.folder / RECIPE).is_file():
+            raise RunError(f"{self.folder}: a model folder, which holds no metrics; vae evaluate computes them")
         if not path.exists():
             raise RunError(f"{path}: not there yet; go on with vae train --resume {self.folder}")
         metrics = read_object(path, self._restored_by_resume)

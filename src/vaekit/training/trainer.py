@@ -80,6 +80,8 @@ class Trainer:
         self.scheduler = scheduler
         self.config = config
         self.validate = validate
+        if isinstance(callbacks, Callback):
+            raise ConfigError("callbacks: give a list of them, as [callback]")
         self.callbacks = list(callbacks)
         if others := [callback for callback in self.callbacks if not isinstance(callback, Callback)]:
             raise ConfigError(f"callbacks: {type(others[0]).__name__} is no vaekit.Callback; derive its class from it")
