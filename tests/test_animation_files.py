@@ -30,6 +30,11 @@ def played(path: Path, mode: str) -> tuple[list[np.ndarray], list[int], int]:
         return frames, durations, image.info["loop"]
 
 
+def gray(frame: np.ndarray) -> np.ndarray:
+    """The gray levels of a frame."""
+    return np.asarray(Image.fromarray(frame.astype(np.uint8)).convert("L"), int)
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".GIF"])
 def test_animation_comes_back_from_its_file(suffix: str, mode: str, tmp_path: Path) -> None:
@@ -43,8 +48,7 @@ def test_animation_comes_back_from_its_file(suffix: str, mode: str, tmp_path: Pa
             assert 0 < error <= 255 / 63 / 2 + 0.5
             assert len(np.unique(found)) <= 64
         elif suffix == ".webp":
-            assert error < 160
-            assert np.abs(found - np.asarray(frame, int)).mean() < 8
+            assert np.abs(gray(found) - gray(np.asarray(frame))).mean() < 8  # colors have half the resolution
         else:  # 63 colors fit a palette
             assert error == 0
 
@@ -67,12 +71,12 @@ def test_frames_that_are_the_same_take_their_time(suffix: str, tmp_path: Path) -
 def test_animation_of_a_gallery_comes_back_as_its_model_drew_it(tmp_path: Path) -> None:
     gallery = Gallery(linear_vae(shape=(3, 4, 7)), garments(shape=(3, 4, 7)))
     animation = gallery.animation(["sock", "boot"], steps=2, size=28)
-    for suffix, error in ((".webp", 40), (".gif", 20)):
+    for suffix, error in ((".webp", 4), (".gif", 2)):
         animation.save(tmp_path / f"x{suffix}")
         frames, durations, _ = played(tmp_path / f"x{suffix}", "RGB")
         assert durations == ([HOLD, *frame_durations(2)] * 2 if suffix == ".webp" else [700, 30, 40, 700, 30, 30])
         for found, frame in zip(frames, animation.frames, strict=True):
-            assert np.abs(found - np.asarray(frame, int))[:16].max() <= error
+            assert np.abs(found - np.asarray(frame, int)).mean() <= error
 
 
 @pytest.mark.parametrize(("mode", "size", "factor"), [("L", (8, 6), 8), ("RGB", (8, 6), 8), ("L", (9, 7), 5)])

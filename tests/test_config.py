@@ -12,7 +12,7 @@ from vaekit.core.registry import Registry
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
-from vaekit.runs.overrides import by_place, combine, parse_overrides
+from vaekit.runs.overrides import combine, parse_overrides
 from vaekit.runs.recipe import load_recipe, recipe_names
 from vaekit.training import OPTIMIZERS, SCHEDULERS
 
@@ -69,7 +69,7 @@ class Union:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"side": 0}, "box.side: input should be greater than 0 or a valid tuple, got 0"),
+        ({"side": 0}, "box.side: input should be greater than 0 or a list, got 0"),
         ({"side": [1, "x"]}, "box.side.1: input should be a valid integer, unable to parse string as an integer, got 'x'"),
         ({"kind": "c"}, "box.kind: input should be 'a' or 'b', got 'c'"),
         ({"kind": "c", "side": [0, 0]}, "box.side.0: input should be greater than 0, got 0 (and 2 more)"),
@@ -184,7 +184,7 @@ def test_assignments_are_yaml_and_numbers_are_numbers() -> None:
 def test_a_place_that_is_given_twice_is_refused(options: dict[str, object], assignments: list[str]) -> None:
     with pytest.raises(ConfigError, match="once"):
         combine(options, assignments)
-    assert combine({**options, "epochs": None}, []) == by_place({k: v for k, v in options.items() if k != "epochs"})
+    assert combine({"epochs": None, "beta": 2.0}, ["lr=1"]) == {"objective.beta": 2.0, "optimizer.lr": 1}
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

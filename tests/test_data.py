@@ -89,7 +89,7 @@ def test_a_folder_of_images_is_fitted(folder: Path) -> None:
     gray = load_images(folder, "all", size=(8, 12), channels=1)
     assert gray.shape == (1, 8, 12)
     assert gray.pixels[images.labels == 1].unique().tolist() == [76]  # ITU-R 601 luma of pure red
-    with pytest.raises(DataError, match=r"several sizes.*--size 64"):
+    with pytest.raises(DataError, match=r"several sizes.*--size 16"):
         load_images(folder, "all")
 
 

@@ -96,7 +96,7 @@ def test_a_table_gets_another_order_without_computing(suffix: str, run: Path, mo
     else:
         assert pyarrow.parquet.read_table(path).equals(pyarrow.parquet.read_table(run / "again.parquet"))
     sheets = [np.asarray(Image.open(run / name).convert("L")) for name in ("x.png", "again.png")]
-    assert np.array_equal(sheets[0][200:400], sheets[1][200:400])  # below the titles, which differ
+    assert np.array_equal(sheets[0][-300:], sheets[1][-300:])  # below the titles, which differ
 
 
 def test_names_that_a_table_escapes_are_found_again(run: Path, tmp_path: Path) -> None:

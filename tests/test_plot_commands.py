@@ -153,7 +153,7 @@ def test_charts_are_the_galleries(name: str, trained: Path, gallery: Gallery, tm
 
 def test_curves_are_those_of_the_run(trained: Path, tmp_path: Path) -> None:
     done("curves", trained, "-o", tmp_path / "x.png")
-    np.testing.assert_array_equal(pixels(tmp_path / "x.png"), pixels(RunFolder(trained).curves(), 120))
+    np.testing.assert_array_equal(pixels(tmp_path / "x.png"), pixels(RunFolder(trained).curves(), 200))
     title = RunFolder(trained).curves().get_suptitle()
     assert title == "digits, means over 1,294 training and 144 validation images"
     assert RunFolder(trained).curves().axes[0].lines[1].get_ydata().tolist() == [

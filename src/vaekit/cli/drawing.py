@@ -104,6 +104,6 @@ def _text(value: Any) -> Any:
 
 
 def _is_among_images_of_run(path: Path) -> bool:
-    from vaekit.runs.run_folder import IMAGES, RECIPE  # heavy, and only needed for these names
+    from vaekit.runs.run_records import IMAGES, RECIPE  # heavy, and only needed for these names
 
     return path.parent.name == IMAGES and (path.parent.parent / RECIPE).is_file()

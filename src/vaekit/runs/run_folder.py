@@ -191,6 +191,11 @@ class RunFolder(RunRecords):
             raise DataError(
                 f"{self.folder}: a model folder does not say which images it was trained on; name them (vae COMMAND --help)"
             )
+        if not is_image_shape(self.model.shape):
+            raise DataError(
+                f"{self.folder}: the model is of data of shape {tuple(self.model.shape)}, and images are read; "
+                "in Python: vaekit.evaluate_model(model, data)"
+            )
         images = self._load(self.sources if source is None else (source,), split)
         wanted = binarized and self.preprocessing.binarize != "none"
         return binarize(images, seed=TEST_SEED) if wanted else images
@@ -205,11 +210,6 @@ class RunFolder(RunRecords):
     def _load(self, sources: tuple[str, ...], split: str) -> ImageSet:
         """Images fitted to the model's shape, each set read once."""
         if (sources, split) not in self._gray:
-            if not is_image_shape(self.model.shape):
-                raise DataError(
-                    f"{self.folder}: the model is of data of shape {tuple(self.model.shape)}, and images are read; "
-                    "in Python: vaekit.evaluate_model(model, data)"
-                )
             channels, height, width = self.model.shape
             options = {key: getattr(self.preprocessing, key) for key in ("fit", "background", "levels")}
             source = sources[0] if len(sources) == 1 else sources
