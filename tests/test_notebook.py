@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "variational_autoencoder_pytorch.ipynb"
-MAX_BYTES = 1_500_000
+MAX_BYTES = 2_500_000
 ABSOLUTE = re.compile(r"(?<![\w:/})])(/(tmp|home|root|work|usr|opt|var|mnt|private|Users)/|[A-Z]:\\)")
 NUMBER = r"(-?[\d,]+\.\d+)"
 ROW = re.compile(rf"^(\S.*?) +{' +'.join([f'{NUMBER} ± {NUMBER}'] * 4)} +(\d+) of (\d+)$", re.MULTILINE)
