@@ -67,6 +67,8 @@ def tidy(notebook: NotebookNode) -> None:
     }
     for cell in notebook.cells:
         cell.metadata = {}
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_progress(output)]
         for output in cell.get("outputs", []):
             output.get("data", {}).pop("image/jpeg", None)
 
@@ -86,9 +88,16 @@ def prints_of(cells: list[NotebookNode]) -> str:
     return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
 
 
+def is_progress(output: NotebookNode) -> bool:
+    """Whether an output is lines about the state of long work, of which a quick machine prints none."""
+    if output.output_type != "stream" or output.name != "stderr":
+        return False
+    return all(re.fullmatch(r".+: [\d,]+ of [\d,]+(, about [\d:]+ left)?", line) for line in output.text.splitlines())
+
+
 def complaints(notebook: NotebookNode) -> list[str]:
     """What the cells write to the stream of errors, and the errors that stop them."""
-    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs if not is_progress(output)]
     streams = [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]
     return streams + [output.evalue for output in outputs if output.output_type == "error"]
 
