@@ -95,14 +95,10 @@ class LatentVariableModel(nn.Module, ABC):
         preprocessing = getattr(self, "preprocessing", None)
         return Fitting() if preprocessing is None else preprocessing.fitting
 
-    def refuse_wrong_scale(self, x: Tensor) -> None:  # noqa: B027 (a model of any numbers refuses none)
-        """Refuses pixels that cannot be on the scale that the model reads; by default none.
+    def refuse_wrong_scale(self, x: Tensor) -> None:
+        """Raises a ModelError for pixels that cannot be on the scale that the model reads; by default for none.
 
-        What a user calls with images of their own asks it. :meth:`qz` and training do not: they also get numbers that are
-        wrong because training diverges, whose cause :mod:`vaekit.training.divergence` names.
-
-        Raises:
-            ModelError: If a pixel is out of range.
+        What users call with their own images asks it. Training does not: where it diverges, it names the cause itself.
         """
 
     def prepare(self, images: Images) -> Tensor:
@@ -134,9 +130,7 @@ class LatentVariableModel(nn.Module, ABC):
         """Returns q(z|x), with batch shape (B) and event shape (D), for images of shape (B, C, H, W).
 
         What is no tensor, as a path or an image of Pillow, goes through :meth:`prepare`; so it does in :meth:`reconstruct`.
-
-        Raises:
-            ModelError: If the images are of another shape, or of another scale than :meth:`refuse_wrong_scale` allows.
+        A tensor of another shape or scale raises a ModelError.
         """
         x = self._input(x)
         return self.qz(x, self.context(labels, len(x)))
