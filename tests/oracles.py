@@ -161,9 +161,8 @@ def integral_of_density(density: Distribution, dim: int, reach: float = 12.0, st
 
 def documented_class(module: ModuleType, name: str) -> Any:
     """A class that the docstring of a module defines as an example; its registration is undone."""
-    namespace = (
-        vars(distributions) | vars(torch) | {"Independent": Independent, "Laplace": Laplace, "Distribution": Distribution}
-    )
+    offered = {name: getattr(distributions, name) for name in distributions.__all__}
+    namespace = offered | vars(torch) | {"Independent": Independent, "Laplace": Laplace, "Distribution": Distribution}
     namespace |= {registry: Registry(registry, {}) for registry in ("LIKELIHOODS", "PRIORS")}
     example = DocTestParser().get_doctest(module.__doc__ or "", namespace, name, None, None)
     results = DocTestRunner().run(example, clear_globs=False)

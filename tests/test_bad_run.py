@@ -29,12 +29,18 @@ def replace_text(path: Path, old: str, new: str) -> None:
 
 
 BAD_RUNS: dict[str, tuple[Make, list[str], tuple[str, ...]]] = {
-    "learning rate": (lambda run: None, ["--lr", "0.1", "--epochs", "5"], ("optimizer.lr", "training.epochs")),
+    "batch size": (lambda run: None, ["--batch-size", "7", "--epochs", "5"], ("training.batch_size", "training.epochs")),
+    "learning rate below 0": (lambda run: None, ["--lr", "-0.1", "--epochs", "5"], ("optimizer.lr",)),
     "seed": (lambda run: None, ["--seed", "5"], ("training.seed", "training.epochs")),
     "other latent_dim": (lambda run: None, ["--latent-dim", "3"], ("model.latent_dim", "training.epochs")),
     "nonsense": (lambda run: None, ["--set", "training.epoch=5"], ("training.epoch", "'epochs'")),
     "no recipe": (lambda run: (run / "recipe.yaml").unlink(), ["--epochs", "4"], ("copy: ", "recipe.yaml")),
-    "no checkpoint": (on_checkpoints(Path.unlink), ["--epochs", "4"], ("checkpoints: ", "--force")),
+    "no checkpoint": (on_checkpoints(Path.unlink), ["--epochs", "4"], ("copy: ", "checkpoints", "vae clean", "--from")),
+    "no checkpoint of an unfinished run": (
+        lambda run: [(run / "metrics.json").unlink(), *on_checkpoints(Path.unlink)(run)],
+        ["--epochs", "4"],
+        ("checkpoints: ", "--force"),
+    ),
     "truncated checkpoints": (on_checkpoints(partial(truncate, keep=0.5)), ["--epochs", "4"], ("step-000000063", "damaged")),
     "checkpoints without their end": (
         on_checkpoints(partial(truncate, keep=0.9999)),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tests.test_contracts import COMBINATIONS, make_vae, pixels
 from vaekit.core.rng import fixed_seed
+from vaekit.core.terms import StepContext
 from vaekit.data import ImageSet, load_images
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.experiment.prepare import prepare
@@ -137,7 +138,7 @@ def test_networks_are_bfloat16_and_every_term_is_float32(
     criterion = OBJECTIVES[objective](num_samples=2)
     with torch.autocast("cpu", torch.bfloat16):
         terms = model(pixels(4), labels, 2)
-        loss = criterion(terms, 0.0)
+        loss = criterion(terms, StepContext())
         log_ratios = [latent.log_ratio() for latent in terms.latents]
         samples, mean = terms.px.sample(), terms.px.mean
     assert set(seen) == {torch.bfloat16}

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tests.test_contracts import make_vae, pixels
 from vaekit.core.errors import ConfigError
+from vaekit.core.terms import StepContext
 from vaekit.distributions import (
     LIKELIHOODS,
     Bernoulli,
@@ -198,7 +199,7 @@ def test_a_model_whose_every_log_variance_is_extreme_has_a_finite_loss_and_gradi
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
         terms = model(pixels(4))
     assert terms.log_px.dtype == terms.rate().dtype == torch.float32
-    loss = ELBO()(terms, 0.0).value
+    loss = ELBO()(terms, StepContext()).value
     loss.backward()
     for gradient in (model.posterior.logvar.bias.grad, model.prior.logvars.grad):
         assert gradient is not None

@@ -17,7 +17,7 @@ from vaekit.evaluation.likelihood.conditional import is_conditional
 from vaekit.evaluation.model_evaluation import evaluate_model
 from vaekit.experiment.score import describe_scores
 from vaekit.presentation.metric_text import class_remark, meanings_of, print_metrics
-from vaekit.reports import comparison
+from vaekit.reports.metric_table import Entry, columns_of, rows_of
 
 CLASSES = ("a", "b", "c")
 CONFIG = replace(BRIEF, num_samples=7, max_images=None)
@@ -70,9 +70,19 @@ def test_every_meaning_of_log_px_is_conditional() -> None:
 def test_a_conditional_run_is_never_ranked_with_others() -> None:
     conditional, plain = evaluated(list(CLASSES)).to_data(), evaluated(None).to_data()
     conditional["elbo"]["value"] = plain["elbo"]["value"] + 1000
-    runs = [conditional, plain]
-    assert not any(comparison._is_best(key, run, runs) for run in runs for key in ("elbo", "log_likelihood"))
-    assert comparison._is_best("elbo", conditional, [*runs, conditional])
+    assert best_of([conditional, plain]) == [set(), set()]
+    other = conditional | {"elbo": conditional["elbo"] | {"value": plain["elbo"]["value"]}}
+    best = best_of([conditional, plain, other])
+    assert [("elbo", True) in run for run in best] == [True, False, False]
+    assert best[1] == set()
+
+
+def best_of(runs: list[dict[str, Any]]) -> list[set[tuple[str, bool]]]:
+    """The bounds of each run that the table marks as the best, with whether their column is of conditional models."""
+    columns = columns_of(runs)
+    rows = rows_of([Entry(str(number), "", [run], number) for number, run in enumerate(runs)], columns)
+    bounds = ("elbo", "log_likelihood")
+    return [{(at.key, at.conditional) for at, cell in row.cells.items() if cell.best and at.key in bounds} for row in rows]
 
 
 def test_models_of_other_numbers_of_classes_are_not_compared() -> None:

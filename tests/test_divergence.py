@@ -11,6 +11,7 @@ from torch.distributions import Normal
 
 from tests.test_contracts import CLASSES, make_vae
 from vaekit.core.errors import Diverged
+from vaekit.core.terms import StepContext
 from vaekit.data import Batches, Dataset, ImageSet, TensorSet
 from vaekit.distributions import LIKELIHOODS, PRIORS, Gaussian
 from vaekit.distributions.pixels import NormalPixels
@@ -134,7 +135,7 @@ def test_log_variances_at_their_bound_are_the_cause(value: float) -> None:
     fill(model.decoder.output.weight, 0.0)
     trainer = make_trainer(model, table(1e3 * torch.rand(48, *SHAPE) if value < 0 else torch.rand(48, *SHAPE)))
     batch = next(iter(trainer.batches))
-    line = explain("the loss is not finite", "at step 1", trainer.step, batch, 0.0, trainer.batches.dataset)
+    line = explain("the loss is not finite", "at step 1", trainer.step, batch, StepContext(), trainer.batches.dataset)
     assert "likely cause: log-variances of p(x|z) at their bound; lower the learning rate" in line
 
 
@@ -220,7 +221,7 @@ def test_a_model_that_raises_on_numbers_that_are_not_finite_still_ends_with_the_
         raise ValueError("expected finite numbers")
 
     model.decoder.register_forward_pre_hook(refuse)
-    line = explain("the loss is not finite", "at step 3", trainer.step, batch, 0.0, trainer.batches.dataset)
+    line = explain("the loss is not finite", "at step 3", trainer.step, batch, StepContext(), trainer.batches.dataset)
     assert line.startswith("the loss is not finite at step 3, images ")
     assert "likely cause: an update that was too large" in line
 
@@ -232,7 +233,7 @@ def test_the_diagnosis_changes_neither_weights_nor_random_numbers() -> None:
     batch = next(iter(trainer.batches))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     random = torch.get_rng_state()
-    explain("the loss is not finite", "at step 1", trainer.step, batch, 0.0, trainer.batches.dataset)
+    explain("the loss is not finite", "at step 1", trainer.step, batch, StepContext(), trainer.batches.dataset)
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert model.training

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests.commands import done, strict_json, vae
 from vaekit.core.rounding import with_error
 from vaekit.evaluation.evaluation_config import QUICK
 from vaekit.evaluation.likelihood.bounds import elbo_terms
-from vaekit.runs import run_folder
+from vaekit.runs import run_folder, run_records
 from vaekit.runs.run_folder import RunFolder
 
 NUM_TEST = 359
@@ -63,6 +64,7 @@ def test_long_evaluation_prints_a_forecast(trained: Path, tmp_path: Path, monkey
     options = ("--quick", "--num-samples", 2, "--num-annealed", 0, "--num-refined", 1, "-o", tmp_path / "x.json")
     assert "about" not in done("evaluate", trained, *options)
     monkeypatch.setattr("vaekit.cli.evaluate_commands.ANNOUNCED_SECONDS", 0.0)
+    monkeypatch.setattr("vaekit.cli.evaluate_commands.QUICK_SECONDS", 1e9)  # also on a machine that is busy
     line = done("evaluate", trained, *options).splitlines()[0]
     assert re.match("about .*s: .*s for importance samples, .*s for refinement", line)
 
@@ -116,18 +118,18 @@ def test_evaluation_loads_each_input_once(trained: Path, tmp_path: Path, monkeyp
     """The model, the recipe, and the training and test images."""
     calls: list[object] = []
 
-    def count(name: str, key: Callable[..., object]) -> None:
-        original = getattr(run_folder, name)
+    def count(module: ModuleType, name: str, key: Callable[..., object]) -> None:
+        original = getattr(module, name)
 
         def counting(*args: Any, **options: Any) -> Any:
             calls.append(key(*args))
             return original(*args, **options)
 
-        monkeypatch.setattr(run_folder, name, counting)
+        monkeypatch.setattr(module, name, counting)
 
-    count("load_vae", lambda folder, run: "model")
-    count("read_recipe", lambda *args: "recipe")
-    count("load_images", lambda source, split: (source, split))
+    count(run_folder, "load_vae", lambda folder, run: "model")
+    count(run_records, "read_recipe", lambda *args: "recipe")
+    count(run_folder, "load_images", lambda source, split: (source, split))
     options = ("--num-samples", 2, "--num-annealed", 0, "--num-refined", 0)
     done("evaluate", trained, "--quick", *options, "-o", tmp_path / "x.json")
     assert sorted(map(str, calls)) == ["('digits', 'test')", "('digits', 'train')", "model", "recipe"]

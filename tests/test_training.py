@@ -16,6 +16,7 @@ from tests.bad_input import noise
 from tests.commands import newest_checkpoint, newest_state
 from tests.test_contracts import make_vae
 from vaekit.core.errors import Diverged, Interrupted, RunError
+from vaekit.core.terms import StepContext
 from vaekit.data import Batches, ImageSet, sample_binary
 from vaekit.evaluation.likelihood.bounds import elbo_terms
 from vaekit.experiment.prepare import load_splits
@@ -290,7 +291,7 @@ def test_training_and_validation_measure_the_same() -> None:
     model = make_vae(shape=(1, 4, 4))
     images = ImageSet(torch.randint(0, 2, (400, 1, 4, 4), dtype=torch.uint8) * 255)
     with torch.no_grad():
-        logs = [BatchLoss(model, ELBO())(images.pixels, None, 0.0) for _ in range(50)]
+        logs = [BatchLoss(model, ELBO())(images.pixels, None, StepContext()) for _ in range(50)]
     valid = elbo_terms(model, images, num_samples=50)
     for key in ("elbo", "rate", "distortion"):
         values = torch.stack([log[key] for log in logs]).double()

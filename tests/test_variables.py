@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tests.commands import QUICK, start, weights_equal
 from vaekit.core.errors import RunError
+from vaekit.core.terms import StepContext
 from vaekit.data import load_images
 from vaekit.experiment.prepare import build_model, make_trainer
 from vaekit.runs.recipe import load_recipe
@@ -55,7 +56,7 @@ def gradient_of(trainer: Any) -> list[Tensor]:
     before = [weight.detach().clone() for weight in trainer.step.model.parameters()]
     trainer.step.train()
     torch.manual_seed(2)
-    trainer.step(next(iter(trainer.batches)), 0.0)
+    trainer.step(next(iter(trainer.batches)), StepContext())
     return [a - b.detach() for a, b in zip(before, trainer.step.model.parameters(), strict=True)]
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import yaml
 
-from tests.faults.fork_server import Command, run
+from tests.faults.fork_server import Command
 from tests.faults.fuzz_tables import PLACES, READING, SETTINGS, VALUES
 from tests.faults.hostile_changes import changed_bytes, changed_data, changed_yaml
 from tests.faults.hostile_tensors import changed_header, changed_numbers
 from tests.faults.hostile_values import NAMES, Random, argument
 from tests.faults.outcome import NEWEST, run_file
-from tests.faults.scenarios import make_scenario
+from tests.faults.scenarios import make_scenario, succeed
 from tests.faults.trainings import BRIEF, training
 
 TEXTS = ("recipe.yaml", "environment.json", "metrics.jsonl")
@@ -55,7 +55,7 @@ class Material:
             ("evaluate", "run", *BRIEF),
         )
         for args in commands:
-            run(Command(args), self.folder, logs)
+            succeed(Command(args), self.folder, logs)
         shutil.copytree(stopped.folder / "run", self.folder / "half")
         self.whole = stopped.expected
         self.recipes = [path.read_text() for path in sorted(self.folder.glob("*/recipe.yaml"))]

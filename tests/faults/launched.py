@@ -20,20 +20,10 @@ import psutil
 
 from tests.faults.outcome import contents, differences, epochs
 from tests.faults.preparation import Preparation
-from tests.faults.trainings import TINY
+from tests.faults.trainings import training
 from tests.faults.verdict import EQUAL, Verdict
 
-COMMAND = (
-    *TINY,
-    "--set",
-    "data.binarize=dynamic",
-    "--set",
-    "model.likelihood.name=bernoulli",
-    "--epochs",
-    "150",
-    "--out",
-    "run",
-)
+COMMAND = training("binarized", epochs=150)
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 TARGETS = ("one", "both")
 LATEST = 4000

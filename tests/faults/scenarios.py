@@ -112,13 +112,13 @@ def make_scenario(name: str, feature: str, scratch: Path) -> Scenario:
     if name in ("resume", "again"):
         _stop_in_the_last_epoch(feature, base, folder)
     if name == "extend":
-        _succeed(Command(training(feature, epochs=2), drawn=drawn), folder, logs)
+        succeed(Command(training(feature, epochs=2), drawn=drawn), folder, logs)
     if name in ("report", "evaluate"):
-        _succeed(Command(training(feature), drawn=drawn), folder, logs)
+        succeed(Command(training(feature), drawn=drawn), folder, logs)
     if name == "decode":
         _write_pictures(folder / "pictures")
     if name == "force":
-        _succeed(Command(training(feature, "--seed", "7", epochs=2), drawn=drawn), folder, logs)
+        succeed(Command(training(feature, "--seed", "7", epochs=2), drawn=drawn), folder, logs)
     args = {
         "run": training(feature),
         "again": training(feature),
@@ -150,14 +150,19 @@ def _stop_in_the_last_epoch(feature: str, base: Path, folder: Path) -> None:
     whole = base / "whole"
     whole.mkdir()
     command = training(feature)
-    finished = _succeed(Command(command, Fault(), drawn=feature == "drawn"), whole, base / "logs")
+    finished = succeed(Command(command, Fault(), drawn=feature == "drawn"), whole, base / "logs")
     changes = ("write", "rename")
     history = [at for at, op in enumerate(finished.operations) if op.path.endswith("metrics.jsonl") and op.kind in changes]
     at = history[-1]
     run(Command(command, Fault(Action.DIE_BEFORE, at), drawn=feature == "drawn"), folder, base / "logs")
 
 
-def _succeed(command: Command, folder: Path, logs: Path) -> Finished:
+def succeed(command: Command, folder: Path, logs: Path) -> Finished:
+    """Runs a command of the preparation, in which nothing may fail.
+
+    Raises:
+        RuntimeError: If it fails.
+    """
     finished = run(command, folder, logs)
     if finished.code != 0:
         raise RuntimeError(f"vae {' '.join(command.args)} fails without a fault: {finished.err}")

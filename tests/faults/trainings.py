@@ -3,8 +3,9 @@
 TINY = (
     *("train", "digits", "--batch-size", "400", "--latent-dim", "2"),
     *("--set", "model.encoder.hidden=[8]", "--set", "model.decoder.hidden=[8]"),
-    *("--set", "evaluation.num_samples=0", "--set", "training.images_every=100"),
 )
+SETTINGS = ("evaluation.num_samples=0", "training.images_every=100")
+"""Changes of each training; a feature may set the same places to other values."""
 EPOCHS = 3
 BRIEF = ("--num-samples", "2", "--max-images", "4", "--num-annealed", "0", "--num-refined", "0")
 """Options that make an evaluation short."""
@@ -46,5 +47,6 @@ FEATURES: dict[str, tuple[str, ...]] = {
 
 def training(feature: str, *options: str, epochs: int = EPOCHS, out: str = "run") -> tuple[str, ...]:
     """The command that trains with a feature, in the folder ``run``."""
-    changes = [word for change in FEATURES[feature] for word in ("--set", change)]
+    settings = dict(change.split("=", 1) for change in (*SETTINGS, *FEATURES[feature]))
+    changes = [word for place, value in settings.items() for word in ("--set", f"{place}={value}")]
     return (*TINY, *changes, "--epochs", str(epochs), "--out", out, *options)

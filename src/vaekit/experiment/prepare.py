@@ -143,7 +143,10 @@ def with_lr(experiment: Experiment, lr: Any) -> Experiment:
     trainer, config = experiment.trainer, experiment.recipe.training
     step = trainer.progress.step
     changes = [[at, value] for at, value in config.lr_changes if at < step] + [[step, lr]]
-    trainer.config = validate(TrainingConfig, to_data(config) | {"lr_changes": changes}, "training")
+    try:
+        trainer.config = validate(TrainingConfig, to_data(config) | {"lr_changes": changes}, "training")
+    except ConfigError as error:  # of a place in the recipe that the user has not typed
+        raise ConfigError(str(error).replace(f"training.lr_changes.{len(changes) - 1}.1", "optimizer.lr")) from None
     return replace(experiment, recipe=experiment.recipe.model_copy(update={"training": trainer.config}))
 
 

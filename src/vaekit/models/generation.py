@@ -95,6 +95,12 @@ class LatentVariableModel(nn.Module, ABC):
         preprocessing = getattr(self, "preprocessing", None)
         return Fitting() if preprocessing is None else preprocessing.fitting
 
+    def refuse_wrong_scale(self, x: Tensor) -> None:
+        """Raises a ModelError for pixels that cannot be on the scale that the model reads; by default for none.
+
+        What users call with their own images asks it. Training does not: where it diverges, it names the cause itself.
+        """
+
     def prepare(self, images: Images) -> Tensor:
         """Returns images as the model reads them: fitted to its shape and scaled as those that it was trained on.
 
@@ -124,6 +130,7 @@ class LatentVariableModel(nn.Module, ABC):
         """Returns q(z|x), with batch shape (B) and event shape (D), for images of shape (B, C, H, W).
 
         What is no tensor, as a path or an image of Pillow, goes through :meth:`prepare`; so it does in :meth:`reconstruct`.
+        A tensor of another shape or scale raises a ModelError.
         """
         x = self._input(x)
         return self.qz(x, self.context(labels, len(x)))
@@ -199,7 +206,7 @@ class LatentVariableModel(nn.Module, ABC):
         if steps < 1:
             raise ModelError(f"steps must be at least 1, got {steps}")
         with self.inference():
-            ends = self.qz(torch.stack([a, b]).to(self.device), self.context(labels, 2)).mean
+            ends = self.qz(self._input(torch.stack([a, b])).to(self.device), self.context(labels, 2)).mean
             return self.decode_path(ends, torch.linspace(0, 1, steps), labels, path)
 
     def decode_path(self, z: Tensor, positions: Tensor, labels: Tensor | None = None, path: str = "linear") -> Tensor:
@@ -274,8 +281,11 @@ class LatentVariableModel(nn.Module, ABC):
         return max(sizes)
 
     def _input(self, x: Tensor | Images) -> Tensor:
-        """A tensor as it is, and what is none as :meth:`prepare` reads it."""
-        return x if isinstance(x, Tensor) else self.prepare(x)
+        """A tensor as it is, if its scale is right, and what is none as :meth:`prepare` reads it."""
+        if not isinstance(x, Tensor):
+            return self.prepare(x)
+        self.refuse_wrong_scale(x)
+        return x
 
     def _means(self, z: Tensor, context: Tensor | None) -> Tensor:
         """The means of p(x|z) for z of shape (B, D), in chunks."""

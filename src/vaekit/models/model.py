@@ -83,7 +83,12 @@ class Model(LatentVariableModel):
         return lambda z: (pz.log_prob(z), self.px(z, context).log_prob(target))
 
     def elbo(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1) -> Tensor:
-        """Returns the evidence lower bound of each image, in nats, with shape (B); the rate is analytic where possible."""
+        """Returns the evidence lower bound of each image, in nats, with shape (B); the rate is analytic where possible.
+
+        Raises:
+            ModelError: If a pixel is out of range.
+        """
+        self.refuse_wrong_scale(x)
         with self.inference():
             return self.forward(x, labels, num_samples).elbo()
 
@@ -119,10 +124,11 @@ class Model(LatentVariableModel):
             Tensors of shape (k, B), whose lengths k sum to K.
 
         Raises:
-            ModelError: If K is below 1.
+            ModelError: If K is below 1, or a pixel is out of range.
         """
         if num_samples < 1:
             raise ModelError(f"num_samples must be at least 1, got {num_samples}")
+        self.refuse_wrong_scale(x)
         chunk = max(1, self.chunk_size // len(x))
         with self.inference():
             context = self.context(labels, len(x))

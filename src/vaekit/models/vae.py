@@ -149,20 +149,22 @@ class VAE(Model):
         """Returns q(z|x), with batch shape (B) and event shape (D), for images of shape (B, C, H, W).
 
         Raises:
-            ModelError: If the images are no tensor, have another shape than the model's, or are floating point in [0, 255].
+            ModelError: If the images are no tensor, or have another shape than the model's.
         """
         if not isinstance(x, Tensor):
             raise ModelError(f"images are a tensor, got {type(x).__name__}; vaekit.load_images makes one, as its .pixels")
         if tuple(x.shape[1:]) != tuple(self.shape):
             raise ModelError(f"the model reads images of shape {tuple(self.shape)}, got {tuple(x.shape[1:])}")
-        self._check_scale(x)
         qz: Distribution = self.posterior(self.encoder(self.likelihood.encoder_input(x), context))
         return qz
 
-    def _check_scale(self, x: Tensor) -> None:
+    def refuse_wrong_scale(self, x: Tensor) -> None:
         """Refuses pixels that are neither integers from 0 to 255 nor on the unit interval, but for the noise of samples.
 
         A likelihood that scales its data itself takes any.
+
+        Raises:
+            ModelError: If a pixel is out of range.
         """
         scales_itself = type(self.likelihood).encoder_input is not Likelihood.encoder_input
         if x.dtype == torch.uint8 or len(self.shape) != IMAGE_DIMS or scales_itself or not x.numel():
