@@ -102,13 +102,20 @@ def options_input(material: Material, generator: Random, work: Path) -> Input:
     material.copy(work, *{one, "other"})
     if command == "train":
         first = training("plain", epochs=1)
-        arguments = (*first, option, value, *(() if option in ("--out", "--resume") else ("--dry-run",)))
+        arguments = (*_without(first, option), option, value, *(() if option in ("--out", "--resume") else ("--dry-run",)))
     elif command in ("data", "reproduce"):
         arguments = (command, generator.choice(("digits", *NAMES)).replace("\0", ""), option, value)
     else:
         named = generator.choice((one, one, one, one, argument(generator)))
-        arguments = (command, named, *READING[command], option, value)
+        arguments = (command, named, *_without(READING[command], option), option, value)
     return Input(tuple(arguments), f"{command} {option}")
+
+
+def _without(args: tuple[str, ...], option: str) -> tuple[str, ...]:
+    """Arguments without an option of one value, as one that is given twice is refused before its value is read."""
+    names = {option, {"--num": "-n", "--output": "-o"}.get(option, option)} - {"--set"}
+    at = next((at for at, word in enumerate(args) if word in names), len(args))
+    return args[:at] + args[at + 2 :]
 
 
 def files_input(material: Material, generator: Random, work: Path) -> Input:
