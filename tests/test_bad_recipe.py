@@ -43,10 +43,10 @@ BAD_OVERRIDES = {
     "model.latent_dim=[1]": ("model.latent_dim", "integer", "[1]"),
     "data.validation=some": ("data.validation", "number", "'some'"),
     "data.name=5": ("data.name", "string"),
-    "model=3": ("model", "dictionary"),
-    "model.encoder=mlp": ("model.encoder", "dictionary", "'mlp'"),
+    "model=3": ("model", "a section of keys and values"),
+    "model.encoder=mlp": ("model.encoder", "a section of keys and values", "'mlp'"),
     "model.encoder={}": ("model.encoder.name",),
-    "training=null": ("training", "dictionary"),
+    "training=null": ("training", "a section of keys and values"),
     "data.name.first=x": ("data.name.first", "data.name"),
     "optimizer.betas=[0.9]": ("optimizer.betas",),
     # wrong ranges
