@@ -52,6 +52,8 @@ def imported(*args: object) -> tuple[int, str, set[str]]:
         (["train", "--set", "training.epochs=-1"], "training.epochs: "),
         (["train", "--precision", "fp64"], "fp64"),
         (["sample", "./nowhere"], "nowhere: no such run or model folder"),
+        (["train", "--resume", "runs/nowhere"], "runs/nowhere: no such run folder, so there is nothing to resume"),
+        (["train", "--from", "./nowhere"], "nowhere: no such run or model folder"),
         (["curves", "nowhere/at/all"], "nowhere/at/all: no such run or model folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),

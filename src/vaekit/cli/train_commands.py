@@ -84,6 +84,7 @@ def train(
     """
     from vaekit.runs.overrides import combine, parse_size
     from vaekit.runs.recipe import DEFAULT, OWN, load_outline, load_recipe
+    from vaekit.runs.similar_runs import require_folder, require_run
 
     shorthands = {
         "data": data[0] if data else None,
@@ -107,6 +108,13 @@ def train(
     what = (OWN if data else DEFAULT) if recipe is None else recipe
     if resume is None and start is None:
         load_outline(what, overrides)  # refuses what is misspelled before torch is imported, which takes seconds
+    if resume is not None:
+        ignored = {"recipe": recipe, "--out": out, "--force": force or None, "--from": start}
+        if given := [name for name, value in ignored.items() if value is not None]:
+            raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}; leave it out")
+        require_folder(str(resume))
+    elif start is not None:
+        require_run(start)
     from vaekit.core.progress import OutputConsole
     from vaekit.experiment.fine_tuning import fine_tuned
     from vaekit.experiment.prepare import prepare
@@ -115,9 +123,6 @@ def train(
 
     console = OutputConsole(quiet=launched_rank() > 0)
     if resume is not None:
-        ignored = {"recipe": recipe, "--out": out, "--force": force or None, "--from": start}
-        if given := [name for name, value in ignored.items() if value is not None]:
-            raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}; leave it out")
         resume_run(resume, overrides, console, dry_run=dry_run, report=not no_report)
         return
     loaded = load_recipe(what, overrides) if start is None else fine_tuned(start, recipe, overrides)

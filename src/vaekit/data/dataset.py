@@ -135,9 +135,13 @@ class Dataset(ABC):
         :meth:`sample`, and as there a smaller subset is the beginning of a larger one. It is no fair sample: do not measure
         on it.
         """
+        return self.take(self.shown_positions(seed)[:num])
+
+    def shown_positions(self, seed: int) -> Tensor:
+        """Returns the positions of all values, with shape (N), in the random order in which :meth:`spread` takes them."""
         if self.labels is None:
-            return self.sample(num, seed)
-        return self.take(spread_positions(self.labels, seed)[:num])
+            return torch.randperm(len(self), generator=generator(seed))
+        return spread_positions(self.labels, seed)
 
     def to(self, device: torch.device) -> Self:
         """Returns the set with its values, and no other rows of the store, on a device; labels stay on the CPU."""

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vaekit.core.errors import ModelError, suggest
 from vaekit.core.memory import FLOAT_BYTES, require_memory
-from vaekit.core.rng import fixed_seed, generator
+from vaekit.core.rng import fixed_seed
 from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.latents.encodings import THRESHOLD
@@ -218,7 +218,7 @@ class Gallery(ModelView):
             raise ModelError("widths need a plane that is linear in the latents: use two latents, or --method pca")
         default = MAX_WIDTHS if widths else MAP_IMAGES[method if dim > 2 else "pca"]
         num = min(num or default, len(self.images))
-        rows = torch.randperm(len(self.images), generator=generator(SHOWN_SEED))[:num].sort().values
+        rows = self.images.shown_positions(SHOWN_SEED)[:num].sort().values
         projection = project(self.encodings, rows, method)
         labels = None if self.images.labels is None else self.images.labels[rows]
         kind = f"{projection.title}, with one standard deviation" if widths else projection.title
@@ -237,7 +237,7 @@ class Gallery(ModelView):
 
     def errors(self, num: int = 6, max_images: int = 2_000) -> Figure:
         """Plots the error of each pixel over at most ``max_images`` random images, and the errors of ``num`` of them."""
-        images, few = self.images.sample(max_images, SHOWN_SEED), self.images.sample(num, SHOWN_SEED)
+        images, few = self.images.sample(max_images, SHOWN_SEED), self.images.spread(num, SHOWN_SEED)
         reconstructions = self.model.reconstruct(few.pixels, self.labels_of(few))
         errors = pixel_errors(self.model, images)
         return error_plot(errors, few.pixels, reconstructions, len(images), channels=self.channels)

@@ -5,7 +5,7 @@ from difflib import SequenceMatcher
 from itertools import islice
 from pathlib import Path
 
-from vaekit.core.errors import MAX_COMPARED, ModelError, suggest
+from vaekit.core.errors import MAX_COMPARED, ModelError, RunError, suggest
 from vaekit.core.files import user_path
 
 RUNS = Path("runs")
@@ -27,10 +27,26 @@ def require_run(run: str) -> None:
     path = user_path(run)
     if path.is_dir():
         return
-    known = sorted({str(folder) for folder in islice(_nearby(path), MAX_LOOKED_AT)})
+    known = _known_near(path)
     is_id = run.rstrip("/").count("/") == 1 and not run.startswith((".", "/", "~"))
     if not is_id or any(_similarity(run, name) >= MIN_SIMILARITY for name in known):
         raise ModelError(f"{run}: no such run or model folder{suggest(run, known)}")
+
+
+def require_folder(run: str) -> None:
+    """Checks that a run to go on with is a folder.
+
+    Raises:
+        RunError: If it is none, with the most similar runs.
+    """
+    path = user_path(run)
+    if not path.is_dir():
+        raise RunError(f"{run}: no such run folder, so there is nothing to resume{suggest(run, _known_near(path))}")
+
+
+def _known_near(path: Path) -> list[str]:
+    """The paths of the runs near a path that is none."""
+    return sorted({str(folder) for folder in islice(_nearby(path), MAX_LOOKED_AT)})
 
 
 def _similarity(run: str, name: str) -> float:
