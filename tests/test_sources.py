@@ -67,7 +67,9 @@ def test_identities_differ_by_configuration_and_revision() -> None:
     identities = [json.dumps(resolve(name).identity(), sort_keys=True) for name in names]
     assert len(set(identities)) == 6
     assert identities[0] == identities[-1]
-    assert json.loads(identities[0]) == {"hub": "user/set", "revision": "main"}
+    parts = json.loads(identities[0])
+    parts.pop("heif", None)  # where the extra heic is installed
+    assert parts == {"hub": "user/set", "revision": "main"}
 
 
 @pytest.mark.parametrize("kind", [Folder, Archive])
