@@ -215,10 +215,8 @@ def _keys(schema: type[BaseModel], path: list[str]) -> list[str]:
 
 
 def _parameters(factory: Callable[..., Any], inferred: tuple[str, ...]) -> dict[str, inspect.Parameter]:
-    variadic = (
-        inspect.Parameter.VAR_POSITIONAL,
-        inspect.Parameter.VAR_KEYWORD,
-    )  # of a module without a constructor of its own
+    # A module without a constructor of its own has the variadic parameters of its base class.
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(factory).parameters.items()
     return {key: parameter for key, parameter in parameters if key not in inferred and parameter.kind not in variadic}
 

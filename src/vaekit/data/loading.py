@@ -78,13 +78,8 @@ def load_images(
     """
     fitting, size = Fitting(fit, background, read_levels(levels)), _sides(size)
     if is_several(source):
-        options: dict[str, Any] = {
-            "size": size,
-            "channels": channels,
-            "fit": fit,
-            "background": background,
-            "levels": levels,
-        }
+        options: dict[str, Any] = {"size": size, "channels": channels, "levels": levels}
+        options |= {"fit": fit, "background": background}
         return load_alike(partial(load_images, split=split), source, options)
     given = resolve(os.fspath(source)) if isinstance(source, str | os.PathLike) else read_object(source)
     if isinstance(given, Source):
@@ -112,13 +107,8 @@ def load_validation(
     Arguments and errors are those of :func:`load_images`.
     """
     if is_several(source):
-        options: dict[str, Any] = {
-            "size": size,
-            "channels": channels,
-            "fit": fit,
-            "background": background,
-            "levels": levels,
-        }
+        options: dict[str, Any] = {"size": size, "channels": channels, "levels": levels}
+        options |= {"fit": fit, "background": background}
         sources = cast(Sequence[str], source)
         if any(load_validation(one, **options) is None for one in sources):
             return None

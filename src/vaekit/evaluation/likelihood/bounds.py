@@ -192,9 +192,8 @@ def bound_values(model: Model, images: Dataset, *, shared: bool = False) -> dict
 
 def _shared_elbo_of_each(model: Model, data: Dataset) -> tuple[Tensor, Tensor]:
     """The values of :func:`elbo_of_each` with the model of process 0, computed by all processes."""
-    replicate(
-        model.buffers()
-    )  # such as the statistics of a normalization over the batch, which each process has of its images
+    # Each process has statistics of its own images, such as those of a normalization over the batch.
+    replicate(model.buffers())
     values = torch.zeros(2, len(data))
     with model.inference():
         for positions in positions_of_batches(model, data)[rank() :: num_processes()]:
