@@ -55,6 +55,7 @@ def imported(*args: object) -> tuple[int, str, set[str]]:
         (["train", "--resume", "runs/nowhere"], "runs/nowhere: no such run folder, so there is nothing to resume"),
         (["train", "--from", "./nowhere"], "nowhere: no such run or model folder"),
         (["curves", "nowhere/at/all"], "nowhere/at/all: no such run or model folder"),
+        (["sample", "runs/nowhere"], "runs/nowhere: no such run or model folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -220,11 +221,21 @@ def test_a_forecast_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_whether_more_epochs_help() -> None:
-    kept, advice = epoch_lines(42, 50, Path("runs/a"))
-    assert kept == "kept epoch 42 of 50, the best by validation ELBO"
+    assert list(epoch_lines(42, 50, 50)) == [
+        "ended after all 50 epochs",
+        "kept epoch 42 of 50, the best by validation ELBO",
+        "it has not risen since: more epochs would not help",
+    ]
+    *_, advice = epoch_lines(49, 50, 50)
+    assert advice.endswith("more epochs may help:")  # the command follows on a line of its own
+
+
+@pytest.mark.parametrize("best", [290, 298])
+def test_early_stopping_is_told(best: int) -> None:
+    why, kept, advice = epoch_lines(best, 300, 500)
+    assert why == f"stopped early after epoch 300 of 500: no better validation ELBO since epoch {best}"
+    assert kept == f"kept epoch {best} of 300, the best by validation ELBO"
     assert "would not help" in advice
-    _, advice = epoch_lines(49, 50, Path("runs/a"))
-    assert "vae train --resume runs/a --epochs 100" in advice
 
 
 @pytest.mark.parametrize("command", ["sample", "curves", "embed"])

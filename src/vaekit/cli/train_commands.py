@@ -161,7 +161,7 @@ def _print_plan(experiment: Any, folder: Path, console: Any) -> None:
     """Prints the data, the model and the recipe of a run."""
     from vaekit.core.config import to_data
     from vaekit.core.yaml_text import format_yaml
-    from vaekit.experiment.train import announce
+    from vaekit.experiment.locked_run import announce
 
     announce(experiment, folder, console)
     console.print(format_yaml(to_data(experiment.recipe)), emoji=False, highlight=False, markup=False, soft_wrap=True)

@@ -168,6 +168,12 @@ def print_line(line: str, console: Console) -> None:
         console.print(part, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
+def print_command(command: str, console: Console) -> None:
+    """Prints a command that is to be copied: on a line of its own, indented, and never broken."""
+    text = encodable(printable(f"  {command}"), console.encoding)
+    console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
 def wrapped(text: str, width: int) -> list[str]:
     """Returns the lines of a text, broken between words; those after the first are indented, and long words stay whole."""
     lines = [""]

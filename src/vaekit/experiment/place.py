@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from vaekit.core.command_text import anew_command, from_command, resume_command
 from vaekit.core.errors import DataError, Interrupted, RunError
 from vaekit.core.files import describe_os_error, os_error_cure, read_object, write_json
 from vaekit.core.signals import PIPE_CODE, StopSignal
@@ -142,7 +143,7 @@ def open_checkpoints(folder: Path) -> Checkpoints:
     if not isinstance(data, dict) or environment.get("run") != identity(run.recipe, data):
         raise RunError(
             f"{folder / RECIPE}: not the recipe that the run began with, or {ENVIRONMENT} is of another run; "
-            "put them back, or train anew with --force"
+            f"put them back, or train anew: {anew_command(folder)}"
         )
     return Checkpoints(folder / CHECKPOINTS, environment["run"])
 
@@ -161,14 +162,14 @@ def is_cleaned(folder: Path, recipe: Recipe) -> bool:
     if is_over(records, records.outline.training):
         raise RunError(
             f"{folder}: finished, and its checkpoints were removed (vae clean), so it cannot go on with more epochs; "
-            f"vae train --from {folder} trains a new run from its weights"
+            f"a new run from its weights: {from_command(folder)}"
         )
     return False
 
 
 def how_to_go_on(folder: Path) -> str:
     """Returns the end of a message: the command that continues a run."""
-    return f"go on with: vae train --resume {folder}"
+    return f"go on with: {resume_command(folder)}"
 
 
 @contextmanager

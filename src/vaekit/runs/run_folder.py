@@ -45,6 +45,7 @@ from vaekit.runs.run_records import (
     SPLITS,
     RunRecords,
 )
+from vaekit.runs.similar_runs import is_hub_id
 
 __all__ = [
     "CHECKPOINTS",
@@ -232,7 +233,7 @@ def _find_folder(path: str | Path, revision: str | None) -> Path:
     folder = user_path(path)
     if folder.is_dir():
         return folder
-    if str(path).count("/") != 1 or str(path).startswith((".", "/", "~")):
+    if not is_hub_id(str(path)):
         raise ModelError(f"{path}: no such run or model folder")
     from huggingface_hub.errors import HfHubHTTPError  # heavy, and only needed for a download
 
@@ -240,5 +241,6 @@ def _find_folder(path: str | Path, revision: str | None) -> Path:
         return download(str(path), "model", revision, [CONFIG, WEIGHTS, RECIPE])
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise ModelError(
-            f"{path}: no such folder, and no model on the Hugging Face Hub that can be had ({describe_error(error)})"
+            f"{path}: no such folder in {Path.cwd()}, and no model from the Hugging Face Hub ({describe_error(error)}); "
+            "name a run by its path from this folder; a model of the Hub needs a network"
         ) from None
