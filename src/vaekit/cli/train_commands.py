@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vaekit.core.errors import ConfigError
+from vaekit.core.files import user_path
 from vaekit.core.launcher import launched_rank
 
 
@@ -57,7 +58,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE by default.", show_default=False)] = None,
     force: Annotated[bool, typer.Option("--force", help="Train anew and replace an existing run.")] = False,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run by its own recipe.")] = None,
-    change: Annotated[list[str] | None, typer.Option("--set", metavar="PLACE=VALUE", help="Change the recipe.")] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PLACE=VALUE", help="Change the recipe; may be given several times.")
+    ] = None,
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Write metrics and images only, which saves some seconds at the end.")
     ] = False,
@@ -117,6 +120,7 @@ def train(
         require_run(start)
     from vaekit.core.progress import OutputConsole
     from vaekit.experiment.fine_tuning import fine_tuned
+    from vaekit.experiment.place import require_place
     from vaekit.experiment.prepare import prepare
     from vaekit.experiment.train import resume as resume_run
     from vaekit.experiment.train import run
@@ -128,6 +132,7 @@ def train(
     loaded = load_recipe(what, overrides) if start is None else fine_tuned(start, recipe, overrides)
     folder = out or Path("runs") / loaded.name
     if dry_run:
+        require_place(user_path(folder), loaded, force)
         _print_plan(prepare(loaded), folder, console)
         return
     run(loaded, folder, force=force, report=not no_report, console=console)

@@ -23,6 +23,15 @@ DEEP_MODES: dict[str, Kind] = {"I": "integers", "F": "floats"}
 """The kinds of values by the first letters of Pillow's modes with more than 8 bits a channel."""
 
 
+def not_a_color(name: str) -> str | None:
+    """Returns what is wrong with the name of a color; None if Pillow knows it."""
+    try:
+        ImageColor.getrgb(name)
+    except ValueError:
+        return "not a color; use a name such as white, or #rrggbb"
+    return None
+
+
 @dataclass(frozen=True)
 class Fitting:
     """How images of any size are brought to one size.
@@ -43,11 +52,8 @@ class Fitting:
 
     def __post_init__(self) -> None:
         """Checks the background."""
-        try:
-            ImageColor.getrgb(self.background)
-        except ValueError:
-            shown = self.background or "an empty background"
-            raise DataError(f"{shown}: not a color; use a name such as white, or #rrggbb") from None
+        if reason := not_a_color(self.background):
+            raise DataError(f"{self.background or 'an empty background'}: {reason}")
 
 
 CENTER_CROP = Fitting()

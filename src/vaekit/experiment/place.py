@@ -1,5 +1,6 @@
 """The place of a run: whether a folder may be written, what it holds, and what an error says about it."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,27 @@ def refuse_other_folder(folder: Path) -> None:
     is_other = bool(contents(folder)) and not has_run(folder) if folder.is_dir() else folder.exists()
     if is_other:
         raise RunError(f"{folder}: exists and is no run folder; choose another with --out")
+
+
+def require_place(folder: Path, recipe: Recipe, force: bool) -> None:
+    """Refuses a folder that a run cannot be written to, before anything is prepared.
+
+    Arguments:
+        folder: The run folder.
+        recipe: The recipe of the run.
+        force: Whether a run that is there would be replaced.
+
+    Raises:
+        RunError: If it holds something else, or a run of another recipe that would not be replaced, or may not be written.
+    """
+    if has_run(folder) and not force:
+        refuse_other_recipe(folder, recipe)
+    refuse_other_folder(folder)
+    found = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not found.is_dir():
+        raise RunError(f"{folder}: {found} is a file, not a folder; choose another with --out")
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise RunError(f"{folder}: {found} may not be written; choose another with --out")
 
 
 def refuse_other_recipe(folder: Path, recipe: Recipe) -> None:

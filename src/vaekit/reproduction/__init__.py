@@ -16,7 +16,7 @@ from vaekit.reproduction import (
     vamp_gain,
 )
 from vaekit.reproduction.protocol import TIERS, Outcome, Reproduction, Row, Tier
-from vaekit.reproduction.results import reproduce
+from vaekit.reproduction.results import reproduce, results_folder
 
 _VAMP_TIERS: dict[Tier, str] = {
     "smoke": "1 epoch per prior: a minute",
@@ -130,4 +130,4 @@ REPRODUCTIONS: dict[str, Reproduction] = {
     )
 }
 
-__all__ = ["REPRODUCTIONS", "TIERS", "Outcome", "Reproduction", "Row", "Tier", "reproduce"]
+__all__ = ["REPRODUCTIONS", "TIERS", "Outcome", "Reproduction", "Row", "Tier", "reproduce", "results_folder"]
