@@ -29,7 +29,7 @@ def evaluate(
     max_images: Annotated[
         int | None,
         typer.Option(
-            help="Images at most for log p(x) and the gap; by default 1,000 for importance sampling, 0: all.", min=0
+            help="Images at most for log p(x) and the gap; 1,000 by default for the bound, 0: all.", min=0
         ),
     ] = None,
     num_annealed: Annotated[
