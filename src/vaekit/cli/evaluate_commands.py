@@ -28,9 +28,7 @@ def evaluate(
     ] = None,
     max_images: Annotated[
         int | None,
-        typer.Option(
-            help="Images at most for log p(x) and the gap; 1,000 by default for the bound, 0: all.", min=0
-        ),
+        typer.Option(help="Images at most for log p(x) and the gap; 1,000 by default for the bound, 0: all.", min=0),
     ] = None,
     num_annealed: Annotated[
         int | None, typer.Option(help="Images for annealed importance sampling; 100 by default, 0: skip.", min=0)
