@@ -1,6 +1,7 @@
 """The terminal: what a command imports, what training prints and how wide, progress without a terminal, and outputs."""
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -8,12 +9,15 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 import torch
 from rich.cells import cell_len
+from rich.console import Console
 
 from tests.commands import QUICK, Refuse, done, start, vae
 from vaekit.core import progress
@@ -51,6 +55,11 @@ def imported(*args: object) -> tuple[int, str, set[str]]:
         (["train", "--set", "model.prior.name=vamq"], "unknown name 'vamq' (did you mean 'vamp'?)"),
         (["train", "--set", "training.epochs=-1"], "training.epochs: "),
         (["train", "--precision", "fp64"], "fp64"),
+        (["train", "--set", "model.latent_dim=-1"], "model.latent_dim: input should be greater than 0, got -1"),
+        (["train", "--beta", "-1"], "--beta"),
+        (["train", "--data", "nosuch"], "nosuch: no such path, data set or hub id"),
+        (["train", "--background", "greenish"], "not a color"),
+        (["train", "--set", "training.epochs=true"], "training.epochs: input should be a number, got true"),
         (["sample", "./nowhere"], "nowhere: no such run or model folder"),
         (["train", "--resume", "runs/nowhere"], "runs/nowhere: no such run folder, so there is nothing to resume"),
         (["train", "--from", "./nowhere"], "nowhere: no such run or model folder"),
@@ -202,6 +211,37 @@ def test_long_work_without_a_terminal_is_reported(
     first, second = "".join(said).splitlines()
     assert re.fullmatch(r"counting: [0-2] of 4(, about \d+:\d\d left)?", first)
     assert re.fullmatch(r"thinking: 0:\d\d so far", second)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3600.0])
+def test_what_is_over_in_a_second_is_not_shown(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(progress, "SHOWN_SECONDS", seconds)
+    monkeypatch.setattr(
+        progress, "Console", lambda **_: Console(file=shown, force_terminal=True, color_system=None, width=80)
+    )
+    seen = []
+    for item in track(range(3), "counting files"):
+        seen.append(item)
+        time.sleep(0.2 * (seconds == 0.0))
+    with working("thinking"):
+        time.sleep(0.2 * (seconds == 0.0))
+    assert seen == [0, 1, 2]
+    assert ("counting files" in shown.getvalue()) == (seconds == 0.0)
+    assert ("thinking" in shown.getvalue()) == (seconds == 0.0)
+    assert shown.getvalue() or seconds
+
+
+def test_a_bar_ends_with_what_it_tracks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SHOWN_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=io.StringIO(), force_terminal=True))
+    before = threading.active_count()
+    items = track(range(3), "counting")
+    next(items)
+    time.sleep(0.1)
+    assert isinstance(items, Generator)
+    items.close()  # as where a loop is left early
+    assert threading.active_count() == before
 
 
 def test_a_forecast_changes_nothing(tmp_path: Path) -> None:
