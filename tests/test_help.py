@@ -100,9 +100,10 @@ def test_no_word_of_help_is_broken(command: str, columns: int, monkeypatch: pyte
         ("train", "[fp32, bf16, float32 or bfloat16]"),
         ("score", "[log_px, elbo, ratio, waic, typicality, reconstruction or latent; default: log_px]"),
         ("train", "--fit crop|pad|stretch"),
-        ("animate", "[20 to 60000]"),
+        ("animate", "[20 to 60,000]"),
         ("animate", "[at least 2; default: 40]"),
         ("sample", "-o, --output PATH"),
+        ("sample", "--seed N The random seed. [at least 0; default: 0]"),
     ],
 )
 def test_choices_ranges_and_defaults_are_said(command: str, says: str) -> None:

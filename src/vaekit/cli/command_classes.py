@@ -39,7 +39,7 @@ class Command(TyperCommand):
             is_own = parameter.name != "help"
             entry = parameter_entry(parameter, _function(self.callback) if is_own else None)
             (arguments if parameter.param_type_name == "argument" else options).append((parameter, entry))
-        places = "".join(f" {name if one.required else f'[{name}]'}" for one, (name, _) in arguments)
+        places = "".join(f" {name if one.required or name.startswith('[') else f'[{name}]'}" for one, (name, _) in arguments)
         parameters = {"Arguments": [entry for _, entry in arguments], "Options": [entry for _, entry in options]}
         print_help(OutputConsole(), f"vae {self.name}{places} [OPTIONS]", self.help or "", parameters)
 

@@ -65,7 +65,7 @@ def parameter_entry(parameter: Any, callback: Callable[..., Any] | None) -> tupl
         value = ""
     elif len(f"{names} {value}") > NAME_WIDTH - INDENT and choices:
         value, facts = "NAME", [f"{', '.join(choices[:-1])} or {choices[-1]}"]
-    if parameter.show_default and parameter.default not in (None, False, "", [], ()) and not parameter.required:
+    if parameter.show_default and parameter.default is not None and not parameter.required and value:
         facts.append(f"default: {parameter.default}")
     shown = "; ".join(filter(None, facts))
     return f"{names} {value}".strip(), " ".join(filter(None, (parameter.help, f"[{shown}]" if shown else "")))
@@ -87,8 +87,8 @@ def _range(lowest: float | None, highest: float | None) -> str:
     """A range in words."""
     highest = None if highest is not None and highest >= UNLIMITED else highest
     if lowest is None:
-        return "" if highest is None else f"at most {highest:g}"
-    return f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
+        return "" if highest is None else f"at most {highest:,}"
+    return f"at least {lowest:,}" if highest is None else f"{lowest:,} to {highest:,}"
 
 
 def _entry_lines(name: str, text: str, width: int) -> Iterator[Text]:
