@@ -11,11 +11,12 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -27,6 +28,7 @@ from vaekit.evaluation.evaluation_result import METRICS
 from vaekit.experiment.forecast import forecast
 from vaekit.experiment.outcome import epoch_lines
 from vaekit.experiment.prepare import prepare
+from vaekit.plots.animation import Animation
 from vaekit.runs.recipe import load_recipe
 from vaekit.training.epoch_table import LEGEND, EpochTable
 
@@ -242,6 +244,23 @@ def test_a_bar_ends_with_what_it_tracks(monkeypatch: pytest.MonkeyPatch) -> None
     assert isinstance(items, Generator)
     items.close()  # as where a loop is left early
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".gif", ".mp4"])
+def test_a_film_of_any_format_shows_its_progress(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if suffix == ".mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    said: list[str] = []
+
+    def tracked(items: Sequence[Image.Image], description: str, total: int) -> Iterator[Image.Image]:
+        said.append(description)
+        yield from items
+        assert total == len(items)
+
+    monkeypatch.setattr("vaekit.plots.animation.track", tracked)
+    frames = [Image.new("RGB", (32, 32), (60 * level, 0, 0)) for level in range(4)]
+    Animation(frames, [100] * 4).save(tmp_path / f"film{suffix}")
+    assert said == ["writing 4 frames"]
 
 
 def test_a_forecast_changes_nothing(tmp_path: Path) -> None:
