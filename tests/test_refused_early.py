@@ -1,7 +1,6 @@
 """What is refused before anything is computed: true for a number, a folder of something else, and colors that are none."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,13 +14,12 @@ from vaekit.runs.recipe import load_recipe
     "place",
     [
         *("training.epochs", "training.patience", "optimizer.lr", "model.latent_dim", "data.size", "data.channels"),
-        *("evaluation.num_samples", "objective.beta", "data.validation", "scheduler.warmup_steps"),
+        *("evaluation.num_samples", "objective.beta", "data.validation", "scheduler.warmup"),
     ],
 )
 def test_true_is_no_number(place: str, value: bool) -> None:
-    changes: dict[str, Any] = {"scheduler.name": "cosine"} if place.startswith("scheduler") else {}
-    with pytest.raises(ConfigError, match=place):
-        load_recipe("digits", changes | {place: value})
+    with pytest.raises(ConfigError, match=rf"{place}: .* got (true|false|True|False|-?\d)"):
+        load_recipe("digits", {place: value})
 
 
 def test_true_in_a_list_is_no_number() -> None:
