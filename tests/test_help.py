@@ -86,7 +86,7 @@ def test_no_word_of_help_is_broken(command: str, columns: int, monkeypatch: pyte
     for parameter in known.params:
         said = [*(parameter.help or "").split(), *parameter.opts, *filter(None, [parameter.metavar])]
         said = said if parameter.param_type_name == "option" else said[:-2]
-        assert set(said) <= set(out.replace(",", ", ").split()) | set(out.split()), parameter.name
+        assert set(said) <= set(out.replace(",", " ").split()) | set(out.split()), parameter.name
     text = out.partition("\n\n")[2].partition("Example")[0]
     for paragraph in text.strip().split("\n\n"):
         assert filled(paragraph.splitlines(), min(columns, MAX_WIDTH))
