@@ -243,6 +243,9 @@ def test_a_bar_ends_with_what_it_tracks(monkeypatch: pytest.MonkeyPatch) -> None
     time.sleep(0.1)
     assert isinstance(items, Generator)
     items.close()  # as where a loop is left early
+    limit = time.monotonic() + 30
+    while threading.active_count() > before and time.monotonic() < limit:  # the thread of a bar ends soon after it
+        time.sleep(0.01)
     assert threading.active_count() == before
 
 
