@@ -63,3 +63,9 @@ def test_max_images_limits_every_estimate_that_is_not_asked_for(trained: Path, t
     assert [written[key]["num_images"] for key in ("log_likelihood", "annealed", "amortization_gap")] == [3, 3, 3]
     done("evaluate", trained, *quick, "--max-images", 3, "--num-annealed", 5, "--num-refined", 0)
     assert strict_json(path)["annealed"]["num_images"] == 5
+
+
+@pytest.mark.parametrize("also", ["5", "true", "{a: 1}", "[1]"])
+@pytest.mark.parametrize("start", [[], ["--from", "./nowhere"]])
+def test_sources_that_are_no_list_of_names(also: str, start: list[str]) -> None:
+    one_line(vae("train", *start, "--set", f"data.also={also}"))

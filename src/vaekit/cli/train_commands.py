@@ -147,7 +147,8 @@ def _load(recipe: str | None, start: str | None, overrides: dict[str, Any]) -> "
     from vaekit.runs.recipe import DEFAULT, OWN, load_outline, load_recipe
     from vaekit.runs.similar_runs import require_run
 
-    given = [overrides.get("data.name"), *(overrides.get("data.also") or ())]
+    also = overrides.get("data.also")
+    given = [overrides.get("data.name"), *(also if isinstance(also, list) else ())]
     named = [source for source in given if isinstance(source, str)]
     if start is not None:
         require_run(start)
