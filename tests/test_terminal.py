@@ -58,7 +58,6 @@ def imported(*args: object) -> tuple[int, str, set[str]]:
         (["train", "--set", "training.epochs=-1"], "training.epochs: "),
         (["train", "--precision", "fp64"], "fp64"),
         (["train", "--set", "model.latent_dim=-1"], "model.latent_dim: input should be greater than 0, got -1"),
-        (["train", "--beta", "-1"], "--beta"),
         (["train", "--data", "nosuch"], "nosuch: no such path, data set or hub id"),
         (["train", "--background", "greenish"], "not a color"),
         (["train", "--set", "training.epochs=true"], "training.epochs: input should be a number, got true"),

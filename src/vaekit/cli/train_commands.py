@@ -43,7 +43,7 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="The number of passes over the images.")] = None,
     latent_dim: Annotated[int | None, typer.Option(help="The number of latents.")] = None,
-    beta: Annotated[float | None, typer.Option(help="A constant KL weight; 1 is the ELBO.", min=0.0)] = None,
+    beta: Annotated[float | None, typer.Option(help="A constant KL weight; 1 is the ELBO.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="The number of images per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="The learning rate.")] = None,
     conditional: Annotated[bool, typer.Option("--conditional", help="Give the model the class of each image.")] = False,

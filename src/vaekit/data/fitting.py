@@ -23,13 +23,17 @@ DEEP_MODES: dict[str, Kind] = {"I": "integers", "F": "floats"}
 """The kinds of values by the first letters of Pillow's modes with more than 8 bits a channel."""
 
 
-def not_a_color(name: str) -> str | None:
-    """Returns what is wrong with the name of a color; None if Pillow knows it."""
+def checked_color(name: str) -> str:
+    """Returns the name of a color.
+
+    Raises:
+        ValueError: If Pillow does not know it.
+    """
     try:
         ImageColor.getrgb(name)
     except ValueError:
-        return "not a color; use a name such as white, or #rrggbb"
-    return None
+        raise ValueError(f"{name or 'an empty background'}: not a color; use a name such as white, or #rrggbb") from None
+    return name
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,10 @@ class Fitting:
 
     def __post_init__(self) -> None:
         """Checks the background."""
-        if reason := not_a_color(self.background):
-            raise DataError(f"{self.background or 'an empty background'}: {reason}")
+        try:
+            checked_color(self.background)
+        except ValueError as error:
+            raise DataError(str(error)) from None
 
 
 CENTER_CROP = Fitting()

@@ -20,7 +20,7 @@ from vaekit.core.registry import Registry, require_keys, require_name
 from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.core.yaml_text import format_yaml, parse_yaml, read_text
 from vaekit.data.augmentation import Augmentation
-from vaekit.data.fitting import Fit, not_a_color
+from vaekit.data.fitting import Fit, checked_color
 from vaekit.data.layout import MAX_CHANNELS
 from vaekit.data.levels import AUTO, checked_levels
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
@@ -66,13 +66,6 @@ def _read_channels(value: Any) -> Any:
 ShownChannels = Annotated[Channel | tuple[Channel, Channel, Channel] | None, BeforeValidator(_read_channels)]
 
 
-def _checked_color(name: str) -> str:
-    """The name of a color that Pillow knows."""
-    if reason := not_a_color(name):
-        raise ValueError(f"{name!r} is {reason}")
-    return name
-
-
 class DataSection(Section):
     """The source of the images and their preparation.
 
@@ -99,7 +92,7 @@ class DataSection(Section):
     size: Side | tuple[Side, Side] | None = None
     channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)] | None = None
     fit: Fit = "crop"
-    background: Annotated[str, AfterValidator(_checked_color)] = "white"
+    background: Annotated[str, AfterValidator(checked_color)] = "white"
     levels: Annotated[Any, BeforeValidator(checked_levels)] = AUTO
     augment: Augmentation | None = None
     binarize: Literal["none", "dynamic", "static"] = "none"
