@@ -34,7 +34,8 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Prints the help text."""
-        arguments, options = [], []
+        arguments: list[tuple[Any, tuple[str, str]]] = []
+        options: list[tuple[Any, tuple[str, str]]] = []
         for parameter in self.get_params(ctx):
             is_own = parameter.name != "help"
             entry = parameter_entry(parameter, _function(self.callback) if is_own else None)
