@@ -27,7 +27,7 @@ from tests.linear_gallery import (
     placed,
     text_of,
 )
-from tests.sheets import middles
+from tests.sheets import lines_on
 from vaekit.core.errors import DataError, ModelError
 from vaekit.core.rng import generator
 from vaekit.core.units import to_gray_levels
@@ -35,6 +35,7 @@ from vaekit.evaluation.samples.pixel_errors import pixel_errors
 from vaekit.networks import Shape
 from vaekit.plots import Look, grid
 from vaekit.plots.grid_text import text_size
+from vaekit.plots.tile_lines import geometry
 from vaekit.presentation.gallery import Gallery
 from vaekit.runs.run_folder import RunFolder
 
@@ -121,13 +122,12 @@ def test_manifold_stands_as_axes_are_drawn(dim: int, steps: int, shape: Shape, w
     gallery = Gallery(linear_vae(dim, shape), noise(300, shape))
     plane, image = gallery.plane(steps), gallery.manifold(steps)
     rows = to_gray_levels(plane.images).flip(0)
-    factor = Look().factor(len(rows) * shape[1], steps * shape[2], 1400)
-    height, width = len(rows) * shape[1] * factor, steps * shape[2] * factor
+    where = geometry(len(rows), steps, shape[1:], look=Look(size=1400))  # with gaps, since the images fill their frame
+    height, width = where.height, where.width
     right, top = image.width - text_size(width), text_size(width)
     left, bottom = right - width, top + height
     assert image.mode == ("L" if shape[0] == 1 else "RGB")
-    found = middles(np.asarray(image)[top:bottom, left:right].reshape(height, width, -1), factor)
-    np.testing.assert_array_equal(found, rows.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1))
+    assert torch.equal(lines_on(image, len(rows), steps, shape, look=Look(size=1400)), rows)
     # The corner at the bottom left is where both coordinates are smallest.
     z = gallery.encodings.prior_mean.clone()
     z[gallery.encodings.order[:2] if dim > 2 else slice(None)] = float(norm.ppf(0.5 / steps))
