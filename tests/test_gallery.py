@@ -37,6 +37,7 @@ from vaekit.plots import Look, grid
 from vaekit.plots.grid_text import text_size
 from vaekit.plots.tile_lines import geometry
 from vaekit.presentation.gallery import Gallery
+from vaekit.presentation.latent_planes import visible_change
 from vaekit.runs.run_folder import RunFolder
 
 Words = list[tuple[str, float, float]]
@@ -192,7 +193,8 @@ def test_traversal_goes_through_the_range_of_each_latent(dim: int) -> None:
             z = means[7].clone()
             z[latent] = low + (high - low) * column / 4
             torch.testing.assert_close(found.images[row, column], decoded(gallery.model, z[None])[0], atol=1e-4, rtol=1e-4)
-        assert head == f"z{latent} · {rates[latent]:.2f} nats\n{low:+.1f} … {high:+.1f}"
+        limits = f"{low:+.1f} … {high:+.1f}".replace("-", "−")
+        assert head == f"z{latent} · {rates[latent]:.2f} nats\n{limits}"
     assert ("4 of 64 latents in turn" if dim == 64 else "each latent in turn") in found.title
     for part in (
         "the others as in test image 7",
@@ -203,10 +205,42 @@ def test_traversal_goes_through_the_range_of_each_latent(dim: int) -> None:
         assert part in found.title
 
 
+def test_traversal_begins_with_the_image_that_changes_most() -> None:
+    images = noise(60)
+    gallery = Gallery(linear_vae(3), images)
+    low, high = gallery.encodings.quantiles(0.01, 0.99)
+    changes = {}
+    for position in images.shown_positions(0)[:32].tolist():
+        ends = means_of(gallery)[position].repeat(3, 2, 1)
+        for latent in range(3):
+            ends[latent, 0, latent], ends[latent, 1, latent] = low[latent], high[latent]
+        changes[position] = float(decoded(gallery.model, ends).diff(dim=1).square().sum())
+    most = max(changes, key=lambda position: changes[position])
+    assert gallery.traverse(2, torch.linspace(0, 1, 3)).title.startswith(
+        "2 of 3 latents in turn, the others as in test image"
+    )
+    assert f"as in test image {most}, whose own value is at the ▲" in gallery.traverse(2, torch.linspace(0, 1, 3)).title
+    torch.testing.assert_close(
+        gallery.traverse(2, torch.linspace(0, 1, 3)).images, gallery.traverse(2, torch.linspace(0, 1, 3), f"@{most}").images
+    )
+
+
+def test_visible_change_of_a_plane_is_its_variety_over_that_of_reconstructions() -> None:
+    gallery = Gallery(linear_vae(3), noise(40))
+    reconstructions = gallery.model.reconstruct(gallery.images.pixels)
+    whole = reconstructions.double().var(0, correction=0).mean().sqrt()
+    half = (reconstructions - reconstructions.mean(0)) / 2
+    assert visible_change(gallery, half[None]) == pytest.approx(0.5, rel=1e-5)
+    assert visible_change(gallery, torch.ones(2, 3, *GRAY)) == 0
+    plane = gallery.plane(6).images
+    expected = plane.flatten(0, 1).double().var(0, correction=0).mean().sqrt() / whole
+    assert visible_change(gallery, plane) == pytest.approx(float(expected))
+
+
 @pytest.mark.parametrize("shape", [GRAY, (3, 4, 7)])
 def test_traversals_stand_in_rows_with_their_heads(shape: Shape, words: Words) -> None:
     gallery = Gallery(linear_vae(5, shape), noise(200, shape))
-    found, image = gallery.traverse(3, torch.linspace(0, 1, 6), "@0"), gallery.traversals(3, 6)
+    found, image = gallery.traverse(3, torch.linspace(0, 1, 6)), gallery.traversals(3, 6)
     left, top, _, bottom = placed(image, to_gray_levels(found.images.flatten(0, 1)), 6, marked=True)
     heads = [(word, x, (y - top) / (bottom - top) * 3 - 0.5) for word, x, y in words if y < bottom]
     assert [word for word, _, _ in heads] == found.row_labels

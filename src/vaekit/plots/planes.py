@@ -16,6 +16,7 @@ from torch import Tensor
 from vaekit.plots.channels import Channels, tile_names, tiles
 from vaekit.plots.grid_text import Around, AxisLabels, LineLabels, Tick
 from vaekit.plots.look import DEFAULT, PLANE_SIZE, Look
+from vaekit.plots.style import typeset
 from vaekit.plots.tile_lines import GAPS, breaks, draw, framed
 
 MAX_BORDER = 0.6
@@ -108,12 +109,12 @@ def ticks(values: Sequence[float]) -> list[Tick]:
     The step between them is the largest that has three of them.
     """
     if len(values) < 2:
-        return [(f"{value:g}", 0.0) for value in values]
+        return [(typeset(f"{value:g}"), 0.0) for value in values]
     first, last = (values[end] + (values[end] - values[inner]) / 2 for end, inner in ((0, 1), (-1, -2)))
     ends, places = [first, *values, last], [-0.5, *range(len(values)), len(values) - 0.5]
     exponent = math.floor(math.log10(max(last - first, 1e-30))) + 1
     for step in (unit * 10.0 ** (exponent - power) for power in range(3) for unit in (5, 2, 1)):
         marks = [number * step for number in range(math.ceil(first / step), math.floor(last / step) + 1)]
         if len(marks) >= 3:
-            return [(f"{mark:g}".replace("-", "−"), float(np.interp(mark, ends, places))) for mark in marks]
+            return [(typeset(f"{mark:g}"), float(np.interp(mark, ends, places))) for mark in marks]
     return []

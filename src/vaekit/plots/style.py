@@ -238,6 +238,11 @@ def _pieces(word: str, size: int, width: float) -> Iterator[str]:
     yield word
 
 
+def typeset(number: str) -> str:
+    """Returns a number with a minus sign in place of a hyphen."""
+    return number.replace("-", "−")
+
+
 def count(num: int, noun: str) -> str:
     """Returns a number and a noun, e.g. ``10,000 images``; the noun is given in the plural."""
     return f"{num:,} {noun if num != 1 else noun.removesuffix('s')}"
