@@ -26,7 +26,7 @@ from vaekit.reports.comparison import STRIP, comparison
 from vaekit.reports.metric_table import Entry, columns_of, rows_of
 from vaekit.reports.page import embed_image
 from vaekit.reports.run_report import IMAGE_SIZE, run_report
-from vaekit.reports.verdict import of_latents, of_length, of_overfitting
+from vaekit.reports.verdict import of_generalization, of_latents, of_length
 from vaekit.runs.run_folder import METRICS, RECIPE, REPORT, RunFolder
 
 
@@ -380,8 +380,17 @@ def test_the_verdict_is_in_words() -> None:
     assert "epoch 2 of 4 were kept" in of_length(records(-30.0, -10.0, -11.0, -12.0))
     assert "rose by 2.00 nats in the last epoch: more epochs would help." in of_length(records(-30.0, -12.0, -10.0))
     assert "more epochs would help little" in of_length(records(-30.0, -10.001, -10.0))
-    assert "differs by 0.50 nats" in of_overfitting(records(-30.0, -10.5))
-    assert "It overfits: training images have an ELBO 5.00 nats above" in of_overfitting(records(-30.0, -15.0))
+    assert "Both latents are active." in of_latents(2, 2)
+    assert "differs by 0.50 nats" in of_generalization(records(-30.0, -10.5))
+
+
+def test_a_model_overfits_if_it_has_a_gap_and_its_validation_elbo_falls() -> None:
+    for falls in ((), (-15.0, -15.4), (-15.0, -16.0, -15.4)):  # by at most a tenth of the gap in the end
+        text = of_generalization(records(-30.0, -15.0, *falls))
+        assert "is 5.00 nats above that of validation images" in text
+        assert "overfits" not in text
+    assert "It overfits: " in of_generalization(records(-30.0, -15.0, -15.6))
+    assert "fell by 0.60 nats after the kept epoch" in of_generalization(records(-30.0, -15.0, -15.6))
 
 
 # Groups of seeds, and bounds given the class

@@ -199,7 +199,7 @@ class Gallery(ModelView):
         return parse_waypoints(self, names, labels)
 
     def latent_map(self, method: Method = "pca", num: int | None = None, widths: bool = False) -> Figure:
-        """Plots the posterior means on a plane, colored by class if there are labels.
+        """Plots the posterior means on a plane, colored by class if there are labels, with the look's caption.
 
         Arguments:
             method: The projection of more than two latents: ``pca``, ``tsne``, or ``umap`` if it is installed.
@@ -221,12 +221,13 @@ class Gallery(ModelView):
         projection = project(self.encodings, rows, method)
         labels = None if self.images.labels is None else self.images.labels[rows]
         kind = f"{projection.title}, with one standard deviation" if widths else projection.title
+        which = f"{count(num, f'{self.images.split} images')} of {printable(self.images.name, MAX_TITLE_NAME)}"
         return latent_map(
             projection.points,
             labels,
             self.images.class_names,
             axis_names=projection.axis_names,
-            title=f"{kind}\n{count(num, f'{self.images.split} images')} of {printable(self.images.name, MAX_TITLE_NAME)}",
+            title="\n".join(line for line in (kind, self.look.caption, which) if line),
             covariances=projection.covariances if widths else None,
         )
 

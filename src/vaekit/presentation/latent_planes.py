@@ -20,7 +20,7 @@ MAX_CANDIDATES = 64
 """The maximum number of latents, those of the highest mean KL, whose visible change is computed."""
 
 NUM_STARTS, NUM_COMPARED = 32, 8
-"""The numbers of images among which that of a traversal is chosen, and of latents, those of the highest mean KL, by which."""
+"""The numbers of images among which that of a traversal is chosen, and of latents by which, those of the highest mean KL."""
 
 NUM_VARIED = 200
 """The number of reconstructions whose variety is compared with that of a plane."""
