@@ -120,6 +120,6 @@ def framed(
 def _mark(sheet: Image.Image, place: tuple[float, int], gap: int, theme: Theme) -> None:
     """Draws a triangle into the space below a row, with its tip at the row."""
     center, bottom = place
-    top, foot = bottom + gap / 2, bottom + 2.25 * gap
-    corners = [(center, top), (center - gap, foot), (center + gap, foot)]
+    top, foot = bottom + gap / 3, bottom + 2.6 * gap
+    corners = [(center, top), (center - 1.6 * gap, foot), (center + 1.6 * gap, foot)]
     ImageDraw.Draw(sheet).polygon(corners, fill=theme.ink)

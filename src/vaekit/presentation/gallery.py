@@ -227,7 +227,7 @@ class Gallery(ModelView):
             labels,
             self.images.class_names,
             axis_names=projection.axis_names,
-            title="\n".join(line for line in (kind, self.look.caption, which) if line),
+            title="\n".join(line for line in (kind, printable(self.look.caption), which) if line),
             covariances=projection.covariances if widths else None,
         )
 
