@@ -24,8 +24,8 @@ from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.metric_text import MEANINGS, duration, is_bracket_wide, unit_of, value_of
 from vaekit.reports.comparison import STRIP, comparison
 from vaekit.reports.metric_table import Entry, columns_of, rows_of
-from vaekit.reports.page import embed_image
-from vaekit.reports.run_report import IMAGE_SIZE, run_report
+from vaekit.reports.page import PageImage, Section, embed_image
+from vaekit.reports.run_report import IMAGE_SIZE, filled, run_report
 from vaekit.reports.verdict import of_generalization, of_latents, of_length
 from vaekit.runs.run_folder import METRICS, RECIPE, REPORT, RunFolder
 
@@ -439,3 +439,16 @@ def test_the_report_of_a_conditional_run_names_its_bound(trained_conditional: Pa
     page = Page((trained_conditional / REPORT).read_text())
     assert page.words["dt"][0] == "ELBO of log p(x | class)"
     assert any("do not compare them with log p(x)" in text for text in page.words["p"])
+
+
+# Where sections stand
+
+
+def test_no_section_stands_beside_an_empty_half() -> None:
+    image = PageImage("data:,", (1, 1), "")
+    one, many = Section("one", "", [image]), Section("many", "", [image, image], "rows")
+    wide = Section("wide", "", [image], wide=True)
+    found = filled([one, one, many, wide, one, many])
+    assert [section.wide for section in found] == [False, False, True, True, False, False]
+    assert found[2].layout == "figures"
+    assert filled([one, many, wide]) == [one, many, wide]

@@ -61,7 +61,7 @@ def learning_curves(history: History, title: str) -> Figure:
         if quantity != "elbo" and legend is not None:
             legend.remove()
     if others:
-        columns = min(IN_A_ROW, len(others))
+        columns = -(-len(others) // rows)  # four are two rows of two, so that none stands alone
         panels = parts[1].subplots(rows, columns, squeeze=False)
         for axes in panels.flat[len(others) :]:
             axes.set_visible(False)

@@ -4,7 +4,8 @@ Settings, versions and the recipe are folded.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -70,10 +71,21 @@ def run_report(run: RunFolder, gallery: Gallery) -> Page:
         facts=_facts(run, gallery),
         metrics=_metric_rows(metrics),
         protocol=f"{describe_protocol(metrics)} ± is the standard error over images." if metrics else "",
-        sections=made,
+        sections=filled(made),
         recipe=(run.folder / RECIPE).read_text(encoding="utf-8").splitlines(),
         environment=run.environment,
     )
+
+
+def filled(sections: Sequence[Section]) -> list[Section]:
+    """Returns sections, the last of an odd number between wide ones as wide as the page, so that no half of it is empty."""
+    found, num_narrow = list(sections), 0
+    for place, section in enumerate(sections):
+        num_narrow = 0 if section.wide else num_narrow + 1
+        is_last = place + 1 == len(sections) or sections[place + 1].wide
+        if is_last and num_narrow % 2 and len(section.images) > 1:
+            found[place] = replace(section, layout="figures", wide=True)
+    return found
 
 
 def _facts(run: RunFolder, gallery: Gallery) -> list[tuple[str, str]]:
