@@ -117,3 +117,9 @@ def test_a_name_whose_letters_have_no_bold_form_is_not_bold() -> None:
     figure = latent_map(POINTS, LABELS, ["\U0001d5a0", "b"], axis_names=["a", "b"], title="")
     with warnings.catch_warnings(action="error"):
         figure.savefig(io.BytesIO())
+
+
+def test_a_figure_that_is_saved_from_python_has_twice_the_resolution_of_a_screen() -> None:
+    file = io.BytesIO()
+    rate_plot(torch.ones(3), torch.ones(3), 0.01, 10).savefig(file)
+    assert Image.open(file).size == (1120, 1120)
