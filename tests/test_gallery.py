@@ -136,7 +136,8 @@ def test_manifold_stands_as_axes_are_drawn(dim: int, steps: int, shape: Shape, w
     # Numbers stand where their value lies between the columns and rows.
     title = [word for word, _, y in words if y > bottom + 1.2 * text_size(width)]
     assert " ".join(title) == plane.title
-    feet = [(word, (x - left) / (width - where.gap) * steps - 0.5) for word, x, y in words if bottom < y < bottom + text_size(width)]
+    across = width - where.gap
+    feet = [(word, (x - left) / across * steps - 0.5) for word, x, y in words if bottom < y < bottom + text_size(width)]
     inner, foot = height - where.gap, bottom - where.gap
     heads = [(word, (foot - y) / inner * len(rows) - 0.5) for word, x, y in words if x < left and top < y < bottom]
     for numbers, values in ((feet, plane.horizontal), (heads, plane.vertical)):
