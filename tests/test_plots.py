@@ -114,6 +114,18 @@ def history(epochs: int = 10, better: float = 0.0) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.parametrize(("num", "rows"), [(1, [1]), (3, [3]), (4, [2, 2]), (5, [3, 2]), (6, [3, 3])])
+def test_no_panel_of_curves_is_alone_in_its_row(num: int, rows: list[int]) -> None:
+    records = [
+        {"epoch": epoch, "train": {"elbo": -1.0 / epoch} | {f"term {name}": epoch for name in range(num)}, "valid": {}}
+        for epoch in (1, 2, 3)
+    ]
+    figure = learning_curves(records, "a run")
+    shown = [axes for axes in figure.subfigs[1].axes if axes.get_visible()]
+    tops = [axes.get_subplotspec().rowspan.start for axes in shown]  # type: ignore[union-attr]
+    assert [tops.count(row) for row in range(max(tops) + 1)] == rows
+
+
 def value(record: dict[str, Any], quantity: str, split: str) -> float:
     """A quantity of an epoch."""
     return record[split][quantity] if quantity in ON_BOTH_SPLITS else record.get(quantity, record["train"].get(quantity))

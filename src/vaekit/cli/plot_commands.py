@@ -88,7 +88,7 @@ def traverse(
         int, typer.Option("--num", "-n", help="The number of latents, from the one that changes the image most down.", min=1)
     ] = 8,
     steps: Annotated[int, typer.Option(help="The number of images in a row.", min=2, max=1_000)] = 11,
-    start: Start = "@0",
+    start: Start = None,
     data: Data = None,
     channels: Channels = None,
     theme: ThemeName = "dark",

@@ -53,14 +53,13 @@ from vaekit.presentation.animations import (
     animate_waypoints,
 )
 from vaekit.presentation.latent_planes import Plane, PlaneKind, Traversal, latent_plane, traverse
+from vaekit.presentation.model_view import SHOWN_SEED as SHOWN_SEED
 from vaekit.presentation.model_view import ModelView
 from vaekit.presentation.projection import Method, project
 from vaekit.presentation.waypoints import WaypointName, Waypoints, parse_waypoints
 
 MAP_IMAGES = {"pca": 10_000, "tsne": 2_000, "umap": 10_000}
 """The default maximum number of images on a latent map; t-SNE takes a minute for more."""
-SHOWN_SEED = 0
-"""The seed of the random images that are shown. The first ones of a set would be of one class, if it is sorted by class."""
 MAX_TITLE_NAME = 40
 """The number of characters to which the name of a data set is cut in the title of a map."""
 MAX_WIDTHS = 300
@@ -152,13 +151,13 @@ class Gallery(ModelView):
         """The options of all functions that draw images."""
         return {"channels": self.channels, "look": self.look}
 
-    def traversals(self, num: int = 8, steps: int = 11, start: WaypointName = "@0") -> Image.Image:
+    def traversals(self, num: int = 8, steps: int = 11, start: WaypointName | None = None) -> Image.Image:
         """Plots traversals, one latent in a row; arguments as of :meth:`traverse`."""
         traversal = self.traverse(num, torch.linspace(0, 1, steps), start)
         marks = [place * (steps - 1) for place in traversal.own]
         return traversals(traversal.images, traversal.row_labels, traversal.title, marks, **self._drawn)
 
-    def traverse(self, num: int, weights: Tensor, start: WaypointName = "@0") -> Traversal:
+    def traverse(self, num: int, weights: Tensor, start: WaypointName | None = None) -> Traversal:
         """Decodes one latent at a time; see :func:`vaekit.presentation.latent_planes.traverse`."""
         return traverse(self, num, weights, start)
 
@@ -200,7 +199,7 @@ class Gallery(ModelView):
         return parse_waypoints(self, names, labels)
 
     def latent_map(self, method: Method = "pca", num: int | None = None, widths: bool = False) -> Figure:
-        """Plots the posterior means on a plane, colored by class if there are labels.
+        """Plots the posterior means on a plane, colored by class if there are labels, with the look's caption.
 
         Arguments:
             method: The projection of more than two latents: ``pca``, ``tsne``, or ``umap`` if it is installed.
@@ -222,12 +221,13 @@ class Gallery(ModelView):
         projection = project(self.encodings, rows, method)
         labels = None if self.images.labels is None else self.images.labels[rows]
         kind = f"{projection.title}, with one standard deviation" if widths else projection.title
+        which = f"{count(num, f'{self.images.split} images')} of {printable(self.images.name, MAX_TITLE_NAME)}"
         return latent_map(
             projection.points,
             labels,
             self.images.class_names,
             axis_names=projection.axis_names,
-            title=f"{kind}\n{count(num, f'{self.images.split} images')} of {printable(self.images.name, MAX_TITLE_NAME)}",
+            title="\n".join(line for line in (kind, printable(self.look.caption), which) if line),
             covariances=projection.covariances if widths else None,
         )
 
@@ -268,7 +268,7 @@ class Gallery(ModelView):
         return animate_pi(self, digits, steps=steps, hold=hold, size=size, path=path)
 
     def traversal_animation(
-        self, num: int = 9, *, steps: int = SWING_STEPS, size: int = SIZE, start: WaypointName = "@0"
+        self, num: int = 9, *, steps: int = SWING_STEPS, size: int = SIZE, start: WaypointName | None = None
     ) -> Animation:
         """Animates traversals; see :func:`vaekit.presentation.animations.animate_traversals`."""
         return animate_traversals(self, num, steps=steps, size=size, start=start)

@@ -18,6 +18,9 @@ from vaekit.plots.channels import num_tiles
 from vaekit.plots.look import DEFAULT, Look
 from vaekit.plots.style import count
 
+SHOWN_SEED = 0
+"""The seed of the random images that are shown. The first ones of a set would be of one class, if it is sorted by class."""
+
 
 class ModelView:
     """A model and a set of images, whose posteriors are computed once.
