@@ -90,7 +90,9 @@ def test_a_table_gets_another_order_without_computing(suffix: str, run: Path, mo
 
     monkeypatch.setattr("vaekit.models.VAE.forward", fail)
     monkeypatch.setattr("vaekit.models.VAE.qz", fail)
-    assert done("score", run, "--resort", "latent", "-o", path).splitlines() == [str(path), str(path.with_suffix(".png"))]
+    out = done("score", run, "--resort", "latent", "-o", path).splitlines()
+    assert out[-2:] == [str(path), str(path.with_suffix(".png"))]
+    assert out[0].startswith("most unusual by latent: ")
     if suffix == ".csv":
         assert path.read_bytes() == (run / "again.csv").read_bytes()
     else:
@@ -117,7 +119,7 @@ def test_what_cannot_be_resorted_is_refused(run: Path, refuse: Refuse, tmp_path:
         ("lacks.csv", "rank,name,data,row,log_px\n1,a,digits,0,1.0\n", "no column elbo (it has log_px)"),
         ("broken.parquet", "no parquet", "not a table that can be read"),
         ("strange.csv", "rank,name,data,row,elbo\n1,a,digits,0,1\n", "a of digits is not among the images"),
-        ("far.csv", "rank,name,data,row,elbo\n1,image 999,digits,999,1\n", "image 999 of digits is not among the images"),
+        ("far.csv", "rank,name,data,row,elbo\n1,image 9999,digits,9999,1\n", "image 9999 of digits is not among the images"),
         ("long.csv", f"rank,name,data,row,elbo\n1,{'a' * (csv.field_size_limit() + 1)},digits,0,1\n", "field"),
     ):
         (tmp_path / name).write_text(text)
