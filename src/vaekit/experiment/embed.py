@@ -40,7 +40,7 @@ class Embedding:
         return self.selection or Selection(self.images, (self.images.split,) * len(self.images))
 
     def columns(self) -> Columns:
-        """Returns the columns ``name``, ``split``, ``mean_0`` ..., ``stddev_0`` ..., with labels also ``label`` and ``class``."""
+        """Returns the columns ``name``, ``split``, with labels ``label`` and ``class``, ``mean_0`` ..., ``stddev_0`` ...."""
         classes = {} if self.images.labels is None else class_columns(self.images)
         arrays = {"mean": self.encodings.means.numpy(), "stddev": self.encodings.stddevs.numpy()}
         latents = {f"{key}_{index}": column for key, array in arrays.items() for index, column in enumerate(array.T)}
