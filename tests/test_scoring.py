@@ -226,7 +226,8 @@ def test_score_writes_the_lowest_score_first(run: Path) -> None:
     assert [line.split() for line in lines[3:8]] == [
         [f"{float(value):,.1f}", *name.split()] for value, name in zip(found["log_px"][:5], found["name"][:5], strict=True)
     ]
-    assert lines[8:] == [str(run / "scores.csv"), str(run / "scores.png")]
+    assert lines[8].endswith("--resort ratio shows another order")
+    assert lines[9:] == [str(run / "scores.csv"), str(run / "scores.png")]
     assert list(found) == list(exact) == ["rank", "name", "data", "row", "split", "label", "class", *NUMBERS]
     for name in NUMBERS:  # seven significant digits for people, all of them for programs
         assert floats(found[name]).tolist() == [float(f"{value:.7g}") for value in exact[name]], name

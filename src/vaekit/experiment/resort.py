@@ -60,7 +60,7 @@ class Resorted:
         split = str(self.columns["split"][place]) if "split" in self.columns else None
         for one in self.sets:
             number = int(row) if row.isdecimal() else len(one.images)
-            if number < len(one.images) and _same(one.images.name, data) and split in (None, one.splits[number]):
+            if number < len(one.images) and _same(one.images.name, data) and _is_of_split(one, number, split):
                 position = torch.tensor([number])
                 own = image_names(one.images.take(position), position)[0]
                 if _same(own, name):
@@ -115,6 +115,11 @@ def _number(cell: Any, column: str, table: Path) -> float:
     if not math.isfinite(value):
         raise DataError(f"{table}: the column {column} holds {str(cell)[:40]!r}, which is no score; score the images again")
     return value
+
+
+def _is_of_split(one: Selection, number: int, split: str | None) -> bool:
+    """Whether an image is of the split that a table says; an earlier version says none, and then files must have names."""
+    return bool(one.images.names) if split is None else one.splits[number] == split
 
 
 def _same(name: str, cell: str) -> bool:
