@@ -261,7 +261,7 @@ def test_score_orders_by_the_chosen_score(run: Path, tmp_path: Path) -> None:
     assert found["ratio"] == sorted(found["ratio"]) != found["log_px"]
     assert sorted(found["log_px"]) != found["log_px"]
     assert len(set(found["row"])) == 50
-    images = RunFolder(run).images()
+    images = RunFolder(run).images(split="all")
     assert images.labels is not None
     assert found["label"] == images.labels[torch.tensor(found["row"])].tolist()
 
@@ -460,9 +460,8 @@ def test_a_standard_error_of_one_effective_sample_comes_with_a_warning() -> None
 
 
 def test_the_warning_is_printed_and_the_effective_samples_are_in_the_table(trained: Path, tmp_path: Path) -> None:
-    out = done("score", trained, "--num-samples", 2, "-o", tmp_path / "scores.csv")
-    rows = [*csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text()))]
-    effective = [float(row["effective_samples"]) for row in rows]
+    out = done("score", trained, "--num-samples", 2, "-o", tmp_path / "scores.parquet")
+    effective = pyarrow.parquet.read_table(tmp_path / "scores.parquet")["effective_samples"].to_pylist()
     assert all(0.99 < value < 2.01 for value in effective)
     num = sum(value < 2 for value in effective)
-    assert f"for {num:,} of {len(rows):,} images one of the 2 samples of z has most of the weight" in out
+    assert f"for {num:,} of {len(effective):,} images one of the 2 samples of z has most of the weight" in out
