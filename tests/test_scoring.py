@@ -367,7 +367,7 @@ def test_splits(run: Path, tmp_path: Path) -> None:
         with np.load(tmp_path / "x.npz") as arrays:
             assert len(arrays["means"]) == num
     out = done("embed", run, "digits", "-o", tmp_path / "x.npz")  # the run's own by name
-    assert out.startswith("1,797 images of digits; 1,438 were in training, 359 are test images (column split)\n")
+    assert out.startswith("1,797 images of digits; 1,438 train and 359 test images (column split)\n")
     with np.load(tmp_path / "x.npz") as arrays:
         is_test = arrays["splits"] == "test"
         test = encode_images(RunFolder(run).model, RunFolder(run).images()).means

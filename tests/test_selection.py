@@ -35,7 +35,7 @@ def test_all_images_are_the_default_where_the_data_has_no_test_images(trained: P
     folder = RunFolder(trained)
     chosen, test = select(folder, None), folder.images(binarized=False)
     assert (len(chosen.images), chosen.num_others, chosen.title) == (1797, 0, "1,797 images of digits")
-    assert chosen.remark == "1,438 were in training, 359 are test images (column split)"
+    assert chosen.remark == "1,438 train and 359 test images (column split)"
     is_test = torch.tensor([split == "test" for split in chosen.splits])
     assert torch.equal(chosen.images.pixels[is_test], test.pixels)
     assert set(chosen.splits) == {"train", "test"}

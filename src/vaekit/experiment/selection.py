@@ -45,11 +45,11 @@ class Selection:
 
     @property
     def remark(self) -> str:
-        """What part of the images was trained on, or is left out, in a few words; empty if it is none."""
+        """How many images are of which split, or left out, in a few words; empty if the data has one split."""
         if self.num_others:
             return f"{self.num_others:,} others: --split all"
         counts = [self.splits.count(name) for name in ("train", "test")]
-        return f"{counts[0]:,} were in training, {counts[1]:,} are test images (column split)" if any(counts) else ""
+        return f"{counts[0]:,} train and {counts[1]:,} test images (column split)" if any(counts) else ""
 
 
 def select(run: RunFolder, data: str | None, split: str | None = None, *, measured: bool = False) -> Selection:
