@@ -279,7 +279,7 @@ def test_histogram_counts_all_wherever_they_lie(num: int, shift: float) -> None:
 
 # Figures on any page
 
-FAINT = LIGHT.faint
+FAINT = "var(--faint)"
 
 SPREAD = torch.tensor([[2.0, 0.5], [0.5, 1.0]])
 CHARTS: dict[str, tuple[Callable[[], Figure], set[str]]] = {
@@ -326,7 +326,7 @@ def test_ink_of_a_chart_is_its_pages(name: str) -> None:
     assert len(groups) > 4
     for group in groups:  # the names of classes on a map are on their color, and hatches on a color, on any page
         styles = [part.get("style", "") for part in group.iter()]
-        assert any("currentColor" in style or f"{FAINT}" in style for style in styles) or (
+        assert any("currentColor" in style or FAINT in style for style in styles) or (
             any(ink in style for style in styles for ink in own | {"#ffffff"})
         )
     used = set(re.findall(r"(?:fill|stroke): ?([^;\"]+)", body))
