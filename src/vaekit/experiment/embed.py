@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaekit.core.arguments import checked
+from vaekit.core.errors import DataError
 from vaekit.data import ImageSet
 from vaekit.evaluation.latents.encodings import Encodings, encode_images
 from vaekit.export.tables import ARRAYS, TABLES, Columns, check_suffix, write_arrays, write_table
@@ -52,12 +54,14 @@ class Embedding:
             return arrays
         return arrays | {"labels": self.images.labels.cpu().numpy(), "classes": np.array(self.images.class_names)}
 
-    def write(self, path: Path) -> None:
+    @checked(DataError)
+    def write(self, path: str | Path) -> None:
         """Writes a table (``.csv``, ``.parquet``) or arrays (``.npz``), depending on the suffix of the path.
 
         Raises:
             DataError: If the suffix is not supported.
         """
+        path = Path(path)
         check_suffix(path, FORMATS)
         if path.suffix.lower() == ARRAYS:
             write_arrays(self.arrays(), path)
@@ -65,8 +69,9 @@ class Embedding:
             write_table(self.columns(), path)
 
 
+@checked(DataError)
 def embed(
-    run: RunFolder | str | Path, data: str | None = None, *, split: str | None = None, device: str = "cpu"
+    run: RunFolder | str | Path, data: str | Path | None = None, *, split: str | None = None, device: str = "cpu"
 ) -> Embedding:
     """Encodes images by a run's model.
 
@@ -88,7 +93,7 @@ def embed(
     return Embedding(images, encode_images(folder.model.to(find_device(device)), images))
 
 
-def select_images(run: RunFolder, data: str | None, split: str | None) -> ImageSet:
+def select_images(run: RunFolder, data: str | Path | None, split: str | None) -> ImageSet:
     """Returns the images of a split; by default the test images of a run, or all images of other data without splits."""
     return run.images(data, split or ("test" if run.is_own(data) else "any"))
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.core.arguments import Count, Seed, checked
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
-from vaekit.core.registry import require_name
 from vaekit.core.rng import generator
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import Estimate
@@ -146,16 +146,17 @@ def describe_scores(model: Model) -> dict[str, str]:
     return SCORES if model.condition is None else {name: given_class(text) for name, text in SCORES.items()}
 
 
+@checked(DataError)
 def score(
     run: RunFolder | str | Path,
-    data: str | None = None,
+    data: str | Path | None = None,
     *,
-    against: str | None = None,
+    against: str | Path | None = None,
     by: Score = "log_px",
-    num_samples: int = 100,
-    max_images: int | None = None,
+    num_samples: Count = 100,
+    max_images: Count | None = None,
     split: str | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     device: str = "cpu",
 ) -> ScoredImages:
     """Scores images by a run's model. Lower scores are more unusual.
@@ -179,7 +180,6 @@ def score(
         >>> scored = vaekit.score("runs/fashion-mnist", against="mnist", max_images=2000)
         >>> scored.aurocs()["log_px"].value
     """
-    require_name(SCORES, by, "by")
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     sets = [select_images(folder, data, split)]
     if against is not None:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 
+from vaekit.core.arguments import BY_FUNCTION, checked
 from vaekit.core.config import describe, to_data
 from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, RunError
 from vaekit.core.files import user_path
@@ -55,13 +56,14 @@ from vaekit.runs.run_folder import RECIPE, RunFolder
 from vaekit.training import Callback, Trainer, join_processes, progress_view
 
 
+@checked(ConfigError)
 def train(
     what: str | Path | Model | None = None,
     images: Any = None,
     *,
     start: str | Path | None = None,
     test: Dataset | None = None,
-    objective: Objective | None = None,
+    objective: Annotated[Objective | None, BY_FUNCTION] = None,
     callbacks: Sequence[Callback] = (),
     out: str | Path | None = None,
     force: bool = False,

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaekit.core.arguments import checked
 from vaekit.core.errors import DataError, ModelError
 from vaekit.core.safe_text import MAX_NAME, listing, printable
 from vaekit.data import Fitting, ImageSet, is_image_shape
@@ -35,6 +36,7 @@ class ModelView:
         ConfigError: If the images do not have the channels.
     """
 
+    @checked(ModelError)
     def __init__(
         self,
         model: Model,
@@ -49,6 +51,8 @@ class ModelView:
                 "use model.sample(num), model.encode(x) and model.decode(z)"
             )
         self.model = model
+        if images is not None and tuple(images.shape) != tuple(model.shape):
+            raise ModelError(f"the model is of shape {tuple(model.shape)}, and the images of shape {images.shape}")
         self._images = images
         self.fitting = fitting or Fitting()
         self.channels = channels

@@ -142,7 +142,7 @@ class Trainer:
         """
         try:
             self._call("on_train_begin")
-            with stop_requests() as stop:
+            with stop_requests() as stop, self.step.model.trusting_input():
                 while not self.finished:
                     if not self._only_to_be_validated:
                         self._train_epoch(stop)
