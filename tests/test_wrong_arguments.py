@@ -502,7 +502,8 @@ vaekit.VAE(vae.encoder, vae.prior, vae.posterior, vae.decoder, vae.likelihood) |
 vaekit.VAE(vae.encoder, vae.posterior, vae.prior, vae.decoder, vae.likelihood, 3) | condition
 """
 
-CALLS = [tuple(line.rsplit(" | ", 1)) for block in (MODEL, CONDITIONAL, DATA, RUNS, GALLERY, TRAINING) for line in block.strip().splitlines()]
+BLOCKS = (MODEL, CONDITIONAL, DATA, RUNS, GALLERY, TRAINING)
+CALLS = [tuple(line.rsplit(" | ", 1)) for block in BLOCKS for line in block.strip().splitlines()]
 
 
 class OtherModel(vaekit.Model):

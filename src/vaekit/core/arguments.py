@@ -5,9 +5,9 @@
 >>> sample("ten")
 ModelError: sample: num is a whole number of at least 1, got 'ten'
 
-The annotations are the one place that says what is allowed, for the reader, the type checker and the message. Only what users
-call has the decorator; functions inside of the package trust each other. Of tensors a signature says nothing, neither shape
-nor type: what takes one checks it itself (:mod:`vaekit.models.inputs`).
+The annotations are the one place that says what is allowed, for the reader, the type checker and the message. Only what
+users call has the decorator; functions inside of the package trust each other. Of tensors a signature says nothing, neither
+shape nor type: what takes one checks it itself (:mod:`vaekit.models.inputs`).
 """
 
 import inspect
@@ -46,7 +46,7 @@ class Within:
 
 
 BY_FUNCTION = "checked by the function"
-"""Marks an annotation, as ``Annotated[int | tuple[int, int], BY_FUNCTION]``, that the function checks with a message of its own."""
+"""Marks an annotation, as in ``Annotated[int | None, BY_FUNCTION]``, that the function checks with a message of its own."""
 MAX_ITEMS = 100
 """The number of items of a collection that are looked at; a set has a name for each of a million images."""
 MAX_SEED = 2**63 - 1
@@ -83,8 +83,8 @@ PUBLIC_WORDS = {
 def checked(error: type[VaekitError]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorates a public function: an argument that does not match its annotation raises ``error`` in one line.
 
-    What a signature cannot say, such as the shape of a tensor, the function checks itself. An argument that is missing or has
-    an unknown name is a TypeError, as in Python.
+    What a signature cannot say, such as the shape of a tensor, the function checks itself. An argument that is missing or
+    has an unknown name is a TypeError, as in Python.
 
     Arguments:
         error: The class of the error.

@@ -68,9 +68,9 @@ class Dataset(ABC):
         if len(self) == 0:
             raise DataError(f"{self.name}: the {self.split} split holds no {self.noun}")
         if self.labels is not None:
-            _require_indices(self.labels, MAX_LABEL, "labels")
-            if len(self.labels) != len(self):
+            if isinstance(self.labels, Tensor) and self.labels.dim() and len(self.labels) != len(self):
                 raise DataError(f"{self.name}: {len(self.labels)} labels for {len(self)} {self.noun}")
+            _require_indices(self.labels, MAX_LABEL, "labels")
         if self.names and len(self.names) != len(self):
             raise DataError(f"{self.name}: {len(self.names)} names for {len(self)} {self.noun}")
 
@@ -228,7 +228,9 @@ def spread_positions(labels: Tensor, seed: int) -> Tensor:
 def _require_indices(values: object, num: int, noun: str) -> None:
     """Raises a DataError if values are no whole numbers from 0 to num - 1, of shape (N); those of a device are not read."""
     if not isinstance(values, Tensor) or values.dim() != 1:
-        raise DataError(f"{noun} are a tensor of whole numbers of one axis, got {shown(values)}; use torch.tensor([0, 1, ...])")
+        raise DataError(
+            f"{noun} are a tensor of whole numbers of one axis, got {shown(values)}; use torch.tensor([0, 1, ...])"
+        )
     if values.dtype not in INDICES:
         kind = str(values.dtype).removeprefix("torch.")
         raise DataError(f"{noun} are whole numbers, got {kind}; use .long(), or .nonzero().squeeze(1) of a mask")

@@ -22,7 +22,8 @@ from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
 from vaekit.core.safe_text import MAX_NAME, printable_value
 from vaekit.data.cache import CACHE_FORMAT, META, cache_folder, evict_entries, read_entry, verify_entry
-from vaekit.data.cache_writer import Size, check_shape, fill
+from vaekit.data.cache_writer import fill
+from vaekit.data.common_shape import Size, check_shape
 from vaekit.data.dataset import hold_out
 from vaekit.data.fitting import Fit, Fitting
 from vaekit.data.images import ImageSet
@@ -164,8 +165,8 @@ def _load_splits(source: Source, size: Size, channels: int | None, fitting: Fitt
     for _ in range(MAX_ATTEMPTS):
         if (splits := _read_or_report(entry)) is not None:
             return splits
-        fill(entry, source, size, channels, fitting)
-        evict_entries(entry)
+        if fill(entry, source, size, channels, fitting):
+            evict_entries(entry)
     raise DataError(f"{entry}: other processes remove it while it is opened; set VAEKIT_CACHE to another folder")
 
 

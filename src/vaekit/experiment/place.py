@@ -87,7 +87,7 @@ def locate(folder: Path, moved: Sequence[str]) -> Location:
         DataError: If they are not there, or ``moved`` names another number of sources than the run has.
     """
     run = RunFolder(folder)
-    data = run.environment.get("data")
+    data = run.environment.get("data") if (folder / ENVIRONMENT).is_file() else None
     name = data.get("name") if isinstance(data, dict) else None
     known = run.recipe.data.sources
     if moved and len(moved) != len(known):

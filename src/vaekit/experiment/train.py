@@ -42,6 +42,7 @@ from vaekit.experiment.place import (
     write_errors,
 )
 from vaekit.experiment.prepare import Experiment, prepare, with_lr
+from vaekit.experiment.restored_environment import lacks_environment, refuse_unknown_labels, restore_environment
 from vaekit.experiment.run_writer import RunWriter, begin_folder, fingerprints, label_facts, num_parameters
 from vaekit.models import Model
 from vaekit.objectives import OBJECTIVES, Objective
@@ -187,6 +188,8 @@ def resume(
     folder, console = user_path(folder), _console(console)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder, so there is nothing to resume")
+    if any_process(is_main() and lacks_environment(folder)):
+        _restore_environment(folder, by_place(overrides))
     on_main(lambda: require_run(folder))
     with _locked(folder):
         stored = RunFolder(folder).recipe
@@ -197,6 +200,15 @@ def resume(
             raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {may})")
         prepared = partial(prepare, recipe, location=locate(folder, moved), callbacks=callbacks if is_main() else ())
         return _go_on(folder, recipe, prepared, console, moved=moved, lr=lr, dry_run=dry_run, report=report)
+
+
+def _restore_environment(folder: Path, overrides: dict[str, Any]) -> None:
+    """Writes the environment of a run anew, if its recipe and images are those of its checkpoints."""
+    on_main(lambda: refuse_unknown_labels(folder))
+    recipe = RunFolder(folder).recipe
+    with _locked(folder), fixed_seed(recipe.training.seed), write_errors(folder):
+        experiment = prepare(recipe, location=locate(folder, pop_sources(overrides)))
+        on_main(lambda: restore_environment(folder, experiment))
 
 
 def _go_on(

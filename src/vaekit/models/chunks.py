@@ -1,6 +1,7 @@
 """How many images a model decodes at a time: as many as its widest layer has room for.
 
-A chunk that fits the cache of a processor is twice as fast as a larger one, and memory does not grow with the number of images.
+A chunk that fits the cache of a processor is twice as fast as a larger one, and memory does not grow with the number of
+images.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""The tensors that users give a model: images, latents and labels of the right shape, type and device, or one line says why not.
+"""The tensors that users give a model: images, latents and labels of the right shape, type and device, or an error says why.
 
-Nothing here waits for an accelerator: only shapes and types are compared. What depends on values, such as the scale of pixels,
-is :meth:`vaekit.models.latent_variable_model.LatentVariableModel.refuse_wrong_scale`.
+Nothing here waits for an accelerator: only shapes and types are compared. What depends on values, such as the scale of
+pixels, is :meth:`vaekit.models.latent_variable_model.LatentVariableModel.refuse_wrong_scale`.
 """
 
 from typing import Any
@@ -40,7 +40,9 @@ def require_values(values: Any, shape: tuple[int | None, ...], noun: str) -> Non
     axes = ", ".join("*" if length is None else str(length) for length in shape)
     if not isinstance(values, Tensor) or values.is_complex() or values.dtype == torch.bool or values.is_meta:
         raise ModelError(f"{noun} are a tensor of numbers of shape ({axes}), got {shown(values)}")
-    if values.dim() != len(shape) or any(side not in (None, length) for side, length in zip(shape, values.shape)):
+    if values.dim() != len(shape) or any(
+        side not in (None, length) for side, length in zip(shape, values.shape, strict=True)
+    ):
         raise ModelError(f"{noun} have shape ({axes}), got shape {tuple(values.shape)}")
     if not values.numel():
         raise ModelError(f"{noun} are none, of shape {tuple(values.shape)}; give at least one")
@@ -66,7 +68,8 @@ def require_latents(z: Any, latent_dim: int, model: nn.Module, axes: str = "B, D
     _require_plain(z, "latents")
     weight = next(model.parameters(), None)
     if weight is not None and z.dtype != weight.dtype and not torch.is_autocast_enabled(z.device.type):
-        raise ModelError(f"latents are {name_of(weight.dtype)}, as the model's weights, got {name_of(z.dtype)}; use z.to(torch.{name_of(weight.dtype)})")
+        kind = name_of(weight.dtype)
+        raise ModelError(f"latents are {kind}, as the model's weights, got {name_of(z.dtype)}; use z.to(torch.{kind})")
     if not moved or z.is_meta:
         _require_device(z, model, "latents", "z")
 
@@ -82,9 +85,15 @@ def require_labels(labels: Any, num: int) -> None:
     if labels.dim() != 1:
         raise ModelError(f"labels have shape (B), one for each image, got shape {tuple(labels.shape)}")
     if len(labels) != num:
-        raise ModelError(f"{len(labels)} label{'s' * (len(labels) != 1)} for {num} image{'s' * (num != 1)}; give one for each")
+        raise ModelError(
+            f"{len(labels)} label{'s' * (len(labels) != 1)} for {num} image{'s' * (num != 1)}; give each its own"
+        )
     if labels.is_meta:
         raise ModelError("labels are on the device meta, which holds no values; use labels of the cpu")
+
+
+def _fits(side: int | None, length: int) -> bool:
+    return side in (None, length)
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -32,7 +32,7 @@ import math
 from typing import Literal
 
 from vaekit.core.arguments import checked
-from vaekit.core.errors import ModelError
+from vaekit.core.errors import ConfigError, ModelError
 from vaekit.core.schedules import AnySchedule
 from vaekit.core.terms import Loss, StepContext, Terms
 from vaekit.objectives.objective import NumSamples, Objective, scale_pathwise_gradient
