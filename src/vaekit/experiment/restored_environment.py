@@ -1,8 +1,8 @@
 """A run whose ``environment.json`` is lost: what it says is found again, where recipe, images and checkpoints prove it.
 
 A checkpoint carries a hash of the recipe and the images that its run began with (:mod:`vaekit.runs.identity`). If those of
-today have the same hash, the run can go on bit for bit, and the file is written anew. The labels of a class-conditional run are
-only in the file itself, so such a run cannot be resumed without it.
+today have the same hash, the run can go on bit for bit, and the file is written anew. The labels of a class-conditional run
+are only in the file itself, so such a run cannot be resumed without it.
 """
 
 from pathlib import Path

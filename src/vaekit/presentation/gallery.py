@@ -11,7 +11,6 @@ that saves it. Waypoints are named as described in :mod:`vaekit.presentation.way
 import math
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from vaekit.core.arguments import Count, NonNegative, NumOrZero, Seed, checked, require_fields
+from vaekit.core.arguments import Count, NonNegative, NumOrZero, Seed, checked
 from vaekit.core.errors import ModelError, suggest
 from vaekit.core.memory import FLOAT_BYTES, require_memory
 from vaekit.core.rng import fixed_seed
@@ -41,6 +40,7 @@ from vaekit.plots import (
 )
 from vaekit.plots.channel_choice import Channels, check_channels
 from vaekit.plots.grids import columns_of_classes, number_for
+from vaekit.plots.look import changed_look
 from vaekit.plots.style import count
 from vaekit.presentation.animations import (
     DIGIT_HOLD,
@@ -98,10 +98,7 @@ class Gallery(ModelView):
             ModelError: If a look has no such setting, or a value does not suit it.
         """
         other = copy(self)
-        if unknown := sorted(changes.keys() - vars(self.look).keys()):
-            raise ModelError(f"{unknown[0]}: a look has no such setting{suggest(unknown[0], vars(self.look))}")
-        other.look = replace(self.look, **changes)
-        require_fields(other.look, ModelError)
+        other.look = changed_look(self.look, changes)
         return other
 
     @checked(ModelError)
