@@ -287,7 +287,7 @@ vaekit.binarize(images, seed=-1) | seed
 vaekit.hold_out(None, 0.1, seed=0, splits=("a", "b")) | dataset
 vaekit.hold_out(images, "0.1", seed=0, splits=("a", "b")) | share
 vaekit.hold_out(images, 2.0, seed=0, splits=("a", "b")) | share
-vaekit.hold_out(images, 0, seed=0, splits=("a", "b")) | share
+vaekit.hold_out(images, -0.1, seed=0, splits=("a", "b")) | share
 vaekit.hold_out(images, 0.1, seed="a", splits=("a", "b")) | seed
 vaekit.hold_out(images, 0.1, seed=0, splits="ab") | splits
 vaekit.hold_out(images, 0.1, seed=0, splits=("a",)) | splits
@@ -430,7 +430,7 @@ gallery.interpolation("1", "9", labels="1") | labels
 gallery.waypoints("1") | names
 gallery.waypoints([]) | waypoint
 gallery.waypoints([None]) | names
-gallery.latent_map("isomap") | projection
+gallery.latent_map("isomap") | umap
 gallery.latent_map(3) | pca
 gallery.latent_map("pca", 0) | num
 gallery.latent_map("pca", "9") | num

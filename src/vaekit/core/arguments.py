@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache, wraps
+from functools import cache, reduce, wraps
 from itertools import islice
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -40,9 +40,15 @@ class Within:
         """Whether a number is in the range."""
         return self.low <= value <= self.high and not (self.above and value == self.low)
 
+    def intersection(self, other: "Within") -> "Within":
+        """Returns the numbers that are in both ranges."""
+        highest = max(self, other, key=lambda each: (each.low, each.above))
+        return Within(highest.low, min(self.high, other.high), highest.above)
+
     def __str__(self) -> str:
-        begin = f"{'above' if self.above else 'of at least'} {self.low:g}" if self.low > -math.inf else "of"
-        return begin if self.high == math.inf else f"{begin}{' and' * (begin != 'of')} at most {_short(self.high)}"
+        low = f"{'above' if self.above else 'of at least'} {self.low:g}" if self.low > -math.inf else ""
+        high = f"at most {_short(self.high)}" if self.high < math.inf else ""
+        return " and ".join(filter(None, [low, high]))
 
 
 BY_FUNCTION = "checked by the function"
@@ -162,7 +168,7 @@ def matches(value: Any, hint: Any) -> bool:
     if hint is Any or isinstance(hint, TypeVar):
         return not isinstance(hint, TypeVar) or hint.__bound__ is None or matches(value, hint.__bound__)
     if origin is Annotated:
-        return matches(value, inner[0]) and all(limit.holds(value) for limit in _ranges(inner[1:]))
+        return matches(value, inner[0]) and _range(inner[1:]).holds(value)
     if origin in (Union, UnionType):
         return any(matches(value, each) for each in inner)
     if origin is Literal:
@@ -191,32 +197,34 @@ def words(hint: Any) -> str:
     if isinstance(hint, TypeVar):
         return words(hint.__bound__)
     if origin is Annotated:
-        limits = " ".join(map(str, _ranges(inner[1:])))
-        return f"{words(inner[0])} {limits}".strip()
+        return f"{words(inner[0])} {_range(inner[1:])}".strip()
     if origin in (Union, UnionType):
         return _either([words(each) for each in inner])
     if origin is Literal:
         return _either([str(name) for name in inner])
     if origin in (Sequence, Collection, list, tuple):
-        items = [each for each in inner if each is not Ellipsis]
-        return f"a list of {'s and '.join(_plural(words(each)) for each in dict.fromkeys(items))}"
+        items = dict.fromkeys(each for each in inner if each is not Ellipsis)
+        kind = "pair" if origin is tuple and len(inner) == 2 and Ellipsis not in inner else "list"
+        return f"a {kind} of {' and '.join(map(_plural, items))}"
     kind = origin or hint
     name = str(getattr(kind, "__name__", kind))
     return WORDS.get(kind) or PUBLIC_WORDS.get(name, f"{'an' if name[0] in 'AEIO' else 'a'} {name}")
 
 
-def _ranges(metadata: Sequence[Any]) -> list[Within]:
-    """The ranges that an annotation declares, here or for pydantic."""
-    ranges: list[Within] = []
-    for each in metadata:
-        if isinstance(each, Within):
-            ranges.append(each)
-        elif hasattr(each, "metadata"):  # a Field
-            ranges += _ranges(each.metadata)
-        elif bounds := {name: getattr(each, name) for name in ("ge", "gt", "le") if getattr(each, name, None) is not None}:
-            low = bounds.get("ge", bounds.get("gt", -math.inf))
-            ranges.append(Within(low, bounds.get("le", math.inf), above="gt" in bounds))
-    return ranges
+def _range(metadata: Sequence[Any]) -> Within:
+    """The range that the parts of an annotation declare together, for this module or for pydantic."""
+    return reduce(Within.intersection, map(_declared_range, metadata), Within())
+
+
+def _declared_range(part: Any) -> Within:
+    """The range that one part declares: a ``Within``, a ``Field``, or a bound of ``annotated_types``."""
+    if isinstance(part, Within):
+        return part
+    if hasattr(part, "metadata"):  # a Field
+        return _range(part.metadata)
+    if hasattr(part, "gt"):
+        return Within(part.gt, above=True)
+    return Within(getattr(part, "ge", -math.inf), getattr(part, "le", math.inf))
 
 
 def _either(names: list[str]) -> str:
@@ -224,9 +232,11 @@ def _either(names: list[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _plural(noun: str) -> str:
-    """``a whole number of at least 1`` as ``whole numbers of at least 1``."""
-    head, separator, tail = noun.removeprefix("a ").removeprefix("an ").partition(" of ")
+def _plural(hint: Any) -> str:
+    """What several values are called: ``a whole number of at least 1`` as ``whole numbers of at least 1``."""
+    if get_origin(hint) in (Union, UnionType):
+        return _either([_plural(each) for each in get_args(hint)])
+    head, separator, tail = words(hint).removeprefix("a ").removeprefix("an ").partition(" of ")
     return f"{head}s{separator}{tail}"
 
 

@@ -240,7 +240,7 @@ def _require_indices(values: object, num: int, noun: str) -> None:
             raise DataError(f"{noun} run from 0 to {num - 1:,}, got {low if low < 0 else high}")
 
 
-Share = Annotated[float, Within(0, 1, above=True)]
+Share = Annotated[float, Within(0, 1)]
 AnyDataset = TypeVar("AnyDataset", bound=Dataset)
 
 

@@ -6,49 +6,47 @@ are only in the file itself, so such a run cannot be resumed without it.
 """
 
 from pathlib import Path
+from typing import Any
 
 from vaekit.core.errors import RunError
 from vaekit.core.files import write_json
+from vaekit.core.processes import on_main
 from vaekit.core.progress import notify
+from vaekit.core.rng import fixed_seed
 from vaekit.core.tensor_files import DamagedFile, read_header
-from vaekit.experiment.prepare import Experiment
+from vaekit.experiment.place import locate, write_errors
+from vaekit.experiment.prepare import Experiment, prepare
 from vaekit.experiment.run_writer import environment, fingerprints
 from vaekit.runs.identity import identity
 from vaekit.runs.location import sources_to_record
-from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, RECIPE, RunFolder
+from vaekit.runs.overrides import pop_sources
+from vaekit.runs.run_folder import CHECKPOINTS, ENVIRONMENT, RunFolder
 from vaekit.training import Checkpoints
 
 
-def lacks_environment(folder: Path) -> bool:
-    """Returns whether a folder holds a recipe and checkpoints, and no ``environment.json``."""
-    has_checkpoint = bool(Checkpoints(folder / CHECKPOINTS, "").paths)
-    return has_checkpoint and (folder / RECIPE).is_file() and not (folder / ENVIRONMENT).exists()
+def restore_environment(folder: Path, overrides: dict[str, Any]) -> None:
+    """Writes ``environment.json`` of a locked run anew, with a line that says so.
 
-
-def refuse_unknown_labels(folder: Path) -> None:
-    """Refuses a class-conditional run.
+    Arguments:
+        folder: The run.
+        overrides: What is asked for, by place; under ``data`` it may say where the images are now.
 
     Raises:
-        RunError: If it is one.
+        RunError: If recipe or images are not those of the checkpoints, or the run is class-conditional.
     """
-    if RunFolder(folder).recipe.model.conditional:
+    recipe = RunFolder(folder).recipe
+    if recipe.model.conditional:
         raise RunError(
             f"{folder / ENVIRONMENT}: missing, and nothing else says which labels the class-conditional run began with, so "
             f"it cannot be resumed; copy it again, or train a new run from its weights: vae train --from {folder}"
         )
+    with fixed_seed(recipe.training.seed):
+        experiment = prepare(recipe, location=locate(folder, pop_sources(overrides)))
+    on_main(lambda: _write(folder, experiment))
 
 
-def restore_environment(folder: Path, experiment: Experiment) -> None:
-    """Writes ``environment.json`` anew, with a line that says so.
-
-    Arguments:
-        folder: The run.
-        experiment: Its recipe with its images, newly prepared.
-
-    Raises:
-        RunError: If recipe or images are not those of the checkpoints.
-        OSError: If it cannot be written.
-    """
+def _write(folder: Path, experiment: Experiment) -> None:
+    """Writes the file, if the newly prepared recipe and images are those of a checkpoint."""
     data = fingerprints(experiment.splits)
     run = identity(experiment.recipe, data)
     if run not in map(_belongs_to, Checkpoints(folder / CHECKPOINTS, run).paths):
@@ -57,7 +55,8 @@ def restore_environment(folder: Path, experiment: Experiment) -> None:
             "cannot be resumed; copy it again, put back recipe and images, or train into another folder"
         )
     facts = environment(experiment) | {"run": run, "data": data} | sources_to_record(experiment.recipe.data.sources)
-    write_json(folder / ENVIRONMENT, {key: value for key, value in facts.items() if key not in ("started", "command")})
+    with write_errors(folder):
+        write_json(folder / ENVIRONMENT, {key: value for key, value in facts.items() if key not in ("started", "command")})
     notify(f"{folder / ENVIRONMENT}: was missing, and is written anew; recipe, images and checkpoints belong together")
 
 

@@ -29,6 +29,7 @@ from vaekit.experiment.place import (
     has_run,
     how_to_go_on,
     is_cleaned,
+    lacks_environment,
     locate,
     open_checkpoints,
     refuse_links,
@@ -42,7 +43,7 @@ from vaekit.experiment.place import (
     write_errors,
 )
 from vaekit.experiment.prepare import Experiment, prepare, with_lr
-from vaekit.experiment.restored_environment import lacks_environment, refuse_unknown_labels, restore_environment
+from vaekit.experiment.restored_environment import restore_environment
 from vaekit.experiment.run_writer import RunWriter, begin_folder, fingerprints, label_facts, num_parameters
 from vaekit.models import Model
 from vaekit.objectives import OBJECTIVES, Objective
@@ -188,10 +189,10 @@ def resume(
     folder, console = user_path(folder), _console(console)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder, so there is nothing to resume")
-    if any_process(is_main() and lacks_environment(folder)):
-        _restore_environment(folder, by_place(overrides))
     on_main(lambda: require_run(folder))
     with _locked(folder):
+        if any_process(is_main() and lacks_environment(folder)):
+            restore_environment(folder, by_place(overrides))
         stored = RunFolder(folder).recipe
         moved, lr = pop_sources(others), others.pop("optimizer.lr", None)
         recipe = complete(to_data(stored), others)
@@ -200,15 +201,6 @@ def resume(
             raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {may})")
         prepared = partial(prepare, recipe, location=locate(folder, moved), callbacks=callbacks if is_main() else ())
         return _go_on(folder, recipe, prepared, console, moved=moved, lr=lr, dry_run=dry_run, report=report)
-
-
-def _restore_environment(folder: Path, overrides: dict[str, Any]) -> None:
-    """Writes the environment of a run anew, if its recipe and images are those of its checkpoints."""
-    on_main(lambda: refuse_unknown_labels(folder))
-    recipe = RunFolder(folder).recipe
-    with _locked(folder), fixed_seed(recipe.training.seed), write_errors(folder):
-        experiment = prepare(recipe, location=locate(folder, pop_sources(overrides)))
-        on_main(lambda: restore_environment(folder, experiment))
 
 
 def _go_on(

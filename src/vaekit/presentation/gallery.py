@@ -20,13 +20,14 @@ from PIL import Image
 from torch import Tensor
 
 from vaekit.core.arguments import Count, NonNegative, NumOrZero, Seed, checked
-from vaekit.core.errors import ModelError, suggest
+from vaekit.core.errors import ModelError
 from vaekit.core.memory import FLOAT_BYTES, require_memory
 from vaekit.core.rng import fixed_seed
 from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.latents.encodings import THRESHOLD
 from vaekit.evaluation.samples.pixel_errors import pixel_errors
+from vaekit.models.inputs import require_values
 from vaekit.plots import (
     Animation,
     error_plot,
@@ -92,11 +93,7 @@ class Gallery(ModelView):
         return other
 
     def looking(self, **changes: Any) -> Self:
-        """Returns the gallery with another look, as ``looking(pixelated=True)``; see :class:`vaekit.plots.Look`.
-
-        Raises:
-            ModelError: If a look has no such setting, or a value does not suit it.
-        """
+        """Returns the gallery with another look, as ``looking(pixelated=True)``: :func:`~vaekit.plots.look.changed_look`."""
         other = copy(self)
         other.look = changed_look(self.look, changes)
         return other
@@ -177,6 +174,7 @@ class Gallery(ModelView):
     @checked(ModelError)
     def traverse(self, num: Count, weights: Tensor, start: WaypointName = "@0") -> Traversal:
         """Decodes one latent at a time; see :func:`vaekit.presentation.latent_planes.traverse`."""
+        require_values(weights, (None,), "weights")
         return traverse(self, num, weights, start)
 
     @checked(ModelError)
@@ -230,11 +228,8 @@ class Gallery(ModelView):
             widths: Whether to plot the posteriors as ellipses of one standard deviation.
 
         Raises:
-            ModelError: If there is no such method, ``widths`` is set and the projection is not a linear map to a plane, or
-                UMAP is not installed.
+            ModelError: If ``widths`` is set and the projection is not a linear map to a plane, or UMAP is not installed.
         """
-        if method not in MAP_IMAGES:
-            raise ModelError(f"{method!r}: no such projection{suggest(str(method), MAP_IMAGES)}")
         dim = self.model.latent_dim
         if widths and (dim == 1 or (dim > 2 and method != "pca")):
             raise ModelError("widths need a plane that is linear in the latents: use two latents, or --method pca")
