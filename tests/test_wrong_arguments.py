@@ -3,6 +3,7 @@
 A row is a call, and a word of its message. The names that calls may use are those of :func:`names`.
 """
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import torch
 import vaekit
 from tests.test_contracts import make_vae, pixels
 from vaekit.core.errors import VaekitError
+from vaekit.experiment.embed import Embedding
+from vaekit.experiment.score import ScoredImages
+from vaekit.plots import Animation
 from vaekit.runs.run_folder import RunFolder
 
 MODEL = """
@@ -359,6 +363,8 @@ vaekit.embed(run, "no-such-set") | no-such-set
 vaekit.embed(run, split="tset") | split
 vaekit.embed(run, device="gpu") | device
 vaekit.embed(run, device=None) | device
+scored.most_unusual(0) | num
+scored.most_unusual("3") | num
 embedding.write(3) | path
 embedding.write(Path("a.txt")) | .txt
 embedding.write("a.txt") | .txt
@@ -450,6 +456,14 @@ gallery.animation(["1", "9"], path="curved") | linear
 gallery.pi_animation(0) | digits
 gallery.pi_animation("3") | digits
 gallery.pi_animation(3, steps=0) | steps
+gallery.animation(["1", "9"], steps=2).save(3) | path
+gallery.animation(["1", "9"], steps=2).save("film.txt") | .txt
+gallery.labels("1", 4) | names
+gallery.labels([], -1) | num
+gallery.file_labels([1], 4) | names
+gallery.read_files("a.png") | paths
+gallery.read_files(["no-such.png"]) | no-such.png
+gallery.describe_latent("z") | latent
 gallery.traversal_animation(0) | num
 gallery.traversal_animation(2, steps=0) | steps
 gallery.traversal_animation(2, size=-1) | size
@@ -547,8 +561,42 @@ def names(trained: Path, trained_conditional: Path) -> dict[str, Any]:
         "other": vaekit.ImageSet(pixels(20)),
         "unlabeled": vaekit.ImageSet(run.images().pixels[:20]),
         "embedding": vaekit.embed(run),
+        "scored": vaekit.score(run, num_samples=2, max_images=5),
         "other_model": OtherModel(),
     }
+
+
+CONTRACT = {"px", "pz", "refuse_wrong_scale", "require_input", "labels_of", "add_module", "forward"}
+"""What a model defines, or the package calls; of ``forward`` the calls are ``vae(...)``."""
+
+
+def public_functions() -> set[str]:
+    """The names of the public functions, and of the methods with arguments of what they take and return."""
+    kinds = (
+        vaekit.VAE,
+        vaekit.ImageSet,
+        vaekit.TensorSet,
+        vaekit.RunFolder,
+        vaekit.Gallery,
+        Embedding,
+        ScoredImages,
+        Animation,
+    )
+    functions = {name for name in vaekit.__all__ if inspect.isfunction(getattr(vaekit, name))}
+    methods = [(name, method) for kind in kinds for name, method in inspect.getmembers(kind, inspect.isfunction)]
+    own = {
+        name
+        for name, method in methods
+        if method.__module__.startswith("vaekit") and len(inspect.signature(method).parameters) > 1
+    }
+    return functions | {name for name in own if not name.startswith("_")} - CONTRACT
+
+
+def test_every_public_function_is_called_wrongly() -> None:
+    text = "\n".join(call for call, _ in CALLS)
+    assert len(public_functions()) > 50
+    assert {name for name in public_functions() if f".{name}(" not in text} == set()
+    assert len(CALLS) > 450
 
 
 @pytest.mark.parametrize(("call", "noun"), CALLS, ids=[call for call, _ in CALLS])

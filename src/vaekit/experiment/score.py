@@ -114,7 +114,8 @@ class ScoredImages:
         ranks = range(1, len(positions) + 1)
         return {"rank": ranks} | {key: [column[position] for position in positions] for key, column in columns.items()}
 
-    def most_unusual(self, num: int) -> tuple[Tensor, list[str]]:
+    @checked(DataError)
+    def most_unusual(self, num: Count) -> tuple[Tensor, list[str]]:
         """Returns the images with the lowest scores, and captions.
 
         Returns:

@@ -147,7 +147,7 @@ class Gallery(ModelView):
                 images.
         """
         if files:
-            originals, known = self.read_files([Path(path) for path in files]), None
+            originals, known = self.read_files(files), None
         else:
             _, height, width = self.model.shape
             shown = self.images.spread(num or number_for(height, width, self.num_tiles), SHOWN_SEED)
