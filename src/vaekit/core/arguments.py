@@ -1,7 +1,7 @@
 """Arguments of public functions, checked at the call against the annotations of the signature.
 
 >>> @checked(ModelError)
-... def sample(num: Count, temperature: Positive = 1.0) -> Tensor: ...
+... def sample(num: Count, temperature: NonNegative = 1.0) -> Tensor: ...
 >>> sample("ten")
 ModelError: sample: num is a whole number of at least 1, got 'ten'
 
@@ -60,9 +60,7 @@ MAX_SEED = 2**63 - 1
 Count = Annotated[int, Within(1)]
 NumOrZero = Annotated[int, Within(0)]
 Seed = Annotated[int, Within(0, MAX_SEED)]
-Positive = Annotated[float, Within(0, above=True)]
 NonNegative = Annotated[float, Within(0)]
-PathLike = str | os.PathLike[str]
 
 WORDS: dict[Any, str] = {
     int: "a whole number",
