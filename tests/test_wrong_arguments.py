@@ -14,6 +14,7 @@ import torch
 import vaekit
 from tests.test_contracts import make_vae, pixels
 from vaekit.core.errors import VaekitError
+from vaekit.evaluation.likelihood.annealing import Annealing
 from vaekit.experiment.embed import Embedding
 from vaekit.experiment.score import ScoredImages
 from vaekit.plots import Animation
@@ -375,6 +376,12 @@ vaekit.EvaluationConfig(num_samples=2.5) | num_samples
 vaekit.EvaluationConfig(num_annealed=True) | num_annealed
 vaekit.EvaluationConfig(max_images="all") | max_images
 vaekit.EvaluationConfig(annealing=3) | annealing
+Annealing(num_chains=0) | num_chains
+Annealing(num_distributions="5") | num_distributions
+Annealing(num_leapfrog_steps=2.5) | num_leapfrog_steps
+Annealing(start="postrior") | posterior
+Annealing(acceptance=1.0) | acceptance
+Annealing(acceptance="high") | acceptance
 """
 
 GALLERY = """
@@ -392,6 +399,8 @@ gallery.showing(9) | channel
 gallery.showing("a") | channels
 gallery.looking(pixelatd=True) | pixelated
 gallery.looking(theme="blue") | theme
+gallery.looking(size=0) | size
+gallery.looking(pixelated="yes") | pixelated
 gallery.samples(0) | at least 1
 gallery.samples("9") | num
 gallery.samples(2.5) | num
@@ -551,6 +560,7 @@ def names(trained: Path, trained_conditional: Path) -> dict[str, Any]:
         "torch": torch,
         "np": np,
         "Path": Path,
+        "Annealing": Annealing,
         "vae": make_vae(),
         "cvae": make_vae(classes=["a", "b", "c"]),
         "x": pixels(4),

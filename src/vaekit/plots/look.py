@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vaekit.core.arguments import require_fields
+from vaekit.core.arguments import Count, require_fields
 from vaekit.core.errors import ModelError, suggest
 from vaekit.plots.style import DARK, Theme
 
@@ -42,7 +42,7 @@ class Look:
 
     theme: Theme = DARK
     pixelated: bool = False
-    size: int | None = None
+    size: Count | None = None
     caption: str = ""
 
     def factor(self, height: int, width: int, size: int = SIZE) -> int:

@@ -5,13 +5,14 @@ The mathematics, with :math:`f_t`, :math:`\beta_t` and the weights of chains, is
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vaekit.core.errors import ConfigError, suggest
+from vaekit.core.arguments import Count, require_fields
+from vaekit.core.errors import ConfigError
 from vaekit.core.progress import track
 from vaekit.distributions import sample_from_noise
 from vaekit.evaluation.noise import Noise
@@ -42,20 +43,16 @@ class Annealing:
         ConfigError: If a number is too small, or ``start`` is unknown.
     """
 
-    num_chains: int = 16
-    num_distributions: int = 1000
+    num_chains: Count = 16
+    num_distributions: Count = 1000
     start: Start = "posterior"
-    num_leapfrog_steps: int = 10
+    num_leapfrog_steps: Count = 10
     acceptance: float = 0.65
 
     def __post_init__(self) -> None:
-        for name in ("num_chains", "num_distributions", "num_leapfrog_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"annealing: {name} must be at least 1, got {getattr(self, name)}")
+        require_fields(self, ConfigError)
         if not 0 < self.acceptance < 1:
             raise ConfigError(f"annealing: acceptance must be between 0 and 1, got {self.acceptance}")
-        if self.start not in get_args(Start):
-            raise ConfigError(f"annealing: unknown start {self.start!r}{suggest(self.start, get_args(Start))}")
 
     @property
     def betas(self) -> Tensor:
