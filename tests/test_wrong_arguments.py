@@ -609,6 +609,14 @@ def test_every_public_function_is_called_wrongly() -> None:
     assert len(CALLS) > 450
 
 
+def test_numbers_of_numpy_are_numbers(names: dict[str, Any]) -> None:
+    vae, images = names["vae"], names["images"]
+    assert vae.sample(np.int64(3), temperature=np.float32(0.5)).shape == (3, 2, 6, 5)
+    assert torch.equal(images.sample(np.int32(5), np.int64(7)).pixels, images.sample(5, 7).pixels)
+    loaded = vaekit.load_images("digits", size=np.int64(4), channels=np.int64(1))
+    assert torch.equal(loaded.pixels, vaekit.load_images("digits", size=4, channels=1).pixels)
+
+
 @pytest.mark.parametrize(("call", "noun"), CALLS, ids=[call for call, _ in CALLS])
 def test_a_wrong_argument_is_named_in_one_line(
     call: str, noun: str, names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -97,26 +97,38 @@ def checked(error: type[VaekitError]) -> Callable[[Callable[P, R]], Callable[P, 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            require_arguments(function, args, kwargs, error)
-            return function(*args, **kwargs)
+            bound = checked_arguments(function, args, kwargs, error)
+            return function(*bound.args, **bound.kwargs)
 
         return call
 
     return decorate
 
 
-def require_arguments(
+def checked_arguments(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], error: type[VaekitError]
-) -> None:
-    """Raises ``error`` for the first argument that does not match its annotation.
+) -> inspect.BoundArguments:
+    """Returns the arguments of a call, with numbers of NumPy as those of Python, which JSON and generators take.
 
     Raises:
+        error: For the first argument that does not match its annotation.
         TypeError: If an argument is missing or has an unknown name.
     """
     signature, hints = _declared(function)
-    for name, value in signature.bind(*args, **kwargs).arguments.items():
+    title = "" if function.__name__ == "__init__" else f"{function.__name__}: "
+    bound = signature.bind(*args, **kwargs)
+    for name, value in bound.arguments.items():
         if name in hints:
-            require(value, hints[name], f"{function.__name__}: {name}", error)
+            require(value, hints[name], f"{title}{name}", error)
+            bound.arguments[name] = _of_python(value)
+    return bound
+
+
+def _of_python(value: Any) -> Any:
+    """A number of NumPy as one of Python, and anything else as it is."""
+    if isinstance(value, int | float) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def require_fields(instance: Any, error: type[VaekitError]) -> None:

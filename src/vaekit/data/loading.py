@@ -128,7 +128,7 @@ def _sides(size: Any) -> Size:
     if size is None:
         return None
     if len(sides) == 2 and all(matches(side, Count) for side in sides):
-        return (sides[0], sides[1])
+        return (int(sides[0]), int(sides[1]))
     raise DataError(
         f"size {printable_value(size, MAX_NAME)}: give a side in pixels, as 128, or height and width, as (96, 128)"
     )

@@ -19,7 +19,7 @@ from vaekit.models.inputs import require_image, require_labels, require_latents,
 from vaekit.models.interpolation import along
 from vaekit.models.latent_variable_model import LatentVariableModel
 
-Path = Literal["linear", "spherical"]
+LatentPath = Literal["linear", "spherical"]
 """The way from one latent to another: a line, or the arc that keeps the length of latents."""
 
 
@@ -129,7 +129,7 @@ class GenerativeModel(LatentVariableModel):
 
     @checked(ModelError)
     def interpolate(
-        self, a: Tensor, b: Tensor, steps: Count = 10, labels: Tensor | None = None, path: Path = "linear"
+        self, a: Tensor, b: Tensor, steps: Count = 10, labels: Tensor | None = None, path: LatentPath = "linear"
     ) -> Tensor:
         """Decodes points between the posterior means of two images.
 
@@ -151,7 +151,7 @@ class GenerativeModel(LatentVariableModel):
             return self.decode_path(ends, torch.linspace(0, 1, steps), labels, path)
 
     @checked(ModelError)
-    def decode_path(self, z: Tensor, positions: Tensor, labels: Tensor | None = None, path: Path = "linear") -> Tensor:
+    def decode_path(self, z: Tensor, positions: Tensor, labels: Tensor | None = None, path: LatentPath = "linear") -> Tensor:
         """Decodes points on the closed path through latents.
 
         Arguments:
