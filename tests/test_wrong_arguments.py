@@ -313,6 +313,7 @@ run.images(split="tset") | split
 run.images(split=None) | split
 run.images(binarized="yes") | binarized
 run.look_at("3") | epoch
+run.is_own(3) | path
 vaekit.evaluate(None) | path
 vaekit.evaluate(run, data=3) | data
 vaekit.evaluate(run, data="no-such-set") | no-such-set

@@ -13,7 +13,7 @@ shape nor type: what takes one checks it itself (:mod:`vaekit.models.inputs`).
 import inspect
 import math
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, reduce, wraps
 from itertools import islice
@@ -133,7 +133,8 @@ def _of_python(value: Any) -> Any:
 
 def require_fields(instance: Any, error: type[VaekitError]) -> None:
     """Raises ``error`` for the first field of a dataclass that does not match its annotation."""
-    for name, hint in _fields(type(instance)).items():
+    kind: Hashable = type(instance)
+    for name, hint in _fields(kind).items():
         require(getattr(instance, name), hint, name, error)
 
 
@@ -154,7 +155,7 @@ def _declared(function: Callable[..., Any]) -> tuple[inspect.Signature, dict[str
 
 
 @cache
-def _fields(kind: type) -> dict[str, Any]:
+def _fields(kind: Any) -> dict[str, Any]:
     """The annotations of those fields of a dataclass that are checked here."""
     hints = get_type_hints(kind, include_extras=True)
     return {each.name: hints[each.name] for each in fields(kind) if not _is_left_out(hints[each.name])}

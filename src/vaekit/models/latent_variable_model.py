@@ -89,11 +89,11 @@ class LatentVariableModel(nn.Module, ABC):
 
         Where training diverges, it names the cause itself.
         """
-        self._trusts_input = True
+        before, self._trusts_input = self._trusts_input, True
         try:
             yield
         finally:
-            self._trusts_input = False
+            self._trusts_input = before
 
     def require_input(self, x: Tensor) -> None:
         """Raises a ModelError for images of another shape, type, device or scale than the model reads."""
