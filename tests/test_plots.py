@@ -23,7 +23,7 @@ from vaekit.plots import (
 )
 from vaekit.plots.curves import ON_BOTH_SPLITS, QUANTITIES, changing, constants, kept
 from vaekit.plots.density import density
-from vaekit.plots.style import ACCENT, COLORS, INK, LIGHT, SECOND, count, font, wrap
+from vaekit.plots.style import ACCENT, COLORS, INK, SECOND, count, font, wrap
 
 
 def test_curves_draw_what_was_recorded() -> None:

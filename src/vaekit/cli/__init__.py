@@ -20,6 +20,7 @@ import typer
 from vaekit.cli import (
     data_commands,
     evaluate_commands,
+    page_commands,
     plot_commands,
     reproduce_commands,
     run_commands,
@@ -61,7 +62,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
         score_commands.embed,
         reproduce_commands.reproduce,
     ),
-    "Share": (plot_commands.report, plot_commands.compare),
+    "Share": (page_commands.report, page_commands.compare),
 }
 """The commands by what they are for, in the order in which one meets them."""
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaekit.core.arguments import checked
+from vaekit.core.errors import DataError
 from vaekit.data import ImageSet
 from vaekit.evaluation.latents.encodings import Encodings, encode_images
 from vaekit.experiment.selection import Selection, select
@@ -61,12 +63,14 @@ class Embedding:
             return arrays
         return arrays | {"labels": self.images.labels.cpu().numpy(), "classes": np.array(self.images.class_names)}
 
-    def write(self, path: Path) -> None:
+    @checked(DataError)
+    def write(self, path: str | Path) -> None:
         """Writes a table (``.csv``, ``.parquet``) or arrays (``.npz``), depending on the suffix of the path.
 
         Raises:
             DataError: If the suffix is not supported.
         """
+        path = Path(path)
         check_suffix(path, FORMATS)
         if path.suffix.lower() == ARRAYS:
             write_arrays(self.arrays(), path)
@@ -74,8 +78,9 @@ class Embedding:
             write_table(self.columns(), path)
 
 
+@checked(DataError)
 def embed(
-    run: RunFolder | str | Path, data: str | None = None, *, split: str | None = None, device: str = "cpu"
+    run: RunFolder | str | Path, data: str | Path | None = None, *, split: str | None = None, device: str = "cpu"
 ) -> Embedding:
     """Encodes images by a run's model.
 

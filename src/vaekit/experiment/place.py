@@ -26,6 +26,12 @@ def has_run(folder: Path) -> bool:
     return is_whole or (folder / NEW).is_dir() or (folder / RESTORED).is_dir()
 
 
+def lacks_environment(folder: Path) -> bool:
+    """Returns whether a folder holds the recipe and the checkpoints of a run, and no ``environment.json``."""
+    has_checkpoint = bool(Checkpoints(folder / CHECKPOINTS, "").paths)
+    return has_checkpoint and (folder / RECIPE).is_file() and not (folder / ENVIRONMENT).exists()
+
+
 def refuse_other_folder(folder: Path) -> None:
     """Refuses a folder that holds something else than a run.
 
@@ -110,7 +116,7 @@ def locate(folder: Path, moved: Sequence[str]) -> Location:
         DataError: If they are not there, or ``moved`` names another number of sources than the run has.
     """
     run = RunFolder(folder)
-    data = run.environment.get("data")
+    data = run.environment.get("data") if (folder / ENVIRONMENT).is_file() else None
     name = data.get("name") if isinstance(data, dict) else None
     known = run.recipe.data.sources
     if moved and len(moved) != len(known):
@@ -136,7 +142,7 @@ def require_run(folder: Path) -> None:
     Raises:
         RunError: If a file that makes it a run is missing or damaged.
     """
-    if not has_run(folder):
+    if not has_run(folder) and not lacks_environment(folder):
         name, path = RunFolder(folder).recipe.name, folder / ENVIRONMENT
         raise RunError(f"{path}: missing, so {name!r} cannot be resumed; copy it again, or train into another folder")
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.core.arguments import Count, Seed, checked
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
-from vaekit.core.registry import require_name
 from vaekit.core.rng import generator
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import Estimate
@@ -137,7 +137,8 @@ class ScoredImages:
         ranks = range(1, len(positions) + 1)
         return {"rank": ranks} | {key: [column[position] for position in positions] for key, column in columns.items()}
 
-    def most_unusual(self, num: int) -> MostUnusual:
+    @checked(DataError)
+    def most_unusual(self, num: Count) -> MostUnusual:
         """Returns at most ``num`` images, those with the lowest scores."""
         values, ends = self._values, np.cumsum([len(one.images) for one in self.sets])
         images, captions, names = [], [], list[str]()
@@ -172,16 +173,17 @@ def describe_scores(model: Model) -> dict[str, str]:
     return SCORES if model.condition is None else {name: given_class(text) for name, text in SCORES.items()}
 
 
+@checked(DataError)
 def score(
     run: RunFolder | str | Path,
-    data: str | None = None,
+    data: str | Path | None = None,
     *,
-    against: str | None = None,
+    against: str | Path | None = None,
     by: Score | None = None,
-    num_samples: int = NUM_SAMPLES,
-    max_images: int | None = None,
+    num_samples: Count = NUM_SAMPLES,
+    max_images: Count | None = None,
     split: str | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     device: str = "cpu",
 ) -> ScoredImages:
     """Scores images by a run's model. Lower scores are more unusual.
@@ -206,8 +208,6 @@ def score(
         >>> scored = vaekit.score("runs/fashion-mnist", against="mnist", max_images=2000)
         >>> scored.aurocs()["log_px"].value
     """
-    if by is not None:
-        require_name(SCORES, by, "by")
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     sets = selections(folder, data, against, split)
     single = [one.images.name for one in sets if min(len(one.images), max_images or len(one.images)) < 2]
@@ -227,7 +227,7 @@ def score(
     return ScoredImages(scored, by or (WITHOUT_TRAINING_IMAGES if train is None else DEFAULT_SCORE))
 
 
-def selections(run: RunFolder, data: str | None, against: str | None, split: str | None) -> list[Selection]:
+def selections(run: RunFolder, data: str | Path | None, against: str | Path | None, split: str | None) -> list[Selection]:
     """Returns the images that a command scores: one set, or with ``against`` two.
 
     Raises:

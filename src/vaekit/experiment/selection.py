@@ -6,6 +6,7 @@ the run's own images are its test images, since a model knows those that it was 
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -52,7 +53,7 @@ class Selection:
         return f"{counts[0]:,} train and {counts[1]:,} test images (column split)" if any(counts) else ""
 
 
-def select(run: RunFolder, data: str | None, split: str | None = None, *, measured: bool = False) -> Selection:
+def select(run: RunFolder, data: str | Path | None, split: str | None = None, *, measured: bool = False) -> Selection:
     """Returns the images of a run or of other data.
 
     Arguments:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 
+from vaekit.core.arguments import BY_FUNCTION, checked
 from vaekit.core.config import describe, to_data
 from vaekit.core.errors import ConfigError, DataError, RunError
 from vaekit.core.files import user_path
@@ -20,8 +21,9 @@ from vaekit.core.rng import fixed_seed
 from vaekit.data import Dataset, load_images
 from vaekit.experiment.fine_tuning import chosen_recipe, fitted_to
 from vaekit.experiment.locked_run import begin, carry_out, go_on, same_everywhere
-from vaekit.experiment.place import has_run, locate, refuse_other_folder, refuse_other_recipe, require_run
+from vaekit.experiment.place import has_run, lacks_environment, locate, refuse_other_folder, refuse_other_recipe, require_run
 from vaekit.experiment.prepare import Experiment, prepare
+from vaekit.experiment.restored_environment import restore_environment
 from vaekit.models import Model
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.runs.identity import MAY_CHANGE, differences
@@ -34,13 +36,14 @@ from vaekit.runs.run_folder import RunFolder
 from vaekit.training import Callback, join_processes
 
 
+@checked(ConfigError)
 def train(
     what: str | Path | Model | None = None,
     images: Any = None,
     *,
     start: str | Path | None = None,
     test: Dataset | None = None,
-    objective: Objective | None = None,
+    objective: Annotated[Objective | None, BY_FUNCTION] = None,
     callbacks: Sequence[Callback] = (),
     out: str | Path | None = None,
     force: bool = False,
@@ -166,6 +169,8 @@ def resume(
         raise RunError(f"{folder}: no such run folder, so there is nothing to resume")
     on_main(lambda: require_run(folder))
     with _locked(folder):
+        if any_process(is_main() and lacks_environment(folder)):
+            restore_environment(folder, by_place(overrides))
         stored = RunFolder(folder).recipe
         moved, lr = pop_sources(others), others.pop("optimizer.lr", None)
         recipe = complete(to_data(stored), others)

@@ -16,6 +16,7 @@ from typing import IO, overload
 import numpy as np
 from PIL import Image
 
+from vaekit.core.arguments import checked
 from vaekit.core.errors import DataError
 from vaekit.core.progress import track
 
@@ -45,6 +46,7 @@ class Animation:
     frames: Sequence[Image.Image]
     durations: Sequence[int]
 
+    @checked(DataError)
     def save(self, path: str | Path) -> None:
         """Writes the animation in the format of the suffix: ``.gif``, ``.webp`` or ``.mp4``; the first two loop.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaekit.core.arguments import NumOrZero, checked
 from vaekit.core.errors import DataError, ModelError
 from vaekit.core.safe_text import MAX_NAME, listing, printable
 from vaekit.data import Fitting, ImageSet, is_image_shape
@@ -38,6 +39,7 @@ class ModelView:
         ConfigError: If the images do not have the channels.
     """
 
+    @checked(ModelError)
     def __init__(
         self,
         model: Model,
@@ -52,6 +54,8 @@ class ModelView:
                 "use model.sample(num), model.encode(x) and model.decode(z)"
             )
         self.model = model
+        if images is not None and tuple(images.shape) != tuple(model.shape):
+            raise ModelError(f"the model is of shape {tuple(model.shape)}, and the images of shape {images.shape}")
         self._images = images
         self.fitting = fitting or Fitting()
         self.channels = channels
@@ -84,7 +88,8 @@ class ModelView:
         """The posteriors of all images."""
         return encode_images(self.model, self.images)
 
-    def labels(self, names: Sequence[str], num: int) -> Tensor | None:
+    @checked(ModelError)
+    def labels(self, names: Sequence[str], num: NumOrZero) -> Tensor | None:
         """Returns labels of shape (num): the named classes in turn, or all classes in turn if none is named.
 
         Raises:
@@ -102,6 +107,7 @@ class ModelView:
         chosen = torch.tensor([condition.index(name) for name in names or condition.classes])
         return chosen[torch.arange(num) % len(chosen)]
 
+    @checked(ModelError)
     def file_labels(self, names: Sequence[str], num: int) -> Tensor | None:
         """Returns the labels of image files, with shape (num): one class for all, or one for each.
 
@@ -123,14 +129,15 @@ class ModelView:
         """Returns the labels of images of the set; None if the model is not class-conditional."""
         return None if self.model.condition is None else images.labels
 
-    def read_files(self, paths: Sequence[Path]) -> Tensor:
+    @checked(DataError)
+    def read_files(self, paths: Sequence[str | Path]) -> Tensor:
         """Reads image files as uint8 of shape (N, C, H, W), fitted to the model's shape.
 
         Raises:
             DataError: If a file does not exist, is no image, or has other channels than the model's images.
         """
         channels, height, width = self.model.shape
-        return read_image_files(paths, (channels, height, width), self.fitting)
+        return read_image_files([Path(path) for path in paths], (channels, height, width), self.fitting)
 
     def describe_images(self) -> str:
         """Returns the number, the split and the name of the images, e.g. ``10,000 test images of mnist``."""
@@ -138,7 +145,8 @@ class ModelView:
             f"{count(len(self.encodings.means), f'{self.images.split} images')} of {printable(self.images.name, MAX_NAME)}"
         )
 
-    def describe_latent(self, latent: int) -> str:
+    @checked(ModelError)
+    def describe_latent(self, latent: NumOrZero) -> str:
         """Returns the name of a latent with its mean KL, where the KL is a sum over latents."""
         rates = self.encodings.rates
         return f"z{latent} · {rates[latent]:.2f} nats" if len(rates) == self.model.latent_dim else f"z{latent}"

@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
+from vaekit.core.arguments import checked
 from vaekit.core.errors import DataError, ModelError, RunError, VaekitError
 from vaekit.core.files import user_path
 from vaekit.data import Fitting, ImageSet, binarize, in_class_order, is_image_shape, load_images
@@ -82,6 +83,7 @@ class RunFolder(RunRecords):
         >>> run.model.sample(64)
     """
 
+    @checked(ModelError)
     def __init__(self, path: str | Path, revision: str | None = None) -> None:
         super().__init__(_find_folder(path, revision))
         self._gray: dict[tuple[tuple[str, ...], str], ImageSet] = {}
@@ -133,6 +135,7 @@ class RunFolder(RunRecords):
         """How images of the run's model are drawn: with a caption below them."""
         return self.look_at(self._best_epoch)
 
+    @checked(RunError)
     def look_at(self, epoch: int | None) -> Look:
         """Returns how images of an epoch are drawn: with the names of recipe and images and the epoch below them."""
         if not self.has_recipe:
@@ -167,7 +170,7 @@ class RunFolder(RunRecords):
         environment = self.environment if (self.folder / ENVIRONMENT).is_file() else {}
         return find_sources(self.recipe.data.sources, environment)
 
-    def is_own(self, source: str | None) -> bool:
+    def is_own(self, source: str | Path | None) -> bool:
         """Whether a source is the one that the run was trained on; None stands for it.
 
         Raises:
@@ -175,9 +178,10 @@ class RunFolder(RunRecords):
         """
         if source is not None:
             user_path(source)
-        return self.has_recipe and (source is None or (source,) == self.recipe.data.sources)
+        return self.has_recipe and (source is None or (str(source),) == self.recipe.data.sources)
 
-    def images(self, source: str | None = None, split: str = "test", *, binarized: bool = True) -> ImageSet:
+    @checked(DataError)
+    def images(self, source: str | Path | None = None, split: str = "test", *, binarized: bool = True) -> ImageSet:
         """Returns images as the model saw them: fitted to its shape, and binarized if it was trained so.
 
         Arguments:
@@ -197,7 +201,7 @@ class RunFolder(RunRecords):
                 f"{self.folder}: the model is of data of shape {tuple(self.model.shape)}, and images are read; "
                 "in Python: vaekit.evaluate_model(model, data)"
             )
-        images = self._load(self.sources if source is None else (source,), split)
+        images = self._load(self.sources if source is None else (str(source),), split)
         wanted = binarized and self.preprocessing.binarize != "none"
         return binarize(images, seed=TEST_SEED) if wanted else images
 
@@ -219,6 +223,7 @@ class RunFolder(RunRecords):
         return self._gray[sources, split]
 
 
+@checked(ModelError)
 def load(path: str | Path, revision: str | None = None) -> VAE:
     """Loads a model from a run folder, a model folder, or the Hugging Face Hub; nothing is executed or unpickled.
 
