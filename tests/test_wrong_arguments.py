@@ -347,7 +347,7 @@ vaekit.score(run, "no-such-set") | no-such-set
 vaekit.score(run, against=3) | against
 vaekit.score(run, against="no-such-set") | no-such-set
 vaekit.score(run, by="log_py") | log_px
-vaekit.score(run, by=None) | by
+vaekit.score(run, by=7) | by
 vaekit.score(run, num_samples=0) | num_samples
 vaekit.score(run, num_samples="5") | num_samples
 vaekit.score(run, max_images=0) | max_images
@@ -424,7 +424,7 @@ gallery.traversals(0) | num
 gallery.traversals("3") | num
 gallery.traversals(2, steps=0) | steps
 gallery.traversals(2, start="@99999") | 99999
-gallery.traversals(2, start=None) | start
+gallery.traversals(2, start=7) | start
 gallery.traversals(2, start="no-such-class") | no-such-class
 gallery.traverse(2, None) | weights
 gallery.traverse(0, torch.zeros(3)) | num
