@@ -424,7 +424,7 @@ gallery.traversals(0) | num
 gallery.traversals("3") | num
 gallery.traversals(2, steps=0) | steps
 gallery.traversals(2, start="@99999") | 99999
-gallery.traversals(2, start=7) | start
+gallery.traversals(2, start=[1]) | start
 gallery.traversals(2, start="no-such-class") | no-such-class
 gallery.traverse(2, None) | weights
 gallery.traverse(0, torch.zeros(3)) | num
