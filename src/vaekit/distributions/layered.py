@@ -133,11 +133,12 @@ class LayeredDistribution(Distribution):
         return (self.top, *(self._conditional(index, z[..., :size]) for index, size in enumerate(above, start=1)))
 
     def _broadcast(self, z: Tensor) -> Tensor:
-        return z.expand(torch.broadcast_shapes(z.shape, self._extended_shape()))
+        shape = torch.broadcast_shapes(z.shape, self._extended_shape())
+        return z if z.shape == shape else z.expand(shape)
 
     def _sample_shapes(self, sample_shape: Any) -> list[torch.Size]:
         """The sample shape for each layer: the conditionals already have it as part of their batch shape."""
-        return [torch.Size(sample_shape)] + [torch.Size()] * len(self.conditionals)
+        return [torch.Size(sample_shape)] + [torch.Size()] * (len(self.sizes) - 1)
 
     def _ancestral(self, choose: Callable[[int, Distribution], Tensor]) -> Tensor:
         """Chooses the latents of each layer, from the top down, given those of the layers above; shape (*, B, D)."""

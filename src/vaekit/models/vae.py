@@ -30,7 +30,7 @@ from vaekit.distributions.pixels import IMAGE_DIMS
 from vaekit.models.conditions import Condition
 from vaekit.models.folder_format import RUN_MARKS
 from vaekit.models.model import Model
-from vaekit.models.saving import describe_parts, refuse_overridden, write_model
+from vaekit.models.saving import base_of, describe_parts, refuse_overridden, write_model
 from vaekit.networks import Decoder, Encoder, Shape
 
 MAX_NOISY = 8.0
@@ -128,7 +128,7 @@ class VAE(Model):
         folder = user_path(path)
         if any((folder / name).exists() for name in RUN_MARKS):
             raise ModelError(f"{folder}: a run folder, whose weights are those of the run; choose another folder")
-        refuse_overridden(type(self), VAE)
+        refuse_overridden(type(self), base_of(type(self)))
         config = describe_parts(self)
         try:
             write_model(config, self.state_dict(), folder)
@@ -151,12 +151,15 @@ class VAE(Model):
         Raises:
             ModelError: If the images are no tensor, or have another shape than the model's.
         """
+        self._refuse_wrong_shape(x)
+        qz: Distribution = self.posterior(self.encoder(self.likelihood.encoder_input(x), context))
+        return qz
+
+    def _refuse_wrong_shape(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):
             raise ModelError(f"images are a tensor, got {type(x).__name__}; vaekit.load_images makes one, as its .pixels")
         if tuple(x.shape[1:]) != tuple(self.shape):
             raise ModelError(f"the model reads images of shape {tuple(self.shape)}, got {tuple(x.shape[1:])}")
-        qz: Distribution = self.posterior(self.encoder(self.likelihood.encoder_input(x), context))
-        return qz
 
     def refuse_wrong_scale(self, x: Tensor) -> None:
         """Refuses pixels that are neither integers from 0 to 255 nor on the unit interval, but for the noise of samples.
@@ -201,8 +204,12 @@ class VAE(Model):
         parameters: Tensor = self.decoder(z.flatten(0, -2), context).float().unflatten(0, batch)
         return parameters
 
-    def _px_of_samples(self, z: Tensor, context: Tensor | None, target: Tensor) -> Distribution:
-        parameters = self._parameters_of(z, context)
+    def _parameters_of_samples(self, z: Tensor, qz: Distribution, context: Tensor | None) -> Tensor:
+        """The decoder's output at samples of q(z|x)."""
+        return self._parameters_of(z, context)
+
+    def _px_of_samples(self, z: Tensor, qz: Distribution, context: Tensor | None, target: Tensor) -> Distribution:
+        parameters = self._parameters_of_samples(z, qz, context)
         if self.training:
             self.likelihood.observe(parameters, target)
         px: Distribution = self.likelihood(parameters)

@@ -109,18 +109,18 @@ class ModelSection(Section):
     """The parts of a VAE; its shape follows from the images.
 
     Arguments:
-        latent_dim: D, the number of latents.
+        latent_dim: D, the number of latents; None for a ladder, whose layers give it.
         encoder: The encoder.
         decoder: The decoder.
         likelihood: The likelihood.
         posterior: The posterior.
-        prior: The prior.
+        prior: The prior; that of the top layer if there are several.
         conditional: Whether the model is class-conditional.
         fitted: Whether convolutional networks are narrower for fewer than 10,000 images. A recipe whose networks are changed
             is not fitted.
     """
 
-    latent_dim: LatentDim
+    latent_dim: LatentDim | None = None
     encoder: Spec
     decoder: Spec
     likelihood: Spec
@@ -293,6 +293,8 @@ def outline(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
     if any(place.startswith(NETWORKS) for place in by_place(overrides)) and isinstance(changed.get("model"), dict):
         changed["model"].pop("fitted", None)
     recipe = validate(Recipe, changed, "")
+    if recipe.model.latent_dim is None and recipe.model.decoder.get("name") != "ladder":
+        raise ConfigError("model.latent_dim: missing")
     for place, (registry, inferred) in PARTS.items():
         spec = _part(recipe, place)
         require_name(registry, spec.get("name"), f"{place}.name")
