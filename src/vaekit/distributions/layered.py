@@ -97,6 +97,26 @@ class LayeredDistribution(Distribution):
         with torch.no_grad():
             return self._ancestral(lambda index, distribution: distribution.sample(shapes[index]))
 
+    def tempered(self, temperatures: Sequence[float]) -> Tensor:
+        """Samples latents of shape (B, D), without a gradient, closer to the mean of each layer given the layers above.
+
+        Arguments:
+            temperatures: The factor of the distance from the mean, for each layer from the top down.
+        """
+
+        def sample(index: int, distribution: Distribution) -> Tensor:
+            mean = distribution.mean
+            return mean + temperatures[index] * (distribution.sample() - mean)
+
+        with torch.no_grad():
+            return self._ancestral(sample)
+
+    def resample(self, z: Tensor, num_fixed: int) -> Tensor:
+        """Returns latents z of shape (B, D) with all but the upper ``num_fixed`` layers sampled anew, without a gradient."""
+        fixed = self.split(z)[:num_fixed]
+        with torch.no_grad():
+            return self._ancestral(lambda index, layer: fixed[index] if index < num_fixed else layer.sample())
+
     def from_noise(self, noise: Tensor) -> Tensor:
         """Turns standard normal noise of shape (*, B, D) into samples of the same shape, layer by layer.
 

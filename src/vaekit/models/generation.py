@@ -20,6 +20,7 @@ from vaekit.data import Fitting, is_image_shape
 from vaekit.data.preparing import Images, prepare_images
 from vaekit.models.conditions import Condition
 from vaekit.models.interpolation import along
+from vaekit.models.layer_samples import tempered_sample
 
 CPU_CHUNK_BUDGET, ACCELERATOR_CHUNK_BUDGET = 2**20, 2**26
 """How many numbers the widest layer holds for all images of a chunk: 4 MB of float32, which fit into a processor's cache (a
@@ -62,6 +63,16 @@ class LatentVariableModel(nn.Module, ABC):
     @abstractmethod
     def px(self, z: Tensor, context: Tensor | None = None) -> Distribution:
         """Returns p(x|z), with batch shape (*, B) and the event shape of x, for latents of shape (*, B, D)."""
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The names of the stochastic layers, from the top down, where a model of several has them."""
+        return ()
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """The number of latents of each stochastic layer, from the top down."""
+        return (self.latent_dim,)
 
     @property
     def device(self) -> torch.device:
@@ -143,24 +154,23 @@ class LatentVariableModel(nn.Module, ABC):
         """Returns p(z), or p(z|c) of labels of shape (num), with batch shape (num) and event shape (D)."""
         return self.pz(num, self.context(labels, num))
 
-    def sample(self, num: int, labels: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+    def sample(
+        self, num: int, labels: Tensor | None = None, temperature: float | Sequence[float] = 1.0
+    ) -> Tensor:
         """Samples latents from the prior and returns the means of p(x|z).
 
         Arguments:
             num: The number of images.
             labels: Their classes, with shape (num), if the model is conditional.
-            temperature: Scales the distance of latents from the prior's mean; below 1 samples are closer to the mean.
+            temperature: Scales the distance of latents from the prior's mean; below 1 samples are closer to the mean. A model
+                of several stochastic layers takes one for each, from the top down, too.
 
         Returns:
             Images on the unit interval, with shape (num, C, H, W).
         """
         with self.inference():
             context = self.context(labels, num)
-            pz = self.pz(num, context)
-            z = pz.sample()
-            if temperature != 1:
-                z = pz.mean + temperature * (z - pz.mean)
-            return self._means(z, context)
+            return self._means(tempered_sample(self.pz(num, context), temperature), context)
 
     def sample_joint(self, num: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Samples z ~ p(z) and x ~ p(x|z), with the noise of p(x|z), where :meth:`sample` returns its mean.

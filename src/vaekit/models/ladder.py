@@ -79,6 +79,11 @@ class LadderVAE(VAE):
         """The number of latents of each layer, from the top down."""
         return tuple(self.decoder.sizes)
 
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The resolution of each layer, from the top down, as ``7x7``."""
+        return tuple(f"{layer.size[0]}x{layer.size[1]}" for layer in self.decoder.layers_of_path)
+
     def qz(self, x: Tensor, context: Tensor | None = None) -> PathDistribution:
         """Returns q(z|x), with batch shape (B) and event shape (D), for images of shape (B, C, H, W)."""
         self._refuse_wrong_shape(x)

@@ -249,6 +249,11 @@ class LadderDecoder(Decoder):
         )
         _scale_residual_branches(self.path)
 
+    @property
+    def layers_of_path(self) -> list[LadderLayer]:
+        """The stochastic layers, from the top down."""
+        return [layer for layer in self.path if isinstance(layer, LadderLayer)]
+
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Returns parameters of shape (B, P, H, W), given latents of all layers with shape (B, D)."""
         h = self.first_state(len(z), context)

@@ -26,12 +26,14 @@ from vaekit.core.rng import fixed_seed
 from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.latents.encodings import THRESHOLD
+from vaekit.evaluation.latents.layer_rates import layer_rates
 from vaekit.evaluation.samples.pixel_errors import pixel_errors
 from vaekit.plots import (
     Animation,
     error_plot,
     grid,
     latent_map,
+    layer_rate_plot,
     manifold,
     rate_plot,
     reconstruction_pairs,
@@ -52,6 +54,7 @@ from vaekit.presentation.animations import (
     animate_traversals,
     animate_waypoints,
 )
+from vaekit.presentation.fixed_layers import samples_of_layers
 from vaekit.presentation.latent_planes import Plane, PlaneKind, Traversal, latent_plane, traverse
 from vaekit.presentation.model_view import ModelView
 from vaekit.presentation.projection import Method, project
@@ -96,14 +99,19 @@ class Gallery(ModelView):
         return other
 
     def samples(
-        self, num: int = 100, labels: Sequence[str] = (), temperature: float = 1.0, seed: int = 0, columns: int | None = None
+        self,
+        num: int = 100,
+        labels: Sequence[str] = (),
+        temperature: float | Sequence[float] = 1.0,
+        seed: int = 0,
+        columns: int | None = None,
     ) -> Image.Image:
         """Plots samples from the prior.
 
         Arguments:
             num: The number of images.
             labels: The classes, in turn, if the model is class-conditional; by default all.
-            temperature: Scales the distance of latents from the prior's mean.
+            temperature: Scales the distance of latents from the prior's mean; one for each layer of a ladder, too.
             seed: The random seed.
             columns: The number of images in a row; by default that of a square. If the model is class-conditional, it is a
                 multiple of the number of classes, if that is small, and each class stands above its column.
@@ -116,6 +124,12 @@ class Gallery(ModelView):
             images = require_finite(self.model.sample(num, self.labels(labels, num), temperature), "the samples")
         columns, heads = columns_of_classes(num, self._classes(labels), images.shape[-1], columns)
         return grid(images, columns, heads=heads, **self._drawn)
+
+    def layer_samples(self, fixed: int | None = None, num: int = 8, label: str | None = None, seed: int = 0) -> Image.Image:
+        """Plots samples with upper layers fixed; see :func:`vaekit.presentation.fixed_layers.samples_of_layers`."""
+        with fixed_seed(seed):
+            images, row_labels, title = samples_of_layers(self, fixed, num, label)
+        return grid(images, num, row_labels=row_labels, title=title, **self._drawn)
 
     def _classes(self, names: Sequence[str]) -> list[str]:
         """The named classes, or all if none is named; none if the model is not class-conditional."""
@@ -152,15 +166,19 @@ class Gallery(ModelView):
         """The options of all functions that draw images."""
         return {"channels": self.channels, "look": self.look}
 
-    def traversals(self, num: int = 8, steps: int = 11, start: WaypointName = "@0") -> Image.Image:
+    def traversals(
+        self, num: int = 8, steps: int = 11, start: WaypointName = "@0", layer: int | None = None
+    ) -> Image.Image:
         """Plots traversals, one latent in a row; arguments as of :meth:`traverse`."""
-        traversal = self.traverse(num, torch.linspace(0, 1, steps), start)
+        traversal = self.traverse(num, torch.linspace(0, 1, steps), start, layer)
         marks = [place * (steps - 1) for place in traversal.own]
         return traversals(traversal.images, traversal.row_labels, traversal.title, marks, **self._drawn)
 
-    def traverse(self, num: int, weights: Tensor, start: WaypointName = "@0") -> Traversal:
+    def traverse(
+        self, num: int, weights: Tensor, start: WaypointName = "@0", layer: int | None = None
+    ) -> Traversal:
         """Decodes one latent at a time; see :func:`vaekit.presentation.latent_planes.traverse`."""
-        return traverse(self, num, weights, start)
+        return traverse(self, num, weights, start, layer)
 
     def manifold(self, steps: int = 20, plane: PlaneKind = "active", label: str | None = None) -> Image.Image:
         """Plots the latent plane; arguments as of :meth:`plane`."""
@@ -232,7 +250,9 @@ class Gallery(ModelView):
         )
 
     def rates(self) -> Figure:
-        """Plots the KL of each latent, and which latents are active."""
+        """Plots the KL of each latent, and which latents are active; of a ladder the KL of each layer."""
+        if names := self.model.layer_names:
+            return layer_rate_plot(layer_rates(self.model, self.images), names, self.model.layer_sizes, len(self.images))
         return rate_plot(self.encodings.rates, self.encodings.variances, THRESHOLD, len(self.encodings.means))
 
     def errors(self, num: int = 6, max_images: int = 2_000) -> Figure:
