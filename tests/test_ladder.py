@@ -1,4 +1,4 @@
-"""Laws and oracles of ladder VAEs: linear-Gaussian layers in closed form, densities, one pass, any size, saved and loaded."""
+"""Laws and oracles of ladders: linear-Gaussian layers in closed form, densities, one pass, any size, saved and loaded."""
 
 import math
 from pathlib import Path
@@ -180,9 +180,7 @@ def test_mean_and_noise_of_the_posterior_agree_with_its_layers() -> None:
         torch.testing.assert_close(qz.from_noise(torch.zeros(1, 5, 72))[0], qz.mean)
         noise = torch.randn(2, 5, 72)
         z = qz.from_noise(noise)
-        whitened = torch.cat(
-            [(part - q.mean) / q.stddev for part, q in zip(qz.split(z), qz.layers(z), strict=True)], -1
-        )
+        whitened = torch.cat([(part - q.mean) / q.stddev for part, q in zip(qz.split(z), qz.layers(z), strict=True)], -1)
         torch.testing.assert_close(whitened, noise, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(qz.expand((3, 5)).log_prob(z[:1].expand(3, -1, -1)), qz.log_prob(z[:1]).expand(3, -1))
 

@@ -19,7 +19,9 @@ def terms_of(means: Tensor, log_px: Tensor | None = None) -> Terms:
     return Terms(log_px, latents, pz, torch.zeros(2, 1))
 
 
-def loss_and_gradient(objective: LayeredELBO, means: list[float], epoch: float = 0.0) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+def loss_and_gradient(
+    objective: LayeredELBO, means: list[float], epoch: float = 0.0
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     values = torch.tensor(means, requires_grad=True)
     loss = objective(terms_of(values), StepContext(epoch))
     (gradient,) = torch.autograd.grad(loss.value, values, allow_unused=True)

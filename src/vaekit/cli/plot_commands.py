@@ -24,12 +24,13 @@ def sample(
     num: Annotated[int, typer.Option("--num", "-n", help="The number of images.", min=1)] = 100,
     label: Labels = None,
     temperature: Annotated[
-        str, typer.Option(help="Below 1: samples closer to the prior's mean. Of a ladder also one for each layer: 0.7,0.8,1.")
+        str,
+        typer.Option(help="Below 1: samples closer to the prior's mean. Of a ladder also one for each layer: 0.7,0.8,1."),
     ] = "1",
     fix_layers: Annotated[
         str | None,
         typer.Option(
-            help="Of a ladder: fix so many upper layers in each row and sample the lower ones anew; or each, for 0, 1, 2, ...",
+            help="Of a ladder: fix so many upper layers in each row, and sample the lower ones anew; or each: 0, 1, 2, ...",
             show_default=False,
         ),
     ] = None,
@@ -108,7 +109,8 @@ def traverse(
     ] = 8,
     steps: Annotated[int, typer.Option(help="The number of images in a row.", min=2, max=1_000)] = 11,
     layer: Annotated[
-        int | None, typer.Option(help="Of a ladder: only latents of this layer, from 1 at the top.", min=1, show_default=False)
+        int | None,
+        typer.Option(help="Of a ladder: only latents of this layer, from 1 at the top.", min=1, show_default=False),
     ] = None,
     start: Start = "@0",
     data: Data = None,

@@ -61,7 +61,9 @@ class ResidualGaussian(Posterior):
             ModelError: If the features are those of an encoder, since the model is not a ladder.
         """
         if features.dim() < 3 or features.shape[-2] != 4:
-            raise ModelError("model.posterior: residual is relative to the priors of a ladder; set model.decoder.name=ladder")
+            raise ModelError(
+                "model.posterior: residual is relative to the priors of a ladder; set model.decoder.name=ladder"
+            )
         mu, logvar, added_mu, added_logvar = features.unbind(-2)
         scale = (0.5 * soft_clip(logvar, LINEAR, LIMIT)).exp()
         return ladder_gaussian(torch.stack([mu + scale * added_mu, logvar + added_logvar], -2))

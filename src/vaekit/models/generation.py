@@ -154,16 +154,14 @@ class LatentVariableModel(nn.Module, ABC):
         """Returns p(z), or p(z|c) of labels of shape (num), with batch shape (num) and event shape (D)."""
         return self.pz(num, self.context(labels, num))
 
-    def sample(
-        self, num: int, labels: Tensor | None = None, temperature: float | Sequence[float] = 1.0
-    ) -> Tensor:
+    def sample(self, num: int, labels: Tensor | None = None, temperature: float | Sequence[float] = 1.0) -> Tensor:
         """Samples latents from the prior and returns the means of p(x|z).
 
         Arguments:
             num: The number of images.
             labels: Their classes, with shape (num), if the model is conditional.
-            temperature: Scales the distance of latents from the prior's mean; below 1 samples are closer to the mean. A model
-                of several stochastic layers takes one for each, from the top down, too.
+            temperature: Scales the distance of latents from the prior's mean; below 1 samples are closer to the mean. For a
+                model of several stochastic layers also one for each, from the top down.
 
         Returns:
             Images on the unit interval, with shape (num, C, H, W).

@@ -120,9 +120,7 @@ class LadderVAE(VAE):
 
         return PathDistribution(top, descend, self.decoder.sizes, features is not None)
 
-    def _descend(
-        self, choose: ChooseLayer, num: int, features: Sequence[Tensor] | None, context: Tensor | None
-    ) -> Descent:
+    def _descend(self, choose: ChooseLayer, num: int, features: Sequence[Tensor] | None, context: Tensor | None) -> Descent:
         z: list[Tensor] = []
         priors: list[Distribution] = []
         posteriors: list[Distribution] = []

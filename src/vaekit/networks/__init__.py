@@ -16,10 +16,20 @@ if TYPE_CHECKING:
     from vaekit.networks.mlp import MLPDecoder, MLPEncoder
 
 ENCODERS: "Registry[Encoder]" = Registry(
-    "ENCODERS", {"mlp": "vaekit.networks.mlp.MLPEncoder", "conv": "vaekit.networks.conv.ConvEncoder", "ladder": "vaekit.networks.ladder.LadderEncoder"}
+    "ENCODERS",
+    {
+        "mlp": "vaekit.networks.mlp.MLPEncoder",
+        "conv": "vaekit.networks.conv.ConvEncoder",
+        "ladder": "vaekit.networks.ladder.LadderEncoder",
+    },
 )
 DECODERS: "Registry[Decoder]" = Registry(
-    "DECODERS", {"mlp": "vaekit.networks.mlp.MLPDecoder", "conv": "vaekit.networks.conv.ConvDecoder", "ladder": "vaekit.networks.ladder.LadderDecoder"}
+    "DECODERS",
+    {
+        "mlp": "vaekit.networks.mlp.MLPDecoder",
+        "conv": "vaekit.networks.conv.ConvDecoder",
+        "ladder": "vaekit.networks.ladder.LadderDecoder",
+    },
 )
 
 __all__ = [

@@ -35,6 +35,7 @@ from vaekit.core.errors import ConfigError
 from vaekit.networks.base import ACTIVATIONS, Activation, Decoder, Encoder, Shape
 from vaekit.networks.conv import Blocks, Channels, level_sizes
 from vaekit.networks.conv_layers import ResidualBlock, Resize
+from vaekit.networks.ladder_layers import LadderLayer
 
 NumLayers = Annotated[list[Annotated[int, Field(ge=0, le=1000)]], Field(min_length=1)]
 """The number of stochastic layers of each level."""
@@ -102,78 +103,6 @@ class LadderEncoder(Encoder):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Returns the maps of all levels as features of shape (B, F)."""
         return torch.cat([maps.flatten(1) for maps in self.maps(x, context)], 1)
-
-
-class LadderLayer(nn.Module):
-    """A stochastic layer of the top-down path.
-
-    Arguments:
-        channels: C, the number of channels of the state and of the encoder's maps.
-        width: The number of latents of each point.
-        size: The size (h, w) of its maps.
-        blocks: The number of residual blocks after the latents.
-        activation: The activation function.
-        is_top: Whether it is the top layer, whose prior is a part of the model and not of the path.
-    """
-
-    def __init__(
-        self, channels: int, width: int, size: tuple[int, int], blocks: int, activation: Activation, is_top: bool
-    ) -> None:
-        super().__init__()
-        self.width = width
-        self.size = size
-        self.activation = ACTIVATIONS[activation]()
-        if not is_top:
-            self.prior = nn.Conv2d(channels, channels, 3, padding=1)
-            self.prior_out = _zero(nn.Conv2d(channels, 2 * width, 1))
-        self.is_top = is_top
-        self.posterior = nn.Conv2d(channels, channels, 3, padding=1)
-        self.features = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.posterior_out = _zero(nn.Conv2d(channels, 2 * width, 1))
-        self.latents = nn.Conv2d(width, channels, 1)
-        self.blocks = nn.Sequential(*(ResidualBlock(channels, activation, "none") for _ in range(blocks)))
-
-    @property
-    def num_latents(self) -> int:
-        """D_l, the number of latents of the layer."""
-        return self.width * math.prod(self.size)
-
-    def prior_parameters(self, h: Tensor) -> Tensor:
-        """Returns the means and log-variances of the prior, with shape (N, 2, D_l), for a state of shape (N, C, h, w).
-
-        Those of the top layer are zeros.
-        """
-        if self.is_top:
-            return torch.zeros(len(h), 2, self.num_latents, device=h.device)
-        return self._as_parameters(self.prior_out(self.activation(self.prior(self.activation(h)))))
-
-    def posterior_parameters(self, h: Tensor, features: Tensor) -> Tensor:
-        """Returns what the posterior adds to means and log-variances of the prior, with shape (N, 2, D_l).
-
-        Arguments:
-            h: The state, with shape (N, C, h, w).
-            features: The output of :meth:`project`, with shape (B, C, h, w).
-        """
-        hidden = _add(self.posterior(self.activation(h)), features)
-        return self._as_parameters(self.posterior_out(self.activation(hidden)))
-
-    def project(self, features: Tensor) -> Tensor:
-        """Returns the encoder's maps as the posterior reads them, with shape (B, C, h, w), once for all samples of z."""
-        projected: Tensor = self.features(self.activation(features))
-        return projected
-
-    def add(self, h: Tensor, z: Tensor) -> Tensor:
-        """Returns the state after latents z of shape (K * N, D_l), given a state of shape (N, C, h, w)."""
-        state: Tensor = self.blocks(_add(self.latents(self.as_maps(z)), h))
-        return state
-
-    def as_maps(self, z: Tensor) -> Tensor:
-        """Returns latents of shape (N, D_l) as maps of shape (N, width, h, w)."""
-        return z.unflatten(-1, (self.width, *self.size))
-
-    def _as_parameters(self, maps: Tensor) -> Tensor:
-        """Maps of shape (N, 2 * width, h, w) as parameters of shape (N, 2, D_l), in float32."""
-        return maps.float().flatten(1).unflatten(1, (2, -1))
 
 
 class LadderDecoder(Decoder):
@@ -247,7 +176,7 @@ class LadderDecoder(Decoder):
             *(() if last == 0 else (ACTIVATIONS[activation](),)),
             nn.Conv2d(channels[0], self.num_maps, 3, padding=1),
         )
-        _scale_residual_branches(self.path)
+        _scale_latents(self.path)
 
     @property
     def layers_of_path(self) -> list[LadderLayer]:
@@ -268,8 +197,8 @@ class LadderDecoder(Decoder):
 
     def top_parameters(self, num: int, features: Sequence[Tensor], context: Tensor | None) -> Tensor:
         """Returns what the posterior of the top layer adds to its prior, with shape (B, 2, D_1)."""
-        h = self.entries[0](self.first_state(num, context))
-        parameters: Tensor = self.path[0].posterior_parameters(h, features[0])
+        layer = self.layers_of_path[0]
+        parameters: Tensor = layer.posterior_parameters(layer.activation(self.first_state(num, context)), features[0])
         return parameters
 
     def descend(
@@ -289,8 +218,9 @@ class LadderDecoder(Decoder):
         h, latents = self.first_state(num, context), []
         for index, (entry, layer) in enumerate(zip(self.entries, self.path, strict=True)):
             h = entry(h)
-            added = None if features is None else layer.posterior_parameters(h, features[index])
-            latents.append(choose(index, layer.prior_parameters(h), added))
+            read = layer.activation(h)
+            added = None if features is None else layer.posterior_parameters(read, features[index])
+            latents.append(choose(index, layer.prior_parameters(read), added))
             h = layer.add(h, latents[-1])
         return self.last(h, latents)
 
@@ -302,7 +232,9 @@ class LadderDecoder(Decoder):
     def last(self, h: Tensor, latents: Sequence[Tensor]) -> Tensor:
         """Returns parameters of the likelihood from the last state and the latents of all layers."""
         for level, aggregated in self.aggregated.items():
-            maps = [layer.as_maps(z) for layer, z, at in zip(self.path, latents, self.levels, strict=True) if at == int(level)]
+            maps = [
+                layer.as_maps(z) for layer, z, at in zip(self.path, latents, self.levels, strict=True) if at == int(level)
+            ]
             h = h + self.resize(aggregated(torch.cat(maps, 1))) / math.sqrt(len(self.path))
         parameters: Tensor = self.output(h)
         return parameters
@@ -315,8 +247,8 @@ def ladder_sizes(shape: Shape, channels: Sequence[int], layers: Sequence[int], w
         ConfigError: If the arguments do not fit together; see :class:`LadderDecoder`.
     """
     _check_levels(shape, channels, layers, "layers")
-    if not sum(layers):
-        raise ConfigError(f"layers {list(layers)}: a ladder has at least one stochastic layer")
+    if not layers[-1]:
+        raise ConfigError(f"layers {list(layers)}: the last level, which is the top, has at least one layer")
     sizes = level_sizes(shape, len(channels))
     return [width * h * w for (h, w), num in reversed(list(zip(sizes, layers, strict=True))) for _ in range(num)]
 
@@ -337,23 +269,8 @@ def _upward(channels: Sequence[int], sizes: list[tuple[int, int]], above: int, b
     return nn.Sequential(convolution, Resize(sizes[below]))
 
 
-def _add(many: Tensor, few: Tensor) -> Tensor:
-    """Adds maps of shape (B, ...) to those of shape (K * B, ...)."""
-    if len(many) == len(few):
-        return many + few
-    return (many.unflatten(0, (-1, len(few))) + few).flatten(0, 1)
-
-
-def _zero(layer: nn.Conv2d) -> nn.Conv2d:
-    """A layer whose weights and biases are zero."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
-def _scale_residual_branches(path: nn.ModuleList) -> None:
-    """Divides the weights from latents to the state by the root of the number of layers, so that their sum has unit scale."""
+def _scale_latents(path: nn.ModuleList) -> None:
+    """Divides the weights from latents to the state by the root of their number, so that their sum keeps its scale."""
     for layer in path:
         assert isinstance(layer, LadderLayer)
         with torch.no_grad():

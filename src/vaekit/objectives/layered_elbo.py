@@ -32,7 +32,7 @@ class LayeredELBO(Objective):
 
     Arguments:
         beta: :math:`\beta`, the KL weight, as a number or a schedule.
-        free_bits: :math:`\lambda`, the rate below which a layer is not penalized further, in nats, as a number or a schedule.
+        free_bits: :math:`\lambda`, the rate in nats below which a layer is not penalized further, a number or a schedule.
         balance: :math:`a`, the strength of KL balancing, as a number or a schedule; values above 1 count as 1.
         num_samples: K, the number of samples of z over which the distortion is averaged.
         penalties: The weight of each penalty of the model's parts; 1 for those that are not named.

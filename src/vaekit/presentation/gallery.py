@@ -166,17 +166,13 @@ class Gallery(ModelView):
         """The options of all functions that draw images."""
         return {"channels": self.channels, "look": self.look}
 
-    def traversals(
-        self, num: int = 8, steps: int = 11, start: WaypointName = "@0", layer: int | None = None
-    ) -> Image.Image:
+    def traversals(self, num: int = 8, steps: int = 11, start: WaypointName = "@0", layer: int | None = None) -> Image.Image:
         """Plots traversals, one latent in a row; arguments as of :meth:`traverse`."""
         traversal = self.traverse(num, torch.linspace(0, 1, steps), start, layer)
         marks = [place * (steps - 1) for place in traversal.own]
         return traversals(traversal.images, traversal.row_labels, traversal.title, marks, **self._drawn)
 
-    def traverse(
-        self, num: int, weights: Tensor, start: WaypointName = "@0", layer: int | None = None
-    ) -> Traversal:
+    def traverse(self, num: int, weights: Tensor, start: WaypointName = "@0", layer: int | None = None) -> Traversal:
         """Decodes one latent at a time; see :func:`vaekit.presentation.latent_planes.traverse`."""
         return traverse(self, num, weights, start, layer)
 

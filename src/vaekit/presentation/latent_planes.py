@@ -74,9 +74,7 @@ class Directions:
     title: str
 
 
-def traverse(
-    view: ModelView, num: int, weights: Tensor, start: WaypointName = "@0", layer: int | None = None
-) -> Traversal:
+def traverse(view: ModelView, num: int, weights: Tensor, start: WaypointName = "@0", layer: int | None = None) -> Traversal:
     """Decodes one latent at a time at values of its range, from the latent that changes the image most down.
 
     The change is the root mean squared difference of the images at both ends of the range.

@@ -138,7 +138,7 @@ class ModelView:
         )
 
     def describe_latent(self, latent: int) -> str:
-        """Returns the name of a latent, its layer where there are several, and its mean KL where the KL is a sum over latents."""
+        """Returns the name of a latent, its layer if there are several, and its mean KL if the KL is a sum over latents."""
         rates, names = self.encodings.rates, self.model.layer_names
         ends = list(accumulate(self.model.layer_sizes))
         layer = bisect_right(ends, latent)
