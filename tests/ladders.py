@@ -10,7 +10,7 @@ from tests.oracles import TwoLayerGaussian, VectorNormal
 from vaekit.distributions import ResidualGaussian, StandardNormal
 from vaekit.models import LadderVAE, VAEConfig, build_vae
 from vaekit.networks import LadderDecoder, LadderEncoder
-from vaekit.networks.ladder import Choose
+from vaekit.networks.ladder_networks import Choose
 
 
 def ladder_config(shape: tuple[int, ...] = (1, 8, 8), *, layers: Sequence[int] = (0, 2, 1), **changes: Any) -> VAEConfig:
@@ -80,7 +80,7 @@ class LinearPath(LadderDecoder):
         return below @ self.gaussian.weight.T + self.gaussian.bias
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return z[..., self.sizes[0] :] @ self.gaussian.weight.T + self.gaussian.bias
+        return z[..., self.sizes[0] :].double() @ self.gaussian.weight.T + self.gaussian.bias
 
 
 def linear_ladder(off: float = 0.0) -> tuple[LadderVAE, TwoLayerGaussian]:

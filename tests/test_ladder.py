@@ -49,13 +49,16 @@ def test_elbo_with_analytic_rates_equals_the_closed_form_and_sampled_ratios() ->
 
 
 def test_importance_sampling_and_annealing_rise_to_the_evidence() -> None:
-    model, gaussian = linear_ladder(0.8)
+    model, gaussian = linear_ladder(0.2)
     data = gaussian.data(30)
     evidence = gaussian.log_evidence(data.values)
-    bounds = [log_likelihood(model, data, num_samples=k).value for k in (1, 10, 100, 3000)]
+    bounds = [log_likelihood(model, data, num_samples=k).value for k in (1, 10, 100, 5000)]
     assert bounds == sorted(bounds)
-    assert bounds[1] < evidence.mean().item() - 0.05
-    assert bounds[-1] == pytest.approx(evidence.mean().item(), abs=0.05)
+    assert bounds[1] < evidence.mean().item() - 0.02
+    assert bounds[-1] == pytest.approx(evidence.mean().item(), abs=0.02)
+    model, gaussian = linear_ladder(0.8)
+    found, expected = (log_likelihood_of_each(each, data, num_samples=50).double() for each in (model, gaussian))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)  # the same noise, so the same estimate
     annealing = Annealing(16, 100, num_leapfrog_steps=4)
     gaps = annealed_of_each(model, data, annealing) - evidence
     assert abs(gaps.mean()) < 5 * gaps.std() / math.sqrt(len(gaps)) + 0.01

@@ -5,8 +5,8 @@ r"""The ladder VAE: a VAE of several stochastic layers, whose prior and posterio
     z = (z_1, \dots, z_L)
 
 Its parts are those of every VAE. The **encoder** computes feature maps at each resolution, the **decoder** is the path with
-its stochastic layers (:mod:`vaekit.networks.ladder`), the **posterior** says how q of a layer follows from its prior
-(:mod:`vaekit.distributions.ladder`), and the **prior** is that of the top layer, any registered one. To the outside the
+its stochastic layers (:mod:`vaekit.networks.ladder_networks`), the **posterior** says how q of a layer follows from its prior
+(:mod:`vaekit.distributions.ladder_path`), and the **prior** is that of the top layer, any registered one. To the outside the
 latents are one vector, from the top layer down, so that every estimator, plot and command works with it.
 
 A training step goes down the path once: it samples the latents, and gives the distributions of all layers and p(x|z).
@@ -31,7 +31,7 @@ from vaekit.distributions import (
     ResidualGaussian,
     ladder_gaussian,
 )
-from vaekit.distributions.ladder import ChooseLayer
+from vaekit.distributions.ladder_path import ChooseLayer
 from vaekit.models.conditions import Condition
 from vaekit.models.vae import VAE
 from vaekit.networks import Decoder, Encoder, LadderDecoder, LadderEncoder

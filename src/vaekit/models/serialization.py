@@ -36,7 +36,7 @@ from vaekit.models.saving import (
 )
 from vaekit.models.vae import VAE
 from vaekit.networks import DECODERS, ENCODERS, LadderDecoder
-from vaekit.networks.ladder import ladder_sizes
+from vaekit.networks.ladder_networks import ladder_sizes
 
 ALLOCATION_SLACK = 2**28
 """The bytes that building a model may take beyond its weights, for constants."""

@@ -12,7 +12,7 @@ from vaekit.core.registry import Registry
 if TYPE_CHECKING:
     from vaekit.networks.base import Decoder, Encoder, Shape
     from vaekit.networks.conv import ConvDecoder, ConvEncoder
-    from vaekit.networks.ladder import LadderDecoder, LadderEncoder
+    from vaekit.networks.ladder_networks import LadderDecoder, LadderEncoder
     from vaekit.networks.mlp import MLPDecoder, MLPEncoder
 
 ENCODERS: "Registry[Encoder]" = Registry(
@@ -20,7 +20,7 @@ ENCODERS: "Registry[Encoder]" = Registry(
     {
         "mlp": "vaekit.networks.mlp.MLPEncoder",
         "conv": "vaekit.networks.conv.ConvEncoder",
-        "ladder": "vaekit.networks.ladder.LadderEncoder",
+        "ladder": "vaekit.networks.ladder_networks.LadderEncoder",
     },
 )
 DECODERS: "Registry[Decoder]" = Registry(
@@ -28,7 +28,7 @@ DECODERS: "Registry[Decoder]" = Registry(
     {
         "mlp": "vaekit.networks.mlp.MLPDecoder",
         "conv": "vaekit.networks.conv.ConvDecoder",
-        "ladder": "vaekit.networks.ladder.LadderDecoder",
+        "ladder": "vaekit.networks.ladder_networks.LadderDecoder",
     },
 )
 
@@ -53,8 +53,8 @@ __getattr__ = lazy_names(
         "ConvEncoder": "conv",
         "Decoder": "base",
         "Encoder": "base",
-        "LadderDecoder": "ladder",
-        "LadderEncoder": "ladder",
+        "LadderDecoder": "ladder_networks",
+        "LadderEncoder": "ladder_networks",
         "MLPDecoder": "mlp",
         "MLPEncoder": "mlp",
         "Shape": "base",

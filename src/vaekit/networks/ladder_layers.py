@@ -1,4 +1,4 @@
-"""The stochastic layer of a ladder's top-down path; :mod:`vaekit.networks.ladder` has the equations."""
+"""The stochastic layer of a ladder's top-down path; :mod:`vaekit.networks.ladder_networks` has the equations."""
 
 import math
 
@@ -33,7 +33,7 @@ class LadderLayer(nn.Module):
             self.prior_out = _zero(nn.Conv2d(channels, 2 * width, 1))
         self.is_top = is_top
         self.posterior = nn.Conv2d(channels, channels, 3, padding=1)
-        self.features = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.features = nn.Conv2d(channels, channels, 1, bias=False)
         self.posterior_out = _zero(nn.Conv2d(channels, 2 * width, 1))
         self.latents = nn.Conv2d(width, channels, 1)
         self.blocks = nn.Sequential(*(ResidualBlock(channels, activation, "none") for _ in range(blocks)))

@@ -235,7 +235,7 @@ class LadderDecoder(Decoder):
             maps = [
                 layer.as_maps(z) for layer, z, at in zip(self.path, latents, self.levels, strict=True) if at == int(level)
             ]
-            h = h + self.resize(aggregated(torch.cat(maps, 1))) / math.sqrt(len(self.path))
+            h = h + self.resize(aggregated(torch.cat(maps, 1) / math.sqrt(len(self.path))))
         parameters: Tensor = self.output(h)
         return parameters
 
