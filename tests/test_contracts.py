@@ -36,8 +36,10 @@ EXCLUDED: set[tuple[tuple[int, object], tuple[int, object]]] = {
     *(((0, other), (3, RESIDUAL)) for other in OTHERS[0]),
     *(((1, LADDER), (3, other)) for other in OTHERS[3]),
     *(((1, other), (3, RESIDUAL)) for other in OTHERS[1]),
+    ((1, LADDER), (6, "wake-sleep")),
+    ((3, RESIDUAL), (6, "wake-sleep")),
 }
-"""Excluded pairs: the VampPrior needs a Gaussian posterior, and a ladder its own encoder and posterior."""
+"""Excluded pairs: the VampPrior needs a Gaussian posterior, a ladder its own encoder and posterior, wake-sleep one layer."""
 
 Pair = tuple[tuple[int, object], tuple[int, object]]
 

@@ -10,12 +10,17 @@ from torch.distributions import Distribution, Independent, Normal
 
 import vaekit
 from tests.ladders import ladder, ladder_config, linear_ladder
+from tests.test_divergence import SHAPE, make_trainer
+from tests.test_spikes import Spiky, Watch
 from vaekit.core.errors import ConfigError, ModelError
-from vaekit.distributions import PathDistribution
+from vaekit.core.terms import StepContext
+from vaekit.distributions import Bernoulli, PathDistribution
 from vaekit.evaluation.likelihood.annealing import Annealing, annealed_of_each, bracket
 from vaekit.evaluation.likelihood.bounds import log_likelihood, log_likelihood_of_each
 from vaekit.models import LadderVAE, Model, build_vae, check_savable
 from vaekit.models.model import layer_terms
+from vaekit.objectives import WakeSleep
+from vaekit.training import spikes
 
 
 def images(num: int, shape: tuple[int, ...] = (1, 8, 8), seed: int = 1) -> Tensor:
@@ -83,7 +88,7 @@ class HalfLine(Model):
 
     def __init__(self) -> None:
         super().__init__()
-        self.likelihood = vaekit.Bernoulli() if hasattr(vaekit, "Bernoulli") else _bernoulli()
+        self.likelihood = Bernoulli()
         self.anchor = torch.nn.Parameter(torch.zeros(1))
 
     def qz(self, x: Tensor, context: Tensor | None = None) -> Distribution:
@@ -94,12 +99,6 @@ class HalfLine(Model):
 
     def px(self, z: Tensor, context: Tensor | None = None) -> Distribution:
         return Step(z)
-
-
-def _bernoulli() -> "vaekit.distributions.Likelihood":
-    from vaekit.distributions import Bernoulli
-
-    return Bernoulli()
 
 
 def test_analytic_rates_in_an_importance_estimate_exceed_log_p_and_sampled_ratios_do_not() -> None:
@@ -257,6 +256,21 @@ def test_parts_that_do_not_fit_are_refused_in_one_line() -> None:
         build_vae(ladder_config(latent_dim=7))
     with pytest.raises(ConfigError, match=r"model\.latent_dim: missing"):
         build_vae(ladder_config(decoder={"name": "mlp", "hidden": [8]}))
+    with pytest.raises(ModelError, match="wake-sleep is for one stochastic layer"):
+        WakeSleep()(ladder()(images(2)), StepContext())
     mlp = {"latent_dim": 4, "decoder": {"name": "mlp", "hidden": [8]}}
     with pytest.raises(ModelError, match=r"set model\.decoder\.name=ladder"):
         build_vae(ladder_config(**mlp)).elbo(images(2))
+
+
+def test_a_spike_is_skipped_counted_and_leaves_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spikes, "WARM_UP", 4)
+    model = build_vae(ladder_config(SHAPE, layers=(1, 1)))
+    trainer = make_trainer(model, step=Spiky, batch_size=8, on_spike="skip", epochs=2)
+    trainer.step.factors = {8: 1e8}  # type: ignore[attr-defined]
+    watch = Watch()
+    trainer.callbacks.append(watch)
+    trainer.fit()
+    assert [record["spikes"] for record in watch.records] == [0, 1]
+    assert all(torch.equal(value, watch.weights[7][key]) for key, value in watch.weights[6].items())
+    assert not torch.equal(watch.weights[8]["decoder.start"], watch.weights[7]["decoder.start"])
