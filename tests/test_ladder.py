@@ -55,7 +55,7 @@ def test_elbo_with_analytic_rates_equals_the_closed_form_and_sampled_ratios() ->
 
 def test_importance_sampling_and_annealing_rise_to_the_evidence() -> None:
     model, gaussian = linear_ladder(0.2)
-    data = gaussian.data(30)
+    data = gaussian.data(40)
     evidence = gaussian.log_evidence(data.values)
     bounds = [log_likelihood(model, data, num_samples=k).value for k in (1, 10, 100, 5000)]
     assert bounds == sorted(bounds)
