@@ -6,8 +6,8 @@ r"""The ladder VAE: a VAE of several stochastic layers, whose prior and posterio
 
 Its parts are those of every VAE. The **encoder** computes feature maps at each resolution. The **decoder** is the path with
 its stochastic layers (:mod:`vaekit.networks.ladder_networks`). The **posterior** says how q of a layer follows from its
-prior (:mod:`vaekit.distributions.ladder_path`). The **prior** is that of the top layer, and any registered one. To the outside the
-latents are one vector, from the top layer down, so that every estimator, plot and command works with it.
+prior (:mod:`vaekit.distributions.ladder_path`). The **prior** is that of the top layer, and any registered one. To
+the outside the latents are one vector, from the top layer down, so that every estimator, plot and command works with it.
 
 A training step goes down the path once: it samples the latents, and gives the distributions of all layers and p(x|z).
 
