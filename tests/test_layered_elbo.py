@@ -1,9 +1,11 @@
 """The ELBO of several layers: free bits and KL balancing of each, by numbers and by gradients."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from vaekit.core.terms import LatentTerms, StepContext, Terms
 from vaekit.objectives import ELBO, LayeredELBO
@@ -62,3 +64,17 @@ def test_balancing_weights_layers_by_their_share_without_a_gradient_through_the_
     assert float(loss) == pytest.approx(80 + 0.4 * 2 + 1.6 * 8)
     torch.testing.assert_close(gradient, torch.tensor([0.4 * 2, 1.6 * 4]))
     assert float(logs["elbo"]) == pytest.approx(-90)
+
+
+def test_a_sampled_rate_below_zero_stays_in_the_bound() -> None:
+    """A rate that is a mean over samples may be negative; the loss is the negative bound all the same, with its gradient."""
+    terms = terms_of(torch.tensor([1.0]))
+    shift = torch.tensor(0.5, requires_grad=True)
+    weights = torch.tensor([0.5, 0.5])
+    mixture = MixtureSameFamily(Categorical(weights), Independent(Normal(shift + torch.zeros(2, 1), torch.ones(2, 1)), 1))
+    latent = LatentTerms(torch.zeros(1, 2, 1), Independent(Normal(torch.full((2, 1), 3.0), 1.0), 1), mixture.expand([2]))
+    loss = LayeredELBO()(replace(terms, latents=(latent,)), StepContext())
+    assert float(loss.logs["rate"]) == pytest.approx(-4.375)
+    assert float(loss.value) == pytest.approx(80 - 4.375)
+    (gradient,) = torch.autograd.grad(loss.value, shift)
+    assert float(gradient) == pytest.approx(0.5)

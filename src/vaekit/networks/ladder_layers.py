@@ -77,18 +77,21 @@ class LadderLayer(nn.Module):
 
     def as_maps(self, z: Tensor) -> Tensor:
         """Returns latents of shape (N, D_l) as maps of shape (N, width, h, w)."""
-        return z.unflatten(-1, (self.width, *self.size))
+        maps: Tensor = z.unflatten(-1, (self.width, *self.size))
+        return maps
 
     def _as_parameters(self, maps: Tensor) -> Tensor:
         """Maps of shape (N, 2 * width, h, w) as parameters of shape (N, 2, D_l), in float32."""
-        return maps.float().flatten(1).unflatten(1, (2, -1))
+        parameters: Tensor = maps.float().flatten(1).unflatten(1, (2, -1))
+        return parameters
 
 
 def _add(many: Tensor, few: Tensor) -> Tensor:
     """Adds maps of shape (B, ...) to those of shape (K * B, ...)."""
     if len(many) == len(few):
         return many + few
-    return (many.unflatten(0, (-1, len(few))) + few).flatten(0, 1)
+    added: Tensor = (many.unflatten(0, (-1, len(few))) + few).flatten(0, 1)
+    return added
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:

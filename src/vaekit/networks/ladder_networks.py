@@ -187,13 +187,13 @@ class LadderDecoder(Decoder):
         """Returns parameters of shape (B, P, H, W), given latents of all layers with shape (B, D)."""
         h = self.first_state(len(z), context)
         latents = z.split(self.sizes, -1)
-        for entry, layer, z_l in zip(self.entries, self.path, latents, strict=True):
+        for entry, layer, z_l in zip(self.entries, self.layers_of_path, latents, strict=True):
             h = layer.add(entry(h), z_l)
         return self.last(h, latents)
 
     def project(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Returns the encoder's maps of each level as the posterior of each layer reads them."""
-        return tuple(layer.project(maps[level]) for layer, level in zip(self.path, self.levels, strict=True))
+        return tuple(layer.project(maps[level]) for layer, level in zip(self.layers_of_path, self.levels, strict=True))
 
     def top_parameters(self, num: int, features: Sequence[Tensor], context: Tensor | None) -> Tensor:
         """Returns what the posterior of the top layer adds to its prior, with shape (B, 2, D_1)."""
@@ -216,7 +216,7 @@ class LadderDecoder(Decoder):
             Parameters of the likelihood, with shape (K * B, P, H, W).
         """
         h, latents = self.first_state(num, context), []
-        for index, (entry, layer) in enumerate(zip(self.entries, self.path, strict=True)):
+        for index, (entry, layer) in enumerate(zip(self.entries, self.layers_of_path, strict=True)):
             h = entry(h)
             read = layer.activation(h)
             added = None if features is None else layer.posterior_parameters(read, features[index])
@@ -231,10 +231,9 @@ class LadderDecoder(Decoder):
 
     def last(self, h: Tensor, latents: Sequence[Tensor]) -> Tensor:
         """Returns parameters of the likelihood from the last state and the latents of all layers."""
+        parts = list(zip(self.levels, self.layers_of_path, latents, strict=True))
         for level, aggregated in self.aggregated.items():
-            maps = [
-                layer.as_maps(z) for layer, z, at in zip(self.path, latents, self.levels, strict=True) if at == int(level)
-            ]
+            maps = [layer.as_maps(z) for at, layer, z in parts if str(at) == level]
             h = h + self.resize(aggregated(torch.cat(maps, 1) / math.sqrt(len(self.path))))
         parameters: Tensor = self.output(h)
         return parameters

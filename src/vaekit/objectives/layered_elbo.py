@@ -57,7 +57,8 @@ class LayeredELBO(Objective):
         distortion, rate = terms.distortion().mean(), rates.sum()
         balanced = balance_factors(rates.detach(), self.balance(context.epoch)) * rates
         beta, free_bits = self.beta(context.epoch), self.free_bits(context.epoch)
-        loss = distortion + beta * balanced.clamp(min=free_bits).sum() + self.weighted_penalties(terms, context)
+        penalty = balanced.clamp(min=free_bits) if free_bits else balanced  # a sampled rate may be below 0
+        loss = distortion + beta * penalty.sum() + self.weighted_penalties(terms, context)
         logs = {"elbo": -(distortion + rate), "rate": rate, "distortion": distortion, "beta": rate.new_tensor(beta)}
         logs |= {f"rate_{number}": value for number, value in enumerate(rates, start=1)}
         logs |= {name: value.mean() for name, value in terms.penalties.items()}
