@@ -122,7 +122,7 @@ REPRODUCTIONS: dict[str, Reproduction] = {
             lvae_table.PAPER,
             "MNIST",
             {
-                "smoke": "2,000 images, 1 epoch, 8 channels: a minute",
+                "smoke": "10,000 images, 1 epoch, 8 channels: half a minute",
                 "cpu": "20 epochs, 24 channels: about an hour",
                 "gpu": "400 epochs, 64 channels, as published",
             },

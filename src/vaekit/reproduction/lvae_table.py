@@ -50,7 +50,7 @@ def load_splits(tier: Tier) -> tuple[ImageSet, ImageSet]:
     """Returns training and test images, binarized once."""
     images = load_images("mnist", "train", size=28, channels=1)
     train, _ = hold_out(images, NUM_VALIDATION / len(images), seed=0, splits=("train", "validation"))
-    train = train.first(2_000) if tier == "smoke" else train
+    train = train.first(10_000) if tier == "smoke" else train
     return binarize(train, seed=2), binarize(load_images("mnist", "test", size=28, channels=1), seed=0)
 
 
