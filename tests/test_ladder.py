@@ -168,6 +168,7 @@ def test_a_changed_vector_or_a_wanted_gradient_is_a_new_pass() -> None:
         after = pz.log_prob(z)
     torch.testing.assert_close(after, model.pz(2).log_prob(z.clone()))
     assert (before - after).abs().min() > 1
+    assert pz.log_prob(z).requires_grad  # by the weights
     z.requires_grad_()
     pz.log_prob(z).sum().backward()
     assert z.grad is not None
