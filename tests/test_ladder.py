@@ -226,7 +226,8 @@ def test_log_variances_are_bounded() -> None:
 @pytest.mark.parametrize("prior", ["flow", "mixture-of-gaussians", "vamp"])
 def test_any_registered_prior_is_that_of_the_top_layer(prior: str) -> None:
     model = ladder(prior={"name": prior} | ({} if prior == "flow" else {"num_components": 3}))
-    assert model.prior.latent_dim == 8
+    assert model.prior.latent_dim == model.top_dim == 8
+    assert model.top_qz(images(4)).event_shape == model.top_pz(4).event_shape == (8,)
     terms = model(images(4), num_samples=2)
     assert [rate.shape for rate in terms.rates()] == [(4, 1), (4, 32), (4, 32)]
     terms.elbo().mean().backward()

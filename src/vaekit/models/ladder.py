@@ -95,7 +95,7 @@ class LadderVAE(VAE):
 
     def pz(self, num: int, context: Tensor | None = None) -> PathDistribution:
         """Returns p(z), with batch shape (num) and event shape (D)."""
-        return self._path(self._top_prior(num, context), num, None, context)
+        return self._path(self.top_pz(num, context), num, None, context)
 
     def log_joint(self, x: Tensor, labels: Tensor | None = None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """Returns a function from latents of shape (*, B, D) to log p(z) and log p(x|z), by one pass down the path."""
@@ -103,8 +103,13 @@ class LadderVAE(VAE):
         pz, target = self.pz(len(x), context), self.likelihood.target(x)
         return lambda z: (pz.log_prob(z), self.likelihood(pz.at(z).output).log_prob(target))
 
-    def _top_prior(self, num: int, context: Tensor | None) -> Distribution:
-        top: Distribution = self.prior(num, context, lambda x, context: self.qz(x, context).top)
+    def top_qz(self, x: Tensor, context: Tensor | None = None) -> Distribution:
+        """Returns q(z_1|x), with batch shape (B) and event shape (D_1)."""
+        return self.qz(x, context).top
+
+    def top_pz(self, num: int, context: Tensor | None = None) -> Distribution:
+        """Returns p(z_1), with batch shape (num) and event shape (D_1); a VampPrior is made of this model's own q(z_1|x)."""
+        top: Distribution = self.prior(num, context, self.top_qz)
         return top
 
     def _parameters_of_samples(self, z: Tensor, qz: Distribution, context: Tensor | None) -> Tensor:
@@ -128,7 +133,7 @@ class LadderVAE(VAE):
         def choose_from(index: int, parameters: Tensor, added: Tensor | None) -> Tensor:
             batch = z[0].shape[:-1] if z else torch.Size([num])
             parameters = parameters.unflatten(0, batch)
-            priors.append(ladder_gaussian(parameters) if z else self._top_prior(num, context))
+            priors.append(ladder_gaussian(parameters) if z else self.top_pz(num, context))
             if added is not None:
                 posteriors.append(self.posterior(torch.cat([parameters, added.unflatten(0, batch)], -2)))
             z.append(choose(index, priors[-1] if added is None else posteriors[-1]))

@@ -191,6 +191,19 @@ class VAE(Model):
         pz: Distribution = self.prior(num, context, self.qz)
         return pz
 
+    @property
+    def top_dim(self) -> int:
+        """The number of latents that the part ``prior`` is of: those of the top layer, here all."""
+        return self.layer_sizes[0]
+
+    def top_qz(self, x: Tensor, context: Tensor | None = None) -> Distribution:
+        """Returns q of the top layer, with event shape (top_dim), as :meth:`qz` returns that of all layers."""
+        return self.qz(x, context)
+
+    def top_pz(self, num: int, context: Tensor | None = None) -> Distribution:
+        """Returns p of the top layer, with event shape (top_dim), as :meth:`pz` returns that of all layers."""
+        return self.pz(num, context)
+
     def px(self, z: Tensor, context: Tensor | None = None) -> Distribution:
         """Returns p(x|z), with batch shape (*, B) and event shape (C, H, W), for latents of shape (*, B, D)."""
         px: Distribution = self.likelihood(self._parameters_of(z, context))
