@@ -33,7 +33,7 @@ TOLERANCE = 0.5
 NETWORK: dict[Tier, tuple[int, int, int]] = {"smoke": (8, 1, 2), "cpu": (24, 1, 4), "gpu": (64, 4, 32)}
 """Channels, residual blocks per layer, and latents per point."""
 EPOCHS: dict[Tier, int] = {"smoke": 1, "cpu": 20, "gpu": 400}
-LEARNING_RATE: dict[Tier, float] = {"smoke": 1e-2, "cpu": 2e-3, "gpu": 3e-4}
+LEARNING_RATE: dict[Tier, float] = {"smoke": 1e-2, "cpu": 1e-2, "gpu": 3e-4}
 EVALUATION: dict[Tier, tuple[int, int]] = {"smoke": (20, 100), "cpu": (1000, 500), "gpu": (1000, 10_000)}
 """The number of importance samples per image, and the number of test images."""
 NUM_VALIDATION = 10_000
