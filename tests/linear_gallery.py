@@ -17,7 +17,7 @@ from vaekit.distributions import Bernoulli, DiagonalGaussian, Encode, Prior, Sta
 from vaekit.models import VAE, ClassLabel
 from vaekit.networks import MLPDecoder, MLPEncoder, Shape
 from vaekit.plots.grid_text import text_size, top_of
-from vaekit.plots.tile_lines import geometry
+from vaekit.plots.tile_lines import breaks, geometry
 from vaekit.presentation.gallery import Gallery
 
 CLASSES = ("sock", "boot", "shirt")
@@ -120,7 +120,7 @@ def placed(image: Image.Image, images: Tensor, columns: int, marked: bool = Fals
     shape, rows = tuple(images.shape[1:]), len(images) // columns
     found = lines_on(image, rows, columns, shape, marked=marked)  # type: ignore[arg-type]
     np.testing.assert_array_equal(found.flatten(0, 1), images)
-    where = geometry(rows, columns, shape[1:])  # type: ignore[arg-type]
+    where = geometry(rows, columns, shape[1:], breaks(rows, 1) if marked else ())  # type: ignore[arg-type]
     top, right = top_of(where.width, has_heads=False), image.width - text_size(where.width)
     sheet = np.array(image)
     sheet[top : top + where.height, right - where.width : right] = 0

@@ -48,6 +48,7 @@ def lines_on(
 ) -> Tensor:
     """Returns the tiles of a sheet, with shape (L, S, C, H, W); between them it must be paper, but for marks below rows."""
     channels, height, width = tile
+    wider = breaks(num_lines, 1) if marked else wider  # of one line in a row
     where = geometry(num_lines, columns, (height, width), wider, look, least)
     sheet = np.array(opened(image))
     grid = block(sheet, where, heads).reshape(where.height, where.width, channels).copy()

@@ -16,7 +16,7 @@ from vaekit.data import ImageSet
 from vaekit.distributions import sample_from_noise
 from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians
 from vaekit.evaluation.latents.encodings import encode_images
-from vaekit.evaluation.likelihood import annealing
+from vaekit.evaluation.likelihood import annealed_chains, annealing
 from vaekit.evaluation.likelihood.amortization import NUM_STEPS, _refine, amortization_gap
 from vaekit.evaluation.likelihood.annealing import Annealing, annealed_log_likelihood, annealed_of_each, bracket
 from vaekit.evaluation.likelihood.bounds import elbo_of_each, log_likelihood_of_each
@@ -95,10 +95,15 @@ def test_weights_are_unbiased_in_both_directions_for_any_path(start: str, distri
     with model.inference():
         z, x = model.sample_joint(num)
         truth = LinearGaussian(model, x, oracle.weight, oracle.bias, 0.8).log_evidence()
-        path = annealing._path(model, x, None, settings)
-        steps = annealing._adapt([(annealing._path(model, x[:20], None, settings), Noise(1, range(20), 3, CPU))], settings)
-        forward = annealing._forward(path, settings, steps, Noise(2, range(num), 3, CPU)) - truth
-        backward = annealing._backward(path, settings, steps, z.expand(8, -1, -1), Noise(3, range(num), 3, CPU)) - truth
+        path = annealed_chains.path_of(model, x, None, settings)
+        steps = annealed_chains.adapted_step_sizes(
+            [(annealed_chains.path_of(model, x[:20], None, settings), Noise(1, range(20), 3, CPU))], settings
+        )
+        forward = annealed_chains.forward_weights(path, settings, steps, Noise(2, range(num), 3, CPU)) - truth
+        backward = (
+            annealed_chains.backward_weights(path, settings, steps, z.expand(8, -1, -1), Noise(3, range(num), 3, CPU))
+            - truth
+        )
     for ratio in (forward.exp().mean(0), (-backward).exp().mean(0)):
         assert abs(ratio.mean() - 1) < 5 * ratio.std() / math.sqrt(num)
     assert forward.mean() < 0 < backward.mean()
@@ -318,10 +323,10 @@ def test_mixture_prior_is_annealed_to_its_evidence() -> None:
     evidence = (log_pz + log_px).logsumexp(0) + math.log(24 / 20_000)
     with oracle.model.inference():
         settings = Annealing(64, 100, "prior", num_leapfrog_steps=5)
-        path = annealing._path(oracle.model, oracle.x, None, settings)
+        path = annealed_chains.path_of(oracle.model, oracle.x, None, settings)
         noise = Noise(0, range(8), 1, CPU)
-        steps = annealing._adapt([(path, Noise(1, range(8), 1, CPU))], settings)
-        ratios = (annealing._forward(path, settings, steps, noise) - evidence).exp()
+        steps = annealed_chains.adapted_step_sizes([(path, Noise(1, range(8), 1, CPU))], settings)
+        ratios = (annealed_chains.forward_weights(path, settings, steps, noise) - evidence).exp()
     error = ratios.std() / math.sqrt(ratios.numel())
     assert abs(ratios.mean() - 1) < 5 * error
     assert error < 0.1

@@ -74,7 +74,19 @@ BAD_RUNS: dict[str, tuple[Make, list[str], tuple[str, ...]]] = {
         ["--epochs", "4"],
         ("copy/recipe.yaml",),
     ),
-    "no environment": (lambda run: (run / "environment.json").unlink(), ["--epochs", "4"], ("copy/environment.json",)),
+    "no environment, and a recipe that was edited": (
+        lambda run: [
+            (run / "environment.json").unlink(),
+            replace_text(run / "recipe.yaml", "batch_size: 64", "batch_size: 32"),
+        ],
+        ["--epochs", "4"],
+        ("copy/environment.json", "missing", "recipe and images"),
+    ),
+    "neither environment nor checkpoints": (
+        lambda run: [(run / "environment.json").unlink(), shutil.rmtree(run / "checkpoints")],
+        ["--epochs", "4"],
+        ("copy/environment.json", "missing"),
+    ),
     "truncated environment": (
         lambda run: truncate(run / "environment.json", 0.5),
         ["--epochs", "4"],

@@ -85,7 +85,7 @@ def _measured(run: Path, channels: int) -> None:
     assert f"Inception takes images of 1 or 3 channels, got {channels}" in line
     done("score", run, "-n", 3)
     assert pixels(run / "scores.png").ndim == 2
-    done("embed", run, "-o", run / "latents.npz")
+    done("embed", run, "--split", "test", "-o", run / "latents.npz")
     assert np.load(run / "latents.npz")["means"].shape == (12, 2)
 
 

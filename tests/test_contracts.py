@@ -191,7 +191,7 @@ def test_context_of_a_label_has_unit_mean_square() -> None:
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [(None, "label"), (torch.tensor([0, 3]), "0 to 2"), (torch.tensor([0]), "1 labels")],
+    [(None, "label"), (torch.tensor([0, 3]), "0 to 2"), (torch.tensor([0]), "1 label for 2 images")],
 )
 def test_wrong_labels_are_refused(labels: torch.Tensor | None, message: str) -> None:
     with pytest.raises(ModelError, match=message):
@@ -204,7 +204,7 @@ def test_a_label_for_an_unconditional_model_is_refused() -> None:
 
 
 def test_an_image_of_another_shape_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"shape \(2, 6, 5\).*\(1, 6, 5\)"):
+    with pytest.raises(ModelError, match=r"shape \(B, 2, 6, 5\).*\(1, 1, 6, 5\)"):
         make_vae().elbo(pixels(1, (1, 6, 5)))
 
 

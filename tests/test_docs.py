@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,9 +100,45 @@ def home(title: str) -> str:
     return f"{next((name for name, titles in packages.items() if title in titles), 'distributions')}.{title}"
 
 
+def write_parts(folder: Path) -> Path:
+    """The examples of the page on extending, as the file of parts that they are; the first block is cut short."""
+    path = folder / "my_parts.py"
+    path.write_text("\n\n".join(code_blocks(ROOT / "docs" / "extending.md", "python")[1:]))
+    return path
+
+
+CONDITIONAL_PLUGIN = """
+import my_parts, torch, vaekit
+
+train = vaekit.train
+vaekit.train = lambda *args, **settings: train(*args, **settings, **{options})
+{text}
+run = train("digits", out="runs/conditional", conditional=True, callbacks=[my_parts.PrintRate()], **{options},
+    **{{"model.encoder.name": "patch-mean", "model.encoder.patch": 2}})
+x, labels = vaekit.load_images("digits", "test").pixels[:3].repeat(2, 1, 1, 1), torch.tensor([0, 0, 0, 1, 1, 1])
+zero, one = vaekit.load(run.folder).encode(x, labels).mean.chunk(2)
+print("prior", vaekit.RunFolder("runs/laplace").recipe.model.prior)
+print("differs", bool(((zero - one).abs().amax(1) > 1e-3).all()))
+print("table", my_parts.table.shape)
+"""
+
+
+def test_python_examples_of_the_page_on_extending_run(tmp_path: Path) -> None:
+    """Its classes are also used in a class-conditional model, whose posterior depends on the class."""
+    write_parts(tmp_path)
+    [text] = [block for block in code_blocks(ROOT / "docs" / "extending.md", "text") if "my_parts" in block]
+    options = {"epochs": 1, "report": False, "console": None}
+    program = CONDITIONAL_PLUGIN.format(text=text, options=repr(options))
+    process = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert "prior {'name': 'laplace', 'scale': 0.7}" in process.stdout
+    assert "differs True" in process.stdout
+    assert "table (20,)" in process.stdout
+    assert re.search(r"^1 \d+\.\d+$", process.stdout, re.MULTILINE)  # what the callback prints
+
+
 def test_parts_of_the_page_on_extending_train_as_a_plugin(tmp_path: Path) -> None:
-    blocks = code_blocks(ROOT / "docs" / "extending.md", "python")
-    (tmp_path / "my_parts.py").write_text("\n\n".join(blocks[1:]))
+    write_parts(tmp_path)
     parts = {
         "model.prior": {"name": "laplace", "scale": 0.7},
         "model.posterior": {"name": "fixed-width", "stddev": 0.3},

@@ -27,7 +27,7 @@ from tests.linear_gallery import (
     placed,
     text_of,
 )
-from tests.sheets import middles
+from tests.sheets import lines_on
 from vaekit.core.errors import DataError, ModelError
 from vaekit.core.rng import generator
 from vaekit.core.units import to_gray_levels
@@ -35,7 +35,9 @@ from vaekit.evaluation.samples.pixel_errors import pixel_errors
 from vaekit.networks import Shape
 from vaekit.plots import Look, grid
 from vaekit.plots.grid_text import text_size
+from vaekit.plots.tile_lines import geometry
 from vaekit.presentation.gallery import Gallery
+from vaekit.presentation.latent_planes import visible_change
 from vaekit.runs.run_folder import RunFolder
 
 Words = list[tuple[str, float, float]]
@@ -121,13 +123,12 @@ def test_manifold_stands_as_axes_are_drawn(dim: int, steps: int, shape: Shape, w
     gallery = Gallery(linear_vae(dim, shape), noise(300, shape))
     plane, image = gallery.plane(steps), gallery.manifold(steps)
     rows = to_gray_levels(plane.images).flip(0)
-    factor = Look().factor(len(rows) * shape[1], steps * shape[2], 1400)
-    height, width = len(rows) * shape[1] * factor, steps * shape[2] * factor
+    where = geometry(len(rows), steps, shape[1:], look=Look(size=1400))  # with gaps, since the images fill their frame
+    height, width = where.height, where.width
     right, top = image.width - text_size(width), text_size(width)
     left, bottom = right - width, top + height
     assert image.mode == ("L" if shape[0] == 1 else "RGB")
-    found = middles(np.asarray(image)[top:bottom, left:right].reshape(height, width, -1), factor)
-    np.testing.assert_array_equal(found, rows.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1))
+    assert torch.equal(lines_on(image, len(rows), steps, shape, look=Look(size=1400)), rows)
     # The corner at the bottom left is where both coordinates are smallest.
     z = gallery.encodings.prior_mean.clone()
     z[gallery.encodings.order[:2] if dim > 2 else slice(None)] = float(norm.ppf(0.5 / steps))
@@ -135,8 +136,10 @@ def test_manifold_stands_as_axes_are_drawn(dim: int, steps: int, shape: Shape, w
     # Numbers stand where their value lies between the columns and rows.
     title = [word for word, _, y in words if y > bottom + 1.2 * text_size(width)]
     assert " ".join(title) == plane.title
-    feet = [(word, (x - left) / width * steps - 0.5) for word, x, y in words if bottom < y < bottom + text_size(width)]
-    heads = [(word, (bottom - y) / height * len(rows) - 0.5) for word, x, y in words if x < left and top < y < bottom]
+    across = width - where.gap
+    feet = [(word, (x - left) / across * steps - 0.5) for word, x, y in words if bottom < y < bottom + text_size(width)]
+    inner, foot = height - where.gap, bottom - where.gap
+    heads = [(word, (foot - y) / inner * len(rows) - 0.5) for word, x, y in words if x < left and top < y < bottom]
     for numbers, values in ((feet, plane.horizontal), (heads, plane.vertical)):
         assert len(numbers) >= 3 or (dim == 1 and numbers is heads)
         for word, place in numbers:
@@ -192,7 +195,8 @@ def test_traversal_goes_through_the_range_of_each_latent(dim: int) -> None:
             z = means[7].clone()
             z[latent] = low + (high - low) * column / 4
             torch.testing.assert_close(found.images[row, column], decoded(gallery.model, z[None])[0], atol=1e-4, rtol=1e-4)
-        assert head == f"z{latent} · {rates[latent]:.2f} nats\n{low:+.1f} … {high:+.1f}"
+        limits = f"{low:+.1f} … {high:+.1f}".replace("-", "−")
+        assert head == f"z{latent} · {rates[latent]:.2f} nats\n{limits}"
     assert ("4 of 64 latents in turn" if dim == 64 else "each latent in turn") in found.title
     for part in (
         "the others as in test image 7",
@@ -203,10 +207,40 @@ def test_traversal_goes_through_the_range_of_each_latent(dim: int) -> None:
         assert part in found.title
 
 
+def test_traversal_begins_with_the_image_that_changes_most() -> None:
+    gallery = conditional()  # a linear decoder would change alike from every image
+    low, high = gallery.encodings.quantiles(0.01, 0.99)
+    changes = {}
+    for position in gallery.images.shown_positions(0)[:32].tolist():
+        x, label = gallery.images.pixels[position, None], gallery.images.labels[position, None]
+        z = gallery.model.encode(x, label).mean.detach()
+        ends = [torch.where(torch.arange(2) == latent, end, z) for latent in range(2) for end in (low, high)]
+        images = gallery.model.decode_mean(torch.cat(ends).float(), label.repeat(4))
+        changes[position] = float((images[0::2] - images[1::2]).square().sum())
+    first, second = sorted(changes, key=lambda position: -changes[position])[:2]
+    assert changes[first] > 1.0001 * changes[second]
+    found, named = (gallery.traverse(2, torch.linspace(0, 1, 3), start) for start in (None, f"@{first}"))
+    assert f"in test image {first}, whose own value is at the ▲" in found.title
+    torch.testing.assert_close(found.images, named.images)
+    assert found.title == named.title
+
+
+def test_visible_change_of_a_plane_is_its_variety_over_that_of_reconstructions() -> None:
+    gallery = Gallery(linear_vae(3), noise(40))
+    reconstructions = gallery.model.reconstruct(gallery.images.pixels)
+    whole = reconstructions.double().var(0, correction=0).mean().sqrt()
+    half = (reconstructions - reconstructions.mean(0)) / 2
+    assert visible_change(gallery, half[None]) == pytest.approx(0.5, rel=1e-5)
+    assert visible_change(gallery, torch.ones(2, 3, *GRAY)) == 0
+    plane = gallery.plane(6).images
+    expected = plane.flatten(0, 1).double().var(0, correction=0).mean().sqrt() / whole
+    assert visible_change(gallery, plane) == pytest.approx(float(expected))
+
+
 @pytest.mark.parametrize("shape", [GRAY, (3, 4, 7)])
 def test_traversals_stand_in_rows_with_their_heads(shape: Shape, words: Words) -> None:
     gallery = Gallery(linear_vae(5, shape), noise(200, shape))
-    found, image = gallery.traverse(3, torch.linspace(0, 1, 6), "@0"), gallery.traversals(3, 6)
+    found, image = gallery.traverse(3, torch.linspace(0, 1, 6)), gallery.traversals(3, 6)
     left, top, _, bottom = placed(image, to_gray_levels(found.images.flatten(0, 1)), 6, marked=True)
     heads = [(word, x, (y - top) / (bottom - top) * 3 - 0.5) for word, x, y in words if y < bottom]
     assert [word for word, _, _ in heads] == found.row_labels

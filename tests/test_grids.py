@@ -9,7 +9,7 @@ from tests.sheets import block, lines_on, middles
 from vaekit.plots import Look, grid, manifold, reconstruction_pairs, side_by_side, traversals
 from vaekit.plots.grids import columns_of_classes, number_for
 from vaekit.plots.look import SIZE, caption_of, odd
-from vaekit.plots.planes import plane, ticks
+from vaekit.plots.planes import MAX_BORDER, border_variation, plane, ticks
 from vaekit.plots.style import DARK, LIGHT
 from vaekit.plots.tile_lines import breaks, geometry
 
@@ -18,6 +18,13 @@ SHAPES = [(1, 8, 8), (3, 5, 7), (1, 28, 20), (3, 300, 200)]
 
 def some(num: int, shape: tuple[int, int, int]) -> torch.Tensor:
     return torch.randint(0, 256, (num, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(num))
+
+
+def framed_by(level: int, images: torch.Tensor) -> torch.Tensor:
+    """Images whose outermost pixels have a level."""
+    framed = torch.full_like(images, level)
+    framed[:, :, 1:-1, 1:-1] = images[:, :, 1:-1, 1:-1]
+    return framed
 
 
 @pytest.mark.parametrize(
@@ -86,8 +93,8 @@ def test_space_between_pairs_is_wider() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 9, 7), (3, 6, 6)])
-def test_latent_plane_has_no_gaps(shape: tuple[int, int, int]) -> None:
-    images = some(12, shape).unflatten(0, (3, 4))
+def test_latent_plane_of_images_with_plain_borders_has_no_gaps(shape: tuple[int, int, int]) -> None:
+    images = framed_by(30, some(12, shape)).unflatten(0, (3, 4))
     image = plane(images)
     factor = image.width // (4 * shape[2])
     assert image.size == (4 * shape[2] * factor, 3 * shape[1] * factor)
@@ -95,6 +102,34 @@ def test_latent_plane_has_no_gaps(shape: tuple[int, int, int]) -> None:
     found = middles(np.asarray(image).reshape(image.height, image.width, -1), factor)
     expected = images.flip(0).permute(0, 3, 1, 4, 2).reshape(3 * shape[1], 4 * shape[2], shape[0])
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 7), (3, 6, 6)])
+def test_latent_plane_of_images_that_fill_their_frame_has_gaps(shape: tuple[int, int, int]) -> None:
+    images = some(12, shape)
+    assert border_variation(images) > MAX_BORDER
+    image = plane(images.unflatten(0, (3, 4)))
+    assert min(image.size) >= 1400
+    rows = lines_on(image, 3, 4, shape, look=Look(size=1400))  # which requires paper between the images
+    assert torch.equal(rows, images.unflatten(0, (3, 4)).flip(0))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 9)])
+def test_border_variation_compares_outermost_pixels_with_all(
+    shape: tuple[int, int, int],
+) -> None:
+    images = some(20, shape)
+    mask = np.ones(shape[1:], bool)
+    mask[1:-1, 1:-1] = False
+    x = images.double().numpy()
+    of_border = np.sqrt(np.mean([x[:, channel][:, mask].var() for channel in range(shape[0])]))
+    of_all = np.sqrt(np.mean([x[:, channel].var() for channel in range(shape[0])]))
+    assert border_variation(images) == pytest.approx(of_border / of_all)
+    assert border_variation(framed_by(7, images)) == 0
+    assert border_variation(torch.full((4, *shape), 9, dtype=torch.uint8)) == 0
+    colored = framed_by(0, images)
+    colored[:, 0, 0] = 200  # one side of another color
+    assert 0 < border_variation(colored) < border_variation(images) * 2
 
 
 @pytest.mark.parametrize(
@@ -154,13 +189,13 @@ def test_pairs_of_files_have_heads_and_traversals_marks() -> None:
     assert torch.equal(found[:, 1], 255 - x)
     rows = x.unsqueeze(0).expand(3, 2, -1, -1, -1)
     marked = np.asarray(traversals(rows, ["z0", "z1", "z2"], "t", [0.0, 0.5, 1.0]), int)
-    plain = np.asarray(traversals(rows, ["z0", "z1", "z2"], "t"), int)
+    plain = np.asarray(traversals(rows, ["z0", "z1", "z2"], "t", [9.0, 9.0, 9.0]), int)  # with marks beyond the right
     changed = np.abs(marked - plain) > 0
-    where = geometry(3, 2, (8, 8))
+    where = geometry(3, 2, (8, 8), breaks(3, 1))
     left = plain.shape[1] - max(14, where.width // 60) - where.width
     for row, place in enumerate((0.0, 0.5, 1.0)):
         bottom = max(14, where.width // 60) + where.tops[row] + 8 * where.factor
-        columns = np.flatnonzero(changed[bottom : bottom + where.gap].any(0))
+        columns = np.flatnonzero(changed[bottom : bottom + 3 * where.gap].any(0))
         middle = (columns[0] + columns[-1]) / 2 - left
         assert middle == pytest.approx(where.gap / 2 + (place + 0.5) * (8 * where.factor + where.gap), abs=2)
 
@@ -168,6 +203,7 @@ def test_pairs_of_files_have_heads_and_traversals_marks() -> None:
 def test_manifold_has_its_ticks_beside_the_plane() -> None:
     images = some(16, (1, 6, 6)).unflatten(0, (4, 4))
     scores = torch.tensor([-1.96, -0.6, 0.6, 1.96])
+    images = framed_by(30, images.flatten(0, 1)).unflatten(0, (4, 4))
     bare, sheet = plane(images), manifold(images, scores, scores, "a plane")
     margin = max(14, bare.width // 60)
     part = sheet.crop((sheet.width - margin - bare.width, margin, sheet.width - margin, margin + bare.height))

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import pairwise
 
 import pytest
 import typer
@@ -9,6 +10,7 @@ import typer
 import vaekit
 from tests.commands import done, one_line, start, vae
 from vaekit.cli import app, split_plugins
+from vaekit.cli.help_text import MAX_WIDTH
 from vaekit.runs.recipe import load_recipe, recipe_names
 
 COMMANDS = (
@@ -69,9 +71,61 @@ def test_help_has_an_example_with_valid_options(command: str) -> None:
         commands[name].make_context(name, args)  # raises for an unknown option
 
 
+def filled(lines: list[str], width: int) -> bool:
+    """Whether no line of a paragraph could have taken the first word of the next one."""
+    return all(len(f"{a} {b.split()[0]}") > width for a, b in pairwise(lines))
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_word_of_help_is_broken(command: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = done(command, "--help")
+    assert max(map(len, out.splitlines())) <= columns
+    known = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
+    for parameter in known.params:
+        said = [*(parameter.help or "").split(), *parameter.opts, *filter(None, [parameter.metavar])]
+        said = said if parameter.param_type_name == "option" else said[:-2]
+        assert set(said) <= set(out.replace(",", " ").split()) | set(out.split()), parameter.name
+    text = out.partition("\n\n")[2].partition("Example")[0]
+    for paragraph in text.strip().split("\n\n"):
+        assert filled(paragraph.splitlines(), min(columns, MAX_WIDTH))
+    prose = known.help.partition("[bold]")[0]
+    assert text.split() == prose.split()
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("train", "[fp32, bf16, float32 or bfloat16]"),
+        ("score", "[log_px, elbo, ratio, waic, typicality, reconstruction or latent; default: log_px]"),
+        ("train", "--fit crop|pad|stretch"),
+        ("animate", "[20 to 60,000]"),
+        ("animate", "[at least 2; default: 40]"),
+        ("sample", "-o, --output PATH"),
+        ("sample", "--seed N The random seed. [at least 0; default: 0]"),
+    ],
+)
+def test_choices_ranges_and_defaults_are_said(command: str, says: str) -> None:
+    assert says in " ".join(done(command, "--help").split())
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["train", "--out", "--dry-run"], "--out: a value is missing before --dry-run"),
+        (["sample", "run", "-o", "--pixelated"], "--output: a value is missing before --pixelated"),
+        (["animate", "run", "--label", "--traverse"], "--label: a value is missing before --traverse"),
+        (["train", "--plugin", "--dry-run"], "--plugin: name a Python file"),
+    ],
+)
+def test_an_option_is_no_value_of_another(args: list[str], says: str) -> None:
+    one_line(vae(*args), says)
+
+
 def test_help_lists_every_command() -> None:
     out = done("--help")
-    assert re.findall(r"^│ (\w+) ", out, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^  ([a-z]+) ", out, re.MULTILINE) == list(COMMANDS)
 
 
 @pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["--version"]])

@@ -133,7 +133,7 @@ def test_an_unknown_class_and_a_missing_file(run: Path) -> None:
 
 def test_tables_hold_the_names_and_no_formula(run: Path, tmp_path: Path) -> None:
     for suffix in ("csv", "parquet", "npz"):
-        done("embed", run, "-o", tmp_path / f"latents.{suffix}")
+        done("embed", run, "--split", "test", "-o", tmp_path / f"latents.{suffix}")
     done("score", run, "--num-samples", 2, "-o", tmp_path / "scores.csv")
     names = vaekit.RunFolder(run).images().names
     with (tmp_path / "latents.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaekit.distributions import Bernoulli, DiagonalGaussian, StandardNormal
-from vaekit.models import VAE, ClassLabel, generation
+from vaekit.models import VAE, ClassLabel, chunks
 from vaekit.models.interpolation import PATHS, along, linear, spherical
 from vaekit.networks import MLPDecoder, MLPEncoder
 
@@ -216,7 +216,7 @@ def test_many_images_are_decoded_in_chunks(
     def count(part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen.append(len(inputs[0]))
 
-    monkeypatch.setattr(generation, "CPU_CHUNK_BUDGET", numbers)
+    monkeypatch.setattr(chunks, "CPU_CHUNK_BUDGET", numbers)
     assert min(model.chunk_size, 10) == chunk_size
     model.decoder.register_forward_pre_hook(count)
     torch.testing.assert_close(model.decode_mean(z, labels), expected)

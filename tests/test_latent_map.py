@@ -191,3 +191,11 @@ def test_too_many_classes_are_plotted_as_one(labels: Tensor) -> None:
     one = Gallery(linear_vae(1), noise(246, labels=labels)).latent_map()
     [histogram] = one.axes[0].patches
     assert bars_of(histogram)[1].sum() == 246
+
+
+def test_a_map_names_its_run_and_says_what_its_contours_hold() -> None:
+    gallery = Gallery(linear_vae(2), noise(400)).looking(caption="a run · digits · epoch 3")
+    lines = title_of(gallery.latent_map()).split("\n")
+    assert lines[:2] == ["posterior means", "a run · digits · epoch 3"]
+    assert lines[2].startswith("400 test images of noise; contours hold 80% and 40% of ")
+    assert "contours" not in title_of(gallery.latent_map(widths=True))

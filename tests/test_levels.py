@@ -143,7 +143,7 @@ def test_12_bits_in_16_bit_files_are_white_at_4095(tmp_path: Path, capsys: pytes
 def test_a_deep_image_after_many_of_8_bits_is_scaled_by_all_deep_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vaekit.data.row_files.MAX_BLOCK_ROWS", 4)
+    monkeypatch.setattr("vaekit.data.blocks.MAX_BLOCK_ROWS", 4)
     for number, image in enumerate(GRAY):
         deep = number in (30, 39)
         Image.fromarray(image.astype(np.uint16) * (16 if number == 39 else 1) if deep else image).save(

@@ -16,7 +16,7 @@ from tests.commands import Refuse, done
 from tests.image_sources import class_by_level, levels, write_image, write_images, write_metadata
 from vaekit.core.errors import DataError
 from vaekit.data import inspect, load_images
-from vaekit.data.image_files import HEIF_PACKAGE, reads_heif
+from vaekit.data.image_formats import HEIF_PACKAGE, reads_heif
 from vaekit.data.sources.archive_limits import SMALL_BYTES
 from vaekit.data.sources.file_kinds import image_suffixes
 from vaekit.data.sources.resolve import resolve

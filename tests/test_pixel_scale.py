@@ -1,12 +1,16 @@
 """Floating-point pixels from 0 to 255 are refused, where those from 0 to 1 are meant."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
+import vaekit
 from tests.test_contracts import make_vae, pixels
 from vaekit.core.errors import ModelError
+from vaekit.models import VAE
+from vaekit.training import Trainer
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "logistic-mixture"])
@@ -43,8 +47,38 @@ def test_interpolation_refuses_floats_from_0_to_255() -> None:
 
 @pytest.mark.parametrize("value", [255.0, 1e20, math.inf])
 def test_terms_of_any_numbers_are_computed_so_that_training_can_say_what_is_wrong(value: float) -> None:
-    """Training computes terms by calling the model; what is public refuses the same images."""
+    """Training trusts its batches; a loop of one's own that calls the model is refused as any other call."""
     model, x = make_vae(likelihood="gaussian"), torch.full_like(pixels(3), 1, dtype=torch.float32)
-    assert model(value * x).log_px.shape == (1, 3)
+    with model.trusting_input():
+        assert model(value * x).log_px.shape == (1, 3)
+    for method in (model, model.encode):
+        with pytest.raises(ModelError, match="divide by 255"):
+            method(value * x)
+
+
+def test_whole_numbers_beyond_gray_levels_and_nan_are_refused() -> None:
+    model, x = make_vae(), pixels(2).long()
+    for wrong, says in ((x - 256, "0 to 255, got -"), (x + 256, "0 to 255, got "), (x / 0.0 * 0.0, "nan")):
+        with pytest.raises(ModelError, match=says):
+            model(wrong)
+
+
+def test_the_steps_of_training_do_not_read_the_values_of_their_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An accelerator would wait for them at each step."""
+    read: list[str] = []
+
+    class Watch(vaekit.Callback):
+        def on_train_begin(self, trainer: Trainer) -> None:
+            monkeypatch.setattr(VAE, "refuse_wrong_scale", lambda model, x: read.append("training"))
+
+        def on_epoch(self, trainer: Trainer, record: object) -> None:
+            monkeypatch.undo()
+
+    images = vaekit.TensorSet(torch.rand(120, 1, 8, 8), name="noise")
+    model, options = make_vae(likelihood="gaussian", shape=(1, 8, 8)), {"report": False, "training.ema": None}
+    vaekit.train(model, images, out=tmp_path / "run", callbacks=[Watch()], epochs=1, **options)
+    assert read == []
     with pytest.raises(ModelError, match="divide by 255"):
-        model.encode(value * x)
+        model(255 * images.values)

@@ -15,12 +15,11 @@ from PIL import Image
 import vaekit
 from tests.commands import done, near, one_line, tiles, vae
 from tests.plot_outputs import PLACES, pixels, played, plays, unlabeled
-from tests.sheets import middles
+from tests.sheets import lines_on
 from vaekit.core.units import to_gray_levels
 from vaekit.models import load_vae, save_vae
+from vaekit.plots import Look
 from vaekit.plots.frames import frame_durations
-from vaekit.plots.grid_text import text_size
-from vaekit.plots.look import odd
 from vaekit.presentation.gallery import Gallery
 from vaekit.runs.run_folder import RunFolder
 
@@ -106,13 +105,8 @@ def test_manifold_is_the_galleries(plane: Any, trained: Path, gallery: Gallery, 
     done("manifold", trained, "--steps", 4, "--plane", plane, "-o", tmp_path / "x.png")
     found = pixels(tmp_path / "x.png")
     np.testing.assert_array_equal(found, pixels(gallery.manifold(4, plane)))
-    corner = to_gray_levels(gallery.plane(4, plane).images[-1, 0])[0].numpy()
-    factor = odd(1400 / 32)
-    side, margin = 8 * factor, text_size(32 * factor)
-    left = found.shape[1] - margin - 4 * side
-    near(
-        torch.from_numpy(middles(found[margin : margin + side, left : left + side], factor).copy()), torch.from_numpy(corner)
-    )
+    corner = to_gray_levels(gallery.plane(4, plane).images[-1, 0])
+    near(lines_on(tmp_path / "x.png", 4, 4, (1, 8, 8), look=Look(size=1400))[0, 0], corner)
 
 
 def test_manifold_of_a_conditional_model_is_of_a_class(trained_conditional: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from vaekit.plots import curve, error_plot, learning_curves, rate_plot, to_svg, 
 from vaekit.plots.contact_sheet import contact_sheet
 from vaekit.plots.latent_plots import latent_map
 from vaekit.plots.paper_figures import Curve, Panel, panels
-from vaekit.plots.style import font, literal, written
+from vaekit.plots.style import DARK, LIGHT, font, literal, written
 
 USERS = {
     "text.usetex": True,
@@ -117,3 +117,16 @@ def test_a_name_whose_letters_have_no_bold_form_is_not_bold() -> None:
     figure = latent_map(POINTS, LABELS, ["\U0001d5a0", "b"], axis_names=["a", "b"], title="")
     with warnings.catch_warnings(action="error"):
         figure.savefig(io.BytesIO())
+
+
+def test_a_figure_that_is_saved_from_python_has_twice_the_resolution_of_a_screen() -> None:
+    file = io.BytesIO()
+    rate_plot(torch.ones(3), torch.ones(3), 0.01, 10).savefig(file)
+    assert Image.open(file).size == (1120, 1120)
+
+
+def test_faint_text_of_a_chart_is_readable_on_a_dark_page() -> None:
+    text = to_svg(rate_plot(torch.ones(3), torch.ones(3), 0.01, 10))
+    assert LIGHT.faint not in text.split("</style>", 1)[1]
+    assert "var(--faint)" in text
+    assert f"--faint:{DARK.faint}" in text

@@ -23,7 +23,7 @@ from vaekit.plots import (
 )
 from vaekit.plots.curves import ON_BOTH_SPLITS, QUANTITIES, changing, constants, kept
 from vaekit.plots.density import density
-from vaekit.plots.style import ACCENT, COLORS, INK, LIGHT, SECOND, count, font, wrap
+from vaekit.plots.style import ACCENT, COLORS, INK, SECOND, count, font, wrap
 
 
 def test_curves_draw_what_was_recorded() -> None:
@@ -112,6 +112,18 @@ def history(epochs: int = 10, better: float = 0.0) -> list[dict[str, Any]]:
         }
         for epoch in range(1, epochs + 1)
     ]
+
+
+@pytest.mark.parametrize(("num", "rows"), [(1, [1]), (3, [3]), (4, [2, 2]), (5, [3, 2]), (6, [3, 3])])
+def test_no_panel_of_curves_is_alone_in_its_row(num: int, rows: list[int]) -> None:
+    records = [
+        {"epoch": epoch, "train": {"elbo": -1.0 / epoch} | {f"term {name}": epoch for name in range(num)}, "valid": {}}
+        for epoch in (1, 2, 3)
+    ]
+    figure = learning_curves(records, "a run")
+    shown = [axes for axes in figure.subfigs[1].axes if axes.get_visible()]
+    tops = [axes.get_subplotspec().rowspan.start for axes in shown]  # type: ignore[union-attr]
+    assert [tops.count(row) for row in range(max(tops) + 1)] == rows
 
 
 def value(record: dict[str, Any], quantity: str, split: str) -> float:
@@ -267,7 +279,7 @@ def test_histogram_counts_all_wherever_they_lie(num: int, shift: float) -> None:
 
 # Figures on any page
 
-FAINT = LIGHT.faint
+FAINT = "var(--faint)"
 
 SPREAD = torch.tensor([[2.0, 0.5], [0.5, 1.0]])
 CHARTS: dict[str, tuple[Callable[[], Figure], set[str]]] = {
@@ -314,7 +326,7 @@ def test_ink_of_a_chart_is_its_pages(name: str) -> None:
     assert len(groups) > 4
     for group in groups:  # the names of classes on a map are on their color, and hatches on a color, on any page
         styles = [part.get("style", "") for part in group.iter()]
-        assert any("currentColor" in style or f"{FAINT}" in style for style in styles) or (
+        assert any("currentColor" in style or FAINT in style for style in styles) or (
             any(ink in style for style in styles for ink in own | {"#ffffff"})
         )
     used = set(re.findall(r"(?:fill|stroke): ?([^;\"]+)", body))

@@ -21,12 +21,13 @@ from vaekit.evaluation.estimate import Estimate
 from vaekit.plots import grid
 from vaekit.plots.planes import plane
 from vaekit.presentation.gallery import Gallery
+from vaekit.presentation.latent_planes import visible_change
 from vaekit.presentation.metric_text import MEANINGS, duration, is_bracket_wide, unit_of, value_of
 from vaekit.reports.comparison import STRIP, comparison
 from vaekit.reports.metric_table import Entry, columns_of, rows_of
-from vaekit.reports.page import embed_image
-from vaekit.reports.run_report import IMAGE_SIZE, run_report
-from vaekit.reports.verdict import of_latents, of_length, of_overfitting
+from vaekit.reports.page import PageImage, Section, embed_image
+from vaekit.reports.run_report import IMAGE_SIZE, MIN_CHANGE, filled, run_report
+from vaekit.reports.verdict import of_generalization, of_latents, of_length
 from vaekit.runs.run_folder import METRICS, RECIPE, REPORT, RunFolder
 
 
@@ -210,7 +211,9 @@ def test_any_images_and_latents_make_a_page(
     page = Page((run.folder / REPORT).read_text())
     assert len([image for image in page.images if image["alt"].startswith("One latent")]) == min(8, latent_dim)
     rows = 1 if latent_dim == 1 else 20
-    assert page.image(f"{rows} rows of 20 images").width > 0
+    gallery = Gallery(vaekit.load(run.folder), images)
+    shown = latent_dim <= 2 or visible_change(gallery, gallery.plane(20).images) >= MIN_CHANGE
+    assert any(image["alt"].startswith(f"{rows} rows of 20 images") for image in page.images) == shown
     evenly = {0: (0, 11, 23, 35, 47, 59), 12: (0, 1, 2, 3, 4, 6, 7, 8, 9, 11)}.get(classes, range(classes))
     waypoints = [f"class {n}" if classes else f"train image {n}" for n in evenly]
     assert page.image(f"An animation through {', '.join(waypoints)} and back").width >= 224
@@ -380,8 +383,17 @@ def test_the_verdict_is_in_words() -> None:
     assert "epoch 2 of 4 were kept" in of_length(records(-30.0, -10.0, -11.0, -12.0))
     assert "rose by 2.00 nats in the last epoch: more epochs would help." in of_length(records(-30.0, -12.0, -10.0))
     assert "more epochs would help little" in of_length(records(-30.0, -10.001, -10.0))
-    assert "differs by 0.50 nats" in of_overfitting(records(-30.0, -10.5))
-    assert "It overfits: training images have an ELBO 5.00 nats above" in of_overfitting(records(-30.0, -15.0))
+    assert "Both latents are active." in of_latents(2, 2)
+    assert "differs by 0.50 nats" in of_generalization(records(-30.0, -10.5))
+
+
+def test_a_model_overfits_if_it_has_a_gap_and_its_validation_elbo_falls() -> None:
+    for falls in ((), (-15.0, -15.4), (-15.0, -16.0, -15.4)):  # by at most a tenth of the gap in the end
+        text = of_generalization(records(-30.0, -15.0, *falls))
+        assert "is 5.00 nats above that of validation images" in text
+        assert "overfits" not in text
+    assert "It overfits: " in of_generalization(records(-30.0, -15.0, -15.6))
+    assert "fell by 0.60 nats after the kept epoch" in of_generalization(records(-30.0, -15.0, -15.6))
 
 
 # Groups of seeds, and bounds given the class
@@ -430,3 +442,16 @@ def test_the_report_of_a_conditional_run_names_its_bound(trained_conditional: Pa
     page = Page((trained_conditional / REPORT).read_text())
     assert page.words["dt"][0] == "ELBO of log p(x | class)"
     assert any("do not compare them with log p(x)" in text for text in page.words["p"])
+
+
+# Where sections stand
+
+
+def test_no_section_stands_beside_an_empty_half() -> None:
+    image = PageImage("data:,", (1, 1), "")
+    one, many = Section("one", "", [image]), Section("many", "", [image, image], "rows")
+    wide = Section("wide", "", [image], wide=True)
+    found = filled([one, one, many, wide, one, many])
+    assert [section.wide for section in found] == [False, False, True, True, False, False]
+    assert found[2].layout == "figures"
+    assert filled([one, many, wide]) == [one, many, wide]

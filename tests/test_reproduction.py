@@ -27,6 +27,7 @@ from vaekit.reproduction import (
     aevb_marginals,
     iwae_table,
     reproduce,
+    results_folder,
     vamp_gain,
 )
 from vaekit.reproduction.artifacts import ARTIFACT, ArtifactCache
@@ -51,9 +52,9 @@ def size(path: Path) -> tuple[int, int]:
     ("row", "verdict"),
     [
         (Row("a", -100.0, -103.9, 0.1, 4.0), "within"),
-        (Row("a", -100.0, -104.25, 0.1, 4.0), "missed by 0.25"),
-        (Row("a", -100.0, -104.004, 0.1, 4.0), "missed by less than 0.01"),
-        (Row("a", -100.0, -95.0, 0.1, 4.0), "missed by 1.00"),  # a better number is outside the tolerance, too
+        (Row("a", -100.0, -104.25, 0.1, 4.0), "lower than published, missed by 0.25"),
+        (Row("a", -100.0, -104.004, 0.1, 4.0), "lower than published, missed by less than 0.01"),
+        (Row("a", -100.0, -95.0, 0.1, 4.0), "higher than published, missed by 1.00"),  # better, yet beyond the tolerance
         (Row("a", -100.0, None, None, 4.0), "not run"),
         (Row("a", None, -95.0, 0.1, 4.0), "no published number"),
         (Row("a", -100.0, -95.0, 0.1), "not compared"),
@@ -231,7 +232,7 @@ def test_results_contain_every_tier_that_was_run(tmp_path: Path) -> None:
     tiers = read_results(folder)
     assert set(tiers) == {"cpu", "smoke"}
     assert tiers["cpu"]["curves"] == {"curve": [1.0, 2.0]}
-    assert tiers["smoke"]["rows"][0]["verdict"] == "missed by 6.00"
+    assert tiers["smoke"]["rows"][0]["verdict"] == "lower than published, missed by 6.00"
     text = (folder / PAGE).read_text()
     assert "| bound | −100.00 | −98.00 ± 0.30 nats per image | ± 4.00 | within |" in text
     assert "| gain (shortened) | 1.00 | −98.00 nats per image | ≥ −200.00 | holds |" in text
@@ -253,6 +254,18 @@ def test_interruption_prints_the_command_and_writes_nothing(tmp_path: Path) -> N
         reproduce(toy(0.0, Interrupted), "cpu", Path("results") / "toy", artifacts=tmp_path, console=QUIET)
     with pytest.raises(Interrupted, match=r"^interrupted; resume with: vae reproduce toy --tier cpu$"):
         reproduce(toy(0.0, KeyboardInterrupt), "cpu", Path("results") / "toy", artifacts=tmp_path, console=QUIET)
+
+
+def test_only_full_tiers_write_to_the_published_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [results_folder("toy", tier) for tier in ("cpu", "gpu")] == [Path("results/toy"), Path("results/toy")]
+    folder = results_folder("toy", "smoke")
+    assert folder == Path("runs/reproduce/toy/smoke/results")
+    reproduce(toy(-98.0), "cpu", Path("results/toy"), console=QUIET)
+    before = {path.name: path.read_bytes() for path in Path("results/toy").iterdir()}
+    reproduce(toy(-97.0), "smoke", folder, console=QUIET)
+    assert {path.name: path.read_bytes() for path in Path("results/toy").iterdir()} == before
+    assert read_results(folder)["smoke"]["command"] == "vae reproduce toy --tier smoke"
 
 
 def test_file_in_place_of_a_folder_is_refused_before_training(tmp_path: Path) -> None:
@@ -328,11 +341,13 @@ needs_data = pytest.mark.skipif("VAEKIT_DATA" not in os.environ, reason="needs V
 def test_smoke_tier_runs_and_compares(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     out = done("reproduce", name, "--tier", "smoke")
-    assert f"results/{name}/{PAGE}" in out
-    record = read_results(tmp_path / "results" / name)["smoke"]
+    folder = Path("runs") / "reproduce" / name / "smoke" / "results"
+    assert str(folder / PAGE) in out
+    assert not Path("results").exists()  # a smoke test does not write what is published
+    record = read_results(tmp_path / folder)["smoke"]
     assert all(row["obtained"] is not None for row in record["rows"])
     assert f"vae reproduce {name} --tier smoke" in record["command"]
-    assert size(tmp_path / "results" / name / FIGURE)[0] > 200
+    assert size(folder / FIGURE)[0] > 200
     if name == "aevb-fig2":
         bounds = {row["quantity"].split(",")[0]: row["obtained"] for row in record["rows"]}
         assert -170 < bounds["MNIST"] < -115

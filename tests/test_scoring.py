@@ -24,7 +24,15 @@ from vaekit.core.rounding import with_error
 from vaekit.data import ImageSet, load_images
 from vaekit.evaluation.latents.encodings import encode_images
 from vaekit.evaluation.likelihood.bounds import log_likelihood_of_each
-from vaekit.evaluation.likelihood.scores import Scores, auroc, code_lengths, effective_samples, scores, summarize_weights
+from vaekit.evaluation.likelihood.scores import (
+    Scores,
+    auroc,
+    code_lengths,
+    dominated_line,
+    effective_samples,
+    scores,
+    summarize_weights,
+)
 from vaekit.experiment.score import ScoredImages, ScoredSet
 from vaekit.models import VAE, load_vae, save_vae
 from vaekit.runs.run_folder import RunFolder
@@ -178,9 +186,10 @@ def test_most_unusual_images_of_several_sets() -> None:
     ]
     scored = ScoredImages(sets, "log_px")
     assert scored.order.tolist() == [4, 2, 1, 3, 0]
-    images, captions = scored.most_unusual(4)
-    assert images[:, 0, 0, 0].tolist() == [4, 2, 1, 3]
-    assert captions == ["-1.0 b", "0.0 b", "1.0 a", "2.0 b"]
+    most = scored.most_unusual(4)
+    assert most.images[:, 0, 0, 0].tolist() == [4, 2, 1, 3]
+    assert most.captions == ["-1.0 b", "0.0 b", "1.0 a", "2.0 b"]
+    assert most.names == ["image 4", "image 2", "image 1", "image 3"]
     columns = scored.columns()
     assert columns["data"] == ["b", "b", "a", "b", "a"]
     assert columns["name"] == [f"image {row}" for row in columns["row"]]
@@ -205,12 +214,24 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 
 def test_score_writes_the_lowest_score_first(run: Path) -> None:
-    out = done("score", run, "--num-samples", 5, "-n", 10)
-    said = "359 test images of digits: log-density of pixels scaled to [0, 1], support: real line; it may be positive"
-    lines = [line for line in out.splitlines() if "of 359 images: one of the 5 samples outweighs" not in line]
-    assert lines == [said, str(run / "scores.csv"), str(run / "scores.png")]
-    found = table(run / "scores.csv")
-    assert list(found) == ["rank", "name", "data", "row", "label", "class", *NUMBERS]
+    done("score", run, "--num-samples", 5, "-n", 10, "--by", "log_px", "--split", "test", "-o", run / "scores.parquet")
+    out = done("score", run, "--num-samples", 5, "-n", 10, "--by", "log_px", "--split", "test", "-o", run / "scores.csv")
+    found, exact = table(run / "scores.csv"), pyarrow.parquet.read_table(run / "scores.parquet").to_pydict()
+    lines = [line for line in out.splitlines() if "of 359 images one of the 5 samples of z has most" not in line]
+    assert lines[:3] == [
+        "359 test images of digits; 1,438 others: --split all",
+        "  log-density of pixels scaled to [0, 1], support: real line; it may be positive",
+        "most unusual by log_px: log p(x), in nats",
+    ]
+    assert [line.split() for line in lines[3:8]] == [
+        [f"{float(value):,.1f}", *name.split()] for value, name in zip(found["log_px"][:5], found["name"][:5], strict=True)
+    ]
+    assert lines[8].endswith("--resort ratio shows another order")
+    assert lines[9:] == [str(run / "scores.csv"), str(run / "scores.png")]
+    assert list(found) == list(exact) == ["rank", "name", "data", "row", "split", "label", "class", *NUMBERS]
+    for name in NUMBERS:  # seven significant digits for people, all of them for programs
+        assert floats(found[name]).tolist() == [float(f"{value:.7g}") for value in exact[name]], name
+    assert set(found["split"]) == {"test"}
     assert found["rank"] == [str(rank) for rank in range(1, 360)]
     assert floats(found["log_px"]).equal(floats(found["log_px"]).sort().values)
     images = RunFolder(run).images()
@@ -221,11 +242,12 @@ def test_score_writes_the_lowest_score_first(run: Path) -> None:
     assert found["label"] == found["class"] == [str(label) for label in images.labels[rows].tolist()]
     expected = scores(RunFolder(run).model, images, num_samples=5)
     for name in NUMBERS[:-3]:
-        assert floats(found[name]).equal(getattr(expected, name)[rows]), name
+        assert exact[name] == getattr(expected, name)[rows].tolist(), name
     train = RunFolder(run).images(split="train")
-    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:500].sort().values
+    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:200].sort().values
     center = float(scores(RunFolder(run).model, train.take(chosen), num_samples=5).log_px.mean())
-    torch.testing.assert_close(floats(found["typicality"]), -(floats(found["log_px"]) - center).abs())
+    expected_distances = -(torch.tensor(exact["log_px"], dtype=torch.float64) - center).abs()
+    torch.testing.assert_close(torch.tensor(exact["typicality"], dtype=torch.float64), expected_distances)
     with Image.open(run / "scores.png") as sheet:
         pixels = np.asarray(sheet)
     lowest = images.pixels[rows[0], 0].numpy()  # the middles of its 17 x 17 pixels keep their value
@@ -239,7 +261,7 @@ def test_score_orders_by_the_chosen_score(run: Path, tmp_path: Path) -> None:
     assert found["ratio"] == sorted(found["ratio"]) != found["log_px"]
     assert sorted(found["log_px"]) != found["log_px"]
     assert len(set(found["row"])) == 50
-    images = RunFolder(run).images()
+    images = RunFolder(run).images(split="all")
     assert images.labels is not None
     assert found["label"] == images.labels[torch.tensor(found["row"])].tolist()
 
@@ -249,7 +271,7 @@ def test_score_never_calls_a_cross_entropy_a_likelihood(tmp_path: Path) -> None:
     save_vae(model, tmp_path / "model")
     options = ("--num-samples", 2, "--max-images", 5, "-o", tmp_path / "x.csv")
     out = vae("score", tmp_path / "model", "digits", *options).out
-    assert "5 images of digits: cross-entropy, not a likelihood (the pixels are gray)" in out
+    assert out.startswith("5 images of digits\n  cross-entropy, not a likelihood (the pixels are gray)\n")
     assert "likelihood" not in out.replace("not a likelihood", "")
 
 
@@ -272,7 +294,8 @@ def test_against_prints_the_auroc_of_each_score(run: Path, tmp_path: Path) -> No
         score = floats(found[name])
         expected = auroc(score[own], score[~own])
         assert f"{value} ± {error}" == with_error(expected.value, expected.standard_error, 4)
-    assert "30 images of noise: log-density of pixels" in out  # all of them, since none were trained on
+    assert "30 images of noise\n  log-density of pixels" in out  # all of them, since none were trained on
+    assert {found["split"][row] for row in range(70) if found["data"][row] == "digits"} == {"test"}  # a measurement
     assert float(lines[0][1]) > 0.95  # noise is improbable
     cells = [(cell, data) for cell, data in zip(found["label"], found["data"], strict=True)]
     assert {data for cell, data in cells if cell == ""} == {"noise"}
@@ -314,16 +337,17 @@ def test_names_belong_to_their_images(tmp_path: Path) -> None:
 
 
 def test_embed_writes_the_posteriors(run: Path, tmp_path: Path) -> None:
-    assert done("embed", run) == f"{run / 'latents.csv'}\n"
+    said = "359 test images of digits; 1,438 others: --split all\n"
+    assert done("embed", run, "--split", "test") == f"{said}{run / 'latents-split-test.csv'}\n"
     images, codes = RunFolder(run).images(), encode_images(RunFolder(run).model, RunFolder(run).images())
     assert images.labels is not None
     for suffix in ("parquet", "npz"):
-        assert done("embed", run, "-o", tmp_path / f"x.{suffix}") == f"{tmp_path / f'x.{suffix}'}\n"
-    columns = table(run / "latents.csv")
+        done("embed", run, "--split", "test", "-o", tmp_path / f"x.{suffix}")
+    columns = table(run / "latents-split-test.csv")
     packed = pyarrow.parquet.read_table(tmp_path / "x.parquet").to_pydict()
     dims = range(codes.means.shape[1])
     assert list(columns) == list(packed)
-    assert list(columns) == ["name", "label", "class", *(f"mean_{d}" for d in dims), *(f"stddev_{d}" for d in dims)]
+    assert list(columns) == ["name", "split", "label", "class", *(f"mean_{d}" for d in dims), *(f"stddev_{d}" for d in dims)]
     for d in dims:
         for key, numbers in (("mean", codes.means), ("stddev", codes.stddevs)):
             assert floats(columns[f"{key}_{d}"]).float().equal(numbers[:, d])
@@ -331,7 +355,7 @@ def test_embed_writes_the_posteriors(run: Path, tmp_path: Path) -> None:
     assert packed["label"] == images.labels.tolist()
     assert packed["name"] == columns["name"] == [f"image {row}" for row in range(359)]
     with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
-        assert set(arrays.files) == {"means", "stddevs", "names", "labels", "classes"}
+        assert set(arrays.files) == {"means", "stddevs", "names", "splits", "labels", "classes"}
         assert np.array_equal(arrays["means"], codes.means)
         assert np.array_equal(arrays["stddevs"], codes.stddevs)
         assert arrays["classes"][arrays["labels"]].tolist() == columns["class"] == packed["class"]
@@ -342,9 +366,13 @@ def test_splits(run: Path, tmp_path: Path) -> None:
         done("embed", run, "--split", split, "-o", tmp_path / "x.npz")
         with np.load(tmp_path / "x.npz") as arrays:
             assert len(arrays["means"]) == num
-    done("embed", run, "digits", "-o", tmp_path / "x.npz")  # the run's own by name
+    out = done("embed", run, "digits", "-o", tmp_path / "x.npz")  # the run's own by name
+    assert out.startswith("1,797 images of digits; 1,438 train and 359 test images (column split)\n")
     with np.load(tmp_path / "x.npz") as arrays:
-        assert len(arrays["means"]) == 359
+        is_test = arrays["splits"] == "test"
+        test = encode_images(RunFolder(run).model, RunFolder(run).images()).means
+        assert np.allclose(arrays["means"][is_test], test, atol=1e-5)
+        assert (len(is_test), set(arrays["splits"])) == (1797, {"train", "test"})
 
 
 def test_images_without_labels(run: Path, tmp_path: Path) -> None:
@@ -354,7 +382,7 @@ def test_images_without_labels(run: Path, tmp_path: Path) -> None:
     assert "label" not in table(tmp_path / "y.csv")
     assert "class" not in pyarrow.parquet.read_table(tmp_path / "y.parquet").column_names
     with np.load(tmp_path / "y.npz") as arrays:
-        assert set(arrays.files) == {"means", "stddevs", "names"}
+        assert set(arrays.files) == {"means", "stddevs", "names", "splits"}
     done("score", run, tmp_path / "x.npy", "--num-samples", 2, "-o", tmp_path / "z.csv")
     assert "label" not in table(tmp_path / "z.csv")
 
@@ -426,14 +454,14 @@ def test_effective_samples_are_their_formula() -> None:
 def test_a_standard_error_of_one_effective_sample_comes_with_a_warning() -> None:
     log_weights = torch.tensor([[0.0, 0.0], *[[-90.0, 0.1]] * 8])
     found = Scores(*summarize_weights(log_weights), None, 9)
-    assert found.warning.startswith("1 of 2 images: one of the 9 samples outweighs the others")
-    assert Scores(*summarize_weights(log_weights[:, 1:]), None, 9).warning == ""
+    usual = Scores(*summarize_weights(log_weights[:, 1:]), None, 9)
+    assert dominated_line([found, usual]).startswith("for 1 of 3 images one of the 9 samples of z has most of the weight")
+    assert dominated_line([usual]) == ""
 
 
 def test_the_warning_is_printed_and_the_effective_samples_are_in_the_table(trained: Path, tmp_path: Path) -> None:
-    out = done("score", trained, "--num-samples", 2, "-o", tmp_path / "scores.csv")
-    rows = [*csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text()))]
-    effective = [float(row["effective_samples"]) for row in rows]
+    out = done("score", trained, "--num-samples", 2, "-o", tmp_path / "scores.parquet")
+    effective = pyarrow.parquet.read_table(tmp_path / "scores.parquet")["effective_samples"].to_pylist()
     assert all(0.99 < value < 2.01 for value in effective)
     num = sum(value < 2 for value in effective)
-    assert f"{num} of {len(rows)} images: one of the 2 samples outweighs the others" in out
+    assert f"for {num:,} of {len(effective):,} images one of the 2 samples of z has most of the weight" in out

@@ -1,6 +1,7 @@
 """The terminal: what a command imports, what training prints and how wide, progress without a terminal, and outputs."""
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -8,12 +9,16 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from rich.cells import cell_len
+from rich.console import Console
 
 from tests.commands import QUICK, Refuse, done, start, vae
 from vaekit.core import progress
@@ -23,6 +28,7 @@ from vaekit.evaluation.evaluation_result import METRICS
 from vaekit.experiment.forecast import forecast
 from vaekit.experiment.outcome import epoch_lines
 from vaekit.experiment.prepare import prepare
+from vaekit.plots.animation import Animation
 from vaekit.runs.recipe import load_recipe
 from vaekit.training.epoch_table import LEGEND, EpochTable
 
@@ -51,10 +57,15 @@ def imported(*args: object) -> tuple[int, str, set[str]]:
         (["train", "--set", "model.prior.name=vamq"], "unknown name 'vamq' (did you mean 'vamp'?)"),
         (["train", "--set", "training.epochs=-1"], "training.epochs: "),
         (["train", "--precision", "fp64"], "fp64"),
+        (["train", "--set", "model.latent_dim=-1"], "model.latent_dim: input should be greater than 0, got -1"),
+        (["train", "--data", "nosuch"], "nosuch: no such path, data set or hub id"),
+        (["train", "--background", "greenish"], "not a color"),
+        (["train", "--set", "training.epochs=true"], "training.epochs: input should be a number, got true"),
         (["sample", "./nowhere"], "nowhere: no such run or model folder"),
         (["train", "--resume", "runs/nowhere"], "runs/nowhere: no such run folder, so there is nothing to resume"),
         (["train", "--from", "./nowhere"], "nowhere: no such run or model folder"),
         (["curves", "nowhere/at/all"], "nowhere/at/all: no such run or model folder"),
+        (["sample", "runs/nowhere"], "runs/nowhere: no such run or model folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -203,6 +214,57 @@ def test_long_work_without_a_terminal_is_reported(
     assert re.fullmatch(r"thinking: 0:\d\d so far", second)
 
 
+@pytest.mark.parametrize("seconds", [0.0, 3600.0])
+def test_what_is_over_in_a_second_is_not_shown(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(progress, "SHOWN_SECONDS", seconds)
+    monkeypatch.setattr(
+        progress, "Console", lambda **_: Console(file=shown, force_terminal=True, color_system=None, width=80)
+    )
+    seen = []
+    for item in track(range(3), "counting files"):
+        seen.append(item)
+        time.sleep(0.2 * (seconds == 0.0))
+    with working("thinking"):
+        time.sleep(0.2 * (seconds == 0.0))
+    assert seen == [0, 1, 2]
+    assert ("counting files" in shown.getvalue()) == (seconds == 0.0)
+    assert ("thinking" in shown.getvalue()) == (seconds == 0.0)
+    assert shown.getvalue() or seconds
+
+
+def test_a_bar_ends_with_what_it_tracks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SHOWN_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=io.StringIO(), force_terminal=True))
+    before = threading.active_count()
+    items = track(range(3), "counting")
+    next(items)
+    time.sleep(0.1)
+    assert isinstance(items, Generator)
+    items.close()  # as where a loop is left early
+    limit = time.monotonic() + 30
+    while threading.active_count() > before and time.monotonic() < limit:  # the thread of a bar ends soon after it
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".gif", ".mp4"])
+def test_a_film_of_any_format_shows_its_progress(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if suffix == ".mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    said: list[str] = []
+
+    def tracked(items: Sequence[Image.Image], description: str, total: int) -> Iterator[Image.Image]:
+        said.append(description)
+        yield from items
+        assert total == len(items)
+
+    monkeypatch.setattr("vaekit.plots.animation.track", tracked)
+    frames = [Image.new("RGB", (32, 32), (60 * level, 0, 0)) for level in range(4)]
+    Animation(frames, [100] * 4).save(tmp_path / f"film{suffix}")
+    assert said == ["writing 4 frames"]
+
+
 def test_a_forecast_changes_nothing(tmp_path: Path) -> None:
     assert is_main()
     experiment = prepare(load_recipe("digits", {"epochs": 10}))
@@ -220,11 +282,21 @@ def test_a_forecast_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_whether_more_epochs_help() -> None:
-    kept, advice = epoch_lines(42, 50, Path("runs/a"))
-    assert kept == "kept epoch 42 of 50, the best by validation ELBO"
+    assert list(epoch_lines(42, 50, 50)) == [
+        "ended after all 50 epochs",
+        "kept epoch 42 of 50, the best by validation ELBO",
+        "it has not risen since: more epochs would not help",
+    ]
+    *_, advice = epoch_lines(49, 50, 50)
+    assert advice.endswith("more epochs may help:")  # the command follows on a line of its own
+
+
+@pytest.mark.parametrize("best", [290, 298])
+def test_early_stopping_is_told(best: int) -> None:
+    why, kept, advice = epoch_lines(best, 300, 500)
+    assert why == f"stopped early after epoch 300 of 500: no better validation ELBO since epoch {best}"
+    assert kept == f"kept epoch {best} of 300, the best by validation ELBO"
     assert "would not help" in advice
-    _, advice = epoch_lines(49, 50, Path("runs/a"))
-    assert "vae train --resume runs/a --epochs 100" in advice
 
 
 @pytest.mark.parametrize("command", ["sample", "curves", "embed"])
@@ -233,7 +305,7 @@ def test_a_file_goes_to_the_standard_output(command: str, trained: Path) -> None
     written = subprocess.run(args, capture_output=True, check=True, timeout=120).stdout
     assert str(trained).encode() not in written
     if command == "embed":
-        assert written.count(b"\n") == 360  # a head, and a row for each test image
+        assert written.count(b"\n") == 1798  # a head, and a row for each image
     else:
         assert written.startswith(b"\x89PNG")
         assert len(written) > 2_000
@@ -265,8 +337,8 @@ def test_precisions_have_short_names() -> None:
 
 
 def test_commands_are_grouped() -> None:
-    groups = re.findall(r"─ (\w+) ─", done("--help"))
-    assert groups == ["Options", "Train", "Look", "Measure", "Share"]
+    groups = re.findall(r"^([A-Z]\w+)$", done("--help"), re.MULTILINE)
+    assert groups == ["Train", "Look", "Measure", "Share", "Options"]
 
 
 def test_expected_metrics_are_those_of_the_package() -> None:

@@ -20,13 +20,14 @@ import typer
 from vaekit.cli import (
     data_commands,
     evaluate_commands,
+    page_commands,
     plot_commands,
     reproduce_commands,
     run_commands,
     score_commands,
     train_commands,
 )
-from vaekit.cli.once import OnceCommand
+from vaekit.cli.command_classes import Command, Commands
 from vaekit.core.errors import ConfigError, Interrupted, VaekitError
 from vaekit.core.files import os_error_cure
 from vaekit.core.launcher import end_process, launched_rank, names_itself
@@ -61,17 +62,17 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
         score_commands.embed,
         reproduce_commands.reproduce,
     ),
-    "Share": (plot_commands.report, plot_commands.compare),
+    "Share": (page_commands.report, page_commands.compare),
 }
 """The commands by what they are for, in the order in which one meets them."""
 
 app = typer.Typer(
     name="vae",
+    cls=Commands,
     help="Train variational autoencoders, see what they learned, and know how good they are.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -105,7 +106,7 @@ def checked(command: Callable[..., None]) -> Callable[..., None]:
 
 for group, commands in GROUPS.items():
     for command in commands:
-        app.command(command.__name__.rstrip("_"), cls=OnceCommand, rich_help_panel=group)(checked(command))
+        app.command(command.__name__.rstrip("_"), cls=Command, rich_help_panel=group)(checked(command))
 
 
 def split_plugins(args: list[str]) -> tuple[list[str], list[Path]]:
@@ -121,7 +122,7 @@ def split_plugins(args: list[str]) -> tuple[list[str], list[Path]]:
             rest.append(argument)
             continue
         value = value if equals else next(left, "")
-        if not value:
+        if not value or (not equals and value.startswith("--")):
             raise ConfigError("--plugin: name a Python file that registers parts, as in --plugin my_parts.py")
         plugins.append(Path(value))
     return rest, plugins

@@ -11,7 +11,11 @@ from vaekit.core.errors import ConfigError
 from vaekit.core.safe_text import MAX_NAME, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+
+    from vaekit.data import SplitSummary
 
 MAX_LISTED = 8
 """The largest number of sizes, modes or classes that are listed; the rest is counted."""
@@ -77,14 +81,43 @@ def data(
         say(f"  unreadable  {len(split.skipped):,}")
         for bad in split.skipped:
             say(f"    {bad.name}: {bad.reason}")
-    for remark in summaries[0].remarks:
-        say(remark)
+    for remark in (_describe_splits(summaries), *summaries[0].remarks):
+        _tell(remark)
     say(f"opened {sum(split.num for split in summaries):,} images in {seconds:.1f} s")
-    sheet, title = summaries[0].sheet, f"{summaries[0].num:,} {summaries[0].split} images of {source}"
+    first = summaries[0]
+    sheet, title = first.sheet, f"{first.num:,} {first.split} images of {source}"
+    if len(sheet) < first.num:
+        title = f"{len(sheet):,} of {title}, chosen at random"
     if augment is not None:
         sheet = _augment(sheet, augment)
         title = f"images of {source} with the augmentation of {augment}; the first row is unchanged"
     write(grid(sheet, 10, title=title, channels=shown).save, path)
+
+
+def _tell(line: str) -> None:
+    """Prints a line, which a terminal gets wrapped."""
+    from vaekit.core.progress import OutputConsole, print_line
+
+    print_line(line, OutputConsole())
+
+
+def _describe_splits(summaries: "Sequence[SplitSummary]") -> str:
+    """Where the images that training, validation and tests use come from, as :func:`vaekit.load_images` takes them."""
+    from vaekit.data.loading import TEST_MAX, TEST_SHARE
+
+    names = [split.split for split in summaries]
+    train = "train" if "train" in names else names[0]
+    tests = [name for name in ("test", "validation", "valid") if name in names and name != train]
+    if tests:
+        return f"splits: {train} to train on, {tests[0]} to test on, as the source names them (docs/data.md, Splits)"
+    num = next(split.num - len(split.skipped) for split in summaries if split.split == train)
+    if num < 2:
+        return "splits: a single image, which is all of each split"
+    num_test = min(max(round(min(TEST_SHARE, TEST_MAX / num) * num), 1), num - 1)
+    return (
+        f"splits: the source has no test images, so {num_test:,} of {num:,} are held out at random, always the same ones; "
+        "validation images are held out of the others"
+    )
 
 
 def _augment(sheet: "Tensor", name: str) -> "Tensor":

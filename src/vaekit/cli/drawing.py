@@ -31,7 +31,13 @@ Size = Annotated[
 InterpolationPath = Annotated[
     Literal["linear", "spherical"], typer.Option("--path", help="A line, or an arc that keeps the length of latents.")
 ]
-Start = Annotated[str, typer.Option("--from", help="The values of the other latents: @N, a class, or an image file.")]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="The values of the other latents: @N, a class, or an image file; by default the test image that changes most.",
+    ),
+]
 
 OF_TRAINING = ("samples.png", "reconstructions.png", "curves.png")
 """The images that training writes, which no command replaces."""

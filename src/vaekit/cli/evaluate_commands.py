@@ -27,7 +27,8 @@ def evaluate(
         ),
     ] = None,
     max_images: Annotated[
-        int | None, typer.Option(help="Images for the importance-weighted bound; 1,000 by default, 0: all.", min=0)
+        int | None,
+        typer.Option(help="Images at most for log p(x) and the gap; 1,000 by default for the bound, 0: all.", min=0),
     ] = None,
     num_annealed: Annotated[
         int | None, typer.Option(help="Images for annealed importance sampling; 100 by default, 0: skip.", min=0)
@@ -81,8 +82,8 @@ def evaluate(
     config = replace(
         config,
         num_samples=config.num_samples if num_samples is None else num_samples,
-        num_annealed=config.num_annealed if num_annealed is None else num_annealed,
-        num_refined=config.num_refined if num_refined is None else num_refined,
+        num_annealed=_at_most(config.num_annealed, max_images) if num_annealed is None else num_annealed,
+        num_refined=_at_most(config.num_refined, max_images) if num_refined is None else num_refined,
     )
     if quick and preset != QUICK:
         num_iw = "all" if config.max_images is None else config.max_images
@@ -99,6 +100,11 @@ def evaluate(
     print_metrics(evaluation, console)
     if not is_streamed(path):
         say(str(path))
+
+
+def _at_most(num: int, limit: int | None) -> int:
+    """A number of images, unless a smaller one was asked for; a limit of 0 stands for all images, and limits nothing."""
+    return min(num, limit) if limit else num
 
 
 def _with_options(

@@ -30,7 +30,7 @@ def animate(
     size: Annotated[int, typer.Option(help="The least size of an image, in pixels.", min=1, max=8_192)] = 720,
     num: Annotated[int, typer.Option("--num", "-n", help="The number of latents of --traverse.", min=1)] = 9,
     path: InterpolationPath = "linear",
-    start: Start = "@0",
+    start: Start = None,
     label: Labels = None,
     data: Data = None,
     channels: Channels = None,

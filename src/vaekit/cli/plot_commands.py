@@ -8,14 +8,11 @@ import typer
 from vaekit.cli.drawing import InterpolationPath, Pixelated, Size, Start, ThemeName, drawing, look
 from vaekit.cli.film_commands import animate as animate
 from vaekit.cli.layer_options import read_fixed_layers, read_temperatures
-from vaekit.cli.options import Channels, Data, Label, Labels, Output, RunPath, Seed, place, read_channels, show, write
+from vaekit.cli.options import Channels, Data, Label, Labels, Output, RunPath, Seed, read_channels, show, write
 from vaekit.core.errors import ModelError
 
 DPI = 200
 """The resolution of figures in dots per inch."""
-
-PAGES = (".html", ".htm")
-"""The suffixes of pages."""
 
 
 def sample(
@@ -112,7 +109,7 @@ def traverse(
         int | None,
         typer.Option(help="Of a ladder: only latents of this layer, from 1 at the top.", min=1, show_default=False),
     ] = None,
-    start: Start = "@0",
+    start: Start = None,
     data: Data = None,
     channels: Channels = None,
     theme: ThemeName = "dark",
@@ -289,40 +286,3 @@ def curves(context: typer.Context, run: RunPath, theme: ThemeName = "light", out
     with themed(THEMES[theme]):
         figure = RunRecords(user_path(run)).curves()
     write(lambda path: figure.savefig(path, dpi=DPI), drawing(context, output, run, "learning-curves"))
-
-
-def report(run: RunPath, data: Data = None, channels: Channels = None, output: Output = None) -> None:
-    """Write a report of a run: one HTML file with samples, metrics and a verdict, figures and the recipe.
-
-    [bold]Example[/bold]
-
-      vae report runs/mnist-conv
-    """
-    from vaekit.experiment import pages
-    from vaekit.export.tables import check_suffix
-    from vaekit.runs.run_records import REPORT
-
-    path = place(output, run, REPORT, ".")
-    check_suffix(path, PAGES)
-    write(pages.report(run, data, channels=read_channels(channels)).save, path)
-
-
-def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders.")],
-    channels: Channels = None,
-    output: Output = None,
-) -> None:
-    """Write a comparison of several runs: one HTML file with their metrics, learning curves and reconstructions.
-
-    Runs that differ only by the seed are a group, with mean and standard deviation.
-
-    [bold]Example[/bold]
-
-      vae compare runs/mnist-mlp runs/mnist-conv -o compare.html
-    """
-    from vaekit.experiment import pages
-    from vaekit.export.tables import check_suffix
-
-    path = place(output, ".", "compare.html", ".")
-    check_suffix(path, PAGES)
-    write(pages.compare(runs, channels=read_channels(channels)).save, path)

@@ -1,6 +1,5 @@
 """``vae reproduce``."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -22,8 +21,9 @@ def reproduce(
 ) -> None:
     """Reproduce a published table or figure, and compare the numbers with the published ones.
 
-    Trains and evaluates with the paper's protocol, and writes results.json, results.md and figure.png to results/NAME.
-    The same command resumes after an interruption.
+    Trains and evaluates with the paper's protocol, and writes results.json, results.md and figure.png to results/NAME; those
+    of the smoke tier, which only shows that everything runs, go to runs/reproduce/NAME. The same command resumes after an
+    interruption.
 
     [bold]Examples[/bold]
 
@@ -34,7 +34,7 @@ def reproduce(
     from rich.table import Table
 
     from vaekit.core.progress import OutputConsole
-    from vaekit.reproduction import REPRODUCTIONS
+    from vaekit.reproduction import REPRODUCTIONS, results_folder
     from vaekit.reproduction import reproduce as run
     from vaekit.reproduction.results_page import PAGE
 
@@ -50,7 +50,7 @@ def reproduce(
         raise ConfigError(
             f"{name}: there is no such reproduction{suggest(name, REPRODUCTIONS)}; vae reproduce lists all of them"
         )
-    folder = user_path(output or Path("results") / name)
+    folder = user_path(output or results_folder(name, tier))
     rows = run(REPRODUCTIONS[name], tier, folder, console=console)
     table = Table("quantity", "published", "obtained", "verdict")
     for row in rows:

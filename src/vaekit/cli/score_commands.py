@@ -1,11 +1,34 @@
-"""``vae score`` and ``vae embed``, which write one row per image."""
+"""``vae score`` and ``vae embed``, which write one row per image.
 
-from typing import Annotated, Literal
+Without ``-o`` a table is in the run folder, and its name has what chooses its images, DATA, ``--against`` and ``--split``:
+tables of other images do not overwrite each other, and ``--resort`` finds the one that it is to order.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vaekit.cli.options import Channels, Device, Output, RunPath, Seed, is_streamed, place, read_channels, say, store, write
+from vaekit.cli.drawing import named
+from vaekit.cli.options import (
+    Channels,
+    Device,
+    Output,
+    RunPath,
+    Seed,
+    is_streamed,
+    place,
+    read_channels,
+    say,
+    store,
+    write,
+)
 from vaekit.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vaekit.experiment.score import MostUnusual, ScoredImages
+    from vaekit.plots.channel_choice import Channels as ChosenChannels
+    from vaekit.runs.run_folder import RunFolder
 
 Source = Annotated[
     str | None,
@@ -14,8 +37,15 @@ Source = Annotated[
 By = Literal["log_px", "elbo", "ratio", "waic", "typicality", "reconstruction", "latent"]
 Split = Annotated[
     Literal["train", "test", "all"] | None,
-    typer.Option(help="By default test; all images of other data without splits.", show_default=False),
+    typer.Option(
+        help="By default all images; the test images of data that has its own, and of the run with --against.",
+        show_default=False,
+    ),
 ]
+NUM_NAMED = 5
+"""The number of images that are named on the terminal."""
+DIGITS = 7
+"""The significant digits of scores in CSV: those of the single precision that they are computed in."""
 
 
 def score(
@@ -26,16 +56,19 @@ def score(
         typer.Option(help="Other images: print how well each score separates them from DATA.", show_default=False),
     ] = None,
     by: Annotated[
-        By,
-        typer.Option(help="The score that orders images, lowest first."),
-    ] = "log_px",
+        By | None,
+        typer.Option(
+            help="The score that orders images, lowest first; by default latent, or log_px without training images.",
+            show_default=False,
+        ),
+    ] = None,
     resort: Annotated[
         By | None,
         typer.Option(help="Order the table that is there by another score; computes none again.", show_default=False),
     ] = None,
     num_samples: Annotated[
         int, typer.Option(help="Samples per image for the estimate of log p(x).", min=2, max=1_000_000)
-    ] = 100,
+    ] = 20,
     max_images: Annotated[int, typer.Option(help="Images of each set, chosen at random; 0: all.", min=0)] = 0,
     num: Annotated[
         int, typer.Option("--num", "-n", help="Images on the contact sheet, lowest score first.", min=1, max=1_000)
@@ -48,30 +81,27 @@ def score(
 ) -> None:
     """Score images for outlier detection: log p(x) of each, corrections of it, reconstruction error and latent distance.
 
-    Writes a table, .csv or .parquet, most unusual first, and beside it a contact sheet of the most unusual images. The
-    likelihood alone often fails, as --against shows: with an AUROC below 0.5 the other images score higher than DATA.
+    Writes a table into the run folder, or with -o a .csv or .parquet, most unusual first, and beside it a contact sheet of
+    the most unusual images. Numbers in .csv have 7 significant digits. No score finds every kind of odd image, as --against
+    shows: with an AUROC below 0.5 the other images score higher than DATA.
 
     [bold]Examples[/bold]
 
-      vae score runs/mnist-mlp -o scores.csv
+      vae score runs/holiday
+
+      vae score runs/holiday --resort waic
 
       vae score runs/mnist-mlp holiday/ --by ratio -o holiday.parquet
 
       vae score runs/fashion-mnist --against mnist --max-images 2000
-
-      vae score runs/mnist-mlp holiday/ --resort latent -o holiday.parquet
     """
-    from vaekit.core.rounding import with_error
-    from vaekit.evaluation.likelihood.bounds import CROSS_ENTROPY
     from vaekit.experiment.resort import resort as resort_table
-    from vaekit.experiment.score import UNITS, describe_scores
     from vaekit.experiment.score import score as score_images
     from vaekit.export.tables import TABLES, check_suffix, check_writable, write_table
     from vaekit.plots.channel_choice import check_channels
-    from vaekit.plots.contact_sheet import contact_sheet
     from vaekit.runs.run_folder import RunFolder
 
-    path = place(output, run, "scores.csv", "")
+    path = place(output, run, f"{_name('scores', data, against, split)}.csv", "")
     if is_streamed(path):
         raise ConfigError("-o -: score writes a table and a contact sheet beside it; name a file, as in -o scores.csv")
     check_suffix(path, TABLES)
@@ -81,14 +111,15 @@ def score(
     folder = RunFolder(run)
     shown = read_channels(channels) or folder.shown_channels
     check_channels(shown, folder.model.shape[0], "--channels")  # before scores are computed
-    meanings = describe_scores(folder.model)
+    _warn_if_unfinished(run)
     if resort is not None:
         table = resort_table(folder, path, resort, data, against=against, split=split)
-        images, captions = table.most_unusual(num)
-        write(lambda file: write_table(table.columns, file), path)
-        first = f"{len(captions):,} of {len(table):,} images, most unusual first"
-        title = f"{first}, by {meanings[resort]}, {UNITS[resort]} below each"
-        write(contact_sheet(images, captions, title, channels=shown).save, sheet)
+        most = table.most_unusual(max(num, NUM_NAMED))
+        store(lambda file: write_table(table.columns, file), path)
+        _name_most_unusual(most, resort, folder)
+        say(str(path))
+        of = f"{len(table):,} images of {' and '.join(one.images.name for one in table.sets)}"
+        _write_sheet(most, num, len(table), of, resort, folder, sheet, shown)
         return
     scored = score_images(
         folder,
@@ -101,24 +132,93 @@ def score(
         seed=seed,
         device=device,
     )
-    store(lambda file: write_table(scored.columns(), file), path)
+    store(lambda file: write_table(scored.columns(), file, DIGITS), path)
+    _print_scores(scored, folder)
+    most = scored.most_unusual(max(num, NUM_NAMED))
+    _name_most_unusual(most, scored.by, folder)
+    say(str(path))
+    _write_sheet(most, num, len(scored.order), _about(scored), scored.by, folder, sheet, shown)
+
+
+def _name(word: str, data: str | None, against: str | None, split: str | None) -> str:
+    """The name of a table without suffix, by what chooses its images."""
+    sources = [(key, Path(value)) for key, value in (("", data), ("against", against)) if value is not None]
+    return named(word, [*sources, *([] if split is None else [("split", split)])])
+
+
+def _tell(line: str, *, stderr: bool = False) -> None:
+    """Prints a line, which a terminal gets wrapped."""
+    from vaekit.core.progress import OutputConsole, print_line
+
+    print_line(line, OutputConsole(stderr=stderr))
+
+
+def _warn_if_unfinished(run: str) -> None:
+    """Says so if a run is still being trained or was stopped early."""
+    from vaekit.runs.unfinished import unfinished_line
+
+    if line := unfinished_line(run):
+        _tell(line, stderr=True)
+
+
+def _print_scores(scored: "ScoredImages", folder: "RunFolder") -> None:
+    """Prints what was scored, what to be careful about, and how well the scores separate two sets."""
+    from vaekit.core.rounding import with_error
+    from vaekit.experiment.score import describe_scores
+
     for one in scored.sets:
-        say(f"{one.title}: {one.meaning}")
-        if one.scores.warning:
-            say(one.scores.warning)
-    if against is not None:
-        say("AUROC: how well a score separates the first set from the second; 0.5 is chance, below 0.5 it is reversed")
+        _tell("; ".join(filter(None, [one.selected.title, one.selected.remark])))
+        _tell(f"  {one.meaning}")
+    if warning := scored.warning:
+        _tell(warning)
+    if len(scored.sets) > 1:
+        _tell("AUROC: how well a score separates the first set from the second; 0.5 is chance, below 0.5 it is reversed")
+    meanings = describe_scores(folder.model)
     for name, estimate in scored.aurocs().items():
         say(f"  {name:<14}  {with_error(estimate.value, estimate.standard_error, 4)}  {meanings[name]}")
-    say(str(path))
-    images, captions = scored.most_unusual(num)
-    title = (
-        f"{len(captions):,} of {len(scored.order):,} images, most unusual first, by {meanings[by]}, {UNITS[by]} below each; "
-        f"{' and '.join(one.title for one in scored.sets)}"
-    )
-    if any(one.meaning.startswith(CROSS_ENTROPY) for one in scored.sets):
-        title += f"; {CROSS_ENTROPY}"
-    write(contact_sheet(images, captions, title, channels=shown).save, sheet)
+
+
+def _name_most_unusual(most: "MostUnusual", by: str, folder: "RunFolder") -> None:
+    """Prints the names of the first images with their scores."""
+    from vaekit.core.safe_text import MAX_NAME, printable
+    from vaekit.experiment.score import UNITS, describe_scores
+
+    captions = most.captions[:NUM_NAMED]
+    _tell(f"most unusual by {by}: {describe_scores(folder.model)[by]}, {UNITS[by]}")
+    width = max(map(len, captions))
+    for caption, name in zip(captions, most.names, strict=False):
+        say(f"  {caption:>{width}}  {printable(name, MAX_NAME - width - 4)}")
+    _tell(f"no score finds every kind of odd image; --resort {'log_px' if by != 'log_px' else 'ratio'} shows another order")
+
+
+def _write_sheet(
+    most: "MostUnusual",
+    num: int,
+    total: int,
+    about: str,
+    by: str,
+    folder: "RunFolder",
+    path: Path,
+    channels: "ChosenChannels | None",
+) -> None:
+    """Draws the contact sheet of the most unusual images."""
+    from vaekit.experiment.score import UNITS, describe_scores
+    from vaekit.plots.contact_sheet import contact_sheet
+
+    captions = most.captions[:num]
+    first = f"the {len(captions):,} most unusual of {about}" if len(captions) < total else f"{about}, most unusual first"
+    title = f"{first}; {by} below each: {describe_scores(folder.model)[by]}, {UNITS[by]}"
+    drawn = contact_sheet(most.images[:num], captions, title, names=most.names[:num], channels=channels)
+    write(drawn.save, path)
+
+
+def _about(scored: "ScoredImages") -> str:
+    """What is on the contact sheet: the sets, and that their scores are no likelihoods where they are not."""
+    from vaekit.evaluation.likelihood.bounds import CROSS_ENTROPY
+
+    is_no_likelihood = any(one.meaning.startswith(CROSS_ENTROPY) for one in scored.sets)
+    titles = " and ".join(one.selected.title for one in scored.sets)
+    return f"{titles} ({CROSS_ENTROPY})" if is_no_likelihood else titles
 
 
 def embed(run: RunPath, data: Source = None, split: Split = None, device: Device = "cpu", output: Output = None) -> None:
@@ -128,7 +228,7 @@ def embed(run: RunPath, data: Source = None, split: Split = None, device: Device
 
     [bold]Examples[/bold]
 
-      vae embed runs/mnist-conv -o latents.csv
+      vae embed runs/holiday
 
       vae embed runs/mnist-conv holiday/ -o latents.npz
     """
@@ -136,7 +236,13 @@ def embed(run: RunPath, data: Source = None, split: Split = None, device: Device
     from vaekit.experiment.embed import embed as encode
     from vaekit.export.tables import check_suffix, check_writable
 
-    path = place(output, run, "latents.csv", "")
+    path = place(output, run, f"{_name('latents', data, None, split)}.csv", "")
     check_suffix(path, FORMATS)
-    check_writable(path)
-    write(encode(run, data, split=split, device=device).write, path)
+    if not is_streamed(path):
+        check_writable(path)
+    _warn_if_unfinished(run)
+    embedding = encode(run, data, split=split, device=device)
+    store(embedding.write, path)
+    _tell("; ".join(filter(None, [embedding.selected.title, embedding.selected.remark])), stderr=is_streamed(path))
+    if not is_streamed(path):
+        say(str(path))

@@ -1,12 +1,17 @@
 """``vae train`` and ``vae recipes``."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vaekit.core.errors import ConfigError
+from vaekit.core.files import user_path
 from vaekit.core.launcher import launched_rank
+from vaekit.core.progress import OutputConsole
+
+if TYPE_CHECKING:
+    from vaekit.runs.recipe import Recipe
 
 
 def train(
@@ -57,7 +62,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE by default.", show_default=False)] = None,
     force: Annotated[bool, typer.Option("--force", help="Train anew and replace an existing run.")] = False,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run by its own recipe.")] = None,
-    change: Annotated[list[str] | None, typer.Option("--set", metavar="PLACE=VALUE", help="Change the recipe.")] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PLACE=VALUE", help="Change the recipe; may be given several times.")
+    ] = None,
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Write metrics and images only, which saves some seconds at the end.")
     ] = False,
@@ -83,8 +90,6 @@ def train(
       vae train digits --plugin my_parts.py --set model.prior.name=mine
     """
     from vaekit.runs.overrides import combine, parse_size
-    from vaekit.runs.recipe import DEFAULT, OWN, load_outline, load_recipe
-    from vaekit.runs.similar_runs import require_folder, require_run
 
     shorthands = {
         "data": data[0] if data else None,
@@ -105,32 +110,58 @@ def train(
         "on_spike": on_spike,
     }
     overrides = combine(shorthands, change or [])
-    what = (OWN if data else DEFAULT) if recipe is None else recipe
-    if resume is None and start is None:
-        load_outline(what, overrides)  # refuses what is misspelled before torch is imported, which takes seconds
-    if resume is not None:
-        ignored = {"recipe": recipe, "--out": out, "--force": force or None, "--from": start}
-        if given := [name for name, value in ignored.items() if value is not None]:
-            raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}; leave it out")
-        require_folder(str(resume))
-    elif start is not None:
-        require_run(start)
-    from vaekit.core.progress import OutputConsole
-    from vaekit.experiment.fine_tuning import fine_tuned
-    from vaekit.experiment.prepare import prepare
-    from vaekit.experiment.train import resume as resume_run
-    from vaekit.experiment.train import run
-
     console = OutputConsole(quiet=launched_rank() > 0)
     if resume is not None:
-        resume_run(resume, overrides, console, dry_run=dry_run, report=not no_report)
+        _refuse_with_resume({"recipe": recipe, "--out": out, "--force": force or None, "--from": start})
+        _resume(resume, overrides, console, dry_run=dry_run, report=not no_report)
         return
-    loaded = load_recipe(what, overrides) if start is None else fine_tuned(start, recipe, overrides)
+    loaded = _load(recipe, start, overrides)
     folder = out or Path("runs") / loaded.name
     if dry_run:
-        _print_plan(prepare(loaded), folder, console)
+        _print_plan(loaded, folder, console, force=force)
         return
+    from vaekit.experiment.train import run
+
     run(loaded, folder, force=force, report=not no_report, console=console)
+
+
+def _refuse_with_resume(options: dict[str, Any]) -> None:
+    """Refuses what does not go together with --resume."""
+    if given := [name for name, value in options.items() if value is not None]:
+        raise ConfigError(f"--resume goes on with a run as it is, so it takes no {given[0]}; leave it out")
+
+
+def _resume(folder: Path, overrides: dict[str, Any], console: OutputConsole, *, dry_run: bool, report: bool) -> None:
+    """Continues a run."""
+    from vaekit.runs.similar_runs import require_folder
+
+    require_folder(str(folder))
+    from vaekit.experiment.train import resume
+
+    resume(folder, overrides, console, dry_run=dry_run, report=report)
+
+
+def _load(recipe: str | None, start: str | None, overrides: dict[str, Any]) -> "Recipe":
+    """Loads a recipe. What can be refused without torch, which takes seconds to import, is refused before."""
+    from vaekit.data.sources.resolve import resolve
+    from vaekit.runs.recipe import DEFAULT, OWN, load_outline, load_recipe
+    from vaekit.runs.similar_runs import require_run
+
+    also = overrides.get("data.also")
+    given = [overrides.get("data.name"), *(also if isinstance(also, list) else ())]
+    named = [source for source in given if isinstance(source, str)]
+    if start is not None:
+        require_run(start)
+    else:
+        recipe = (OWN if named else DEFAULT) if recipe is None else recipe
+        load_outline(recipe, overrides)
+    for source in named:
+        resolve(source)
+    if start is None:
+        return load_recipe(str(recipe), overrides)
+    from vaekit.experiment.fine_tuning import fine_tuned
+
+    return fine_tuned(start, recipe, overrides)
 
 
 def recipes() -> None:
@@ -142,7 +173,6 @@ def recipes() -> None:
     """
     from rich.table import Table
 
-    from vaekit.core.progress import OutputConsole
     from vaekit.runs.recipe import load_outline, recipe_names
 
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -157,11 +187,15 @@ def recipes() -> None:
     OutputConsole().print(table)
 
 
-def _print_plan(experiment: Any, folder: Path, console: Any) -> None:
-    """Prints the data, the model and the recipe of a run."""
+def _print_plan(recipe: "Recipe", folder: Path, console: OutputConsole, *, force: bool) -> None:
+    """Prints the data, the model and the recipe of a run, if it could begin."""
     from vaekit.core.config import to_data
     from vaekit.core.yaml_text import format_yaml
-    from vaekit.experiment.train import announce
+    from vaekit.experiment.locked_run import announce
+    from vaekit.experiment.place import require_place
+    from vaekit.experiment.prepare import prepare
 
+    require_place(user_path(folder), recipe, force)
+    experiment = prepare(recipe)
     announce(experiment, folder, console)
     console.print(format_yaml(to_data(experiment.recipe)), emoji=False, highlight=False, markup=False, soft_wrap=True)

@@ -127,6 +127,7 @@ def validate(schema: type[M], data: Any, place: str) -> M:
     try:
         valid = schema.model_validate(data)
         _check_numbers(vars(valid), place)
+        _check_booleans(data, valid, place)
         return valid
     except ValidationError as error:
         faults = _by_place(error, data)
@@ -175,6 +176,19 @@ def _check_numbers(value: Any, place: str, depth: int = 0) -> None:
     elif isinstance(value, list | tuple):
         for item in value:
             _check_numbers(item, place, depth + 1)
+
+
+def _check_booleans(given: Any, valid: Any, place: str) -> None:
+    """Refuses true and false where they have become the numbers 1 and 0, at their place."""
+    valid = vars(valid) if isinstance(valid, BaseModel) else valid
+    if isinstance(given, bool) and isinstance(valid, int | float) and not isinstance(valid, bool):
+        raise ConfigError(f"{place}: input should be a number, got {str(given).lower()}")
+    if isinstance(given, Mapping) and isinstance(valid, Mapping):
+        for key in given.keys() & valid.keys():
+            _check_booleans(given[key], valid[key], f"{place}.{key}".lstrip("."))
+    elif isinstance(given, list | tuple) and isinstance(valid, list | tuple):
+        for before, after in zip(given, valid, strict=False):
+            _check_booleans(before, after, place)
 
 
 def _explain(schema: type[BaseModel], steps: tuple[str, ...], alternatives: list[Any], place: str) -> str:

@@ -1,6 +1,7 @@
 """The names of the arguments of a constructor, read from its source without importing its module."""
 
 import ast
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,9 +19,14 @@ def constructor_arguments(dotted: str) -> list[str] | None:
     spec = find_spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    function = _constructor(tree, name)
+    function = _constructor(_parsed(spec.origin), name)
     return None if function is None else [argument.arg for argument in function.args.args if argument.arg != "self"]
+
+
+@cache
+def _parsed(path: str) -> ast.Module:
+    """The syntax tree of a module, which several registries may ask for."""
+    return ast.parse(Path(path).read_text(encoding="utf-8"))
 
 
 def _constructor(tree: ast.Module, name: str) -> ast.FunctionDef | None:

@@ -35,6 +35,8 @@ def user_path(path: str | Path) -> Path:
     """
     if not isinstance(path, str | os.PathLike):
         raise DataError(f"{printable_value(path, 40)}: not a path; give a name or a path as text")
+    if path == "":
+        raise DataError("'': an empty path; give a name or a path, as . for this folder")
     expanded = Path(path)
     with suppress(ValueError):  # of a name that no user can have
         expanded = Path(os.path.expanduser(path))

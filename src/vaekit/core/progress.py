@@ -1,7 +1,7 @@
 """Progress on the error stream, for work that takes longer than a second.
 
-A terminal shows bars, which are removed at the end. A pipe or a file gets a line now and then, the first after a few
-seconds, so that a log shows that a long command is alive. Of several processes only the first shows anything.
+A terminal shows bars after a second, which are removed at the end. A pipe or a file gets a line now and then, the first
+after a few seconds, so that a log shows that a long command is alive. Of several processes only the first shows anything.
 """
 
 import errno
@@ -9,13 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager, nullcontext, suppress
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from typing import Any, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track as rich_track
+from rich.progress import Progress
 
 from vaekit.core.launcher import launched_rank
 from vaekit.core.safe_text import MAX_NAME, encodable, printable
@@ -27,6 +27,10 @@ OUTPUT = "the output"
 
 FIRST_LINE_SECONDS, LINE_SECONDS = 4.0, 15.0
 """The time before the first line about long work where there is no terminal, and between two of them."""
+
+
+SHOWN_SECONDS = 1.0
+"""The time before a bar or a spinner is shown on a terminal: what is over sooner would only flash."""
 
 
 @contextmanager
@@ -69,16 +73,34 @@ def track(items: Iterable[T], description: str, total: int | None = None, done: 
     if not console.is_terminal:
         yield from _track_by_lines(items, description, total, done)
         return
-    yield from rich_track(
-        items,
-        _plain(description),
-        total,
-        completed=done,
-        console=console,
-        transient=True,
-        disable=launched_rank() > 0,
-        update_period=0.1,
-    )
+    bar = Progress(*Progress.get_default_columns(), console=console, transient=True, disable=launched_rank() > 0)
+    task = bar.add_task(_plain(description), total=total, completed=done)
+    with _shown_late(bar.start, bar.stop):
+        for item in items:
+            yield item
+            bar.advance(task)
+
+
+@contextmanager
+def _shown_late(show: Callable[[], None], hide: Callable[[], None]) -> Iterator[None]:
+    """Shows something while the context lasts, but not in its first second."""
+    shown = Event()
+
+    def show_now() -> None:
+        shown.set()
+        with suppress(OSError, ValueError):  # the error stream was closed
+            show()
+
+    timer = Timer(SHOWN_SECONDS, show_now)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        if shown.is_set():
+            hide()
 
 
 def _track_by_lines(items: Iterable[T], description: str, total: int | None, done: int) -> Iterator[T]:
@@ -107,7 +129,8 @@ def working(description: str) -> Iterator[None]:
             yield
         return
     spinner = "dots" if console.encoding.startswith("utf") else "line"
-    with console.status(_plain(description), spinner=spinner) if launched_rank() == 0 else nullcontext():
+    status = console.status(_plain(description), spinner=spinner)
+    with _shown_late(status.start, status.stop) if launched_rank() == 0 else nullcontext():
         yield
 
 
@@ -166,6 +189,12 @@ def print_line(line: str, console: Console) -> None:
     text = encodable(printable(line), console.encoding)
     for part in wrapped(text, console.width) if console.is_terminal else [text]:
         console.print(part, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def print_command(command: str, console: Console) -> None:
+    """Prints a command that is to be copied: on a line of its own, indented, and never broken."""
+    text = encodable(printable(f"  {command}"), console.encoding)
+    console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def wrapped(text: str, width: int) -> list[str]:

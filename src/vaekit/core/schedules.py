@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PlainValidator, PositiveFloat
 
+from vaekit.core.arguments import BY_FUNCTION
 from vaekit.core.config import Section, validate
 from vaekit.core.errors import ConfigError
 from vaekit.core.registry import lookup
@@ -103,8 +104,12 @@ SCHEDULES: dict[str, type[Schedule]] = {
 }
 
 
-def as_schedule(value: Any) -> Schedule:
+def as_schedule(value: Any, place: str = "") -> Schedule:
     """Returns the schedule that a number, or data such as ``{name: linear, epochs: 5}``, stands for.
+
+    Arguments:
+        value: The number, data or schedule.
+        place: The name of the argument, for messages.
 
     Raises:
         ConfigError: If it stands for none.
@@ -112,8 +117,8 @@ def as_schedule(value: Any) -> Schedule:
     if isinstance(value, Schedule):
         return value
     if isinstance(value, Mapping):
-        return validate(lookup(SCHEDULES, value.get("name"), "name"), dict(value), "")
-    return validate(Constant, {"value": value}, "")
+        return validate(lookup(SCHEDULES, value.get("name"), f"{place}.name".lstrip(".")), dict(value), place)
+    return validate(Constant, {"value": value}, place)
 
 
 def _for_pydantic(value: Any) -> Schedule:
@@ -123,5 +128,5 @@ def _for_pydantic(value: Any) -> Schedule:
         raise ValueError(str(error)) from None
 
 
-AnySchedule = Annotated[Schedule | float, PlainValidator(_for_pydantic)]
+AnySchedule = Annotated[Schedule | float, PlainValidator(_for_pydantic), BY_FUNCTION]
 """What a recipe may write for a schedule: a number, or the fields of one of them under its ``name``."""

@@ -15,6 +15,8 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
+from vaekit.core.arguments import Seed, checked
+from vaekit.core.errors import DataError
 from vaekit.core.rng import generator
 from vaekit.core.shares import batch_draw
 from vaekit.data.images import ImageSet
@@ -41,7 +43,8 @@ def sample_binary(pixels: Tensor, noise: Generator) -> Tensor:
     return (pixels > thresholds).byte().mul_(255)
 
 
-def binarize(images: ImageSet, *, seed: int) -> ImageSet:
+@checked(DataError)
+def binarize(images: ImageSet, *, seed: Seed) -> ImageSet:
     """Returns the set with each image binarized once, in the order of the set, with a generator of this seed."""
     noise = generator(seed)
     chunks = [sample_binary(images.gather(positions), noise) for positions in torch.arange(len(images)).split(CHUNK_SIZE)]

@@ -101,11 +101,15 @@ def cache_limit() -> float:
 
 def list_cache() -> list[Entry]:
     """Returns the entries of the cache, including incomplete and unreadable ones."""
-    folder = cache_folder()
-    if not folder.is_dir():
-        return []
-    names = [path for path in sorted(folder.iterdir()) if ENTRY_NAME.fullmatch(path.name)]
-    return [_entry(path) for path in names if path.is_dir() and not path.is_symlink()]
+    return [_entry(folder, num_bytes) for folder, num_bytes in sizes_of_entries().items()]
+
+
+def sizes_of_entries() -> dict[Path, int]:
+    """Returns the size of each entry's files in bytes, by its folder; no file is opened."""
+    cache = cache_folder()
+    names = [path for path in sorted(cache.iterdir()) if ENTRY_NAME.fullmatch(path.name)] if cache.is_dir() else []
+    folders = [path for path in names if path.is_dir() and not path.is_symlink()]
+    return {folder: sum(map(_file_bytes, folder.rglob("*"))) for folder in folders}
 
 
 def clear_cache() -> list[Entry]:
@@ -120,13 +124,17 @@ def clear_cache() -> list[Entry]:
 def evict_entries(newest: Path) -> None:
     """Removes entries until the cache is within its size limit: unreadable ones first, then the least recently used.
 
-    A process that has mapped a removed entry can use it until it ends.
+    It is called when an entry was written. Entries are opened only if there is too much, since there may be thousands. A
+    process that has mapped a removed entry can use it until it ends.
 
     Arguments:
         newest: An entry that stays in any case.
     """
-    limit, entries = cache_limit() * 1e9, list_cache()
-    total = sum(entry.num_bytes for entry in entries)
+    limit, sizes = cache_limit() * 1e9, sizes_of_entries()
+    total = sum(sizes.values())
+    if total <= limit:
+        return
+    entries = [_entry(folder, num_bytes) for folder, num_bytes in sizes.items()]
     others = [entry for entry in entries if entry.folder != newest and not _is_being_filled(entry)]
     for entry in sorted(others, key=lambda entry: (entry.state == "complete", _last_used(entry.folder))):
         if total <= limit:
@@ -227,8 +235,7 @@ def _open_store(path: Path) -> torch.Tensor | Rows:
     return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
 
 
-def _entry(folder: Path) -> Entry:
-    num_bytes = sum(map(_file_bytes, folder.rglob("*")))
+def _entry(folder: Path, num_bytes: int) -> Entry:
     if folder.name.startswith(FILLING):
         return Entry(folder, folder.name.removeprefix(FILLING), (), 0, num_bytes, "incomplete")
     try:

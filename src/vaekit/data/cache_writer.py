@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.core.errors import DataError, SeveralSizesError
+from vaekit.core.errors import DataError
 from vaekit.core.files import flush, remove_partials, write_bytes
 from vaekit.core.progress import notify, recorded_lines, track
 from vaekit.data.cache import CACHE_FORMAT, META, is_intact, locked_filling_folder
 from vaekit.data.cache_journal import JOURNAL, Journal, open_rows
-from vaekit.data.decode import NO_SIZE, Skipped, decode, scan_headers
+from vaekit.data.common_shape import Size, check_shape, common_shape
+from vaekit.data.decode import Skipped, decode
 from vaekit.data.fitting import Fitting
 from vaekit.data.image_files import READ_ERRORS, read_header
 from vaekit.data.layout import Layout, find_layout
@@ -32,18 +33,11 @@ from vaekit.data.row_files import Rows, hash_blocks
 from vaekit.data.sealed_json import write_sealed
 from vaekit.data.sources.source import DISK_FULL, RawSplit, Source, check_splits
 
-PROPOSED_SIDES = (16, 32, 64)
-"""The sides that are proposed for images of several sizes; the largest one trains within an hour on a CPU."""
-MAX_MEASURED = 500
-"""About how many images are measured for that."""
 MAX_UNREADABLE = 0.05
 """The largest share of unreadable images that is accepted."""
 
-Size = tuple[int, int] | None
-"""A height and width (H, W), or None for the common size of the images."""
 
-
-def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting: Fitting) -> None:
+def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting: Fitting) -> bool:
     """Decodes a source into a new cache entry, or resumes after an interruption.
 
     Arguments:
@@ -53,6 +47,9 @@ def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting:
         channels: 1 to 16; None for the smallest number that keeps their colors.
         fitting: How they are fitted.
 
+    Returns:
+        Whether the entry was written; another process may have done so meanwhile.
+
     Raises:
         DataError: If the size does not apply, too many images cannot be read, or the cache cannot be written.
     """
@@ -61,7 +58,7 @@ def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting:
         waiting = f"{source.name}: another process is decoding these images; waiting for it"
         with locked_filling_folder(entry, waiting) as filling:
             if is_intact(entry):
-                return
+                return False
             if os.path.lexists(entry):
                 shutil.rmtree(entry)
             try:
@@ -71,6 +68,7 @@ def fill(entry: Path, source: Source, size: Size, channels: int | None, fitting:
                 raise
             filling.rename(entry)
             flush(entry.parent)
+            return True
     except OSError as error:
         free_space = "free space with vae data --clear, or " if error.errno in DISK_FULL else ""
         raise DataError(
@@ -106,7 +104,7 @@ def _prepare(
 ) -> tuple[tuple[int, int, int], Fitting]:
     """The shape (C, H, W) that all images are brought to, and the fitting with the levels that are known beforehand."""
     if source.fitted:
-        return _common_shape(source, splits, size, channels), fitting
+        return common_shape(source, splits, size, channels), fitting
     arrays = {split: raw.images for split, raw in splits.items()}
     layouts = {split: _layout(source, raw, channels) for split, raw in splits.items()}
     shapes = {layout.image_shape for layout in layouts.values()}
@@ -260,46 +258,3 @@ def _report_skipped(name: str, skipped: list[Skipped], num: int) -> None:
             f"repair or remove them: {name_skipped(skipped)}"
         )
     notify(skipped_line(name, skipped, num))
-
-
-def _common_shape(source: Source, splits: dict[str, RawSplit], size: Size, channels: int | None) -> tuple[int, int, int]:
-    """The shape (C, H, W) that all images of a source of files are brought to."""
-    if size is not None and channels is not None:
-        return channels, *size
-    headers = [scan_headers(raw.images, f"{source.name} {split}") for split, raw in splits.items()]
-    sizes = {common for common, _ in headers if common != NO_SIZE}
-    if not sizes:
-        return channels or 1, *(size or (1, 1))  # no image can be read; decoding reports the reasons
-    common = sizes.pop() if len(sizes) == 1 else None
-    if size is None and common is None:
-        side = _propose_side(splits)
-        raise SeveralSizesError(
-            f"{source.name}: the images have several sizes; choose one to fit them to, e.g. --size {side}", side
-        )
-    return channels or max(needed for _, needed in headers), *(size or common or ())
-
-
-def _propose_side(splits: dict[str, RawSplit]) -> int:
-    """The largest of the proposed sides that half of the images reach; the smallest one where they are all smaller."""
-    images = next(iter(splits.values())).images
-    step = max(1, len(images) // MAX_MEASURED)
-    sides = []
-    for index in range(0, len(images), step):
-        with suppress(*READ_ERRORS):
-            sides.append(min(read_header(images[index]).size))
-    middle = sorted(sides)[len(sides) // 2] if sides else 0
-    return max((side for side in PROPOSED_SIDES if side <= middle), default=PROPOSED_SIDES[0])
-
-
-def check_shape(shape: tuple[int, int, int], size: Size, channels: int | None, name: str) -> None:
-    """Raises DataError if the shape (C, H, W) of an array's images is not the requested one."""
-    requested = (channels or shape[0], *(size or shape[1:]))
-    if shape != requested:
-        raise DataError(
-            f"{name}: arrays are not resized, and these images are {_times(shape)}, not {_times(requested)}; "
-            f"add --size {shape[1]}x{shape[2]} --channels {shape[0]}, or resize the array"
-        )
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "x".join(str(side) for side in shape)

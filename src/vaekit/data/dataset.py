@@ -7,16 +7,21 @@ copies nothing.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self, TypeVar
+from typing import Annotated, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor
 
+from vaekit.core.arguments import Count, Seed, Within, checked, require_fields, shown
 from vaekit.core.errors import DataError
 from vaekit.core.rng import generator
 from vaekit.core.safe_text import valid_unicode
 from vaekit.data.row_files import Rows
 
+INDICES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+"""The types of labels and positions."""
+MAX_LABEL = 2**31
+"""More than the largest label."""
 CHUNK_SIZE = 1024
 """The number of values that are processed at a time."""
 
@@ -53,12 +58,19 @@ class Dataset(ABC):
 
     def __post_init__(self) -> None:
         """Checks the arguments, and makes the names of classes valid Unicode, which folders may not have."""
+        if not isinstance(self.store, Tensor | Rows):
+            raise DataError(f"store: {self.noun} are a tensor, got {shown(self.store)}; use torch.from_numpy(array)")
+        require_fields(self, DataError)
         object.__setattr__(self, "classes", tuple(map(valid_unicode, self.classes)))
         self._check_store()
+        if self.rows is not None:
+            _require_indices(self.rows, len(self.store), "rows")
         if len(self) == 0:
             raise DataError(f"{self.name}: the {self.split} split holds no {self.noun}")
-        if self.labels is not None and len(self.labels) != len(self):
-            raise DataError(f"{self.name}: {len(self.labels)} labels for {len(self)} {self.noun}")
+        if self.labels is not None:
+            if isinstance(self.labels, Tensor) and self.labels.dim() and len(self.labels) != len(self):
+                raise DataError(f"{self.name}: {len(self.labels)} labels for {len(self)} {self.noun}")
+            _require_indices(self.labels, MAX_LABEL, "labels")
         if self.names and len(self.names) != len(self):
             raise DataError(f"{self.name}: {len(self.names)} names for {len(self)} {self.noun}")
 
@@ -94,16 +106,22 @@ class Dataset(ABC):
 
     def gather(self, positions: Tensor) -> Tensor:
         """Returns the values at positions of shape (B), with shape (B, *event) and the type of the store."""
+        _require_indices(positions, len(self), "positions")
         rows = positions if self.rows is None else self.rows[positions]
         return self.store.index_select(0, rows.to(self.store.device))
 
+    @checked(DataError)
     def take(self, positions: Tensor, split: str | None = None) -> Self:
         """Returns the subset at positions of shape (B), without copying values.
 
         Arguments:
             positions: Positions in this set.
             split: The name of the subset's split; that of this set by default.
+
+        Raises:
+            DataError: If the set has no such positions, or none are given.
         """
+        _require_indices(positions, len(self), "positions")
         return replace(
             self,
             rows=positions if self.rows is None else self.rows[positions],
@@ -112,11 +130,13 @@ class Dataset(ABC):
             split=self.split if split is None else split,
         )
 
-    def first(self, num: int) -> Self:
+    @checked(DataError)
+    def first(self, num: Count) -> Self:
         """Returns the subset of the first ``num`` values, or of all if there are fewer."""
         return self.take(torch.arange(min(num, len(self))))
 
-    def sample(self, num: int, seed: int) -> Self:
+    @checked(DataError)
+    def sample(self, num: Count, seed: Seed) -> Self:
         """Returns a random subset of ``num`` values, or of all if there are fewer.
 
         For one seed, a smaller subset is the beginning of a larger one. Use this for a fair sample: the first values of a
@@ -124,11 +144,13 @@ class Dataset(ABC):
         """
         return self.take(self.sampled_positions(num, seed))
 
-    def sampled_positions(self, num: int, seed: int) -> Tensor:
+    @checked(DataError)
+    def sampled_positions(self, num: Count, seed: Seed) -> Tensor:
         """Returns the positions of the values of :meth:`sample`, with shape (num), or (N) if there are fewer."""
         return torch.randperm(len(self), generator=generator(seed))[:num]
 
-    def spread(self, num: int, seed: int) -> Self:
+    @checked(DataError)
+    def spread(self, num: Count, seed: Seed) -> Self:
         """Returns a random subset of ``num`` values that is spread evenly over the classes, to be looked at.
 
         Each class gives a value in turn, until it has none left, so that rare classes are seen, too. Without labels it is
@@ -137,12 +159,14 @@ class Dataset(ABC):
         """
         return self.take(self.shown_positions(seed)[:num])
 
-    def shown_positions(self, seed: int) -> Tensor:
+    @checked(DataError)
+    def shown_positions(self, seed: Seed) -> Tensor:
         """Returns the positions of all values, with shape (N), in the random order in which :meth:`spread` takes them."""
         if self.labels is None:
             return torch.randperm(len(self), generator=generator(seed))
         return spread_positions(self.labels, seed)
 
+    @checked(DataError)
     def to(self, device: torch.device) -> Self:
         """Returns the set with its values, and no other rows of the store, on a device; labels stay on the CPU."""
         chunks = [self.gather(positions).to(device) for positions in self._chunks()]
@@ -201,10 +225,27 @@ def spread_positions(labels: Tensor, seed: int) -> Tensor:
     return order[turns.argsort(stable=True)]
 
 
+def _require_indices(values: object, num: int, noun: str) -> None:
+    """Raises a DataError if values are no whole numbers from 0 to num - 1, of shape (N); those of a device are not read."""
+    if not isinstance(values, Tensor) or values.dim() != 1:
+        raise DataError(
+            f"{noun} are a tensor of whole numbers of one axis, got {shown(values)}; use torch.tensor([0, 1, ...])"
+        )
+    if values.dtype not in INDICES:
+        kind = str(values.dtype).removeprefix("torch.")
+        raise DataError(f"{noun} are whole numbers, got {kind}; use .long(), or .nonzero().squeeze(1) of a mask")
+    if values.device.type == "cpu" and len(values):
+        low, high = map(int, values.aminmax())
+        if low < 0 or high >= num:
+            raise DataError(f"{noun} run from 0 to {num - 1:,}, got {low if low < 0 else high}")
+
+
+Share = Annotated[float, Within(0, 1)]
 AnyDataset = TypeVar("AnyDataset", bound=Dataset)
 
 
-def hold_out(dataset: AnyDataset, share: float, *, seed: int, splits: tuple[str, str]) -> tuple[AnyDataset, AnyDataset]:
+@checked(DataError)
+def hold_out(dataset: AnyDataset, share: Share, *, seed: Seed, splits: tuple[str, str]) -> tuple[AnyDataset, AnyDataset]:
     """Splits a data set at random into the rest and a held-out share.
 
     Arguments:

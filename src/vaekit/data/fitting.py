@@ -23,6 +23,19 @@ DEEP_MODES: dict[str, Kind] = {"I": "integers", "F": "floats"}
 """The kinds of values by the first letters of Pillow's modes with more than 8 bits a channel."""
 
 
+def checked_color(name: str) -> str:
+    """Returns the name of a color.
+
+    Raises:
+        ValueError: If Pillow does not know it.
+    """
+    try:
+        ImageColor.getrgb(name)
+    except ValueError:
+        raise ValueError(f"{name or 'an empty background'}: not a color; use a name such as white, or #rrggbb") from None
+    return name
+
+
 @dataclass(frozen=True)
 class Fitting:
     """How images of any size are brought to one size.
@@ -44,10 +57,9 @@ class Fitting:
     def __post_init__(self) -> None:
         """Checks the background."""
         try:
-            ImageColor.getrgb(self.background)
-        except ValueError:
-            shown = self.background or "an empty background"
-            raise DataError(f"{shown}: not a color; use a name such as white, or #rrggbb") from None
+            checked_color(self.background)
+        except ValueError as error:
+            raise DataError(str(error)) from None
 
 
 CENTER_CROP = Fitting()

@@ -6,12 +6,9 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +16,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from vaekit.core.errors import DataError
 from vaekit.data.fitting import GRAY_MODES, Opened, Pixels, kind_of_image
+from vaekit.data.image_formats import open_known
 from vaekit.data.levels import Kind, kind_of
 from vaekit.data.png import is_deep_color, is_png, read_deep_color, without_text
 from vaekit.data.samples import Samples
@@ -32,39 +30,6 @@ EncodedImages = Sequence[Encoded] | Pixels
 
 READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What opening raises for a file that is not an image, is damaged, or is too large."""
-
-FORMATS = {
-    "PNG": (".png", ".apng"),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
-    "GIF": (".gif",),
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "BMP": (".bmp",),
-    "DIB": (".dib",),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
-    "AVIF": (".avif",),
-    "JPEG2000": (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"),
-    "ICO": (".ico",),
-    "ICNS": (".icns",),
-    "TGA": (".tga", ".icb", ".vda", ".vst"),
-    "PCX": (".pcx",),
-    "PSD": (".psd",),
-    "SGI": (".sgi", ".rgb", ".rgba", ".bw"),
-}
-"""The formats that are read, by Pillow's names, and their file suffixes.
-
-Excluded are the formats that Pillow hands to another program (EPS to Ghostscript), cannot decode (MPEG), or decodes in
-Python, which takes minutes for a large image (DDS, QOI).
-"""
-
-HEIF_SUFFIXES = (".heic", ".heif", ".hif")
-"""The suffixes of HEIF files, which phones write; they are read if :data:`HEIF_PACKAGE` is installed."""
-HEIF_PACKAGE = "pillow_heif"
-"""The package by which Pillow reads HEIF files; its smaller sister ``pi_heif`` 1.4 ends the process on damaged files."""
-HEIF_EXTRA = "vaekit[heic]"
-"""What installs it."""
-HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-"""The kinds of HEIF files, as they are in the bytes 8 to 11 after ``ftyp``."""
 
 MAX_SIDE = 65_535
 """The longest side that is read, which is JPEG's limit: Pillow is many times slower on millions of narrow rows."""
@@ -147,7 +112,7 @@ def open_lazily(encoded: Encoded, min_side: int | None) -> Opened | TiffImage:
         if is_tiff(data) and (directory := read_directory(BytesIO(data))):
             _check_size(directory.width, directory.height)
             return TiffImage(data, directory)
-        image = _open(BytesIO(without_text(data) if is_png(data) else data))
+        image = open_known(BytesIO(without_text(data) if is_png(data) else data))
         if min_side is not None:
             image.draft(None, (min_side, min_side))
         _check_size(*image.size)
@@ -217,7 +182,7 @@ def _read_header(file: BinaryIO) -> Header:
 
 
 def _read_pillow_header(file: BinaryIO) -> Header:
-    with _open(file) as image:
+    with open_known(file) as image:
         # Pillow decodes a whole PNG to look for EXIF behind its pixels, which is rare; and it gives the size of a TIFF
         # after turning it upright.
         has_exif = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
@@ -234,35 +199,6 @@ def _tiff_header(tiff: TiffFile) -> Header:
     size = (tiff.width, tiff.height) if tiff.orientation in SIDEWAYS else (tiff.height, tiff.width)
     channels = tiff.channels - tiff.opacity
     return Header(size, tiff.mode, 3 if tiff.colors == channels == 4 else channels, kind_of(tiff.dtype))
-
-
-@cache
-def reads_heif() -> bool:
-    """Whether HEIF files are read: whether the package for it is installed."""
-    return find_spec(HEIF_PACKAGE) is not None
-
-
-@cache
-def _formats() -> tuple[str, ...]:
-    """The formats that are read, by Pillow's names, with HEIF if the package for it can be imported."""
-    try:
-        import_module(HEIF_PACKAGE).register_heif_opener()
-    except (ImportError, OSError):  # it is not installed, or a library that it needs is missing
-        return tuple(FORMATS)
-    return (*FORMATS, "HEIF")
-
-
-def _open(file: IO[bytes]) -> Image.Image:
-    """Opens an image lazily.
-
-    Raises:
-        ValueError: If it is a HEIF file, under any name, and the package for it is not installed.
-    """
-    start = file.read(12)
-    file.seek(0)
-    if start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS and "HEIF" not in _formats():
-        raise ValueError(f"a HEIF file; pip install '{HEIF_EXTRA}' reads it")
-    return Image.open(file, formats=_formats())
 
 
 def failure_reason(error: Exception) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -105,33 +105,12 @@ def _layout(source: Source, raw: RawSplit) -> Layout:
 
 
 def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: Fitting) -> SplitSummary:
-    num = len(raw.images)
+    """The summary of a split, all of whose images are opened."""
+    num, opener = len(raw.images), _Opener.of(raw, source, split, fitting)
     sizes, modes, skipped, needed = Counter[tuple[int, int]](), Counter[str](), list[Skipped](), {1}
-    labels = torch.zeros(num) if raw.labels is None else torch.from_numpy(raw.labels)
-    shown = spread_positions(labels, 0)[:SHEET_IMAGES].sort().values.tolist()  # of all classes, by which a set may be sorted
-    places = {index: place for place, index in enumerate(shown)}
-    layout = None if source.fitted else _layout(source, raw)
-    head = [raw.images[index] for index in shown] if source.fitted else []
-    channels = layout.channels if layout else scan_headers(head, f"{source.name} {split}")[1]
-    sheet = np.full((len(shown), 3 if channels == 1 else channels, SHEET_SIDE, SHEET_SIDE), 255, np.uint8)
-
-    def open_chunk(indices: Iterable[int]) -> list[Header | Skipped]:
-        return [open_one(index) for index in indices]
-
-    def open_one(index: int) -> Header | Skipped:
-        try:
-            place = places.get(index, num)
-            tile = sheet[place : place + 1]
-            if layout is None:
-                return _open(raw.images[index], tile, fitting)
-            pixels = layout.pixels(np.asarray(raw.images[index : index + 1]), fitting.levels, fitting.background)
-            return _open(_channels_last(pixels[0]), tile, replace(fitting, levels=UNKNOWN))
-        except READ_ERRORS as error:
-            return Skipped(index, image_name(raw.images, index), failure_reason(error))
-
     chunks = [range(start, min(start + CHUNK_SIZE, num)) for start in range(0, num, CHUNK_SIZE)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for results in track(pool.map(open_chunk, chunks), f"opening {source.name} {split}", len(chunks)):
+        for results in track(pool.map(opener.open_chunk, chunks), f"opening {source.name} {split}", len(chunks)):
             for result in results:
                 if isinstance(result, Skipped):
                     skipped.append(replace(result, name=source.relative_name(result.name, scratch)))
@@ -141,8 +120,55 @@ def _inspect(split: str, raw: RawSplit, source: Source, scratch: Path, fitting: 
                     needed.add(result.channels)
     classes = {} if raw.labels is None else _count_classes(raw)
     labels_from = raw.labels_from if classes else ""
-    images = torch.from_numpy(sheet)
+    images = torch.from_numpy(opener.sheet)
     return SplitSummary(split, num, sizes, modes, classes, skipped, images, max(needed), labels_from)
+
+
+@dataclass(frozen=True)
+class _Opener:
+    """Opens the images of a split, and fits those of the contact sheet into it.
+
+    Arguments:
+        raw: The split.
+        layout: The axes of an array; None for files.
+        fitting: How images are fitted.
+        places: The place on the contact sheet of each image that is on it, by its index.
+        sheet: The images of the contact sheet, with shape (num, C, H, W).
+    """
+
+    raw: RawSplit
+    layout: Layout | None
+    fitting: Fitting
+    places: dict[int, int]
+    sheet: Pixels
+
+    @classmethod
+    def of(cls, raw: RawSplit, source: Source, split: str, fitting: Fitting) -> Self:
+        """The opener of a split, with an empty contact sheet of all classes, by which a set may be sorted."""
+        labels = torch.zeros(len(raw.images)) if raw.labels is None else torch.from_numpy(raw.labels)
+        shown = spread_positions(labels, 0)[:SHEET_IMAGES].sort().values.tolist()
+        layout = None if source.fitted else _layout(source, raw)
+        head = [raw.images[index] for index in shown] if source.fitted else []
+        channels = layout.channels if layout else scan_headers(head, f"{source.name} {split}")[1]
+        sheet = np.full((len(shown), 3 if channels == 1 else channels, SHEET_SIDE, SHEET_SIDE), 255, np.uint8)
+        return cls(raw, layout, fitting, {index: place for place, index in enumerate(shown)}, sheet)
+
+    def open_chunk(self, indices: Iterable[int]) -> list[Header | Skipped]:
+        """The headers of images, or why they cannot be read."""
+        return [self.open(index) for index in indices]
+
+    def open(self, index: int) -> Header | Skipped:
+        """The header of an image, or why it cannot be read."""
+        images, fitting = self.raw.images, self.fitting
+        place = self.places.get(index, len(images))
+        tile = self.sheet[place : place + 1]
+        try:
+            if self.layout is None:
+                return _open(images[index], tile, fitting)
+            pixels = self.layout.pixels(np.asarray(images[index : index + 1]), fitting.levels, fitting.background)
+            return _open(_channels_last(pixels[0]), tile, replace(fitting, levels=UNKNOWN))
+        except READ_ERRORS as error:
+            return Skipped(index, image_name(images, index), failure_reason(error))
 
 
 def _count_classes(raw: RawSplit) -> dict[str, int]:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import track
+from vaekit.data.blocks import rows_per_block
 from vaekit.data.fitting import Fitting, values_of
 from vaekit.data.image_files import READ_ERRORS, Encoded, EncodedImages, load_upright, open_lazily, read_header
 from vaekit.data.levels import (
@@ -30,7 +31,6 @@ from vaekit.data.levels import (
     kind_of,
     range_of,
 )
-from vaekit.data.row_files import rows_per_block
 
 CHUNK_SIZE = 64
 """The number of images that a worker thread examines at a time."""

@@ -12,19 +12,22 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
 
+from vaekit.core.arguments import BY_FUNCTION, Count, Within, checked, matches
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
 from vaekit.core.safe_text import MAX_NAME, printable_value
 from vaekit.data.cache import CACHE_FORMAT, META, cache_folder, evict_entries, read_entry, verify_entry
-from vaekit.data.cache_writer import Size, check_shape, fill
+from vaekit.data.cache_writer import fill
+from vaekit.data.common_shape import Size, check_shape
 from vaekit.data.dataset import hold_out
 from vaekit.data.fitting import Fit, Fitting
 from vaekit.data.images import ImageSet
+from vaekit.data.layout import MAX_CHANNELS
 from vaekit.data.levels import AUTO, UNKNOWN, Levels, LevelsSpec
 from vaekit.data.remarks import repeat
 from vaekit.data.sealed_json import DAMAGED
@@ -40,15 +43,16 @@ TEST_SHARE, TEST_MAX, TEST_SEED = 0.2, 10_000, 0
 """A source without a test split is split at random with this seed: a fifth is the test split, at most 10,000 images."""
 
 
+@checked(DataError)
 def load_images(
     source: Any,
     split: str = "train",
     *,
-    size: int | tuple[int, int] | None = None,
-    channels: int | None = None,
+    size: Annotated[int | tuple[int, int] | None, BY_FUNCTION] = None,
+    channels: Annotated[int, Within(1, MAX_CHANNELS)] | None = None,
     fit: Fit = "crop",
     background: str = "white",
-    levels: LevelsSpec = AUTO,
+    levels: Annotated[LevelsSpec, BY_FUNCTION] = AUTO,
 ) -> ImageSet:
     """Loads images, and decodes them into the cache when they are loaded for the first time.
 
@@ -120,11 +124,11 @@ def load_validation(
 
 def _sides(size: Any) -> Size:
     """The height and width that a size means, or None for None."""
-    sides = (size, size) if isinstance(size, int) else size
-    if sides is None:
+    sides = size if isinstance(size, list | tuple) else (size, size)
+    if size is None:
         return None
-    if isinstance(sides, list | tuple) and len(sides) == 2 and all(isinstance(side, int) and side >= 1 for side in sides):
-        return (sides[0], sides[1])
+    if len(sides) == 2 and all(matches(side, Count) for side in sides):
+        return (int(sides[0]), int(sides[1]))
     raise DataError(
         f"size {printable_value(size, MAX_NAME)}: give a side in pixels, as 128, or height and width, as (96, 128)"
     )
@@ -161,8 +165,8 @@ def _load_splits(source: Source, size: Size, channels: int | None, fitting: Fitt
     for _ in range(MAX_ATTEMPTS):
         if (splits := _read_or_report(entry)) is not None:
             return splits
-        fill(entry, source, size, channels, fitting)
-        evict_entries(entry)
+        if fill(entry, source, size, channels, fitting):
+            evict_entries(entry)
     raise DataError(f"{entry}: other processes remove it while it is opened; set VAEKIT_CACHE to another folder")
 
 

@@ -22,12 +22,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaekit.data.blocks import rows_per_block
 from vaekit.data.npy_header import NpyHeader, read_npy_header
-
-BLOCK_BYTES = 2**24
-"""The approximate number of bytes, 16 MB, that are read, written or decoded at a time."""
-MAX_BLOCK_ROWS = 256
-"""The largest number of rows in a block."""
 
 
 class Rows:
@@ -155,11 +151,6 @@ class Rows:
                 if not num:
                     raise OSError(f"{self.path.name} was truncated while it was read")
                 view = view[num:]
-
-
-def rows_per_block(row_bytes: int) -> int:
-    """Returns the number of rows of this size to process at a time: at most 256, and at least one."""
-    return max(1, min(MAX_BLOCK_ROWS, BLOCK_BYTES // max(row_bytes, 1)))
 
 
 def hash_blocks(blocks: Iterable[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from vaekit.core.arguments import NumOrZero, require_fields
 from vaekit.core.errors import ConfigError
 from vaekit.evaluation.likelihood.annealing import Annealing
 
@@ -23,22 +24,20 @@ class EvaluationConfig:
         num_probed: The number of training images, and of test images, for downstream tasks.
 
     Raises:
-        ConfigError: If a number is negative.
+        ConfigError: If a number is none, or negative.
     """
 
-    num_samples: int = 5000
-    max_images: int | None = 1000
+    num_samples: NumOrZero = 5000
+    max_images: NumOrZero | None = 1000
     annealing: Annealing = field(default_factory=lambda: Annealing(num_chains=8, num_distributions=300))
-    num_annealed: int = 100
-    num_refined: int = 200
-    num_aggregated: int = 10_000
-    num_compared: int = 5000
-    num_probed: int = 10_000
+    num_annealed: NumOrZero = 100
+    num_refined: NumOrZero = 200
+    num_aggregated: NumOrZero = 10_000
+    num_compared: NumOrZero = 5000
+    num_probed: NumOrZero = 10_000
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, int) and value < 0:
-                raise ConfigError(f"{name} must be at least 0, got {value}")
+        require_fields(self, ConfigError)
 
 
 FULL = EvaluationConfig()

@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from vaekit.core.arguments import Seed, checked
 from vaekit.core.errors import DataError, ModelError, VaekitError
 from vaekit.core.units import NATS
 from vaekit.data import Dataset, ImageSet
@@ -49,6 +50,7 @@ densities by a network."""
 Part = TypeVar("Part")
 
 
+@checked(DataError)
 def evaluate_model(
     model: Model,
     data: Dataset,
@@ -57,7 +59,7 @@ def evaluate_model(
     gray: tuple[ImageSet, ImageSet] | None = None,
     extractor: FeatureExtractor | None = None,
     config: EvaluationConfig = FULL,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Evaluation:
     """Evaluates a model on a data set.
 
@@ -71,10 +73,16 @@ def evaluate_model(
         config: The numbers of images and samples.
         seed: The seed of all samples. The global generators are not used.
 
+    Raises:
+        DataError: If the data set has another shape than the model's, or no labels for a class-conditional model.
+
     Example:
         >>> evaluation = evaluate_model(model, images, config=QUICK)
         >>> evaluation.metrics["elbo"].value
     """
+    for each in (data, train):
+        if each is not None:
+            require_fit(model, each)
     left_out: dict[str, str] = {}
 
     def attempt(name: str, part: Callable[[], Part | None]) -> Part | None:
@@ -107,6 +115,14 @@ def evaluate_model(
         usefulness=attempt("usefulness", lambda: _usefulness(model, data, train, config, seed)),
         left_out=left_out,
     )
+
+
+def require_fit(model: Model, data: Dataset) -> None:
+    """Raises a DataError if a model cannot read a data set."""
+    if tuple(data.shape) != tuple(model.shape):
+        raise DataError(f"{data.name}: {data.noun} of shape {data.shape}, and the model reads shape {tuple(model.shape)}")
+    if model.condition is not None and data.labels is None:
+        raise DataError(f"{data.name}: has no labels, which the class-conditional model needs; give the set labels")
 
 
 class _LeftOut(Exception):

@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaekit.core.arguments import checked
+from vaekit.core.errors import DataError
 from vaekit.data import ImageSet
 from vaekit.evaluation.latents.encodings import Encodings, encode_images
+from vaekit.experiment.selection import Selection, select
 from vaekit.export.tables import ARRAYS, TABLES, Columns, check_suffix, write_arrays, write_table
 from vaekit.runs.run_folder import RunFolder
 from vaekit.training import find_device
@@ -26,20 +29,27 @@ class Embedding:
     Arguments:
         images: The images.
         encodings: Their posteriors.
+        selection: The images with the split of each; None if it is not known.
     """
 
     images: ImageSet
     encodings: Encodings
+    selection: Selection | None = None
+
+    @property
+    def selected(self) -> Selection:
+        """The images with the split of each."""
+        return self.selection or Selection(self.images, (self.images.split,) * len(self.images))
 
     def columns(self) -> Columns:
-        """Returns the columns ``name``, ``label`` and ``class`` if there are labels, ``mean_0`` ..., ``stddev_0`` ..."""
+        """Returns the columns ``name``, ``split``, with labels ``label`` and ``class``, ``mean_0`` ..., ``stddev_0`` ...."""
         classes = {} if self.images.labels is None else class_columns(self.images)
         arrays = {"mean": self.encodings.means.numpy(), "stddev": self.encodings.stddevs.numpy()}
         latents = {f"{key}_{index}": column for key, array in arrays.items() for index, column in enumerate(array.T)}
-        return {"name": image_names(self.images), **classes, **latents}
+        return {"name": image_names(self.images), "split": self.selected.splits, **classes, **latents}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns ``means`` and ``stddevs`` of shape (N, D), ``names`` of shape (N), and the classes if there are labels.
+        """Returns ``means`` and ``stddevs`` of shape (N, D), ``names`` and ``splits`` of shape (N), and classes, if any.
 
         Then ``labels`` are int64 of shape (N), and ``classes[label]`` is the name of a class.
         """
@@ -47,17 +57,20 @@ class Embedding:
             "means": self.encodings.means.numpy(),
             "stddevs": self.encodings.stddevs.numpy(),
             "names": np.array(image_names(self.images)),
+            "splits": np.array(self.selected.splits),
         }
         if self.images.labels is None:
             return arrays
         return arrays | {"labels": self.images.labels.cpu().numpy(), "classes": np.array(self.images.class_names)}
 
-    def write(self, path: Path) -> None:
+    @checked(DataError)
+    def write(self, path: str | Path) -> None:
         """Writes a table (``.csv``, ``.parquet``) or arrays (``.npz``), depending on the suffix of the path.
 
         Raises:
             DataError: If the suffix is not supported.
         """
+        path = Path(path)
         check_suffix(path, FORMATS)
         if path.suffix.lower() == ARRAYS:
             write_arrays(self.arrays(), path)
@@ -65,15 +78,16 @@ class Embedding:
             write_table(self.columns(), path)
 
 
+@checked(DataError)
 def embed(
-    run: RunFolder | str | Path, data: str | None = None, *, split: str | None = None, device: str = "cpu"
+    run: RunFolder | str | Path, data: str | Path | None = None, *, split: str | None = None, device: str = "cpu"
 ) -> Embedding:
     """Encodes images by a run's model.
 
     Arguments:
         run: A run, its folder, a model folder, or a hub id.
         data: The images: a name, folder, array or hub id; by default those that the run was trained on.
-        split: ``train``, ``test`` or ``all``; by default ``test``, and all images of other data without splits.
+        split: ``train``, ``test`` or ``all``; by default all images, or the test images of data that has its own.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
@@ -84,13 +98,9 @@ def embed(
         >>> embedding.encodings.means.shape
     """
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
-    images = select_images(folder, data, split)
-    return Embedding(images, encode_images(folder.model.to(find_device(device)), images))
-
-
-def select_images(run: RunFolder, data: str | None, split: str | None) -> ImageSet:
-    """Returns the images of a split; by default the test images of a run, or all images of other data without splits."""
-    return run.images(data, split or ("test" if run.is_own(data) else "any"))
+    selection = select(folder, data, split)
+    encodings = encode_images(folder.model.to(find_device(device)), selection.images)
+    return Embedding(selection.images, encodings, selection)
 
 
 def image_names(images: ImageSet, rows: Tensor | None = None) -> list[str]:

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from vaekit.core.arguments import Seed, checked
 from vaekit.core.errors import DataError
 from vaekit.data import ImageSet
 from vaekit.evaluation.cost import estimate_seconds, limit_seconds, seconds_per_decoding, seconds_per_feature_vector
@@ -68,13 +69,14 @@ class EvaluationInputs:
         return 0.0 if self.extractor is None else seconds_per_feature_vector(self.extractor, self.images)
 
 
+@checked(DataError)
 def evaluate(
     run: RunFolder | str | Path,
     *,
-    data: str | None = None,
+    data: str | Path | None = None,
     config: EvaluationConfig = FULL,
     features: Features = "cnn",
-    seed: int = 0,
+    seed: Seed = 0,
     device: str = "cpu",
 ) -> Evaluation:
     """Evaluates a run by all estimators; :func:`vaekit.evaluate_model` does so for a model and a data set in memory.
@@ -99,7 +101,7 @@ def evaluate(
 
 
 def load_inputs(
-    run: RunFolder | str | Path, *, data: str | None = None, features: Features = "cnn", device: str = "cpu"
+    run: RunFolder | str | Path, *, data: str | Path | None = None, features: Features = "cnn", device: str = "cpu"
 ) -> EvaluationInputs:
     """Loads the model and the images of an evaluation; arguments and errors of :func:`evaluate`."""
     folder = run if isinstance(run, RunFolder) else RunFolder(run)

@@ -19,7 +19,8 @@ from vaekit.models import Model, describe_vae
 from vaekit.runs.identity import first_difference
 from vaekit.runs.names import folder_name, short_name
 from vaekit.runs.overrides import by_place
-from vaekit.runs.recipe import InitialWeights, Recipe, complete, load_recipe
+from vaekit.runs.recipe import Recipe, complete, load_recipe
+from vaekit.runs.recipe_sections import InitialWeights
 from vaekit.runs.run_folder import RunFolder
 
 KEPT = ("format", "preprocessing")

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from vaekit.core.command_text import resume_command
 from vaekit.core.errors import RunError, VaekitError
 from vaekit.core.files import write_json
-from vaekit.core.progress import print_line
+from vaekit.core.progress import print_command, print_line
 from vaekit.data import ImageSet
 from vaekit.data.remarks import skipped_images
 from vaekit.evaluation.evaluation_config import BRIEF
 from vaekit.evaluation.evaluation_result import Evaluation
 from vaekit.evaluation.model_evaluation import evaluate_model
-from vaekit.experiment.outcome import comparison_lines, epoch_lines
+from vaekit.experiment.outcome import comparison_lines, epoch_lines, may_rise
 from vaekit.experiment.prepare import Experiment
 from vaekit.experiment.run_writer import num_parameters, shown_images, write_curves, write_grids
 from vaekit.models import Model
@@ -80,12 +81,15 @@ def finish(experiment: Experiment, folder: Path, console: Console, *, report: bo
 
 
 def _print_outcome(experiment: Experiment, evaluation: Evaluation, folder: Path, console: Console) -> None:
-    """Prints the result beside what the recipe expects, and what is to be said of the epochs."""
+    """Prints the result beside what the recipe expects, why the epochs ended, which was kept, and how to go on."""
     progress = experiment.trainer.progress
     for line in comparison_lines(experiment.recipe.expected, evaluation):
         print_line(line, console)
-    for line in epoch_lines(progress.best_epoch, progress.epoch, folder):
+    epochs = (progress.best_epoch, progress.epoch, experiment.trainer.config.epochs)
+    for line in epoch_lines(*epochs):
         print_line(line, console)
+    if may_rise(*epochs):
+        print_command(resume_command(folder, "--epochs", 2 * progress.epoch), console)
 
 
 def _evaluate(experiment: Experiment, model: Model) -> Evaluation:

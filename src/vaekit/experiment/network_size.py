@@ -4,7 +4,7 @@ from typing import Any
 
 from vaekit.core.config import Spec
 from vaekit.data import Dataset
-from vaekit.runs.recipe import ModelSection
+from vaekit.runs.recipe_sections import ModelSection
 
 WIDTHS = ((1_000, 0.5, 0.25), (10_000, 0.75, 0.5))
 """For up to so many images, the share of the recipe's channels, and of the width of its fully connected layers."""

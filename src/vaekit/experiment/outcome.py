@@ -1,7 +1,6 @@
-"""What a finished run came to: its result beside what the recipe expects, the epoch that was kept, and whether to go on."""
+"""What a finished run came to: its result beside what the recipe expects, why it ended, which epoch was kept, what next."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from vaekit.core.rounding import with_error
 from vaekit.evaluation.evaluation_result import METRICS, Evaluation
@@ -38,16 +37,30 @@ def _verdict(difference: float, expected: float, error: float, higher_is_better:
     return "better than expected" if (difference > 0) == higher_is_better else "worse than expected"
 
 
-def epoch_lines(best_epoch: int, epoch: int, folder: Path) -> Iterator[str]:
-    """Yields lines on the epoch whose model is kept, and on whether more epochs would help.
+def epoch_lines(best_epoch: int, epoch: int, max_epochs: int) -> Iterator[str]:
+    """Yields lines on why the training ended, which epoch's model is kept, and whether more epochs would help.
 
     Arguments:
         best_epoch: The epoch of the best validation ELBO.
         epoch: The last epoch.
-        folder: The run folder.
+        max_epochs: The number of epochs that was asked for.
     """
+    if epoch < max_epochs:
+        yield early_stop(best_epoch, epoch, max_epochs)
+    else:
+        yield f"ended after all {epoch} epochs" if epoch > 1 else "ended after its one epoch"
     yield f"kept epoch {best_epoch} of {epoch}, the best by validation ELBO"
-    if epoch - best_epoch <= LATE * epoch:
-        yield f"it was still rising: more epochs may help: vae train --resume {folder} --epochs {2 * epoch}"
+    if may_rise(best_epoch, epoch, max_epochs):
+        yield "it was still rising: more epochs may help:"
     else:
         yield "it has not risen since: more epochs would not help"
+
+
+def early_stop(best_epoch: int, epoch: int, max_epochs: int) -> str:
+    """Returns why a training ended before its last epoch; arguments as :func:`epoch_lines`."""
+    return f"stopped early after epoch {epoch} of {max_epochs}: no better validation ELBO since epoch {best_epoch}"
+
+
+def may_rise(best_epoch: int, epoch: int, max_epochs: int) -> bool:
+    """Returns whether the validation ELBO was still rising when the epochs were over; arguments as :func:`epoch_lines`."""
+    return epoch >= max_epochs and epoch - best_epoch <= LATE * epoch

@@ -1,9 +1,11 @@
 """The place of a run: whether a folder may be written, what it holds, and what an error says about it."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from vaekit.core.command_text import anew_command, from_command, resume_command
 from vaekit.core.errors import DataError, Interrupted, RunError
 from vaekit.core.files import describe_os_error, os_error_cure, read_object, write_json
 from vaekit.core.signals import PIPE_CODE, StopSignal
@@ -24,6 +26,12 @@ def has_run(folder: Path) -> bool:
     return is_whole or (folder / NEW).is_dir() or (folder / RESTORED).is_dir()
 
 
+def lacks_environment(folder: Path) -> bool:
+    """Returns whether a folder holds the recipe and the checkpoints of a run, and no ``environment.json``."""
+    has_checkpoint = bool(Checkpoints(folder / CHECKPOINTS, "").paths)
+    return has_checkpoint and (folder / RECIPE).is_file() and not (folder / ENVIRONMENT).exists()
+
+
 def refuse_other_folder(folder: Path) -> None:
     """Refuses a folder that holds something else than a run.
 
@@ -33,6 +41,27 @@ def refuse_other_folder(folder: Path) -> None:
     is_other = bool(contents(folder)) and not has_run(folder) if folder.is_dir() else folder.exists()
     if is_other:
         raise RunError(f"{folder}: exists and is no run folder; choose another with --out")
+
+
+def require_place(folder: Path, recipe: Recipe, force: bool) -> None:
+    """Refuses a folder that a run cannot be written to, before anything is prepared.
+
+    Arguments:
+        folder: The run folder.
+        recipe: The recipe of the run.
+        force: Whether a run that is there would be replaced.
+
+    Raises:
+        RunError: If it holds something else, or a run of another recipe that would not be replaced, or may not be written.
+    """
+    if has_run(folder) and not force:
+        refuse_other_recipe(folder, recipe)
+    refuse_other_folder(folder)
+    found = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not found.is_dir():
+        raise RunError(f"{folder}: {found} is a file, not a folder; choose another with --out")
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise RunError(f"{folder}: {found} may not be written; choose another with --out")
 
 
 def refuse_other_recipe(folder: Path, recipe: Recipe) -> None:
@@ -87,7 +116,7 @@ def locate(folder: Path, moved: Sequence[str]) -> Location:
         DataError: If they are not there, or ``moved`` names another number of sources than the run has.
     """
     run = RunFolder(folder)
-    data = run.environment.get("data")
+    data = run.environment.get("data") if (folder / ENVIRONMENT).is_file() else None
     name = data.get("name") if isinstance(data, dict) else None
     known = run.recipe.data.sources
     if moved and len(moved) != len(known):
@@ -113,7 +142,7 @@ def require_run(folder: Path) -> None:
     Raises:
         RunError: If a file that makes it a run is missing or damaged.
     """
-    if not has_run(folder):
+    if not has_run(folder) and not lacks_environment(folder):
         name, path = RunFolder(folder).recipe.name, folder / ENVIRONMENT
         raise RunError(f"{path}: missing, so {name!r} cannot be resumed; copy it again, or train into another folder")
 
@@ -142,7 +171,7 @@ def open_checkpoints(folder: Path) -> Checkpoints:
     if not isinstance(data, dict) or environment.get("run") != identity(run.recipe, data):
         raise RunError(
             f"{folder / RECIPE}: not the recipe that the run began with, or {ENVIRONMENT} is of another run; "
-            "put them back, or train anew with --force"
+            f"put them back, or train anew: {anew_command(folder)}"
         )
     return Checkpoints(folder / CHECKPOINTS, environment["run"])
 
@@ -161,14 +190,14 @@ def is_cleaned(folder: Path, recipe: Recipe) -> bool:
     if is_over(records, records.outline.training):
         raise RunError(
             f"{folder}: finished, and its checkpoints were removed (vae clean), so it cannot go on with more epochs; "
-            f"vae train --from {folder} trains a new run from its weights"
+            f"a new run from its weights: {from_command(folder)}"
         )
     return False
 
 
 def how_to_go_on(folder: Path) -> str:
     """Returns the end of a message: the command that continues a run."""
-    return f"go on with: vae train --resume {folder}"
+    return f"go on with: {resume_command(folder)}"
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def traverse(
     run: Run,
     num: int = 8,
     steps: int = 11,
-    start: str = "@0",
+    start: str | None = None,
     data: str | None = None,
     channels: Channels | None = None,
     look: Look | None = None,
@@ -164,7 +164,7 @@ def animate(
     size: int = SIZE,
     num: int = 9,
     path: InterpolationPath = "linear",
-    start: str = "@0",
+    start: str | None = None,
     labels: Sequence[str] = (),
     data: str | None = None,
     channels: Channels | None = None,
@@ -184,7 +184,8 @@ def animate(
         size: The least size of an image, in pixels.
         num: The maximum number of latents that are traversed.
         path: ``linear``, or ``spherical`` for the arc that keeps the length of latents.
-        start: The waypoint that gives the values of the other latents of a traversal.
+        start: The waypoint that gives the values of the other latents of a traversal; by default, of 32 test images,
+            that which changes most.
         labels: The classes of the image files in ``through``, if the model is class-conditional.
         data: The images to use instead of the run's test images.
         channels: The channels to show; those of the training are the recipe's.

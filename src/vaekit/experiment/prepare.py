@@ -33,7 +33,8 @@ from vaekit.models import VAE, Model, VAEConfig, build_vae, check_savable
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.plots.channel_choice import check_channels
 from vaekit.runs.location import Location
-from vaekit.runs.recipe import DataSection, Recipe
+from vaekit.runs.recipe import Recipe
+from vaekit.runs.recipe_sections import DataSection
 from vaekit.runs.run_folder import TEST_SEED
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS, Callback, StepSetup, Trainer, make_accelerator
 from vaekit.training.trainer import Validate

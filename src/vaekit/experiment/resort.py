@@ -11,9 +11,9 @@ from torch import Tensor
 
 from vaekit.core.errors import DataError
 from vaekit.core.safe_text import spreadsheet_text, valid_unicode
-from vaekit.data import ImageSet
-from vaekit.experiment.embed import image_names, select_images
-from vaekit.experiment.score import SCORES
+from vaekit.experiment.embed import image_names
+from vaekit.experiment.score import SCORES, MostUnusual, selections
+from vaekit.experiment.selection import Selection
 from vaekit.export.tables import read_table
 from vaekit.runs.run_folder import RunFolder
 
@@ -34,34 +34,37 @@ class Resorted:
 
     columns: Mapping[str, Sequence[Any]]
     by: str
-    sets: Sequence[ImageSet]
+    sets: Sequence[Selection]
     path: Path
 
     def __len__(self) -> int:
         """The number of images."""
         return len(self.columns["rank"])
 
-    def most_unusual(self, num: int) -> tuple[Tensor, list[str]]:
-        """Returns the images with the lowest scores, as uint8 of shape (num, C, H, W), and for each a caption.
+    def most_unusual(self, num: int) -> MostUnusual:
+        """Returns at most ``num`` images, those with the lowest scores.
 
         Raises:
             DataError: If the images are others than those of the table.
         """
-        images, captions = [], []
-        for place in range(min(num, len(self))):
-            images.append(self._image(place))
-            name = f" {self.columns['data'][place]}" if len(self.sets) > 1 else ""
-            captions.append(f"{self.columns[self.by][place]:,.1f}{name}")
-        return torch.cat(images), captions
+        found = [self._image(place) for place in range(min(num, len(self)))]
+        captions = [
+            f"{self.columns[self.by][place]:,.1f}" + (f" {self.columns['data'][place]}" if len(self.sets) > 1 else "")
+            for place in range(len(found))
+        ]
+        return MostUnusual(torch.cat([image for image, _ in found]), captions, [name for _, name in found])
 
-    def _image(self, place: int) -> Tensor:
-        """The image of a line of the table."""
+    def _image(self, place: int) -> tuple[Tensor, str]:
+        """The image of a line of the table, and its name."""
         name, data, row = (str(self.columns[key][place]) for key in ("name", "data", "row"))
-        for images in self.sets:
-            number = int(row) if row.isdecimal() else len(images)
-            position = torch.tensor([number])
-            if _same(images.name, data) and number < len(images) and _same(_name_of(images, position), name):
-                return images.gather(position)
+        split = str(self.columns["split"][place]) if "split" in self.columns else None
+        for one in self.sets:
+            number = int(row) if row.isdecimal() else len(one.images)
+            if number < len(one.images) and _same(one.images.name, data) and _is_of_split(one, number, split):
+                position = torch.tensor([number])
+                own = image_names(one.images.take(position), position)[0]
+                if _same(own, name):
+                    return one.images.gather(position), own
         raise DataError(
             f"{self.path}: {name} of {data} is not among the images; give DATA, --against and --split as for the table"
         )
@@ -99,7 +102,7 @@ def resort(
     order = sorted(range(len(columns[by])), key=columns[by].__getitem__)
     ordered = {key: [column[position] for position in order] for key, column in columns.items()}
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
-    sets = [select_images(folder, data, split)] + ([] if against is None else [select_images(folder, against, None)])
+    sets = selections(folder, data, against, split)
     return Resorted(ordered | {"rank": range(1, len(order) + 1)}, by, sets, table)
 
 
@@ -114,9 +117,9 @@ def _number(cell: Any, column: str, table: Path) -> float:
     return value
 
 
-def _name_of(images: ImageSet, position: Tensor) -> str:
-    """The name of one image, as in the table."""
-    return image_names(images.take(position), position)[0]
+def _is_of_split(one: Selection, number: int, split: str | None) -> bool:
+    """Whether an image is of the split that a table says; an earlier version says none, and then files must have names."""
+    return bool(one.images.names) if split is None else one.splits[number] == split
 
 
 def _same(name: str, cell: str) -> bool:

@@ -1,7 +1,7 @@
 """``vaekit.score`` and ``vae score``: scores of single images for outlier detection, in one or two sets of images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,17 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.core.arguments import Count, Seed, checked
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
-from vaekit.core.registry import require_name
 from vaekit.core.rng import generator
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import Estimate
 from vaekit.evaluation.latents.outliers import LatentGaussian, reconstruction_errors
 from vaekit.evaluation.likelihood.bounds import meaning
 from vaekit.evaluation.likelihood.conditional import given_class
-from vaekit.evaluation.likelihood.scores import Scores, auroc, scores
-from vaekit.experiment.embed import class_columns, image_names, select_images
+from vaekit.evaluation.likelihood.scores import Scores, auroc, dominated_line, scores
+from vaekit.experiment.embed import class_columns, image_names
+from vaekit.experiment.selection import Selection, select
 from vaekit.export.tables import Columns
 from vaekit.models import Model
 from vaekit.runs.run_folder import RunFolder
@@ -38,9 +39,15 @@ SCORES: dict[str, str] = {
 """The scores and their meanings. Lower is more unusual."""
 UNITS = dict.fromkeys(SCORES, "in nats") | {"reconstruction": "in gray levels", "latent": "in standard deviations"}
 """The units of the scores."""
+DEFAULT_SCORE: Score = "latent"
+"""The score by which images are ordered if none is chosen and there are training images: the best of those measured."""
+WITHOUT_TRAINING_IMAGES: Score = "log_px"
+"""The score by which they are ordered if there are none."""
+NUM_SAMPLES = 20
+"""K, the number of samples of z per image if none is chosen. Five times as many change no AUROC by more than 0.03."""
 NEED_TRAINING_IMAGES = ("typicality", "latent")
 """The scores that compare an image with training images."""
-NUM_CENTER_IMAGES, NUM_ENCODED_IMAGES = 500, 5_000
+NUM_CENTER_IMAGES, NUM_ENCODED_IMAGES = 200, 5_000
 """The numbers of training images for the center of typicality and for the Gaussian of latent distances."""
 
 
@@ -56,6 +63,7 @@ class ScoredSet:
         center: The mean of log p(x) over training images, if there are any.
         errors: The root mean squared error of each reconstruction, in gray levels, with shape (N), if it was computed.
         distances: The Mahalanobis distance of each posterior mean, with shape (N), if there are training images.
+        selection: The images with the split of each; by default all are of the split of the set.
     """
 
     images: ImageSet
@@ -65,6 +73,7 @@ class ScoredSet:
     center: float | None = None
     errors: Tensor | None = None
     distances: Tensor | None = None
+    selection: Selection | None = None
 
     @property
     def values(self) -> dict[str, Tensor]:
@@ -75,10 +84,24 @@ class ScoredSet:
         return values if self.distances is None else values | {"latent": -self.distances}
 
     @property
-    def title(self) -> str:
-        """The number, the split and the name of the images."""
-        kind = "" if self.images.split == "all" else f"{self.images.split} "
-        return f"{len(self.images):,} {kind}image{'s' if len(self.images) != 1 else ''} of {self.images.name}"
+    def selected(self) -> Selection:
+        """The images with the split of each."""
+        return self.selection or Selection(self.images, (self.images.split,) * len(self.images))
+
+
+@dataclass(frozen=True)
+class MostUnusual:
+    """The most unusual images, in order.
+
+    Arguments:
+        images: uint8 images of shape (M, C, H, W).
+        captions: The score of each, and the name of its set if there are two.
+        names: The name of each: that of its file, or its number.
+    """
+
+    images: Tensor
+    captions: Sequence[str]
+    names: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -102,8 +125,8 @@ class ScoredImages:
         """Returns a table with one row per image, most unusual first.
 
         The columns are ``rank`` from 1, ``name``, ``data`` and ``row`` (the set, and the number of the image in it),
-        ``label`` and ``class`` (if there are labels), and in nats ``log_px`` with its ``standard_error``, ``elbo``,
-        ``variance`` of the log weights, ``complexity`` and the corrections of
+        ``split``, ``label`` and ``class`` (if there are labels), and in nats ``log_px`` with its ``standard_error``,
+        ``elbo``, ``variance`` of the log weights, ``complexity`` and the corrections of
         :mod:`vaekit.evaluation.likelihood.scores`.
         """
         positions, columns = self.order.tolist(), dict[str, Sequence[object]]()
@@ -114,20 +137,24 @@ class ScoredImages:
         ranks = range(1, len(positions) + 1)
         return {"rank": ranks} | {key: [column[position] for position in positions] for key, column in columns.items()}
 
-    def most_unusual(self, num: int) -> tuple[Tensor, list[str]]:
-        """Returns the images with the lowest scores, and captions.
-
-        Returns:
-            uint8 images of shape (num, C, H, W), and for each its score and, if there are two sets, the name of its set.
-        """
+    @checked(DataError)
+    def most_unusual(self, num: Count) -> MostUnusual:
+        """Returns at most ``num`` images, those with the lowest scores."""
         values, ends = self._values, np.cumsum([len(one.images) for one in self.sets])
-        images, captions = [], []
+        images, captions, names = [], [], list[str]()
         for position in self.order[:num].tolist():
             index = int(np.searchsorted(ends, position, side="right"))
-            one = self.sets[index].images
-            images.append(one.gather(torch.tensor([position - int(ends[index]) + len(one)])))
-            captions.append(f"{values[position]:,.1f}" + (f" {one.name}" if len(self.sets) > 1 else ""))
-        return torch.cat(images), captions
+            one = self.sets[index]
+            row = torch.tensor([position - int(ends[index]) + len(one.images)])
+            images.append(one.images.gather(row))
+            names += image_names(one.images.take(row), one.rows[row])
+            captions.append(f"{values[position]:,.1f}" + (f" {one.images.name}" if len(self.sets) > 1 else ""))
+        return MostUnusual(torch.cat(images), captions, names)
+
+    @property
+    def warning(self) -> str:
+        """A line on images whose log p(x) rests on one sample of z; empty if there are none."""
+        return dominated_line([one.scores for one in self.sets])
 
     def aurocs(self) -> dict[str, Estimate]:
         """Returns how well each score separates the first set from the second; empty if there is only one set."""
@@ -146,16 +173,17 @@ def describe_scores(model: Model) -> dict[str, str]:
     return SCORES if model.condition is None else {name: given_class(text) for name, text in SCORES.items()}
 
 
+@checked(DataError)
 def score(
     run: RunFolder | str | Path,
-    data: str | None = None,
+    data: str | Path | None = None,
     *,
-    against: str | None = None,
-    by: Score = "log_px",
-    num_samples: int = 100,
-    max_images: int | None = None,
+    against: str | Path | None = None,
+    by: Score | None = None,
+    num_samples: Count = NUM_SAMPLES,
+    max_images: Count | None = None,
     split: str | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     device: str = "cpu",
 ) -> ScoredImages:
     """Scores images by a run's model. Lower scores are more unusual.
@@ -164,10 +192,11 @@ def score(
         run: A run, its folder, a model folder, or a hub id.
         data: The images: a name, folder, array or hub id; by default those that the run was trained on.
         against: A second set of images, for the AUROC of each score.
-        by: The score by which images are ordered.
+        by: The score by which images are ordered; by default ``latent``, or ``log_px`` without training images.
         num_samples: K, the number of samples of z per image.
         max_images: The number of images of each set, chosen at random; None for all.
-        split: ``train``, ``test`` or ``all``; by default ``test``, and all images of other data without splits.
+        split: ``train``, ``test`` or ``all``; by default all images, or the test images of data that has its own and, with
+            ``against``, of the run.
         seed: The seed of all samples.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
@@ -179,40 +208,56 @@ def score(
         >>> scored = vaekit.score("runs/fashion-mnist", against="mnist", max_images=2000)
         >>> scored.aurocs()["log_px"].value
     """
-    require_name(SCORES, by, "by")
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
-    sets = [select_images(folder, data, split)]
-    if against is not None:
-        sets.append(select_images(folder, against, None))
-        single = [images.name for images in sets if min(len(images), max_images or len(images)) < 2]
-        if single:
-            raise DataError(f"{single[0]}: an AUROC needs at least two images of each set; add images or raise --max-images")
+    sets = selections(folder, data, against, split)
+    single = [one.images.name for one in sets if min(len(one.images), max_images or len(one.images)) < 2]
+    if len(sets) > 1 and single:
+        raise DataError(f"{single[0]}: an AUROC needs at least two images of each set; add images or raise --max-images")
     model = folder.model.to(find_device(device))
-    usual = _usual(folder, model, num_samples, seed)
-    if by in NEED_TRAINING_IMAGES and usual is None:
+    train = _training_images(folder)
+    if by in NEED_TRAINING_IMAGES and train is None:
         raise DataError(f"{by} is a distance from training images, and there are none; choose another --by")
-    return ScoredImages([_score_set(model, images, max_images, num_samples, seed, usual) for images in sets], by)
+    scored = [_score_set(model, one, max_images, num_samples, seed) for one in sets]
+    if train is not None:
+        is_own = folder.is_own(data)
+        center = _center_among(scored[0]) if is_own else None
+        center = _center_of(model, train, num_samples, seed) if center is None else center
+        latents = LatentGaussian.of(model, train.take(_choose(train, NUM_ENCODED_IMAGES, seed)))
+        scored = [replace(one, center=center, distances=latents.distances(model, one.images)) for one in scored]
+    return ScoredImages(scored, by or (WITHOUT_TRAINING_IMAGES if train is None else DEFAULT_SCORE))
 
 
-@dataclass(frozen=True)
-class _Usual:
-    """What training images are like: the mean of log p(x), and the Gaussian of their posterior means."""
+def selections(run: RunFolder, data: str | Path | None, against: str | Path | None, split: str | None) -> list[Selection]:
+    """Returns the images that a command scores: one set, or with ``against`` two.
 
-    center: float
-    latents: LatentGaussian
+    Raises:
+        DataError: If there are no such images.
+    """
+    first = select(run, data, split, measured=against is not None)
+    return [first] if against is None else [first, select(run, against, measured=True)]
 
 
-def _score_set(
-    model: Model, images: ImageSet, max_images: int | None, num_samples: int, seed: int, usual: _Usual | None
-) -> ScoredSet:
-    """The scores of a set, or of a random sample of it, in its order."""
-    rows = _choose(images, max_images, seed)
-    subset = images.take(rows)
-    found = scores(model, subset, num_samples=num_samples, seed=seed)
-    errors = reconstruction_errors(model, subset)
-    center = None if usual is None else usual.center
-    distances = None if usual is None else usual.latents.distances(model, subset)
-    return ScoredSet(subset, rows, found, meaning(model, images), center, errors, distances)
+def _score_set(model: Model, chosen: Selection, max_images: int | None, num_samples: int, seed: int) -> ScoredSet:
+    """The scores of a set, or of a random sample of it, in its order, without those that need training images."""
+    rows = _choose(chosen.images, max_images, seed)
+    subset = chosen.take(rows)
+    found = scores(model, subset.images, num_samples=num_samples, seed=seed)
+    errors = reconstruction_errors(model, subset.images)
+    return ScoredSet(subset.images, rows, found, meaning(model, chosen.images), None, errors, None, subset)
+
+
+def _center_among(scored: ScoredSet) -> float | None:
+    """The mean of log p(x) over the training images among a set's, so that none is scored twice; None if they are few."""
+    is_train = torch.tensor([split == "train" for split in scored.selected.splits])
+    enough = int(is_train.sum()) >= min(NUM_CENTER_IMAGES, len(is_train) // 2)
+    return float(scored.scores.log_px[is_train].mean()) if enough and bool(is_train.any()) else None
+
+
+def _center_of(model: Model, train: ImageSet, num_samples: int, seed: int) -> float:
+    """The mean of log p(x) over a random sample of training images."""
+    some = train.take(_choose(train, NUM_CENTER_IMAGES, seed))
+    found = scores(model, some, num_samples=num_samples, seed=seed, description="for typicality, scoring training images:")
+    return float(found.log_px.mean())
 
 
 def _choose(images: ImageSet, num: int | None, seed: int) -> Tensor:
@@ -220,22 +265,20 @@ def _choose(images: ImageSet, num: int | None, seed: int) -> Tensor:
     return torch.randperm(len(images), generator=generator(seed))[:num].sort().values
 
 
-def _usual(run: RunFolder, model: Model, num_samples: int, seed: int) -> _Usual | None:
-    """What the training images of the run are like, if there are any."""
+def _training_images(run: RunFolder) -> ImageSet | None:
+    """The training images of the run, if there are any."""
     try:
-        train = select_images(run, None, "train")
+        return run.images(None, "train")
     except DataError as error:
         notify(f"{error}; so {' and '.join(NEED_TRAINING_IMAGES)} are left out")
         return None
-    center = scores(model, train.take(_choose(train, NUM_CENTER_IMAGES, seed)), num_samples=num_samples, seed=seed)
-    latents = LatentGaussian.of(model, train.take(_choose(train, NUM_ENCODED_IMAGES, seed)))
-    return _Usual(float(center.log_px.mean()), latents)
 
 
 def _columns(scored: ScoredSet) -> dict[str, Sequence[object]]:
     """The columns of a set, in its order."""
     images = scored.images
     names = {"name": image_names(images, scored.rows), "data": [images.name] * len(images), "row": scored.rows.tolist()}
+    names |= {"split": list(scored.selected.splits)}
     others = ("standard_error", "effective_samples", "variance", "complexity")
     numbers = scored.values | {key: value for key in others if (value := getattr(scored.scores, key)) is not None}
     order = (

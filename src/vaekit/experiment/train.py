@@ -3,65 +3,47 @@
 :func:`train` accepts a recipe or a model, :func:`run` turns a recipe into a run folder, :func:`resume` continues one.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 
+from vaekit.core.arguments import BY_FUNCTION, checked
 from vaekit.core.config import describe, to_data
-from vaekit.core.errors import ConfigError, DataError, Diverged, Interrupted, RunError
+from vaekit.core.errors import ConfigError, DataError, RunError
 from vaekit.core.files import user_path
-from vaekit.core.processes import ProcessLost, any_process, is_main, leave, on_main, require_same
-from vaekit.core.progress import OutputConsole, print_line
+from vaekit.core.processes import any_process, is_main, on_main
+from vaekit.core.progress import OutputConsole
 from vaekit.core.rng import fixed_seed
-from vaekit.core.signals import StopSignal
 from vaekit.data import Dataset, load_images
 from vaekit.experiment.fine_tuning import chosen_recipe, fitted_to
-from vaekit.experiment.finish import finish, is_finished
-from vaekit.experiment.forecast import forecast
-from vaekit.experiment.place import (
-    begin_errors,
-    has_run,
-    how_to_go_on,
-    is_cleaned,
-    locate,
-    open_checkpoints,
-    refuse_links,
-    refuse_other_folder,
-    refuse_other_images,
-    refuse_other_labels,
-    refuse_other_recipe,
-    remember_sources,
-    require_run,
-    run_classes,
-    write_errors,
-)
-from vaekit.experiment.prepare import Experiment, prepare, with_lr
-from vaekit.experiment.run_writer import RunWriter, begin_folder, fingerprints, label_facts, num_parameters
+from vaekit.experiment.locked_run import begin, carry_out, go_on, same_everywhere
+from vaekit.experiment.place import has_run, lacks_environment, locate, refuse_other_folder, refuse_other_recipe, require_run
+from vaekit.experiment.prepare import Experiment, prepare
+from vaekit.experiment.restored_environment import restore_environment
 from vaekit.models import Model
 from vaekit.objectives import OBJECTIVES, Objective
 from vaekit.runs.identity import MAY_CHANGE, differences
 from vaekit.runs.lock import locked
-from vaekit.runs.migration import migrate
 from vaekit.runs.model_recipe import recipe_of
 from vaekit.runs.overrides import by_place, pop_sources
-from vaekit.runs.recipe import Recipe, complete, write_recipe
-from vaekit.runs.replacement import clear, recover, restore
-from vaekit.runs.run_folder import RECIPE, RunFolder
-from vaekit.training import Callback, Trainer, join_processes, progress_view
+from vaekit.runs.recipe import Recipe, complete
+from vaekit.runs.replacement import recover
+from vaekit.runs.run_folder import RunFolder
+from vaekit.training import Callback, join_processes
 
 
+@checked(ConfigError)
 def train(
     what: str | Path | Model | None = None,
     images: Any = None,
     *,
     start: str | Path | None = None,
     test: Dataset | None = None,
-    objective: Objective | None = None,
+    objective: Annotated[Objective | None, BY_FUNCTION] = None,
     callbacks: Sequence[Callback] = (),
     out: str | Path | None = None,
     force: bool = False,
@@ -154,13 +136,13 @@ def run(
     if any_process(is_main() and not force and has_run(folder)):
         with _locked(folder):
             on_main(lambda: refuse_other_recipe(folder, recipe))
-            return _go_on(folder, recipe, prepared, console, report=report)
+            return go_on(folder, recipe, prepared, console, by_name=True, report=report)
     on_main(lambda: refuse_other_folder(folder))
     with fixed_seed(recipe.training.seed):
-        experiment = _same_everywhere(prepared())
+        experiment = same_everywhere(prepared())
         with _locked(folder):
-            on_main(lambda: _begin(experiment, folder, console, force))
-            return _carry_out(experiment, folder, console, report)
+            on_main(lambda: begin(experiment, folder, console, force))
+            return carry_out(experiment, folder, console, report)
 
 
 def resume(
@@ -187,6 +169,8 @@ def resume(
         raise RunError(f"{folder}: no such run folder, so there is nothing to resume")
     on_main(lambda: require_run(folder))
     with _locked(folder):
+        if any_process(is_main() and lacks_environment(folder)):
+            restore_environment(folder, by_place(overrides))
         stored = RunFolder(folder).recipe
         moved, lr = pop_sources(others), others.pop("optimizer.lr", None)
         recipe = complete(to_data(stored), others)
@@ -194,53 +178,7 @@ def resume(
             may = ", ".join(("optimizer.lr", *MAY_CHANGE))
             raise ConfigError(f"{changed[0][0]}: a resumed run cannot change it (it may change {may})")
         prepared = partial(prepare, recipe, location=locate(folder, moved), callbacks=callbacks if is_main() else ())
-        return _go_on(folder, recipe, prepared, console, moved=moved, lr=lr, dry_run=dry_run, report=report)
-
-
-def _go_on(
-    folder: Path,
-    recipe: Recipe,
-    prepared: Callable[..., Experiment],
-    console: Console,
-    *,
-    moved: Sequence[str] = (),
-    lr: Any = None,
-    dry_run: bool = False,
-    report: bool = True,
-) -> RunFolder:
-    """Continues the run of a locked folder: its images are at ``moved`` if they have moved, its learning rate is ``lr``."""
-    refuse_links(folder)
-    with write_errors(folder):
-        on_main(lambda: migrate(folder))
-    if is_cleaned(folder, recipe):
-        print_line(
-            f"{folder}: finished, and its checkpoints were removed (vae clean); --force without --resume trains anew",
-            console,
-        )
-        return RunFolder(folder)
-    state = open_checkpoints(folder).read()
-    with fixed_seed(recipe.training.seed):
-        experiment = _same_everywhere(prepared(classes=run_classes(folder, recipe), begins=False))
-        source = " and ".join(moved or recipe.data.sources)
-        refuse_other_images(folder, fingerprints(experiment.splits), source)
-        refuse_other_labels(folder, label_facts(experiment), source)
-        if moved and not dry_run:
-            on_main(lambda: remember_sources(folder, moved))
-        experiment.trainer.load_state_dict(state)
-        experiment = experiment if lr is None else with_lr(experiment, lr)
-        progress = experiment.trainer.progress
-        if is_finished(experiment, folder, report=report):
-            epochs = f"{progress.epoch} epoch{'s' * (progress.epoch != 1)}"
-            line = f"{folder}: finished after {epochs}; --epochs goes on with more, --force without --resume trains anew"
-            print_line(line, console)
-            return RunFolder(folder)
-        announce(experiment, folder, console)
-        if dry_run:
-            return RunFolder(folder)
-        console.print(f"resumed after {progress.epoch} epochs, step {progress.step:,}", highlight=False)
-        with write_errors(folder):
-            on_main(lambda: write_recipe(experiment.recipe, folder / RECIPE))
-        return _carry_out(experiment, folder, console, report)
+        return go_on(folder, recipe, prepared, console, moved=moved, lr=lr, dry_run=dry_run, report=report)
 
 
 @contextmanager
@@ -255,83 +193,3 @@ def _locked(folder: Path) -> Iterator[None]:
 def _console(console: Console | None) -> Console:
     """The console of the first process; the others print nothing."""
     return (console or OutputConsole()) if is_main() else Console(quiet=True)
-
-
-def _same_everywhere(experiment: Experiment) -> Experiment:
-    """The experiment, if all processes train the same recipe on the same images."""
-    data = [to_data(experiment.recipe), fingerprints(experiment.splits)]
-    require_same("the recipe or the data", json.dumps(data))
-    return experiment
-
-
-def _begin(experiment: Experiment, folder: Path, console: Console, force: bool) -> None:
-    """Begins a run in a folder whose lock is held."""
-    refuse_other_folder(folder)
-    if has_run(folder) and not force:
-        raise RunError(f"{folder}: another process has begun a run there; choose another with --out")
-    announce(experiment, folder, console)
-    with begin_errors(folder):
-        begin_folder(experiment, folder)
-
-
-def announce(experiment: Experiment, folder: Path, console: Console) -> None:
-    """Prints the data, the model and the device of a run, and what it will take."""
-    recipe, splits, trainer = experiment.recipe, experiment.splits, experiment.trainer
-    shape = "x".join(str(side) for side in experiment.model.shape)
-    print_line(
-        f"{recipe.name}: {len(splits.train):,} {shape} images of {splits.train.name} to train on, "
-        f"{len(splits.valid):,} to validate, {len(splits.test):,} to test",
-        console,
-    )
-    print_line(
-        f"{experiment.model.latent_dim} latents, {num_parameters(experiment.model):,} parameters; "
-        f"{len(trainer.batches):,} steps per epoch on {trainer.device}",
-        console,
-    )
-    print_line(f"{folder}: {forecast(experiment)}", console)
-
-
-def _carry_out(experiment: Experiment, folder: Path, console: Console, report: bool) -> RunFolder:
-    """Trains and evaluates."""
-    trainer = experiment.trainer
-    if main := is_main():
-        every, channels = experiment.recipe.training.images_every, experiment.recipe.data.shown_channels
-        writer = RunWriter(folder, open_checkpoints(folder), experiment.splits.valid, every, channels)
-        trainer.callbacks += [writer, progress_view(console)]
-    with write_errors(folder):
-        _fit(trainer, folder)
-        leave()
-        if not main:  # the first process evaluates alone
-            return RunFolder(folder)
-        try:
-            return finish(experiment, folder, console, report=report)
-        except (KeyboardInterrupt, StopSignal) as stop:
-            code = stop.exit_code if isinstance(stop, StopSignal) else 130
-            raise Interrupted(f"stopped after the last epoch; {how_to_go_on(folder)}", code) from None
-
-
-def _undo(folder: Path) -> None:
-    """Removes a run that has come to nothing, and puts back the one that it replaced."""
-    if not restore(folder):
-        clear(folder)
-
-
-def _fit(trainer: Trainer, folder: Path) -> None:
-    """Trains; a run that diverges before its first good epoch leaves nothing, and what it replaced is put back."""
-    try:
-        trainer.fit()
-        if not trainer.progress.best_epoch:
-            raise Diverged(
-                f"the validation ELBO is not finite in any epoch up to epoch {trainer.progress.epoch}; "
-                "lower the learning rate (--lr) or clip the gradient (--set training.clip_norm=1)"
-            )
-    except Interrupted as stopped:
-        raise Interrupted(f"{stopped}; {how_to_go_on(folder)}", stopped.exit_code) from None
-    except ProcessLost as lost:
-        raise ProcessLost(f"{lost}; {how_to_go_on(folder)}") from None
-    except Diverged as error:
-        if trainer.progress.best_epoch:
-            raise Diverged(f"{error}; {folder} keeps the last good epoch, {trainer.progress.epoch}") from None
-        on_main(lambda: _undo(folder))
-        kept = f"; {folder} holds the run that was there before" if has_run(folder) else ""
-        raise Diverged(f"{error}{kept}") from None

@@ -1,6 +1,7 @@
 """Tables as CSV or parquet, and arrays for NumPy.
 
-Numbers are written without rounding: reading a file gives equal values, bit for bit.
+Numbers are written without rounding, so that reading a file gives equal values, bit for bit; unless a number of significant
+digits is asked for, which applies to CSV, where people read them.
 
 In CSV, text that a spreadsheet would take for a formula, as the name of a file or a class may be, begins with an apostrophe,
 and control characters are escapes (:func:`vaekit.core.safe_text.spreadsheet_text`); parquet and arrays hold it unchanged.
@@ -59,8 +60,13 @@ def check_writable(path: Path) -> None:
         raise DataError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
 
 
-def write_table(columns: Columns, path: Path) -> None:
+def write_table(columns: Columns, path: Path, digits: int | None = None) -> None:
     """Writes columns as CSV with a header, or as parquet, depending on the suffix of the path.
+
+    Arguments:
+        columns: The columns.
+        path: The file.
+        digits: The significant digits of floating-point numbers in CSV; None for all. Parquet always has all.
 
     Raises:
         DataError: If the suffix is not supported.
@@ -69,7 +75,7 @@ def write_table(columns: Columns, path: Path) -> None:
     if path.suffix.lower() == ".parquet":
         _write_parquet(columns, path)
     else:
-        _write_csv(columns, path)
+        _write_csv(columns, path, digits)
 
 
 def read_table(path: Path) -> dict[str, list[Any]]:
@@ -110,7 +116,7 @@ def write_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def _write_csv(columns: Columns, path: Path) -> None:
+def _write_csv(columns: Columns, path: Path, digits: int | None) -> None:
     num = len(next(iter(columns.values())))
     # The name of a file may hold bytes that are not UTF-8; they are written unchanged.
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -118,15 +124,21 @@ def _write_csv(columns: Columns, path: Path) -> None:
         writer.writerow(columns)
         starts = range(0, num, CHUNK_SIZE)
         for start in track(starts, f"writing {num:,} rows", len(starts)):
-            cells = [_csv_cells(column[start : start + CHUNK_SIZE]) for column in columns.values()]
+            cells = [_csv_cells(column[start : start + CHUNK_SIZE], digits) for column in columns.values()]
             writer.writerows(zip(*cells, strict=True))
 
 
-def _csv_cells(column: Sequence[object] | NDArray[Any]) -> Sequence[object] | NDArray[Any]:
-    """The cells of a column, without text that a spreadsheet takes for a formula."""
+def _csv_cells(column: Sequence[object] | NDArray[Any], digits: int | None) -> Sequence[object] | NDArray[Any]:
+    """The cells of a column, without text that a spreadsheet takes for a formula, and with rounded numbers."""
     if isinstance(column, np.ndarray):
-        return column
-    return [spreadsheet_text(cell) if isinstance(cell, str) else cell for cell in column]
+        column = column if digits is None else column.tolist()
+    return column if isinstance(column, np.ndarray) else [_csv_cell(cell, digits) for cell in column]
+
+
+def _csv_cell(cell: object, digits: int | None) -> object:
+    if isinstance(cell, str):
+        return spreadsheet_text(cell)
+    return float(f"{cell:.{digits}g}") if isinstance(cell, float) and digits is not None else cell
 
 
 def _write_parquet(columns: Columns, path: Path) -> None:

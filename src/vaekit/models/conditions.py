@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from vaekit.core.arguments import checked
 from vaekit.core.errors import ModelError, class_index
 
 
@@ -33,6 +34,7 @@ class Condition(nn.Module, ABC):
     def forward(self, labels: Tensor) -> Tensor:
         """Returns contexts of shape (B, E) of integer labels of shape (B)."""
 
+    @checked(ModelError)
     def index(self, label: str) -> int:
         """Returns the label that a name or a number means.
 

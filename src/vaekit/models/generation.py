@@ -3,114 +3,39 @@
 What returns images runs without gradients and decodes in chunks, so that memory does not grow with their number.
 """
 
-import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
+from vaekit.core.arguments import Count, NonNegative, checked
 from vaekit.core.errors import ModelError
-from vaekit.core.safe_text import MAX_NAME, printable_value
 from vaekit.data import Fitting, is_image_shape
 from vaekit.data.preparing import Images, prepare_images
-from vaekit.models.conditions import Condition
+from vaekit.models.chunks import rows
+from vaekit.models.inputs import require_image, require_labels, require_latents, require_values
 from vaekit.models.interpolation import along
+from vaekit.models.latent_variable_model import LatentVariableModel
 from vaekit.models.layer_samples import tempered_sample
 
-CPU_CHUNK_BUDGET, ACCELERATOR_CHUNK_BUDGET = 2**20, 2**26
-"""How many numbers the widest layer holds for all images of a chunk: 4 MB of float32, which fit into a processor's cache (a
-convolutional decoder is half as fast with more), and 256 MB on an accelerator."""
+LatentPath = Literal["linear", "spherical"]
+"""The way from one latent to another: a line, or the arc that keeps the length of latents."""
 
 
-class LatentVariableModel(nn.Module, ABC):
-    """Three distributions over images x and latents z, and what can be generated from them.
+Temperatures = NonNegative | Sequence[NonNegative]
+"""One temperature, or one for each stochastic layer from the top down."""
 
-    ``qz``, ``pz`` and ``px`` take a context, which :meth:`context` computes from labels; all other methods take labels.
 
-    Attributes:
-        condition: Labels to a context; None for a model that is not class-conditional.
-    """
-
-    condition: Condition | None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.condition = None
-
-    @property
-    @abstractmethod
-    def shape(self) -> tuple[int, ...]:
-        """The event shape of x, (C, H, W) for images."""
-
-    @property
-    @abstractmethod
-    def latent_dim(self) -> int:
-        """D, the number of latents of all stochastic layers."""
-
-    @abstractmethod
-    def qz(self, x: Tensor, context: Tensor | None = None) -> Distribution:
-        """Returns q(z|x), with batch shape (B) and event shape (D), for x of shape (B, *shape)."""
-
-    @abstractmethod
-    def pz(self, num: int, context: Tensor | None = None) -> Distribution:
-        """Returns p(z), with batch shape (num) and event shape (D)."""
-
-    @abstractmethod
-    def px(self, z: Tensor, context: Tensor | None = None) -> Distribution:
-        """Returns p(x|z), with batch shape (*, B) and the event shape of x, for latents of shape (*, B, D)."""
-
-    @property
-    def layer_names(self) -> tuple[str, ...]:
-        """The names of the stochastic layers, from the top down, where a model of several has them."""
-        return ()
-
-    @property
-    def layer_sizes(self) -> tuple[int, ...]:
-        """The number of latents of each stochastic layer, from the top down."""
-        return (self.latent_dim,)
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the parameters."""
-        return next(self.parameters()).device
-
-    def context(self, labels: Tensor | None, num: int) -> Tensor | None:
-        """Returns the context of labels, with shape (num, E); None for a model that is not class-conditional.
-
-        Raises:
-            ModelError: If labels are missing, not expected, or not ``num``, or ``num`` is less than 1.
-        """
-        if not isinstance(num, int) or isinstance(num, bool):
-            raise ModelError(f"the number of images is a whole number, got {printable_value(num, MAX_NAME)}")
-        if num < 1:
-            raise ModelError(f"the number of images is at least 1, got {num}")
-        if self.condition is None:
-            if labels is not None:
-                raise ModelError("the model is not conditional, so it takes no labels; train one with --conditional")
-            return None
-        if labels is None:
-            raise ModelError("the model is conditional: give it the label of each image")
-        if len(labels) != num:
-            raise ModelError(f"{len(labels)} labels for {num} images")
-        context: Tensor = self.condition(labels.to(self.device))
-        return context
+class GenerativeModel(LatentVariableModel):
+    """What can be generated from the three distributions of a model; all methods take labels where those take a context."""
 
     @property
     def fitting(self) -> Fitting:
         """How images of files and of Python are fitted: as those that the model was trained on, if it knows how."""
         preprocessing = getattr(self, "preprocessing", None)
         return Fitting() if preprocessing is None else preprocessing.fitting
-
-    def refuse_wrong_scale(self, x: Tensor) -> None:
-        """Raises a ModelError for pixels that cannot be on the scale that the model reads; by default for none.
-
-        What users call with their own images asks it. Training does not: where it diverges, it names the cause itself.
-        """
 
     def prepare(self, images: Images) -> Tensor:
         """Returns images as the model reads them: fitted to its shape and scaled as those that it was trained on.
@@ -147,14 +72,20 @@ class LatentVariableModel(nn.Module, ABC):
         return self.qz(x, self.context(labels, len(x)))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Distribution:
-        """Returns p(x|z), with batch shape (*, B) and event shape (C, H, W), for latents of shape (*, B, D)."""
+        """Returns p(x|z), with batch shape (*, B) and event shape (C, H, W), for latents of shape (*, B, D).
+
+        Raises:
+            ModelError: If the latents have another shape, type or device.
+        """
+        require_latents(z, self.latent_dim, self, "*, B, D")
         return self.px(z, self.context(labels, z.shape[-2]))
 
     def prior_of(self, num: int, labels: Tensor | None = None) -> Distribution:
         """Returns p(z), or p(z|c) of labels of shape (num), with batch shape (num) and event shape (D)."""
         return self.pz(num, self.context(labels, num))
 
-    def sample(self, num: int, labels: Tensor | None = None, temperature: float | Sequence[float] = 1.0) -> Tensor:
+    @checked(ModelError)
+    def sample(self, num: Count, labels: Tensor | None = None, temperature: Temperatures = 1.0) -> Tensor:
         """Samples latents from the prior and returns the means of p(x|z).
 
         Arguments:
@@ -170,7 +101,8 @@ class LatentVariableModel(nn.Module, ABC):
             context = self.context(labels, num)
             return self._means(tempered_sample(self.pz(num, context), temperature), context)
 
-    def sample_joint(self, num: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    @checked(ModelError)
+    def sample_joint(self, num: Count, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Samples z ~ p(z) and x ~ p(x|z), with the noise of p(x|z), where :meth:`sample` returns its mean.
 
         Returns:
@@ -193,11 +125,13 @@ class LatentVariableModel(nn.Module, ABC):
 
     def decode_mean(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Returns the means of p(x|z) on the unit interval, with shape (B, C, H, W), for latents of shape (B, D)."""
+        require_latents(z, self.latent_dim, self, moved=True)
         with self.inference():
             return self._means(z.to(self.device), self.context(labels, len(z)))
 
+    @checked(ModelError)
     def interpolate(
-        self, a: Tensor, b: Tensor, steps: int = 10, labels: Tensor | None = None, path: str = "linear"
+        self, a: Tensor, b: Tensor, steps: Count = 10, labels: Tensor | None = None, path: LatentPath = "linear"
     ) -> Tensor:
         """Decodes points between the posterior means of two images.
 
@@ -211,13 +145,15 @@ class LatentVariableModel(nn.Module, ABC):
         Returns:
             Images on the unit interval, with shape (steps, C, H, W).
         """
-        if steps < 1:
-            raise ModelError(f"steps must be at least 1, got {steps}")
+        for image in (a, b):
+            require_image(image, self.shape)
+        x = self._input(torch.stack([a, b]).to(self.device))
         with self.inference():
-            ends = self.qz(self._input(torch.stack([a, b])).to(self.device), self.context(labels, 2)).mean
+            ends = self.qz(x, self.context(labels, 2)).mean
             return self.decode_path(ends, torch.linspace(0, 1, steps), labels, path)
 
-    def decode_path(self, z: Tensor, positions: Tensor, labels: Tensor | None = None, path: str = "linear") -> Tensor:
+    @checked(ModelError)
+    def decode_path(self, z: Tensor, positions: Tensor, labels: Tensor | None = None, path: LatentPath = "linear") -> Tensor:
         """Decodes points on the closed path through latents.
 
         Arguments:
@@ -230,11 +166,14 @@ class LatentVariableModel(nn.Module, ABC):
         Returns:
             Images on the unit interval, with shape (F, C, H, W).
         """
+        require_latents(z, self.latent_dim, self, "T, D", moved=True)
+        require_values(positions, (None,), "positions")
         with self.inference():
             positions, context = positions.to(self.device), self.context(labels, len(z))
             points = along(z.to(self.device), positions, path)
             return self._means(points, None if context is None else along(context, positions))
 
+    @checked(ModelError)
     def traverse(self, z: Tensor, latents: Sequence[int], values: Tensor, labels: Tensor | None = None) -> Tensor:
         """Decodes z with one latent at a time set to other values.
 
@@ -246,7 +185,16 @@ class LatentVariableModel(nn.Module, ABC):
 
         Returns:
             Images on the unit interval, with shape (R, S, C, H, W); row ``r`` changes latent ``latents[r]`` alone.
+
+        Raises:
+            ModelError: If there is no such latent, or z or the values have another shape.
         """
+        require_latents(z, self.latent_dim, self, "D", moved=True)
+        require_values(values, (len(latents), None), "values")
+        if wrong := [latent for latent in latents if not 0 <= latent < self.latent_dim]:
+            raise ModelError(f"latent {wrong[0]}: there is none (known: 0 to {self.latent_dim - 1})")
+        if labels is not None:
+            require_labels(labels, 1)
         points = z.cpu().repeat(*values.shape, 1)
         for row, latent in enumerate(latents):
             points[row, :, latent] = values[row]
@@ -254,53 +202,14 @@ class LatentVariableModel(nn.Module, ABC):
         images = self.decode_mean(flat, None if labels is None else labels.expand(len(flat)))
         return images.reshape(*values.shape, *self.shape)
 
-    @contextmanager
-    def inference(self) -> Iterator[None]:
-        """Turns off gradients and the behavior of layers in training (dropout and the like), and restores the latter."""
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            self.train(was_training)
-
-    @property
-    def chunk_size(self) -> int:
-        """The number of images that are encoded or decoded at a time where there may be any number of them."""
-        return max(1, (CPU_CHUNK_BUDGET if self.device.type == "cpu" else ACCELERATOR_CHUNK_BUDGET) // self._widest)
-
-    @cached_property
-    def _widest(self) -> int:
-        """The largest number of values that a layer between z and p(x|z) holds for one image."""
-        sizes = [math.prod(self.shape)]
-
-        def note(module: nn.Module, args: Any, output: Any) -> None:
-            sizes.append(output.numel() if isinstance(output, Tensor) else 0)
-
-        hooks = [module.register_forward_hook(note) for module in self.modules()]
-        try:
-            with self.inference():
-                labels = None if self.condition is None else torch.zeros(1, dtype=torch.int64)
-                self.px(torch.zeros(1, self.latent_dim, device=self.device), self.context(labels, 1))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return max(sizes)
-
     def _input(self, x: Tensor | Images) -> Tensor:
-        """A tensor as it is, if its scale is right, and what is none as :meth:`prepare` reads it."""
+        """A tensor as it is, if the model can read it, and what is none as :meth:`prepare` reads it."""
         if not isinstance(x, Tensor):
             return self.prepare(x)
-        self.refuse_wrong_scale(x)
+        self.require_input(x)
         return x
 
     def _means(self, z: Tensor, context: Tensor | None) -> Tensor:
         """The means of p(x|z) for z of shape (B, D), in chunks."""
         chunks = range(0, len(z), self.chunk_size)
         return torch.cat([self.px(z[i : i + self.chunk_size], rows(context, i, self.chunk_size)).mean for i in chunks])
-
-
-def rows(context: Tensor | None, start: int, num: int) -> Tensor | None:
-    """Returns ``num`` rows of a context from ``start`` on, or None for None."""
-    return None if context is None else context[start : start + num]

@@ -33,6 +33,7 @@ from vaekit.distributions import (
 )
 from vaekit.distributions.ladder_path import ChooseLayer
 from vaekit.models.conditions import Condition
+from vaekit.models.inputs import require_images
 from vaekit.models.vae import VAE
 from vaekit.networks import Decoder, Encoder, LadderDecoder, LadderEncoder
 
@@ -86,7 +87,7 @@ class LadderVAE(VAE):
 
     def qz(self, x: Tensor, context: Tensor | None = None) -> PathDistribution:
         """Returns q(z|x), with batch shape (B) and event shape (D), for images of shape (B, C, H, W)."""
-        self._refuse_wrong_shape(x)
+        require_images(x, self.shape, self)
         encoder = self.encoder
         assert isinstance(encoder, LadderEncoder)
         features = self.decoder.project(encoder.maps(self.likelihood.encoder_input(x), context))

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
+from vaekit.core.arguments import Count, checked, require
 from vaekit.core.errors import ModelError
 from vaekit.core.shares import batch_draw, batch_size, current_share, gather, own_random_numbers
 from vaekit.core.terms import LatentTerms, Terms
@@ -31,13 +32,13 @@ from vaekit.distributions import (
     sample_from_noise,
 )
 from vaekit.distributions.reparameterization import gaussian_of_each
-from vaekit.models.generation import LatentVariableModel
+from vaekit.models.generation import GenerativeModel
 
 Noise = Callable[[int], Tensor]
 """Standard normal noise for the images of a batch: K in, noise of shape (K, B, D) out."""
 
 
-class Model(LatentVariableModel):
+class Model(GenerativeModel):
     """A latent variable model that objectives, estimators, plots and commands work with.
 
     A subclass defines :attr:`shape`, :attr:`latent_dim`, :meth:`qz`, :meth:`pz` and :meth:`px`, and has a likelihood. A
@@ -58,18 +59,26 @@ class Model(LatentVariableModel):
             num_samples: K, the number of samples of z for each image.
             noise: The noise that samples of z are made of; by default from torch's global generator, for all images of a
                 batch that several processes share.
+
+        Raises:
+            ModelError: If images or labels have another shape, type, device or scale than the model reads.
         """
+        self.require_input(x)
+        require(num_samples, Count, "num_samples", ModelError)
+        require(noise, Noise | None, "noise", ModelError)
         context = self.context(labels, len(x))
         qz, pz = self.qz(x, context), self.pz(len(x), context)
         return self._terms(_samples(qz, num_samples, noise), qz, pz, self.likelihood.target(x), context)
 
+    @checked(ModelError)
     def latent_terms(
-        self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1, noise: Noise | None = None
+        self, x: Tensor, labels: Tensor | None = None, num_samples: Count = 1, noise: Noise | None = None
     ) -> LatentTerms:
         """Returns the terms of the latents of all layers as one vector; it takes the arguments of :meth:`forward`.
 
         Nothing is decoded.
         """
+        self.require_input(x)
         context = self.context(labels, len(x))
         qz, pz = self.qz(x, context), self.pz(len(x), context)
         return JointLatentTerms(_samples(qz, num_samples, noise), qz, pz)
@@ -79,22 +88,24 @@ class Model(LatentVariableModel):
 
         Both have shape (*, B) and are in nats. The encoder is not used, except by a prior that is made of it.
         """
+        self.require_input(x)
         context = self.context(labels, len(x))
         pz, target = self.pz(len(x), context), self.likelihood.target(x)
         return lambda z: (pz.log_prob(z), self.px(z, context).log_prob(target))
 
-    def elbo(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1) -> Tensor:
+    @checked(ModelError)
+    def elbo(self, x: Tensor, labels: Tensor | None = None, num_samples: Count = 1) -> Tensor:
         """Returns the evidence lower bound of each image, in nats, with shape (B); the rate is analytic where possible.
 
         Raises:
-            ModelError: If a pixel is out of range.
+            ModelError: As of :meth:`forward`.
         """
-        self.refuse_wrong_scale(x)
         with self.inference():
             return self.forward(x, labels, num_samples).elbo()
 
+    @checked(ModelError)
     def log_likelihood(
-        self, x: Tensor, labels: Tensor | None = None, num_samples: int = 5000, noise: Noise | None = None
+        self, x: Tensor, labels: Tensor | None = None, num_samples: Count = 5000, noise: Noise | None = None
     ) -> Tensor:
         r"""Estimates log p(x) of each image by importance sampling, from below.
 
@@ -111,13 +122,15 @@ class Model(LatentVariableModel):
         Returns:
             Nats per image, with shape (B).
         """
+        self.require_input(x)
         total = torch.full((len(x),), -math.inf, device=x.device)
         for log_weights in self.log_weights(x, labels, num_samples, noise):
             total = torch.logaddexp(total, log_weights.logsumexp(0))
         return total - math.log(num_samples)
 
+    @checked(ModelError)
     def log_weights(
-        self, x: Tensor, labels: Tensor | None = None, num_samples: int = 5000, noise: Noise | None = None
+        self, x: Tensor, labels: Tensor | None = None, num_samples: Count = 5000, noise: Noise | None = None
     ) -> Iterator[Tensor]:
         """Yields log p(x, z) - log q(z|x) of samples of z in chunks, in nats; arguments as of :meth:`log_likelihood`.
 
@@ -125,11 +138,9 @@ class Model(LatentVariableModel):
             Tensors of shape (k, B), whose lengths k sum to K.
 
         Raises:
-            ModelError: If K is below 1, or a pixel is out of range.
+            ModelError: If K is below 1, and as of :meth:`forward`.
         """
-        if num_samples < 1:
-            raise ModelError(f"num_samples must be at least 1, got {num_samples}")
-        self.refuse_wrong_scale(x)
+        self.require_input(x)
         chunk = max(1, self.chunk_size // len(x))
         with self.inference():
             context = self.context(labels, len(x))

@@ -13,6 +13,7 @@ References:
     | Stochastic Backpropagation and Approximate Inference (Rezende et al., 2014), https://arxiv.org/abs/1401.4082
 """
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from vaekit.core.arguments import checked
 from vaekit.core.errors import ModelError
 from vaekit.core.files import describe_os_error, user_path
 from vaekit.core.terms import Terms
@@ -29,6 +31,7 @@ from vaekit.distributions import Likelihood, Posterior, Prior
 from vaekit.distributions.pixels import IMAGE_DIMS
 from vaekit.models.conditions import Condition
 from vaekit.models.folder_format import RUN_MARKS
+from vaekit.models.inputs import require_images
 from vaekit.models.model import Model
 from vaekit.models.saving import base_of, describe_parts, refuse_overridden, write_model
 from vaekit.networks import Decoder, Encoder, Shape
@@ -75,6 +78,7 @@ class VAE(Model):
 
     preprocessing: Preprocessing | None
 
+    @checked(ModelError)
     def __init__(
         self,
         encoder: Encoder,
@@ -151,15 +155,9 @@ class VAE(Model):
         Raises:
             ModelError: If the images are no tensor, or have another shape than the model's.
         """
-        self._refuse_wrong_shape(x)
+        require_images(x, self.shape, self)
         qz: Distribution = self.posterior(self.encoder(self.likelihood.encoder_input(x), context))
         return qz
-
-    def _refuse_wrong_shape(self, x: Tensor) -> None:
-        if not isinstance(x, Tensor):
-            raise ModelError(f"images are a tensor, got {type(x).__name__}; vaekit.load_images makes one, as its .pixels")
-        if tuple(x.shape[1:]) != tuple(self.shape):
-            raise ModelError(f"the model reads images of shape {tuple(self.shape)}, got {tuple(x.shape[1:])}")
 
     def refuse_wrong_scale(self, x: Tensor) -> None:
         """Refuses pixels that are neither integers from 0 to 255 nor on the unit interval, but for the noise of samples.
@@ -176,10 +174,12 @@ class VAE(Model):
             raise ModelError(
                 "images are uint8 from 0 to 255, or floating point from 0 to 1, got bool; convert with .float()"
             )
-        if not x.is_floating_point():
-            return
         low, high = map(float, x.detach().aminmax())
-        if low >= 0 and high > MAX_NOISY:
+        if not x.is_floating_point() and not 0 <= low <= high <= 255:
+            raise ModelError(f"images of whole numbers are gray levels from 0 to 255, got {low:g} to {high:g}")
+        if math.isnan(low):
+            raise ModelError("images hold values that are not finite (nan); replace them, as by torch.nan_to_num(x)")
+        if x.is_floating_point() and low >= 0 and high > MAX_NOISY:
             kind = str(x.dtype).removeprefix("torch.")
             raise ModelError(
                 f"images are uint8 from 0 to 255, or floating point from 0 to 1, got {kind} up to {high:g}; divide by 255, "

@@ -16,6 +16,7 @@ from operator import add
 
 from pydantic import NonNegativeFloat
 
+from vaekit.core.arguments import checked
 from vaekit.core.errors import ConfigError
 from vaekit.core.schedules import AnySchedule, as_schedule
 from vaekit.core.shares import batch_mean
@@ -48,6 +49,7 @@ class ELBO(Objective):
         ConfigError: If both free bits and a capacity are given.
     """
 
+    @checked(ConfigError)
     def __init__(
         self,
         beta: AnySchedule = 1.0,
@@ -60,9 +62,9 @@ class ELBO(Objective):
         super().__init__(num_samples, penalties)
         if free_bits and capacity is not None:
             raise ConfigError("objective: free_bits and capacity both change the penalty of the rate; choose one of them")
-        self.beta = as_schedule(beta)
+        self.beta = as_schedule(beta, "beta")
         self.free_bits = free_bits
-        self.capacity = None if capacity is None else as_schedule(capacity)
+        self.capacity = None if capacity is None else as_schedule(capacity, "capacity")
         self.perceptual = perceptual
 
     def forward(self, terms: Terms, context: StepContext) -> Loss:

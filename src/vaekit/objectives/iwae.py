@@ -31,7 +31,8 @@ References:
 import math
 from typing import Literal
 
-from vaekit.core.errors import ModelError
+from vaekit.core.arguments import checked
+from vaekit.core.errors import ConfigError, ModelError
 from vaekit.core.schedules import AnySchedule
 from vaekit.core.terms import Loss, StepContext, Terms
 from vaekit.objectives.objective import NumSamples, Objective, scale_pathwise_gradient
@@ -50,6 +51,7 @@ class IWAE(Objective):
         penalties: The weight of each penalty of the model's parts; 1 for those that are not named.
     """
 
+    @checked(ConfigError)
     def __init__(
         self,
         num_samples: NumSamples = 50,

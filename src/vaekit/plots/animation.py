@@ -16,6 +16,7 @@ from typing import IO, overload
 import numpy as np
 from PIL import Image
 
+from vaekit.core.arguments import checked
 from vaekit.core.errors import DataError
 from vaekit.core.progress import track
 
@@ -45,6 +46,7 @@ class Animation:
     frames: Sequence[Image.Image]
     durations: Sequence[int]
 
+    @checked(DataError)
     def save(self, path: str | Path) -> None:
         """Writes the animation in the format of the suffix: ``.gif``, ``.webp`` or ``.mp4``; the first two loop.
 
@@ -71,7 +73,7 @@ class Animation:
         """Writes the animation into an open file, as ``.gif`` or ``.webp``."""
         kind, options = ("GIF", {"optimize": False}) if suffix == ".gif" else ("WEBP", {"quality": QUALITY, "method": 3})
         durations = list(self.durations) if suffix == ".webp" else in_centiseconds(self.durations)
-        tracked = track(self.frames, f"writing {len(self.frames):,} frames", len(self.frames))
+        tracked = _tracked(self.frames)
         frames = map(_reduce_levels, tracked) if suffix == ".gif" else tracked
         first = next(frames)
         first.save(file, kind, save_all=True, append_images=frames, duration=durations, loop=0, **options)
@@ -138,6 +140,11 @@ def _reduce_levels(frame: Image.Image) -> Image.Image:
     return reduced
 
 
+def _tracked(frames: Sequence[Image.Image]) -> Iterator[Image.Image]:
+    """The frames, with a bar or lines while they are computed and written."""
+    return track(frames, f"writing {len(frames):,} frames", len(frames))
+
+
 def _write_video(animation: Animation, path: Path) -> None:
     width, height = animation.frames[0].size
     size = (width + width % 2, height + height % 2)  # the codec requires even sides
@@ -159,5 +166,5 @@ def _write_video(animation: Animation, path: Path) -> None:
 def _at_video_rate(animation: Animation) -> Iterator[Image.Image]:
     """Each frame repeated for its duration; the ends are rounded, so that rounding errors do not add up."""
     ends = [round(end * VIDEO_RATE / 1000) for end in accumulate(animation.durations, initial=0)]
-    for frame, (start, end) in zip(animation.frames, pairwise(ends), strict=True):
+    for frame, (start, end) in zip(_tracked(animation.frames), pairwise(ends), strict=True):
         yield from repeat(frame, end - start)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vaekit.plots.style import ACCENT, SECOND, StyledFigure, color, literal, styled, theme
+from vaekit.plots.style import ACCENT, SECOND, StyledFigure, color, literal, styled, theme, typeset
 
 History = Sequence[dict[str, Any]]
 """The records of the epochs of a run, with ``epoch``, ``train``, ``valid``, ``lr`` and ``grad_norm``."""
@@ -61,7 +61,7 @@ def learning_curves(history: History, title: str) -> Figure:
         if quantity != "elbo" and legend is not None:
             legend.remove()
     if others:
-        columns = min(IN_A_ROW, len(others))
+        columns = -(-len(others) // rows)  # four are two rows of two, so that none stands alone
         panels = parts[1].subplots(rows, columns, squeeze=False)
         for axes in panels.flat[len(others) :]:
             axes.set_visible(False)
@@ -109,7 +109,7 @@ def constants(histories: Sequence[History]) -> list[str]:
     found = []
     for name in _logged(histories):
         if name not in ON_BOTH_SPLITS and _is_constant(histories, name):
-            found.append(f"{title_of(name)[0]} {_values(histories, name)[0]:.4g}")
+            found.append(f"{title_of(name)[0]} {typeset(f'{_values(histories, name)[0]:.4g}')}")
     return found
 
 
@@ -210,7 +210,7 @@ def _mark_kept(axes: Axes, history: History, quantity: str) -> None:
     value = record["valid"].get(quantity)
     axes.axvline(record["epoch"], color=theme().faint, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
     if value is not None:
-        label = f"kept: epoch {record['epoch']}, {value:.2f}".replace("-", "−")
+        label = f"kept: epoch {record['epoch']}, {typeset(f'{value:.2f}')}"
         axes.plot(
             [record["epoch"]], [value], "o", color=SECOND, markersize=7, markeredgecolor=theme().paper, label=label, zorder=3
         )

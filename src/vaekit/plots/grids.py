@@ -28,6 +28,8 @@ MAX_HEIGHT = 2000
 """The height of a grid of channels by which its number of rows is chosen, in pixels."""
 MAX_LABEL, MAX_HEAD = 40, 16
 """The numbers of characters to which the name of a row, and of a class above a column, are cut."""
+MARK = "▲"
+"""The mark below a row, as a caption names it."""
 INPUT, MODEL = "input", "model"
 """The names of the rows of images and of their reconstructions."""
 
@@ -65,7 +67,7 @@ def grid(
     num = rows.shape[2]
     labels = (LineLabels(row_labels, num), LineLabels(tile_names(num) * len(rows), 1))
     lines = rows.permute(0, 2, 1, 3, 4, 5).flatten(0, 1)
-    wider = breaks(len(lines), num) if num > 1 else []
+    wider = breaks(len(lines), num) if num > 1 or marks else []
     return draw(lines, Around(title, labels, heads), wider, look, marks, least=MIN_TILE if num > 1 else 1)
 
 

@@ -57,7 +57,7 @@ def latent_map(
         labels: Their classes, with shape (N), or None.
         classes: The names of the classes, by label.
         axis_names: The names of the coordinates.
-        title: The text above, in lines; the first one is the heading.
+        title: The text above, in lines; the first one is the heading. What contours hold is added to the last one.
         covariances: The covariance of each posterior, with shape (N, 2, 2), plotted as ellipses of one standard deviation;
             None for no ellipses.
     """
@@ -67,6 +67,9 @@ def latent_map(
     names = {label: written(classes[label] if label < len(classes) else str(label), MAX_CLASS) for label, _ in groups}
     figure = StyledFigure(figsize=(INCHES, INCHES + 0.3), layout="constrained")
     axes = figure.subplots()
+    if points.shape[1] == 2 and covariances is None and any(len(rows) >= MIN_CONTOURED for _, rows in groups):
+        shares = " and ".join(f"{share:.0%}" for share in SHARES)
+        title += f"; contours hold {shares} of {'each class' if named else 'them'}"
     write_title(axes, title)
     coordinates = points.double().numpy()
     if points.shape[1] == 1:

@@ -8,12 +8,16 @@ References:
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vaekit.core.arguments import Count, require_fields
+from vaekit.core.errors import ModelError, suggest
 from vaekit.plots.style import DARK, Theme
 
 DOT = " · "
@@ -38,7 +42,7 @@ class Look:
 
     theme: Theme = DARK
     pixelated: bool = False
-    size: int | None = None
+    size: Count | None = None
     caption: str = ""
 
     def factor(self, height: int, width: int, size: int = SIZE) -> int:
@@ -58,6 +62,19 @@ class Look:
         image = to_image(pixels)
         method = Image.Resampling.NEAREST if self.pixelated else Image.Resampling.BICUBIC
         return image if factor == 1 else image.resize((image.width * factor, image.height * factor), method)
+
+
+def changed_look(look: Look, changes: Mapping[str, Any]) -> Look:
+    """Returns a look with other settings.
+
+    Raises:
+        ModelError: If there is no such setting, or a value does not suit it.
+    """
+    if unknown := sorted(changes.keys() - vars(look).keys()):
+        raise ModelError(f"{unknown[0]}: a look has no such setting{suggest(unknown[0], vars(look))}")
+    changed = replace(look, **changes)
+    require_fields(changed, ModelError)
+    return changed
 
 
 DEFAULT = Look()

@@ -87,6 +87,9 @@ STYLE = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "grid.alpha": 0.18,
+    "figure.constrained_layout.h_pad": 0.1,
+    "figure.constrained_layout.w_pad": 0.1,
+    "savefig.dpi": 200,
     "mathtext.fontset": "custom",
     "mathtext.rm": INTER,
     "mathtext.it": INTER,
@@ -163,7 +166,11 @@ class StyledFigure(Figure):
             Path(fname).write_bytes(drawn.getvalue())
 
 
-PAGE_CSS = "<style>svg{color:#22252a;background:none}@media(prefers-color-scheme:dark){svg{color:#e9e7e2}}</style>"
+PAGE_CSS = (
+    f"<style>svg{{color:{LIGHT.ink};--faint:{LIGHT.faint};background:none}}"
+    f"@media(prefers-color-scheme:dark){{svg{{color:{DARK.ink};--faint:{DARK.faint}}}}}</style>"
+)
+"""The colors of ink and faint text in a figure on a light and on a dark page."""
 
 
 def color(label: int) -> str:
@@ -178,13 +185,13 @@ def marker(label: int) -> str:
 
 @styled
 def to_svg(figure: Figure) -> str:
-    """Returns a figure as SVG whose ink is dark on a light page and light on a dark page."""
+    """Returns a figure as SVG whose ink and faint text are dark on a light page and light on a dark page."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, dpi=200, metadata={"Date": None})
     text = file.getvalue()
     start = text.index("<svg")
     head, body = text[start:].split(">", 1)
-    return f"{head}>{PAGE_CSS}{body.replace(INK, 'currentColor')}"
+    return f"{head}>{PAGE_CSS}{body.replace(INK, 'currentColor').replace(LIGHT.faint, 'var(--faint)')}"
 
 
 def written(text: str, max_length: int | None = None) -> str:
@@ -236,6 +243,11 @@ def _pieces(word: str, size: int, width: float) -> Iterator[str]:
         yield word[:num]
         word = word[num:]
     yield word
+
+
+def typeset(number: str) -> str:
+    """Returns a number with a minus sign in place of a hyphen."""
+    return number.replace("-", "−")
 
 
 def count(num: int, noun: str) -> str:

@@ -89,7 +89,7 @@ def draw(
     Arguments:
         lines: L lines of S tiles, with shape (L, S, c, H, W).
         around: The text.
-        wider: The lines above which the space is wider.
+        wider: The lines above which the space is wider; with marks, all rows but the first.
         look: How they are drawn.
         marks: The place of a mark below each row.
         least: The least height of a tile, in pixels.
@@ -97,14 +97,15 @@ def draw(
     num_lines, columns, _, height, width = lines.shape
     where = geometry(num_lines, columns, (height, width), wider, look, least)
     factor, gap = where.factor, where.gap
-    sheet = Image.new("L" if lines.shape[2] == 1 else "RGB", (where.width, where.height), look.theme.paper)
+    below = 2 * gap if marks else 0  # the space for marks that is between rows, where it is wider
+    sheet = Image.new("L" if lines.shape[2] == 1 else "RGB", (where.width, where.height + below), look.theme.paper)
     for top, line in zip(where.tops, lines.permute(0, 1, 3, 4, 2).numpy(), strict=True):
         for column, tile in enumerate(line):
             sheet.paste(look.enlarged(tile, factor), (gap + column * (width * factor + gap), top))
     step = num_lines // max(len(marks), 1)
     for top, mark in zip(where.tops[step - 1 :: step], marks, strict=False):
         center = gap / 2 + (mark + 0.5) * (width * factor + gap)
-        _mark(sheet, (center, top + height * factor), width * factor / 6, gap, look.theme)
+        _mark(sheet, (center, top + height * factor), gap, look.theme)
     return framed(sheet, look, around, [top - gap for top in where.tops], (height * factor + gap, width * factor + gap), gap)
 
 
@@ -116,8 +117,9 @@ def framed(
     return with_text(sheet, look, around, tops, tile, inset) if has_text else sheet
 
 
-def _mark(sheet: Image.Image, place: tuple[float, int], half: float, gap: int, theme: Theme) -> None:
-    """Draws a mark, of half a width, into the gap below a row."""
-    center, top = place
-    box = (round(center - half), top + gap // 4, round(center + half), top + gap - gap // 4 - 1)
-    ImageDraw.Draw(sheet).rectangle(box, fill=theme.ink)
+def _mark(sheet: Image.Image, place: tuple[float, int], gap: int, theme: Theme) -> None:
+    """Draws a triangle into the space below a row, with its tip at the row."""
+    center, bottom = place
+    top, foot = bottom + gap / 3, bottom + 2.6 * gap
+    corners = [(center, top), (center - 1.6 * gap, foot), (center + 1.6 * gap, foot)]
+    ImageDraw.Draw(sheet).polygon(corners, fill=theme.ink)

@@ -93,7 +93,7 @@ def animate_pi(
 
 
 def animate_traversals(
-    view: ModelView, num: int = 9, *, steps: int = SWING_STEPS, size: int = SIZE, start: WaypointName = "@0"
+    view: ModelView, num: int = 9, *, steps: int = SWING_STEPS, size: int = SIZE, start: WaypointName | None = None
 ) -> Animation:
     """Returns an animation in which latents move through their ranges and back, one latent in each tile.
 
@@ -102,7 +102,7 @@ def animate_traversals(
         num: The maximum number of latents.
         steps: The number of frames between the two ends of a range.
         size: The approximate size of all tiles side by side, in pixels; a tile has at least :data:`MIN_TILE`.
-        start: The waypoint that gives the values of all other latents.
+        start: The waypoint that gives the values of all other latents; by default as of :func:`traverse`.
     """
     traversal = traverse(view, num, swing(steps), start)
     columns = round(len(traversal.latents) ** 0.5) or 1

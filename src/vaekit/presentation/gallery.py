@@ -11,7 +11,6 @@ that saves it. Waypoints are named as described in :mod:`vaekit.presentation.way
 import math
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +19,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from vaekit.core.errors import ModelError, suggest
+from vaekit.core.arguments import Count, NumOrZero, Seed, checked
+from vaekit.core.errors import ModelError
 from vaekit.core.memory import FLOAT_BYTES, require_memory
 from vaekit.core.rng import fixed_seed
 from vaekit.core.safe_text import MAX_NAME, printable
@@ -28,6 +28,8 @@ from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.latents.encodings import THRESHOLD
 from vaekit.evaluation.latents.layer_rates import layer_rates
 from vaekit.evaluation.samples.pixel_errors import pixel_errors
+from vaekit.models.generation import Temperatures
+from vaekit.models.inputs import require_values
 from vaekit.plots import (
     Animation,
     error_plot,
@@ -42,6 +44,7 @@ from vaekit.plots import (
 )
 from vaekit.plots.channel_choice import Channels, check_channels
 from vaekit.plots.grids import columns_of_classes, number_for
+from vaekit.plots.look import changed_look
 from vaekit.plots.style import count
 from vaekit.presentation.animations import (
     DIGIT_HOLD,
@@ -56,14 +59,13 @@ from vaekit.presentation.animations import (
 )
 from vaekit.presentation.fixed_layers import samples_of_layers
 from vaekit.presentation.latent_planes import Plane, PlaneKind, Traversal, latent_plane, traverse
+from vaekit.presentation.model_view import SHOWN_SEED as SHOWN_SEED
 from vaekit.presentation.model_view import ModelView
 from vaekit.presentation.projection import Method, project
 from vaekit.presentation.waypoints import WaypointName, Waypoints, parse_waypoints
 
 MAP_IMAGES = {"pca": 10_000, "tsne": 2_000, "umap": 10_000}
 """The default maximum number of images on a latent map; t-SNE takes a minute for more."""
-SHOWN_SEED = 0
-"""The seed of the random images that are shown. The first ones of a set would be of one class, if it is sorted by class."""
 MAX_TITLE_NAME = 40
 """The number of characters to which the name of a data set is cut in the title of a map."""
 MAX_WIDTHS = 300
@@ -81,6 +83,7 @@ class Gallery(ModelView):
         look: How images are drawn.
     """
 
+    @checked(ModelError)
     def showing(self, channels: Channels | None) -> Self:
         """Returns the gallery with other channels shown, as ``showing(4)`` or ``showing((3, 2, 1))``.
 
@@ -93,18 +96,19 @@ class Gallery(ModelView):
         return other
 
     def looking(self, **changes: Any) -> Self:
-        """Returns the gallery with another look, as ``looking(pixelated=True)``; see :class:`vaekit.plots.Look`."""
+        """Returns the gallery with another look, as ``looking(pixelated=True)``: :func:`~vaekit.plots.look.changed_look`."""
         other = copy(self)
-        other.look = replace(self.look, **changes)
+        other.look = changed_look(self.look, changes)
         return other
 
+    @checked(ModelError)
     def samples(
         self,
-        num: int = 100,
+        num: Count = 100,
         labels: Sequence[str] = (),
-        temperature: float | Sequence[float] = 1.0,
-        seed: int = 0,
-        columns: int | None = None,
+        temperature: Temperatures = 1.0,
+        seed: Seed = 0,
+        columns: Count | None = None,
     ) -> Image.Image:
         """Plots samples from the prior.
 
@@ -138,7 +142,10 @@ class Gallery(ModelView):
             return []
         return [condition.classes[condition.index(name)] for name in names or condition.classes]
 
-    def reconstructions(self, num: int | None = None, files: Sequence[Path] = (), labels: Sequence[str] = ()) -> Image.Image:
+    @checked(ModelError)
+    def reconstructions(
+        self, num: Count | None = None, files: Sequence[str | Path] = (), labels: Sequence[str] = ()
+    ) -> Image.Image:
         """Plots images of the set above their reconstructions, or image files beside theirs.
 
         Arguments:
@@ -158,7 +165,7 @@ class Gallery(ModelView):
             known = self.file_labels(labels, len(originals))
         reconstructions = require_finite(self.model.reconstruct(originals, known), "the reconstructions")
         if files:
-            return side_by_side(originals, reconstructions, [path.stem for path in files], **self._drawn)
+            return side_by_side(originals, reconstructions, [Path(path).stem for path in files], **self._drawn)
         return reconstruction_pairs(originals, reconstructions, **self._drawn)
 
     @property
@@ -166,30 +173,40 @@ class Gallery(ModelView):
         """The options of all functions that draw images."""
         return {"channels": self.channels, "look": self.look}
 
-    def traversals(self, num: int = 8, steps: int = 11, start: WaypointName = "@0", layer: int | None = None) -> Image.Image:
+    @checked(ModelError)
+    def traversals(
+        self, num: Count = 8, steps: Count = 11, start: WaypointName | None = None, layer: Count | None = None
+    ) -> Image.Image:
         """Plots traversals, one latent in a row; arguments as of :meth:`traverse`."""
         traversal = self.traverse(num, torch.linspace(0, 1, steps), start, layer)
         marks = [place * (steps - 1) for place in traversal.own]
         return traversals(traversal.images, traversal.row_labels, traversal.title, marks, **self._drawn)
 
-    def traverse(self, num: int, weights: Tensor, start: WaypointName = "@0", layer: int | None = None) -> Traversal:
+    @checked(ModelError)
+    def traverse(
+        self, num: Count, weights: Tensor, start: WaypointName | None = None, layer: Count | None = None
+    ) -> Traversal:
         """Decodes one latent at a time; see :func:`vaekit.presentation.latent_planes.traverse`."""
+        require_values(weights, (None,), "weights")
         return traverse(self, num, weights, start, layer)
 
-    def manifold(self, steps: int = 20, plane: PlaneKind = "active", label: str | None = None) -> Image.Image:
+    @checked(ModelError)
+    def manifold(self, steps: Count = 20, plane: PlaneKind = "active", label: str | None = None) -> Image.Image:
         """Plots the latent plane; arguments as of :meth:`plane`."""
         shown = self.plane(steps, plane, label)
         return manifold(shown.images, shown.horizontal, shown.vertical, shown.title, **self._drawn)
 
-    def plane(self, steps: int, plane: PlaneKind = "active", label: str | None = None) -> Plane:
+    @checked(ModelError)
+    def plane(self, steps: Count, plane: PlaneKind = "active", label: str | None = None) -> Plane:
         """Decodes a grid of latents; see :func:`vaekit.presentation.latent_planes.latent_plane`."""
         return latent_plane(self, steps, plane, label)
 
+    @checked(ModelError)
     def interpolation(
         self,
         a: WaypointName,
         b: WaypointName,
-        steps: int = 10,
+        steps: Count = 10,
         path: InterpolationPath = "linear",
         labels: Sequence[str] = (),
     ) -> Image.Image:
@@ -209,12 +226,14 @@ class Gallery(ModelView):
         title = f"{ends[0]} → {ends[1]}, {path} in the latents"
         return grid(images, steps, title=title, **self._drawn)
 
+    @checked(ModelError)
     def waypoints(self, names: Sequence[WaypointName], labels: Sequence[str] = ()) -> Waypoints:
         """Returns the waypoints of names; see :func:`vaekit.presentation.waypoints.parse_waypoints`."""
         return parse_waypoints(self, names, labels)
 
-    def latent_map(self, method: Method = "pca", num: int | None = None, widths: bool = False) -> Figure:
-        """Plots the posterior means on a plane, colored by class if there are labels.
+    @checked(ModelError)
+    def latent_map(self, method: Method = "pca", num: Count | None = None, widths: bool = False) -> Figure:
+        """Plots the posterior means on a plane, colored by class if there are labels, with the look's caption.
 
         Arguments:
             method: The projection of more than two latents: ``pca``, ``tsne``, or ``umap`` if it is installed.
@@ -222,11 +241,8 @@ class Gallery(ModelView):
             widths: Whether to plot the posteriors as ellipses of one standard deviation.
 
         Raises:
-            ModelError: If there is no such method, ``widths`` is set and the projection is not a linear map to a plane, or
-                UMAP is not installed.
+            ModelError: If ``widths`` is set and the projection is not a linear map to a plane, or UMAP is not installed.
         """
-        if method not in MAP_IMAGES:
-            raise ModelError(f"{method!r}: no such projection{suggest(str(method), MAP_IMAGES)}")
         dim = self.model.latent_dim
         if widths and (dim == 1 or (dim > 2 and method != "pca")):
             raise ModelError("widths need a plane that is linear in the latents: use two latents, or --method pca")
@@ -236,12 +252,13 @@ class Gallery(ModelView):
         projection = project(self.encodings, rows, method)
         labels = None if self.images.labels is None else self.images.labels[rows]
         kind = f"{projection.title}, with one standard deviation" if widths else projection.title
+        which = f"{count(num, f'{self.images.split} images')} of {printable(self.images.name, MAX_TITLE_NAME)}"
         return latent_map(
             projection.points,
             labels,
             self.images.class_names,
             axis_names=projection.axis_names,
-            title=f"{kind}\n{count(num, f'{self.images.split} images')} of {printable(self.images.name, MAX_TITLE_NAME)}",
+            title="\n".join(line for line in (kind, printable(self.look.caption), which) if line),
             covariances=projection.covariances if widths else None,
         )
 
@@ -251,40 +268,44 @@ class Gallery(ModelView):
             return layer_rate_plot(layer_rates(self.model, self.images), names, self.model.layer_sizes, len(self.images))
         return rate_plot(self.encodings.rates, self.encodings.variances, THRESHOLD, len(self.encodings.means))
 
-    def errors(self, num: int = 6, max_images: int = 2_000) -> Figure:
+    @checked(ModelError)
+    def errors(self, num: Count = 6, max_images: Count = 2_000) -> Figure:
         """Plots the error of each pixel over at most ``max_images`` random images, and the errors of ``num`` of them."""
         images, few = self.images.sample(max_images, SHOWN_SEED), self.images.spread(num, SHOWN_SEED)
         reconstructions = self.model.reconstruct(few.pixels, self.labels_of(few))
         errors = pixel_errors(self.model, images)
         return error_plot(errors, few.pixels, reconstructions, len(images), channels=self.channels)
 
+    @checked(ModelError)
     def animation(
         self,
         waypoints: Sequence[WaypointName],
         *,
-        steps: int = STEPS,
-        hold: int = HOLD,
-        size: int = SIZE,
+        steps: Count = STEPS,
+        hold: NumOrZero = HOLD,
+        size: Count = SIZE,
         path: InterpolationPath = "linear",
         labels: Sequence[str] = (),
     ) -> Animation:
         """Animates a closed path through waypoints; see :func:`vaekit.presentation.animations.animate_waypoints`."""
         return animate_waypoints(self, waypoints, steps=steps, hold=hold, size=size, path=path, labels=labels)
 
+    @checked(ModelError)
     def pi_animation(
         self,
-        digits: int = 40,
+        digits: Count = 40,
         *,
-        steps: int = STEPS,
-        hold: int = DIGIT_HOLD,
-        size: int = SIZE,
+        steps: Count = STEPS,
+        hold: NumOrZero = DIGIT_HOLD,
+        size: Count = SIZE,
         path: InterpolationPath = "linear",
     ) -> Animation:
         """Animates a path through the digits of pi; see :func:`vaekit.presentation.animations.animate_pi`."""
         return animate_pi(self, digits, steps=steps, hold=hold, size=size, path=path)
 
+    @checked(ModelError)
     def traversal_animation(
-        self, num: int = 9, *, steps: int = SWING_STEPS, size: int = SIZE, start: WaypointName = "@0"
+        self, num: Count = 9, *, steps: Count = SWING_STEPS, size: Count = SIZE, start: WaypointName | None = None
     ) -> Animation:
         """Animates traversals; see :func:`vaekit.presentation.animations.animate_traversals`."""
         return animate_traversals(self, num, steps=steps, size=size, start=start)

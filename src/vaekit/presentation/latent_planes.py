@@ -8,15 +8,22 @@ from torch import Tensor
 
 from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.evaluation.finiteness import require_finite
-from vaekit.plots.style import count
-from vaekit.presentation.model_view import ModelView
-from vaekit.presentation.waypoints import WaypointName, parse_waypoints
+from vaekit.plots.grids import MARK
+from vaekit.plots.style import count, typeset
+from vaekit.presentation.model_view import SHOWN_SEED, ModelView
+from vaekit.presentation.waypoints import ImageWaypoint, WaypointName, parse_waypoints
 
 LOW, HIGH = 0.01, 0.99
 """The quantiles of the aggregate posterior between which a latent is traversed."""
 
 MAX_CANDIDATES = 64
 """The maximum number of latents, those of the highest mean KL, whose visible change is computed."""
+
+NUM_STARTS, NUM_COMPARED = 32, 8
+"""The numbers of images among which that of a traversal is chosen, and of latents by which, those of the highest mean KL."""
+
+NUM_VARIED = 200
+"""The number of reconstructions whose variety is compared with that of a plane."""
 
 PlaneKind = Literal["active", "principal"]
 
@@ -74,7 +81,9 @@ class Directions:
     title: str
 
 
-def traverse(view: ModelView, num: int, weights: Tensor, start: WaypointName = "@0", layer: int | None = None) -> Traversal:
+def traverse(
+    view: ModelView, num: int, weights: Tensor, start: WaypointName | None = None, layer: int | None = None
+) -> Traversal:
     """Decodes one latent at a time at values of its range, from the latent that changes the image most down.
 
     The change is the root mean squared difference of the images at both ends of the range.
@@ -83,14 +92,14 @@ def traverse(view: ModelView, num: int, weights: Tensor, start: WaypointName = "
         view: The model, and the images whose aggregate posterior gives the range of each latent.
         num: R, the maximum number of latents.
         weights: Positions between the 1st (0) and the 99th percentile (1) of the aggregate posterior, with shape (S).
-        start: The waypoint that gives the values of all other latents.
+        start: The waypoint that gives the values of all other latents; by default that of :func:`start_of_most_change`.
         layer: The stochastic layer whose latents are changed, from 1 at the top; None for all layers.
 
     Raises:
         ModelError: If there is no such layer.
     """
     encodings, latent_dim = view.encodings, view.model.latent_dim
-    waypoint = parse_waypoints(view, [start])
+    waypoint = parse_waypoints(view, [start_of_most_change(view) if start is None else start])
     within = view.latents_of(layer)
     order = encodings.order if layer is None else encodings.order[torch.isin(encodings.order, torch.tensor(within))]
     candidates = order[: max(num, MAX_CANDIDATES)].tolist()
@@ -102,15 +111,50 @@ def traverse(view: ModelView, num: int, weights: Tensor, start: WaypointName = "
     own = ((waypoint.z[0, latents] - low) / (high - low).clamp(min=1e-12)).clamp(0, 1).tolist()
     values = low.unsqueeze(1) + (high - low).unsqueeze(1) * weights
     images = require_finite(view.model.traverse(waypoint.z[0], latents, values, waypoint.labels), "the decoded images")
-    row_labels = [f"{view.describe_latent(d)}\n{a:+.1f} … {b:+.1f}" for d, a, b in zip(latents, low, high, strict=True)]
+    row_labels = [
+        f"{view.describe_latent(d)}\n{typeset(f'{a:+.1f} … {b:+.1f}')}" for d, a, b in zip(latents, low, high, strict=True)
+    ]
     which = f"{len(latents)} of {len(within)} latents" if len(latents) < latent_dim else "each latent"
     which += "" if layer is None else f" of layer {layer}"
     others = printable(waypoint.captions[0], MAX_NAME)
     title = (
-        f"{which} in turn, the others as in {others}, whose own value has the mark; from the 1st to the 99th percentile of "
-        f"the aggregate posterior of {view.describe_images()}; ordered by how much the image changes"
+        f"{which} in turn, the others as in {others}, whose own value is at the {MARK}; from the 1st to the 99th percentile "
+        f"of the aggregate posterior of {view.describe_images()}; ordered by how much the image changes"
     )
     return Traversal(images, latents, row_labels, title, own)
+
+
+def start_of_most_change(view: ModelView) -> ImageWaypoint:
+    """Returns the image whose traversal changes most, so that a blank one is not chosen while there are others.
+
+    It is one of :data:`NUM_STARTS` random images. The change is that of :func:`traverse`, summed over at most
+    :data:`NUM_COMPARED` latents.
+    """
+    positions = view.images.shown_positions(SHOWN_SEED)[:NUM_STARTS].tolist()
+    latents = view.encodings.order[:NUM_COMPARED].tolist()
+    ends = view.encodings.quantiles(LOW, HIGH)[:, latents].T
+    changes = []
+    for position in positions:
+        waypoint = parse_waypoints(view, [ImageWaypoint(position)])
+        first, last = view.model.traverse(waypoint.z[0], latents, ends, waypoint.labels).unbind(1)
+        changes.append(float(require_finite((last - first).square().sum(), "the decoded images")))
+    return ImageWaypoint(positions[changes.index(max(changes))])
+
+
+def visible_change(view: ModelView, images: Tensor) -> float:
+    """Returns how much of the variety of a set the images of a plane show.
+
+    It is the standard deviation of a pixel over the images of the plane, divided by that over reconstructions of the set,
+    both as the root of the mean square over pixels.
+
+    Arguments:
+        view: The model and the set.
+        images: Images of shape (R, S, C, H, W).
+    """
+    few = view.images.spread(NUM_VARIED, SHOWN_SEED)
+    reconstructions = view.model.reconstruct(few.pixels, view.labels_of(few))
+    shown, whole = (part.double().flatten(0, -4).var(0, correction=0).mean().sqrt() for part in (images, reconstructions))
+    return float(shown / whole) if whole else 0.0
 
 
 def latent_plane(view: ModelView, steps: int, kind: PlaneKind = "active", label: str | None = None) -> Plane:

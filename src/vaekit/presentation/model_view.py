@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaekit.core.arguments import NumOrZero, checked
 from vaekit.core.errors import DataError, ModelError
 from vaekit.core.safe_text import MAX_NAME, listing, printable
 from vaekit.data import Fitting, ImageSet, is_image_shape
@@ -19,6 +20,9 @@ from vaekit.plots.channel_choice import Channels, check_channels
 from vaekit.plots.channels import num_tiles
 from vaekit.plots.look import DEFAULT, Look
 from vaekit.plots.style import count
+
+SHOWN_SEED = 0
+"""The seed of the random images that are shown. The first ones of a set would be of one class, if it is sorted by class."""
 
 
 class ModelView:
@@ -37,6 +41,7 @@ class ModelView:
         ConfigError: If the images do not have the channels.
     """
 
+    @checked(ModelError)
     def __init__(
         self,
         model: Model,
@@ -51,6 +56,8 @@ class ModelView:
                 "use model.sample(num), model.encode(x) and model.decode(z)"
             )
         self.model = model
+        if images is not None and tuple(images.shape) != tuple(model.shape):
+            raise ModelError(f"the model is of shape {tuple(model.shape)}, and the images of shape {images.shape}")
         self._images = images
         self.fitting = fitting or Fitting()
         self.channels = channels
@@ -83,7 +90,8 @@ class ModelView:
         """The posteriors of all images."""
         return encode_images(self.model, self.images)
 
-    def labels(self, names: Sequence[str], num: int) -> Tensor | None:
+    @checked(ModelError)
+    def labels(self, names: Sequence[str], num: NumOrZero) -> Tensor | None:
         """Returns labels of shape (num): the named classes in turn, or all classes in turn if none is named.
 
         Raises:
@@ -101,6 +109,7 @@ class ModelView:
         chosen = torch.tensor([condition.index(name) for name in names or condition.classes])
         return chosen[torch.arange(num) % len(chosen)]
 
+    @checked(ModelError)
     def file_labels(self, names: Sequence[str], num: int) -> Tensor | None:
         """Returns the labels of image files, with shape (num): one class for all, or one for each.
 
@@ -122,14 +131,15 @@ class ModelView:
         """Returns the labels of images of the set; None if the model is not class-conditional."""
         return None if self.model.condition is None else images.labels
 
-    def read_files(self, paths: Sequence[Path]) -> Tensor:
+    @checked(DataError)
+    def read_files(self, paths: Sequence[str | Path]) -> Tensor:
         """Reads image files as uint8 of shape (N, C, H, W), fitted to the model's shape.
 
         Raises:
             DataError: If a file does not exist, is no image, or has other channels than the model's images.
         """
         channels, height, width = self.model.shape
-        return read_image_files(paths, (channels, height, width), self.fitting)
+        return read_image_files([Path(path) for path in paths], (channels, height, width), self.fitting)
 
     def describe_images(self) -> str:
         """Returns the number, the split and the name of the images, e.g. ``10,000 test images of mnist``."""
@@ -137,11 +147,11 @@ class ModelView:
             f"{count(len(self.encodings.means), f'{self.images.split} images')} of {printable(self.images.name, MAX_NAME)}"
         )
 
-    def describe_latent(self, latent: int) -> str:
+    @checked(ModelError)
+    def describe_latent(self, latent: NumOrZero) -> str:
         """Returns the name of a latent, its layer if there are several, and its mean KL if the KL is a sum over latents."""
         rates, names = self.encodings.rates, self.model.layer_names
-        ends = list(accumulate(self.model.layer_sizes))
-        layer = bisect_right(ends, latent)
+        layer = bisect_right(list(accumulate(self.model.layer_sizes)), latent)
         name = f"z{latent} · layer {layer + 1}, {names[layer]}" if names else f"z{latent}"
         return f"{name} · {rates[latent]:.2f} nats" if len(rates) == self.model.latent_dim else name
 

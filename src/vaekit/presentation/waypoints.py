@@ -72,7 +72,7 @@ class FileWaypoint:
 
 Place = ClassWaypoint | ImageWaypoint | FileWaypoint
 """What a name means."""
-WaypointName = str | Place
+WaypointName = str | int | Place
 """A name as a user writes it, or what it means."""
 
 
@@ -97,6 +97,8 @@ def parse_waypoints(view: ModelView, names: Sequence[WaypointName], labels: Sequ
         DataError: If there is no such class, test image or file.
         ModelError: If a class-conditional model lacks labels.
     """
+    if not names:
+        raise DataError("no waypoint is named; give classes, as 1, images, as @3, or files")
     texts = [str(name) if isinstance(name, int) else name for name in names]  # of classes that are named by numbers
     places = [_read_name(view, name) if isinstance(name, str) else name for name in texts]
     paths = [place.path for place in places if isinstance(place, FileWaypoint)]

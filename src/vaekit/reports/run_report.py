@@ -4,7 +4,8 @@ Settings, versions and the recipe are folded.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from vaekit.plots.curves import kept
 from vaekit.plots.grids import columns_for, number_for
 from vaekit.plots.planes import plane
 from vaekit.presentation.gallery import Gallery
+from vaekit.presentation.latent_planes import visible_change
 from vaekit.presentation.metric_text import duration, unit_of, value_of
 from vaekit.presentation.waypoints import ClassWaypoint, ImageWaypoint, Place
 from vaekit.reports.page import Page, PageImage, Section, embed_animation, embed_figure, embed_image, render
@@ -26,6 +28,9 @@ from vaekit.runs.run_folder import METRICS, RECIPE, SPLITS, RunFolder
 
 PLANE_PIXELS = 2_000_000
 """The approximate number of pixels of the manifold."""
+MIN_CHANGE = 0.5
+"""The part of the variety of reconstructions, see :func:`visible_change`, from which on a plane of many latents is shown: it
+is 0.6 of models of digits with 20 latents, and 0.2 to 0.4 of models of photographs with 64."""
 NUM_TRAVERSED, TRAVERSE_STEPS = 8, 11
 """The number of latents that are traversed, and of images of each."""
 IMAGE_SIZE = 600
@@ -43,7 +48,7 @@ def run_report(run: RunFolder, gallery: Gallery) -> Page:
         RunError: If the folder is no run folder.
     """
     gallery = gallery.looking(size=IMAGE_SIZE, caption="")  # the page says what a caption would
-    sections: list[Callable[[], Section]] = [
+    sections: list[Callable[[], Section | None]] = [
         lambda: _samples(gallery),
         lambda: _reconstructions(gallery),
         lambda: _manifold(gallery),
@@ -53,7 +58,7 @@ def run_report(run: RunFolder, gallery: Gallery) -> Page:
         lambda: _rates(gallery),
         lambda: _errors(gallery),
     ]
-    samples, *made = [section() for section in track(sections, "writing the report")]
+    samples, *made = [section for make in track(sections, "writing the report") if (section := make()) is not None]
     metrics = run.metrics if (run.folder / METRICS).exists() else {}
     active = gallery.encodings.active
     return render(
@@ -66,10 +71,21 @@ def run_report(run: RunFolder, gallery: Gallery) -> Page:
         facts=_facts(run, gallery),
         metrics=_metric_rows(metrics),
         protocol=f"{describe_protocol(metrics)} ± is the standard error over images." if metrics else "",
-        sections=made,
+        sections=filled(made),
         recipe=(run.folder / RECIPE).read_text(encoding="utf-8").splitlines(),
         environment=run.environment,
     )
+
+
+def filled(sections: Sequence[Section]) -> list[Section]:
+    """Returns sections, the last of an odd number between wide ones as wide as the page, so that no half of it is empty."""
+    found, num_narrow = list(sections), 0
+    for place, section in enumerate(sections):
+        num_narrow = 0 if section.wide else num_narrow + 1
+        is_last = place + 1 == len(sections) or sections[place + 1].wide
+        if is_last and num_narrow % 2 and len(section.images) > 1:
+            found[place] = replace(section, layout="figures", wide=True)
+    return found
 
 
 def _facts(run: RunFolder, gallery: Gallery) -> list[tuple[str, str]]:
@@ -167,9 +183,12 @@ def _traversals(gallery: Gallery) -> Section:
     return Section("Traversals", _sentence(traversal.title), images, "rows")
 
 
-def _manifold(gallery: Gallery) -> Section:
+def _manifold(gallery: Gallery) -> Section | None:
+    """The latent plane, unless it is one of many latents on which the images hardly change: below :data:`MIN_CHANGE`."""
     steps = max(5, min(20, math.isqrt(PLANE_PIXELS // math.prod(gallery.model.shape))))
     shown = gallery.plane(steps)
+    if gallery.model.latent_dim > 2 and visible_change(gallery, shown.images) < MIN_CHANGE:
+        return None
     image = plane(shown.images, channels=gallery.channels, look=gallery.look)
     alt = f"{len(shown.vertical)} rows of {steps} images decoded from a plane through the latent space."
     return Section("Manifold", _sentence(shown.title), [embed_image(image, alt)])

@@ -6,6 +6,7 @@ from typing import Any
 from vaekit.evaluation.likelihood.conditional import is_conditional
 from vaekit.plots import curve
 from vaekit.plots.curves import ON_BOTH_SPLITS, changing, constants, title_of, value_of_epoch
+from vaekit.plots.style import typeset as typeset
 from vaekit.presentation.metric_text import MEANINGS, class_remark, meanings_of
 from vaekit.reports.page import LegendEntry, PageImage, Section, embed_figure
 
@@ -71,8 +72,3 @@ def describe_protocol(metrics: Mapping[str, Any]) -> str:
     images = f"{data['num_images']:,} {data['split']} images of {data['name']}"
     remark = class_remark(metrics)
     return f"Measured on {images}, {data['pixels']}: {metrics['meaning']}." + (f" {remark}" if remark else "")
-
-
-def typeset(number: str) -> str:
-    """Returns a number with a minus sign in place of a hyphen."""
-    return number.replace("-", "−")

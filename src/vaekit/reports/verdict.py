@@ -4,7 +4,8 @@ The sentences follow from rules on the records of the epochs and the final metri
 
 - the latents: how many are active, and whether the model has collapsed;
 - the length of the training: whether the ELBO was still rising at the end, or the weights of an earlier epoch were kept;
-- overfitting: how far the ELBO of training images is above that of validation images at the kept epoch.
+- generalization: how far the ELBO of training images is above that of validation images at the kept epoch. A model overfits
+  if the latter also fell after that epoch, so that training longer made it worse.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,9 @@ from vaekit.reports.sections import names_of, typeset
 HEADLINES = ("elbo", "psnr", "active_units")
 """The metrics that are shown large."""
 MIN_GAP, GAP_SHARE = 1.0, 0.05
-"""The difference of the ELBO of both splits above which a model overfits: in nats, and as a share of the ELBO."""
+"""The difference of the ELBO of both splits from which on it is a gap: in nats, and as a share of the ELBO."""
+MIN_FALL = 0.1
+"""The fall of the validation ELBO after the kept epoch, as a share of the gap, above which a model overfits."""
 MIN_RISE = 0.001
 """The rise of the ELBO over the last tenth of the epochs, as a share of the whole rise, above which more epochs help."""
 
@@ -68,7 +71,7 @@ def verdict(metrics: Mapping[str, Any], history: Sequence[dict[str, Any]], activ
     if not metrics:
         sentences.insert(0, "The run is not finished, so there are no final metrics; images are from its best model so far.")
     if kept(history) is not None:
-        sentences += [of_length(history), of_overfitting(history)]
+        sentences += [of_length(history), of_generalization(history)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -77,7 +80,8 @@ def of_latents(active: int, num: int) -> str:
     if not active:
         return "No latent is active: the posterior has collapsed, and the decoder ignores z."
     if active == num:
-        return f"All {num} latents are active." if num > 1 else "The only latent is active."
+        named = {1: "The only latent is", 2: "Both latents are"}.get(num, f"All {num} latents are")
+        return f"{named} active."
     unused = num - active
     noun = "latent carries" if unused == 1 else "latents carry"
     return f"{active} of {num} latents are active; the other {unused} {noun} no information."
@@ -102,15 +106,19 @@ def of_length(history: Sequence[dict[str, Any]]) -> str:
     return f"The validation ELBO rose by {max(rise, 0.0):.2f} nats in {span}: more epochs would help little."
 
 
-def of_overfitting(history: Sequence[dict[str, Any]]) -> str:
+def of_generalization(history: Sequence[dict[str, Any]]) -> str:
     """Returns a sentence on the difference of the ELBO of training and validation images at the kept epoch."""
     record = kept(history)
     if record is None or "elbo" not in record["train"]:
         return ""
     gap, elbo = record["train"]["elbo"] - record["valid"]["elbo"], record["valid"]["elbo"]
     if gap > max(MIN_GAP, GAP_SHARE * abs(elbo)):
-        return (
-            f"It overfits: training images have an ELBO {gap:.2f} nats above that of validation images. More or augmented "
-            "images, or a smaller network, narrow the gap."
-        )
+        fall = elbo - next(epoch["valid"]["elbo"] for epoch in reversed(history) if "elbo" in epoch["valid"])
+        above = f"the ELBO of training images is {gap:.2f} nats above that of validation images"
+        if fall > MIN_FALL * gap:
+            return (
+                f"It overfits: {above}, which fell by {fall:.2f} nats after the kept epoch. More or augmented images, or a "
+                "smaller network, help."
+            )
+        return f"It knows its training images better than new ones: {above}. More or augmented images narrow the gap."
     return f"It does not overfit: the ELBO of training and validation images differs by {abs(gap):.2f} nats."

@@ -17,7 +17,7 @@ from vaekit.reproduction import (
     vamp_gain,
 )
 from vaekit.reproduction.protocol import TIERS, Outcome, Reproduction, Row, Tier
-from vaekit.reproduction.results import reproduce
+from vaekit.reproduction.results import reproduce, results_folder
 
 _VAMP_TIERS: dict[Tier, str] = {
     "smoke": "1 epoch per prior: a minute",
@@ -143,4 +143,4 @@ REPRODUCTIONS: dict[str, Reproduction] = {
     )
 }
 
-__all__ = ["REPRODUCTIONS", "TIERS", "Outcome", "Reproduction", "Row", "Tier", "reproduce"]
+__all__ = ["REPRODUCTIONS", "TIERS", "Outcome", "Reproduction", "Row", "Tier", "reproduce", "results_folder"]

@@ -69,7 +69,10 @@ class Row:
         if self.tolerance is None:
             return "not compared"
         excess = abs(self.obtained - self.published) - self.tolerance
-        return "within" if excess <= 0 else f"missed by {excess:.2f}" if excess >= 0.01 else "missed by less than 0.01"
+        if excess <= 0:
+            return "within"
+        direction = "higher" if self.obtained > self.published else "lower"
+        return f"{direction} than published, missed by {f'{excess:.2f}' if excess >= 0.01 else 'less than 0.01'}"
 
     def _limit_verdict(self, obtained: float) -> str:
         minimum = -math.inf if self.minimum is None else self.minimum

@@ -52,7 +52,7 @@ def reproduce(
     _require_writable(folder, "choose another folder with -o")
     _require_writable(artifacts, "move it, or run in another folder")
     command = f"vae reproduce {reproduction.name} --tier {tier}"
-    if folder != Path("results") / reproduction.name:
+    if folder != results_folder(reproduction.name, tier):
         command += f" -o {folder}"
     cache = ArtifactCache(artifacts / reproduction.name / tier, console)
     try:
@@ -69,6 +69,11 @@ def reproduce(
         _save_figure(outcome.figure, folder / FIGURE)
     rows: list[dict[str, Any]] = tiers[tier]["rows"]
     return rows
+
+
+def results_folder(name: str, tier: Tier) -> Path:
+    """Returns the folder of the results of a tier, by default: a smoke test is no result, and is kept apart from them."""
+    return ARTIFACTS / name / tier / "results" if tier == "smoke" else Path("results") / name
 
 
 def read_results(folder: Path) -> dict[Tier, dict[str, Any]]:

@@ -19,10 +19,10 @@ def page(reproduction: Reproduction, tiers: Mapping[Tier, dict[str, Any]]) -> st
     """
     parts = [f"# {reproduction.name}: {reproduction.title}", reproduction.paper, f"![figure]({FIGURE})"]
     for tier in reversed(TIERS):
-        parts.append(f"## {tier}: {reproduction.tiers[tier]}")
         if tier in tiers:
-            parts += _tier_parts(tiers[tier])
-        else:
+            parts += [f"## {tier}: {reproduction.tiers[tier]}", *_tier_parts(tiers[tier])]
+        elif tier != "smoke":  # which publishes nothing
+            parts.append(f"## {tier}: {reproduction.tiers[tier]}")
             parts.append(f"Not run. Command: `vae reproduce {reproduction.name} --tier {tier}`.")
     return "\n\n".join(parts) + "\n"
 

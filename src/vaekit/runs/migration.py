@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from vaekit.core.command_text import anew_command
 from vaekit.core.errors import RunError
 from vaekit.core.files import write_json
 from vaekit.models import load_vae, save_vae
@@ -34,7 +35,9 @@ def migrate(folder: Path) -> None:
     if environment.get("format") == WITHOUT_RESULTS:
         data = environment.get("data")
         if not isinstance(data, dict):
-            raise RunError(f"{folder / ENVIRONMENT}: damaged, it does not name the images; train anew with --force")
+            raise RunError(
+                f"{folder / ENVIRONMENT}: damaged, it does not name the images; train anew: {anew_command(folder)}"
+            )
         name = identity(run.recipe, data)
         state = read_state(folder / OLD_STATE)
         Checkpoints(folder / CHECKPOINTS, name).write(_with_results(state, run))

@@ -1,17 +1,15 @@
 """Recipes: everything that a run depends on, as data.
 
 A recipe is a YAML file with a title, a reference, its requirements, the expected metrics, and sections for data, model,
-objective, optimizer, scheduler, step, training and evaluation. Sections with fixed keys are declared here; a part is a
-``name`` and the arguments of its constructor (:mod:`vaekit.core.config`). A wrong key, type or range is refused with its
-place and the nearest valid name, before the run starts.
+objective, optimizer, scheduler, step, training and evaluation. Sections with fixed keys are declared in
+:mod:`vaekit.runs.recipe_sections`; a part is a ``name`` and the arguments of its constructor (:mod:`vaekit.core.config`). A
+wrong key, type or range is refused with its place and the nearest valid name, before the run starts.
 """
 
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BeforeValidator, Field, PositiveInt
+from typing import Any
 
 from vaekit.core.config import INFERRED, Section, Spec, check, to_data, validate
 from vaekit.core.errors import ConfigError, suggest
@@ -19,16 +17,12 @@ from vaekit.core.files import user_path, write_text
 from vaekit.core.registry import Registry, require_keys, require_name
 from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.core.yaml_text import format_yaml, parse_yaml, read_text
-from vaekit.data.augmentation import Augmentation
-from vaekit.data.fitting import Fit
-from vaekit.data.layout import MAX_CHANNELS
-from vaekit.data.levels import AUTO, checked_levels
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
-from vaekit.plots.channel_choice import parse_channels
 from vaekit.runs.names import FolderName, folder_name, short_name
 from vaekit.runs.overrides import SHORTHANDS, by_place, override
+from vaekit.runs.recipe_sections import DataSection, EvaluationSection, InitialWeights, ModelSection
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS
 from vaekit.training.training_config import TrainingConfig
 
@@ -52,106 +46,6 @@ PARTS: dict[str, tuple[Registry[Any], tuple[str, ...]]] = {
 
 NETWORKS = ("model.encoder", "model.decoder")
 """The places of the networks."""
-
-Side = Annotated[int, Field(ge=1, le=65_535)]
-Channel = Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
-LatentDim = Annotated[int, Field(gt=0, le=1_000_000)]
-
-
-def _read_channels(value: Any) -> Any:
-    """A value of ``data.shown_channels``, which may be written as ``3,2,1``."""
-    return parse_channels(value, "data.shown_channels") if isinstance(value, str) else value
-
-
-ShownChannels = Annotated[Channel | tuple[Channel, Channel, Channel] | None, BeforeValidator(_read_channels)]
-
-
-class DataSection(Section):
-    """The source of the images and their preparation.
-
-    Arguments:
-        name: A known name, a folder, an array file or a Hub id.
-        also: More sources, whose images are added; classes of one name are one class.
-        size: The side, or height and width, that images are fitted to; None for their original size.
-        channels: 1 for gray, 3 for color, None for the channels of the source; up to 16 for images that have so many.
-        fit: What to do if proportions differ: ``crop`` the middle, ``pad`` with the background, or ``stretch``.
-        background: The color behind transparent pixels and around padded images.
-        levels: The values of black and white, ``[0, 4095]``; or for each kind of values (``uint8``, ``integers``,
-            ``floats``), as a run writes those that were found; ``auto`` to find them.
-        augment: The augmentation of training images, applied each time they are used; None for no augmentation.
-        binarize: ``dynamic`` binarizes training images at random each time they are used, ``static`` once, ``none`` keeps
-            gray levels. Validation and test images are binarized once, with fixed seeds, in both cases.
-        validation: The share of training images that is held out for validation, unless the source has training, validation
-            and test images.
-        shown_channels: The channels that images, reports and plots of the run show: one as gray, or three as red, green and
-            blue, as in ``[3, 2, 1]``; by default all, and other than gray and color images channel by channel.
-    """
-
-    name: str
-    also: tuple[str, ...] = ()
-    size: Side | tuple[Side, Side] | None = None
-    channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)] | None = None
-    fit: Fit = "crop"
-    background: str = "white"
-    levels: Annotated[Any, BeforeValidator(checked_levels)] = AUTO
-    augment: Augmentation | None = None
-    binarize: Literal["none", "dynamic", "static"] = "none"
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    shown_channels: ShownChannels = None
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """All sources of images, ``name`` first."""
-        return self.name, *self.also
-
-
-class ModelSection(Section):
-    """The parts of a VAE; its shape follows from the images.
-
-    Arguments:
-        latent_dim: D, the number of latents; None for a ladder, whose layers give it.
-        encoder: The encoder.
-        decoder: The decoder.
-        likelihood: The likelihood.
-        posterior: The posterior.
-        prior: The prior; that of the top layer if there are several.
-        conditional: Whether the model is class-conditional.
-        fitted: Whether convolutional networks are narrower for fewer than 10,000 images. A recipe whose networks are changed
-            is not fitted.
-    """
-
-    latent_dim: LatentDim | None = None
-    encoder: Spec
-    decoder: Spec
-    likelihood: Spec
-    posterior: Spec = {"name": "diagonal-gaussian"}
-    prior: Spec = {"name": "standard-normal"}
-    conditional: bool = False
-    fitted: bool = False
-
-
-class EvaluationSection(Section):
-    """The evaluation at the end of a run.
-
-    Arguments:
-        num_samples: K, the number of importance samples of the estimate of log p(x); 0 for no estimate.
-        max_images: The number of test images of that estimate; None for all.
-    """
-
-    num_samples: Annotated[int, Field(ge=0, le=1_000_000)] = 100
-    max_images: PositiveInt | None = 1000
-
-
-class InitialWeights(Section):
-    """The weights that a run begins with, instead of random ones.
-
-    Arguments:
-        run: The run, a model folder, or a hub id, whose model is the same.
-        weights: A hash of the weights; empty for whatever they are.
-    """
-
-    run: str
-    weights: str = ""
 
 
 class Recipe(Section):

@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
+from vaekit.core.arguments import checked
 from vaekit.core.errors import DataError, ModelError, RunError, VaekitError
 from vaekit.core.files import user_path
 from vaekit.data import Fitting, ImageSet, binarize, in_class_order, is_image_shape, load_images
@@ -45,6 +46,7 @@ from vaekit.runs.run_records import (
     SPLITS,
     RunRecords,
 )
+from vaekit.runs.similar_runs import is_hub_id
 
 __all__ = [
     "CHECKPOINTS",
@@ -81,6 +83,7 @@ class RunFolder(RunRecords):
         >>> run.model.sample(64)
     """
 
+    @checked(ModelError)
     def __init__(self, path: str | Path, revision: str | None = None) -> None:
         super().__init__(_find_folder(path, revision))
         self._gray: dict[tuple[tuple[str, ...], str], ImageSet] = {}
@@ -132,6 +135,7 @@ class RunFolder(RunRecords):
         """How images of the run's model are drawn: with a caption below them."""
         return self.look_at(self._best_epoch)
 
+    @checked(RunError)
     def look_at(self, epoch: int | None) -> Look:
         """Returns how images of an epoch are drawn: with the names of recipe and images and the epoch below them."""
         if not self.has_recipe:
@@ -166,7 +170,7 @@ class RunFolder(RunRecords):
         environment = self.environment if (self.folder / ENVIRONMENT).is_file() else {}
         return find_sources(self.recipe.data.sources, environment)
 
-    def is_own(self, source: str | None) -> bool:
+    def is_own(self, source: str | Path | None) -> bool:
         """Whether a source is the one that the run was trained on; None stands for it.
 
         Raises:
@@ -174,9 +178,10 @@ class RunFolder(RunRecords):
         """
         if source is not None:
             user_path(source)
-        return self.has_recipe and (source is None or (source,) == self.recipe.data.sources)
+        return self.has_recipe and (source is None or (str(source),) == self.recipe.data.sources)
 
-    def images(self, source: str | None = None, split: str = "test", *, binarized: bool = True) -> ImageSet:
+    @checked(DataError)
+    def images(self, source: str | Path | None = None, split: str = "test", *, binarized: bool = True) -> ImageSet:
         """Returns images as the model saw them: fitted to its shape, and binarized if it was trained so.
 
         Arguments:
@@ -196,7 +201,7 @@ class RunFolder(RunRecords):
                 f"{self.folder}: the model is of data of shape {tuple(self.model.shape)}, and images are read; "
                 "in Python: vaekit.evaluate_model(model, data)"
             )
-        images = self._load(self.sources if source is None else (source,), split)
+        images = self._load(self.sources if source is None else (str(source),), split)
         wanted = binarized and self.preprocessing.binarize != "none"
         return binarize(images, seed=TEST_SEED) if wanted else images
 
@@ -218,6 +223,7 @@ class RunFolder(RunRecords):
         return self._gray[sources, split]
 
 
+@checked(ModelError)
 def load(path: str | Path, revision: str | None = None) -> VAE:
     """Loads a model from a run folder, a model folder, or the Hugging Face Hub; nothing is executed or unpickled.
 
@@ -232,7 +238,7 @@ def _find_folder(path: str | Path, revision: str | None) -> Path:
     folder = user_path(path)
     if folder.is_dir():
         return folder
-    if str(path).count("/") != 1 or str(path).startswith((".", "/", "~")):
+    if not is_hub_id(str(path)):
         raise ModelError(f"{path}: no such run or model folder")
     from huggingface_hub.errors import HfHubHTTPError  # heavy, and only needed for a download
 
@@ -240,5 +246,6 @@ def _find_folder(path: str | Path, revision: str | None) -> Path:
         return download(str(path), "model", revision, [CONFIG, WEIGHTS, RECIPE])
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise ModelError(
-            f"{path}: no such folder, and no model on the Hugging Face Hub that can be had ({describe_error(error)})"
+            f"{path}: no such folder in {Path.cwd()}, and no model from the Hugging Face Hub ({describe_error(error)}); "
+            "name a run by its path from this folder; a model of the Hub needs a network"
         ) from None

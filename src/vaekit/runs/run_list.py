@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from vaekit.core.command_text import resume_command
 from vaekit.core.errors import RunError, VaekitError
 from vaekit.core.files import describe_os_error, os_error_cure, user_path
 from vaekit.models.folder_format import WEIGHTS
@@ -130,7 +131,7 @@ def remove_checkpoints(folder: Path) -> int:
     with locked(folder):
         records = RunRecords(folder)
         if not is_over(records, records.outline.training):
-            raise RunError(f"{folder}: not finished, so its checkpoints stay; vae train --resume {folder} goes on")
+            raise RunError(f"{folder}: not finished, so its checkpoints stay; go on with: {resume_command(folder)}")
         checkpoints = folder / CHECKPOINTS
         if checkpoints.is_symlink():
             raise RunError(f"{checkpoints}: a link, and only what is in the run folder is removed; remove it yourself")

@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from vaekit.core.command_text import resume_command
 from vaekit.core.errors import ConfigError, RunError
 from vaekit.core.files import describe_os_error, read_object, require_regular
 from vaekit.core.progress import notify
@@ -111,7 +112,7 @@ class RunRecords:
         if not path.exists() and not (self.folder / RECIPE).is_file():
             raise RunError(f"{self.folder}: a model folder, which holds no metrics; vae evaluate computes them")
         if not path.exists():
-            raise RunError(f"{path}: not there yet; go on with vae train --resume {self.folder}")
+            raise RunError(f"{path}: not there yet; go on with: {resume_command(self.folder)}")
         metrics = read_object(path, self._restored_by_resume)
         if not isinstance(metrics.get("elbo"), dict):
             raise RunError(f"{path}: damaged, it holds no ELBO; {self._restored_by_resume}")
@@ -133,7 +134,7 @@ class RunRecords:
 
     @property
     def _restored_by_resume(self) -> str:
-        return f"vae train --resume {self.folder} restores it"
+        return f"restore it with: {resume_command(self.folder)}"
 
     def curves(self) -> Figure:
         """Plots the learning curves.
@@ -143,7 +144,7 @@ class RunRecords:
         """
         name = self.name
         if not self.history:
-            raise RunError(f"{self.folder}: no epoch has been finished; go on with vae train --resume {self.folder}")
+            raise RunError(f"{self.folder}: no epoch has been finished; go on with: {resume_command(self.folder)}")
         counts = self.environment.get("images", {})
         means = " and ".join(f"{counts[key]:,} {word}" for key, word in SPLITS.items() if key in counts)
         title = f"{name}, means over {means} images" if means else name

@@ -28,9 +28,21 @@ def require_run(run: str) -> None:
     if path.is_dir():
         return
     known = _known_near(path)
-    is_id = run.rstrip("/").count("/") == 1 and not run.startswith((".", "/", "~"))
-    if not is_id or any(_similarity(run, name) >= MIN_SIMILARITY for name in known):
-        raise ModelError(f"{run}: no such run or model folder{suggest(run, known)}")
+    if not is_hub_id(run) or any(_similarity(run, name) >= MIN_SIMILARITY for name in known):
+        raise ModelError(f"{run}: no such run or model folder{_where_to_look(run, known)}")
+
+
+def is_hub_id(run: str) -> bool:
+    """Returns whether a name that is no folder may be a model on the Hub: ``owner/name``, but not ``runs/name``."""
+    owner, slash, name = run.rstrip("/").partition("/")
+    return bool(slash and name) and "/" not in name and not run.startswith((".", "/", "~")) and owner != str(RUNS)
+
+
+def _where_to_look(run: str, known: list[str]) -> str:
+    """The end of a message: the nearest runs; where there are none, the folder that the path was looked for in."""
+    if known:
+        return suggest(run, known)
+    return f" in {Path.cwd()}, and no run near it; give its path from this folder, or list others: vae runs FOLDER"
 
 
 def require_folder(run: str) -> None:
@@ -41,7 +53,7 @@ def require_folder(run: str) -> None:
     """
     path = user_path(run)
     if not path.is_dir():
-        raise RunError(f"{run}: no such run folder, so there is nothing to resume{suggest(run, _known_near(path))}")
+        raise RunError(f"{run}: no such run folder, so there is nothing to resume{_where_to_look(run, _known_near(path))}")
 
 
 def _known_near(path: Path) -> list[str]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from vaekit.training.monte_carlo_em import MonteCarloEM
     from vaekit.training.schedulers import Scheduler
     from vaekit.training.step import GradientStep, Step, StepSetup
-    from vaekit.training.trainer import Progress, Trainer
+    from vaekit.training.trainer import Trainer
+    from vaekit.training.trainer_state import Progress
     from vaekit.training.training_config import TrainingConfig
 
 OPTIMIZERS: "Registry[Optimizer]" = Registry(
@@ -59,7 +60,7 @@ __getattr__ = lazy_names(
         "Checkpoints": "checkpoint",
         "GradientStep": "step",
         "MonteCarloEM": "monte_carlo_em",
-        "Progress": "trainer",
+        "Progress": "trainer_state",
         "Step": "step",
         "StepSetup": "step",
         "Trainer": "trainer",

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from vaekit.core.command_text import anew_command
 from vaekit.core.errors import RunError
 from vaekit.core.progress import notify
 from vaekit.core.tensor_files import DamagedFile, check, read_header, read_tensors, write_tensors
@@ -70,8 +71,11 @@ class Checkpoints:
                 notify(f"{reason}; going on from the one before, of step {state['progress']['step']:,}")
             return state
         if reasons:
-            raise RunError(f"{reasons[0]}; there is no other checkpoint, so train anew with --force")
-        raise RunError(f"{self.folder}: no checkpoint there, so there is nothing to resume; train anew with --force")
+            raise RunError(f"{reasons[0]}; there is no other checkpoint, so train anew: {anew_command(self.folder.parent)}")
+        raise RunError(
+            f"{self.folder}: no checkpoint there, so there is nothing to resume; "
+            f"train anew: {anew_command(self.folder.parent)}"
+        )
 
 
 class DamagedCheckpoint(RunError):

@@ -11,11 +11,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from vaekit.core.errors import RunError
+from vaekit.core.errors import RunError, suggest
 from vaekit.core.launcher import asked_in_vain, launched_processes, launched_rank, local_rank
 from vaekit.core.processes import join, num_processes
 from vaekit.core.progress import notify
-from vaekit.core.safe_text import printable
+from vaekit.core.safe_text import printable, printable_value
 from vaekit.training.variables import MAX_VALUE, hidden_from_accelerate, note_ignored_settings, require_exact_arithmetic
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -95,6 +95,8 @@ def find_device(name: str) -> torch.device:
 
 def _require_device(device: str) -> None:
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device not in ("auto", *available):
+        raise RunError(f"device: unknown name {printable_value(device)}{suggest(device, ('auto', *available))}")
     if device != "auto" and not available[device]:
         known = " and ".join(name for name, is_available in available.items() if is_available)
         hiding = _hiding() if device == "cuda" else ""

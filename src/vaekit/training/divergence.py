@@ -88,7 +88,7 @@ def _recompute(
     """The terms for one seed. Code of a user may fail on numbers that are not finite: then nothing is known."""
     found = Findings(step, batch, context)
     try:
-        with fixed_seed(seed), step.model.inference(), precision:
+        with fixed_seed(seed), step.model.inference(), step.model.trusting_input(), precision:
             found.terms = step.model(batch.x, step.labels(batch), step.objective.num_samples)
             by_image = _terms_by_image(found.terms)
             scalars = step.objective(found.terms, context).logs if isinstance(step, GradientStep) else {}

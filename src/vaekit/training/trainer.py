@@ -1,9 +1,8 @@
 r"""The training loop: epochs, validation, the average of the weights, checkpoints and callbacks.
 
 A :class:`vaekit.training.step.Step` updates the weights. Everything that a run has produced and that a later update depends
-on is in :meth:`Trainer.state_dict`: the step's modules and optimizers, the average, the best weights, the records of the
-epochs, the scheduler, counters, the position in the data and every random generator. A run that is stopped anywhere and
-resumed is, on the CPU, the same run bit for bit.
+on is in :mod:`vaekit.training.trainer_state`. A run that is stopped anywhere and resumed is, on the
+CPU, the same run bit for bit.
 
 A checkpoint is saved after an epoch, unless epochs are so short that checkpoints would take more than a fiftieth of the
 time; within long epochs at intervals; at the end; and whenever training is stopped between two steps.
@@ -14,7 +13,6 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -33,6 +31,7 @@ from vaekit.training.ema import moving_average
 from vaekit.training.schedulers import Scheduler
 from vaekit.training.spikes import SpikeGuard
 from vaekit.training.step import Step
+from vaekit.training.trainer_state import Progress, restore, state_of
 from vaekit.training.training_config import TrainingConfig
 
 CHECKPOINT_SHARE = 0.015
@@ -40,18 +39,6 @@ CHECKPOINT_SHARE = 0.015
 
 Validate = Callable[[Model], dict[str, float]]
 """Returns ``elbo``, ``rate`` and ``distortion`` of a model, in nats per image, and whatever else is to be recorded."""
-
-
-@dataclass
-class Progress:
-    """How far a run is."""
-
-    epoch: int = 0
-    step: int = 0
-    images_seen: int = 0
-    seconds: float = 0.0
-    best_elbo: float = -math.inf
-    best_epoch: int = 0
 
 
 class Trainer:
@@ -142,7 +129,7 @@ class Trainer:
         """
         try:
             self._call("on_train_begin")
-            with stop_requests() as stop:
+            with stop_requests() as stop, self.step.model.trusting_input():
                 while not self.finished:
                     if not self._only_to_be_validated:
                         self._train_epoch(stop)
@@ -292,19 +279,7 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns everything that the run has produced and that a later update depends on."""
-        cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []  # of another number elsewhere
-        return {
-            "progress": asdict(self.progress),
-            "records": self.records,
-            "best": self.best_weights,
-            "step": self.step.state_dict(),
-            "ema": None if self.ema is None else self.ema.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "batches": self.batches.state_dict(),
-            "logs": {"names": self.log_names, "sums": self.log_sums},
-            "spikes": None if self.guard is None else self.guard.state_dict(),
-            "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
-        }
+        return state_of(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores a saved state.
@@ -313,23 +288,6 @@ class Trainer:
             RunError: If it is the state of another run.
         """
         try:
-            self._load(state)
+            restore(self, state)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"the checkpoint is of another model or optimizer ({error})") from None
-
-    def _load(self, state: dict[str, Any]) -> None:
-        self.step.load_state_dict(state["step"])
-        if self.ema is not None:
-            self.ema.load_state_dict(state["ema"])
-        if self.guard is not None and state.get("spikes") is not None:
-            self.guard.load_state_dict(state["spikes"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.batches.load_state_dict(state["batches"])
-        self.progress = Progress(**state["progress"])
-        self.records, self.best_weights = state["records"], state["best"]
-        sums = state["logs"]["sums"]
-        self.log_names = state["logs"]["names"]
-        self.log_sums = None if sums is None else sums.to(self.device)
-        torch.set_rng_state(state["random"]["cpu"])
-        if state["random"]["cuda"] and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["random"]["cuda"][0], self.device)

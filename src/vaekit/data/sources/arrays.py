@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
 from vaekit.core.progress import notify
+from vaekit.data.blocks import rows_per_block
 from vaekit.data.layout import find_layout
 from vaekit.data.level_search import array_ranges, find_levels
 from vaekit.data.levels import UNKNOWN, Levels
 from vaekit.data.npy_header import MAGIC, NpyHeader, read_npy_header
-from vaekit.data.row_files import rows_per_block
 from vaekit.data.sources.archive_limits import check_expansion, check_space
 from vaekit.data.sources.array_keys import choose_arrays, one_label_each, report_left_out
 from vaekit.data.sources.labels import Labels, class_indices

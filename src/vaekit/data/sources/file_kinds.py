@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from vaekit.core.safe_text import printable
-from vaekit.data.image_files import FORMATS, HEIF_EXTRA, HEIF_SUFFIXES, reads_heif
+from vaekit.data.image_formats import FORMATS, HEIF_EXTRA, HEIF_SUFFIXES, reads_heif
 from vaekit.data.sources.cards import CARD
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")

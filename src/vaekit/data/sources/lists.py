@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.core.errors import DataError
-from vaekit.data.image_files import FORMATS
+from vaekit.data.image_formats import FORMATS
 from vaekit.data.sources.labels import label_values
 from vaekit.data.sources.source import RawSplit, Source, file_version
 

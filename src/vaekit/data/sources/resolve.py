@@ -87,14 +87,9 @@ def resolve(name: str | Path) -> Source:
         raise DataError("no source of images: the name is empty")
     if (source := _on_disk(text, None)) is not None:
         return source
-    rest, at, revision = text.partition("@")
-    base, colon, config = rest.partition(":")
-    if (at and not revision) or (colon and not config):
-        raise DataError(f"{text}: write it as NAME:CONFIG@REVISION, where :CONFIG and @REVISION are optional")
-    if ":" in revision:  # no revision contains a colon
-        revision, _, config = revision.partition(":")
-        raise DataError(f"{text}: the configuration comes before the revision, as in {rest}:{config}@{revision}")
-    if (at or colon) and (source := _on_disk(base, config or None)) is not None:
+    base, config, revision = _parts(text)
+    has_parts = base != text
+    if has_parts and (source := _on_disk(base, config)) is not None:
         if revision:
             raise DataError(
                 f"{text}: {source.path} is a copy on this disk, and its revision is unknown; "
@@ -102,16 +97,32 @@ def resolve(name: str | Path) -> Source:
             )
         return source
     if base == DIGITS:
-        if at or colon:
+        if has_parts:
             raise DataError(f"{text}: {DIGITS} comes with the package, without configurations or revisions")
         return Digits()
     if base in NAMES:
-        return Hub(NAMES[base], base, revision or None, config or None)
+        return Hub(NAMES[base], base, revision, config)
     is_file = text.lower().endswith(tuple(suffix for suffixes in FILE_SOURCES for suffix in suffixes))
     if base.count("/") == 1 and not is_file and not text.startswith((".", "/", "~")) and all(base.split("/")):
-        return Hub(base, base, revision or None, config or None, hint=nearest_path(base))
+        return Hub(base, base, revision, config, hint=nearest_path(base))
     kind = "file" if is_file else "path, data set or hub id"
     raise DataError(f"{shorten_name(text)}: no such {kind}{nearest_path(text) or _no_folder(text) or suggest(base, KNOWN)}")
+
+
+def _parts(text: str) -> tuple[str, str | None, str | None]:
+    """The name, the configuration and the revision of ``NAME:CONFIG@REVISION``; None for those that it does not have.
+
+    Raises:
+        DataError: If one is empty, or they are in another order.
+    """
+    rest, at, revision = text.partition("@")
+    base, colon, config = rest.partition(":")
+    if (at and not revision) or (colon and not config):
+        raise DataError(f"{text}: write it as NAME:CONFIG@REVISION, where :CONFIG and @REVISION are optional")
+    if ":" in revision:  # no revision contains a colon
+        revision, _, config = revision.partition(":")
+        raise DataError(f"{text}: the configuration comes before the revision, as in {rest}:{config}@{revision}")
+    return base, config or None, revision or None
 
 
 def nearest_path(text: str) -> str:

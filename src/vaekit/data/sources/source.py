@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaekit.core.errors import DataError
-from vaekit.data.image_files import HEIF_SUFFIXES, EncodedImages, reads_heif
+from vaekit.data.image_files import EncodedImages
+from vaekit.data.image_formats import HEIF_SUFFIXES, reads_heif
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The error numbers of a full disk, an exceeded quota, and a file that is too large."""

@@ -160,11 +160,7 @@ def downstream_scores(
     Raises:
         DataError: If a split has no labels, or the training images have only one class.
     """
-    for images in (train, test):
-        if images.labels is None:
-            raise DataError(
-                f"{images.name}: the {images.split} split has no labels, so latents cannot be compared with classes"
-            )
+    _require_labels(train, test)
     num_images = max(1, min(max_images, MAX_NUMBERS // math.prod(test.shape)))
     train, test = train.sample(num_images, seed), test.sample(num_images, seed)
     y_train, y_test = _labels(train), _labels(test)
@@ -199,6 +195,14 @@ def downstream_scores(
         ),
         no_clustering=no_clustering,
     )
+
+
+def _require_labels(*splits: ImageSet) -> None:
+    for images in splits:
+        if images.labels is None:
+            raise DataError(
+                f"{images.name}: the {images.split} split has no labels, so latents cannot be compared with classes"
+            )
 
 
 def principal_components(x_train: Array, x_test: Array, num: int, seed: int = 0) -> tuple[Array, Array]:

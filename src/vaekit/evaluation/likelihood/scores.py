@@ -41,6 +41,7 @@ References:
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,19 +89,6 @@ class Scores:
         return effective_samples(self.standard_error, self.num_samples) if self.num_samples else None
 
     @property
-    def warning(self) -> str:
-        """A line on images whose log p(x) rests on one sample, so that its error is unknown; empty if there are none."""
-        effective = self.effective_samples
-        num_few = 0 if effective is None else int((effective < MIN_EFFECTIVE).sum())
-        if effective is None or not num_few:
-            return ""
-        return (
-            f"{num_few:,} of {len(effective):,} images: one of the {self.num_samples:,} samples outweighs the others "
-            f"(effective number below {MIN_EFFECTIVE}), so log p(x) is too low, by more than its standard error; "
-            "--num-samples raises it"
-        )
-
-    @property
     def ratio(self) -> Tensor | None:
         """The log-likelihood ratio against a compressor, log p(x) + L(x); None if the data are not images."""
         return None if self.complexity is None else self.log_px + self.complexity
@@ -115,7 +103,23 @@ class Scores:
         return -(self.log_px - center).abs()
 
 
-def scores(model: Model, data: Dataset, *, num_samples: int = 100, seed: int = 0) -> Scores:
+def dominated_line(sets: Sequence[Scores]) -> str:
+    """Returns a line on images of which one sample of z has most of the weight; empty if there are none.
+
+    Then the standard error of log p(x), which is estimated from the same weights, is no estimate of its error.
+    """
+    effective = [one.effective_samples for one in sets if one.effective_samples is not None]
+    num_few, num = sum(int((each < MIN_EFFECTIVE).sum()) for each in effective), sum(map(len, effective))
+    if not num_few:
+        return ""
+    return (
+        f"for {num_few:,} of {num:,} images one of the {sets[0].num_samples:,} samples of z has most of the weight: there "
+        "log p(x) is a lower bound that may be far too low, more so than its standard error says, and ratio and typicality "
+        "with it; more --num-samples raise it slowly; the orders by elbo, reconstruction and latent do not depend on it"
+    )
+
+
+def scores(model: Model, data: Dataset, *, num_samples: int = 100, seed: int = 0, description: str = "scoring") -> Scores:
     """Scores each image of a set.
 
     Arguments:
@@ -123,6 +127,7 @@ def scores(model: Model, data: Dataset, *, num_samples: int = 100, seed: int = 0
         data: The data set, prepared as in training.
         num_samples: K, the number of samples of z per image, at least 2.
         seed: The seed of the samples. The global generators are not used.
+        description: The work, for the progress bar, which adds the numbers of images and samples.
 
     Raises:
         ConfigError: If K is below 2, too small for a standard error.
@@ -131,9 +136,9 @@ def scores(model: Model, data: Dataset, *, num_samples: int = 100, seed: int = 0
     if num_samples < 2:
         raise ConfigError(f"num_samples must be at least 2 for a standard error, got {num_samples}")
     summaries, lengths = [], []
-    description = f"scoring {len(data):,} images, {num_samples:,} samples each"
+    label = f"{description} {len(data):,} images, {num_samples:,} samples each"
     with model.inference():
-        for x, labels, noise in with_noise(model, data, seed, description, MAX_IW_BATCH_SIZE):
+        for x, labels, noise in with_noise(model, data, seed, label, MAX_IW_BATCH_SIZE):
             summaries.append(summarize_weights(torch.cat([*model.log_weights(x, labels, num_samples, noise.normal)])))
             lengths += [code_lengths(x)] if isinstance(data, ImageSet) else []
     summary = require_finite(torch.cat(summaries, 1).T, "the log-probabilities of images")
