@@ -411,6 +411,8 @@ gallery.samples(4, labels=[7]) | labels
 gallery.samples(4, labels=["7"]) | not conditional
 gallery.samples(4, temperature="hot") | temperature
 gallery.samples(4, temperature=-1) | temperature
+gallery.layer_samples(0) | fixed
+gallery.layer_samples(num="many") | num
 gallery.samples(4, seed="a") | seed
 gallery.samples(4, seed=-1) | seed
 gallery.samples(4, columns=0) | columns

@@ -129,7 +129,10 @@ class Gallery(ModelView):
         columns, heads = columns_of_classes(num, self._classes(labels), images.shape[-1], columns)
         return grid(images, columns, heads=heads, **self._drawn)
 
-    def layer_samples(self, fixed: int | None = None, num: int = 8, label: str | None = None, seed: int = 0) -> Image.Image:
+    @checked(ModelError)
+    def layer_samples(
+        self, fixed: Count | None = None, num: Count = 8, label: str | None = None, seed: Seed = 0
+    ) -> Image.Image:
         """Plots samples with upper layers fixed; see :func:`vaekit.presentation.fixed_layers.samples_of_layers`."""
         with fixed_seed(seed):
             images, row_labels, title = samples_of_layers(self, fixed, num, label)
