@@ -155,7 +155,8 @@ class ModelView:
         name = f"z{latent} · layer {layer + 1}, {names[layer]}" if names else f"z{latent}"
         return f"{name} · {rates[latent]:.2f} nats" if len(rates) == self.model.latent_dim else name
 
-    def latents_of(self, layer: int | None) -> range:
+    @checked(ModelError)
+    def latents_of(self, layer: NumOrZero | None) -> range:
         """Returns the latents of a stochastic layer, from 1 at the top; all for None.
 
         Raises:
