@@ -13,6 +13,7 @@ from vaekit.core.terms import StepContext
 from vaekit.data import ImageSet, load_images
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.experiment.prepare import prepare
+from vaekit.models import LadderVAE
 from vaekit.objectives import OBJECTIVES
 from vaekit.runs.recipe import Recipe, load_recipe, recipe_names
 from vaekit.training import STEPS as STEP_CLASSES
@@ -22,6 +23,7 @@ NUM_IMAGES, SIZE = 160, 12
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": [24]},
     "conv": {"channels": [4, 6], "blocks": [0, 1]},
+    "ladder": {"channels": [4, 6]},
 }
 """What makes the networks of a recipe small; its other settings stay as they are."""
 
@@ -84,6 +86,8 @@ def small_recipe(name: str, precision: str) -> Recipe:
     for place in ("encoder", "decoder"):
         spec = getattr(recipe.model, place)
         settings |= {f"model.{place}.{key}": value for key, value in SMALL[spec["name"]].items()}
+        if spec["name"] == "ladder":
+            settings[f"model.{place}.{'blocks' if place == 'encoder' else 'layers'}"] = [0, 2]
         if spec.get("hidden", 0) is None:
             settings |= {f"model.{place}.min_resolution": 6, "model.latent_dim": 36}
         elif spec["name"] == "conv":
@@ -132,7 +136,8 @@ def test_networks_are_bfloat16_and_every_term_is_float32(
     def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
         seen.append(output.dtype)
 
-    for part in (model.encoder, model.decoder):
+    ladder = isinstance(model, LadderVAE)  # which calls other methods than forward
+    for part in (model.encoder.input, model.decoder.output) if ladder else (model.encoder, model.decoder):
         part.register_forward_hook(note)
     labels = None if classes is None else torch.tensor([0, 1, 2, 1])
     criterion = OBJECTIVES[objective](num_samples=2)

@@ -156,6 +156,7 @@ vae.sample_joint("3") | whole number
 vae.prior_of(0) | at least 1
 vae.prior_of(2.0) | whole number
 vae.qz(None) | tensor
+vae.top_qz(None) | tensor
 vae.save(3) | path
 vae.save(None) | path
 vae.save("") | path
@@ -411,6 +412,8 @@ gallery.samples(4, labels=[7]) | labels
 gallery.samples(4, labels=["7"]) | not conditional
 gallery.samples(4, temperature="hot") | temperature
 gallery.samples(4, temperature=-1) | temperature
+gallery.layer_samples(0) | fixed
+gallery.layer_samples(num="many") | num
 gallery.samples(4, seed="a") | seed
 gallery.samples(4, seed=-1) | seed
 gallery.samples(4, columns=0) | columns
@@ -474,6 +477,8 @@ gallery.file_labels([1], 4) | names
 gallery.read_files("a.png") | paths
 gallery.read_files(["no-such.png"]) | no-such.png
 gallery.describe_latent("z") | latent
+gallery.latents_of("z") | layer
+gallery.latents_of(7) | layer
 gallery.traversal_animation(0) | num
 gallery.traversal_animation(2, steps=0) | steps
 gallery.traversal_animation(2, size=-1) | size
@@ -577,7 +582,7 @@ def names(trained: Path, trained_conditional: Path) -> dict[str, Any]:
     }
 
 
-CONTRACT = {"px", "pz", "refuse_wrong_scale", "require_input", "labels_of", "add_module", "forward"}
+CONTRACT = {"px", "pz", "top_pz", "refuse_wrong_scale", "require_input", "labels_of", "add_module", "forward"}
 """What a model defines, or the package calls; of ``forward`` the calls are ``vae(...)``."""
 
 

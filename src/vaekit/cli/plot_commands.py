@@ -7,6 +7,7 @@ import typer
 
 from vaekit.cli.drawing import InterpolationPath, Pixelated, Size, Start, ThemeName, drawing, look
 from vaekit.cli.film_commands import animate as animate
+from vaekit.cli.layer_options import read_fixed_layers, read_temperatures
 from vaekit.cli.options import Channels, Data, Label, Labels, Output, RunPath, Seed, read_channels, show, write
 from vaekit.core.errors import ModelError
 
@@ -19,7 +20,17 @@ def sample(
     run: RunPath,
     num: Annotated[int, typer.Option("--num", "-n", help="The number of images.", min=1)] = 100,
     label: Labels = None,
-    temperature: Annotated[float, typer.Option(help="Below 1: samples closer to the prior's mean.", min=0.0)] = 1.0,
+    temperature: Annotated[
+        str,
+        typer.Option(help="Below 1: samples closer to the prior's mean. Of a ladder also one for each layer: 0.7,0.8,1."),
+    ] = "1",
+    fix_layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a ladder: fix so many upper layers in each row, and sample the lower ones anew; or each: 0, 1, 2, ...",
+            show_default=False,
+        ),
+    ] = None,
     seed: Seed = 0,
     channels: Channels = None,
     theme: ThemeName = "dark",
@@ -36,11 +47,20 @@ def sample(
       vae sample runs/mnist-conv --label 7 -n 25 -o sevens.png
 
       vae sample runs/satellite --channels 3,2,1
+
+      vae sample runs/mnist-ladder --fix-layers each
     """
     from vaekit.experiment import plot
 
     image = plot.sample(
-        run, num, label or (), temperature, seed, channels=read_channels(channels), look=look(theme, pixelated, size)
+        run,
+        num,
+        label or (),
+        read_temperatures(temperature),
+        seed,
+        channels=read_channels(channels),
+        look=look(theme, pixelated, size),
+        fix_layers=read_fixed_layers(fix_layers),
     )
     write(image.save, drawing(context, output, run, "sample"))
 
@@ -85,6 +105,10 @@ def traverse(
         int, typer.Option("--num", "-n", help="The number of latents, from the one that changes the image most down.", min=1)
     ] = 8,
     steps: Annotated[int, typer.Option(help="The number of images in a row.", min=2, max=1_000)] = 11,
+    layer: Annotated[
+        int | None,
+        typer.Option(help="Of a ladder: only latents of this layer, from 1 at the top.", min=1, show_default=False),
+    ] = None,
     start: Start = None,
     data: Data = None,
     channels: Channels = None,
@@ -103,7 +127,9 @@ def traverse(
     """
     from vaekit.experiment import plot
 
-    image = plot.traverse(run, num, steps, start, data, channels=read_channels(channels), look=look(theme, pixelated, size))
+    image = plot.traverse(
+        run, num, steps, start, data, channels=read_channels(channels), look=look(theme, pixelated, size), layer=layer
+    )
     write(image.save, drawing(context, output, run, "traverse"))
 
 

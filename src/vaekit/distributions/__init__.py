@@ -12,6 +12,7 @@ from vaekit.core.registry import Registry
 if TYPE_CHECKING:
     from vaekit.distributions.flows import FlowPosterior, FlowPrior
     from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians, VampPrior
+    from vaekit.distributions.ladder_path import Descent, PathDistribution, ResidualGaussian, ladder_gaussian
     from vaekit.distributions.layered import LayeredDistribution
     from vaekit.distributions.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
     from vaekit.distributions.logistic_mixture import LogisticMixture
@@ -33,6 +34,7 @@ POSTERIORS: "Registry[Posterior]" = Registry(
     {
         "diagonal-gaussian": "vaekit.distributions.posteriors.DiagonalGaussian",
         "flow": "vaekit.distributions.flows.FlowPosterior",
+        "residual": "vaekit.distributions.ladder_path.ResidualGaussian",
     },
 )
 PRIORS: "Registry[Prior]" = Registry(
@@ -51,6 +53,7 @@ __all__ = [
     "PRIORS",
     "Bernoulli",
     "ContinuousBernoulli",
+    "Descent",
     "DiagonalGaussian",
     "Encode",
     "FlowPosterior",
@@ -61,11 +64,14 @@ __all__ = [
     "Likelihood",
     "LogisticMixture",
     "MixtureOfGaussians",
+    "PathDistribution",
     "Posterior",
     "Prior",
+    "ResidualGaussian",
     "StandardNormal",
     "VampPrior",
     "is_diagonal_gaussian",
+    "ladder_gaussian",
     "reparameterize",
     "sample_from_noise",
 ]
@@ -75,6 +81,7 @@ __getattr__ = lazy_names(
     {
         "Bernoulli": "likelihoods",
         "ContinuousBernoulli": "likelihoods",
+        "Descent": "ladder_path",
         "DiagonalGaussian": "posteriors",
         "Encode": "priors",
         "FlowPosterior": "flows",
@@ -85,11 +92,14 @@ __getattr__ = lazy_names(
         "Likelihood": "likelihoods",
         "LogisticMixture": "logistic_mixture",
         "MixtureOfGaussians": "gaussian_mixtures",
+        "PathDistribution": "ladder_path",
         "Posterior": "posteriors",
         "Prior": "priors",
+        "ResidualGaussian": "ladder_path",
         "StandardNormal": "priors",
         "VampPrior": "gaussian_mixtures",
         "is_diagonal_gaussian": "reparameterization",
+        "ladder_gaussian": "ladder_path",
         "reparameterize": "reparameterization",
         "sample_from_noise": "reparameterization",
     },

@@ -97,6 +97,26 @@ class LayeredDistribution(Distribution):
         with torch.no_grad():
             return self._ancestral(lambda index, distribution: distribution.sample(shapes[index]))
 
+    def tempered(self, temperatures: Sequence[float]) -> Tensor:
+        """Samples latents of shape (B, D), without a gradient, closer to the mean of each layer given the layers above.
+
+        Arguments:
+            temperatures: The factor of the distance from the mean, for each layer from the top down.
+        """
+
+        def sample(index: int, distribution: Distribution) -> Tensor:
+            mean = distribution.mean
+            return mean + temperatures[index] * (distribution.sample() - mean)
+
+        with torch.no_grad():
+            return self._ancestral(sample)
+
+    def resample(self, z: Tensor, num_fixed: int) -> Tensor:
+        """Returns latents z of shape (B, D) with all but the upper ``num_fixed`` layers sampled anew, without a gradient."""
+        fixed = self.split(z)[:num_fixed]
+        with torch.no_grad():
+            return self._ancestral(lambda index, layer: fixed[index] if index < num_fixed else layer.sample())
+
     def from_noise(self, noise: Tensor) -> Tensor:
         """Turns standard normal noise of shape (*, B, D) into samples of the same shape, layer by layer.
 
@@ -133,11 +153,12 @@ class LayeredDistribution(Distribution):
         return (self.top, *(self._conditional(index, z[..., :size]) for index, size in enumerate(above, start=1)))
 
     def _broadcast(self, z: Tensor) -> Tensor:
-        return z.expand(torch.broadcast_shapes(z.shape, self._extended_shape()))
+        shape = torch.broadcast_shapes(z.shape, self._extended_shape())
+        return z if z.shape == shape else z.expand(shape)
 
     def _sample_shapes(self, sample_shape: Any) -> list[torch.Size]:
         """The sample shape for each layer: the conditionals already have it as part of their batch shape."""
-        return [torch.Size(sample_shape)] + [torch.Size()] * len(self.conditionals)
+        return [torch.Size(sample_shape)] + [torch.Size()] * (len(self.sizes) - 1)
 
     def _ancestral(self, choose: Callable[[int, Distribution], Tensor]) -> Tensor:
         """Chooses the latents of each layer, from the top down, given those of the layers above; shape (*, B, D)."""

@@ -142,7 +142,7 @@ def announce(experiment: Experiment, folder: Path, console: Console) -> None:
         console,
     )
     print_line(
-        f"{recipe.model.latent_dim} latents, {num_parameters(experiment.model):,} parameters; "
+        f"{experiment.model.latent_dim} latents, {num_parameters(experiment.model):,} parameters; "
         f"{len(trainer.batches):,} steps per epoch on {trainer.device}",
         console,
     )

@@ -15,6 +15,7 @@ are :class:`vaekit.reports.page.Page`.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from matplotlib.figure import Figure
 from PIL import Image
@@ -47,16 +48,24 @@ def sample(
     run: Run,
     num: int = 100,
     labels: Sequence[str] = (),
-    temperature: float = 1.0,
+    temperature: float | Sequence[float] = 1.0,
     seed: int = 0,
     channels: Channels | None = None,
     look: Look | None = None,
+    fix_layers: int | Literal["each"] | None = None,
 ) -> Image.Image:
-    """Plots samples from the prior; arguments as of :meth:`vaekit.Gallery.samples`."""
+    """Plots samples from the prior; arguments as of :meth:`vaekit.Gallery.samples`.
+
+    With ``fix_layers`` samples of a ladder whose upper layers are fixed: arguments as of
+    :meth:`vaekit.Gallery.layer_samples`, whose ``num`` is that of a row and at most 10.
+    """
     folder = open_run(run)
     most = columns_for(folder.model.shape[-1])
     columns = most if folder.model.condition is None and num > most**2 else None
     gallery = Gallery(folder.model, channels=channels or folder.shown_channels, look=_look(folder, look))
+    if fix_layers is not None:
+        fixed, label = None if fix_layers == "each" else fix_layers, next(iter(labels), None)
+        return gallery.layer_samples(fixed, min(num, 10), label, seed)
     return gallery.samples(num, labels, temperature, seed, columns)
 
 
@@ -85,9 +94,10 @@ def traverse(
     data: str | None = None,
     channels: Channels | None = None,
     look: Look | None = None,
+    layer: int | None = None,
 ) -> Image.Image:
     """Plots one latent at a time over its range; arguments as of :meth:`vaekit.Gallery.traversals`."""
-    return gallery_of(run, data, channels, look).traversals(num, steps, start)
+    return gallery_of(run, data, channels, look).traversals(num, steps, start, layer)
 
 
 def manifold(

@@ -6,6 +6,7 @@ from vaekit.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from vaekit.models.conditions import ClassLabel, Condition
+    from vaekit.models.ladder import LadderVAE
     from vaekit.models.model import Model
     from vaekit.models.saving import CONDITIONS, VAEConfig
     from vaekit.models.serialization import (
@@ -22,6 +23,7 @@ __all__ = [
     "VAE",
     "ClassLabel",
     "Condition",
+    "LadderVAE",
     "Model",
     "VAEConfig",
     "build_vae",
@@ -37,6 +39,7 @@ __getattr__ = lazy_names(
         "CONDITIONS": "saving",
         "ClassLabel": "conditions",
         "Condition": "conditions",
+        "LadderVAE": "ladder",
         "Model": "model",
         "VAE": "vae",
         "VAEConfig": "saving",

@@ -18,9 +18,14 @@ from vaekit.models.chunks import rows
 from vaekit.models.inputs import require_image, require_labels, require_latents, require_values
 from vaekit.models.interpolation import along
 from vaekit.models.latent_variable_model import LatentVariableModel
+from vaekit.models.layer_samples import tempered_sample
 
 LatentPath = Literal["linear", "spherical"]
 """The way from one latent to another: a line, or the arc that keeps the length of latents."""
+
+
+Temperatures = NonNegative | Sequence[NonNegative]
+"""One temperature, or one for each stochastic layer from the top down."""
 
 
 class GenerativeModel(LatentVariableModel):
@@ -80,24 +85,21 @@ class GenerativeModel(LatentVariableModel):
         return self.pz(num, self.context(labels, num))
 
     @checked(ModelError)
-    def sample(self, num: Count, labels: Tensor | None = None, temperature: NonNegative = 1.0) -> Tensor:
+    def sample(self, num: Count, labels: Tensor | None = None, temperature: Temperatures = 1.0) -> Tensor:
         """Samples latents from the prior and returns the means of p(x|z).
 
         Arguments:
             num: The number of images.
             labels: Their classes, with shape (num), if the model is conditional.
-            temperature: Scales the distance of latents from the prior's mean; below 1 samples are closer to the mean.
+            temperature: Scales the distance of latents from the prior's mean; below 1 samples are closer to the mean. For a
+                model of several stochastic layers also one for each, from the top down.
 
         Returns:
             Images on the unit interval, with shape (num, C, H, W).
         """
         with self.inference():
             context = self.context(labels, num)
-            pz = self.pz(num, context)
-            z = pz.sample()
-            if temperature != 1:
-                z = pz.mean + temperature * (z - pz.mean)
-            return self._means(z, context)
+            return self._means(tempered_sample(self.pz(num, context), temperature), context)
 
     @checked(ModelError)
     def sample_joint(self, num: Count, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:

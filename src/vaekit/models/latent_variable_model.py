@@ -59,6 +59,16 @@ class LatentVariableModel(nn.Module, ABC):
         """Returns p(x|z), with batch shape (*, B) and the event shape of x, for latents of shape (*, B, D)."""
 
     @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The names of the stochastic layers, from the top down, where a model of several has them."""
+        return ()
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """The number of latents of each stochastic layer, from the top down."""
+        return (self.latent_dim,)
+
+    @property
     def device(self) -> torch.device:
         """The device of the parameters."""
         return next(self.parameters()).device

@@ -27,6 +27,7 @@ from vaekit.core.terms import LatentTerms, Terms
 from vaekit.distributions import (
     LayeredDistribution,
     Likelihood,
+    PathDistribution,
     reparameterize,
     sample_from_noise,
 )
@@ -153,7 +154,7 @@ class Model(GenerativeModel):
 
     def _terms(self, z: Tensor, qz: Distribution, pz: Distribution, target: Tensor, context: Tensor | None) -> Terms:
         """The terms of samples z of shape (K, B, D)."""
-        px = self._px_of_samples(z, context, target)
+        px = self._px_of_samples(z, qz, context, target)
         return Terms(
             log_px=px.log_prob(target),
             latents=layer_terms(z, qz, pz),
@@ -162,7 +163,7 @@ class Model(GenerativeModel):
             sleep_terms=lambda: self._sleep_terms(len(target), context),
         )
 
-    def _px_of_samples(self, z: Tensor, context: Tensor | None, target: Tensor) -> Distribution:
+    def _px_of_samples(self, z: Tensor, qz: Distribution, context: Tensor | None, target: Tensor) -> Distribution:
         """p(x|z) at samples of q(z|x); a model that estimates a scale from its errors in training overrides it."""
         return self.px(z, context)
 
@@ -199,6 +200,9 @@ def layer_terms(z: Tensor, qz: Distribution, pz: Distribution) -> tuple[LatentTe
         qz: The posterior, with batch shape (B) and event shape (D).
         pz: The prior, with the same shapes. If both have layers, each layer has its terms; else the vector is one layer.
     """
+    if isinstance(qz, PathDistribution) and isinstance(pz, PathDistribution):
+        descent = qz.at(z)  # one pass gives the layers of both
+        return tuple(map(LatentTerms, qz.split(z), descent.posteriors, descent.priors))
     if isinstance(qz, LayeredDistribution) and isinstance(pz, LayeredDistribution):
         return tuple(map(LatentTerms, qz.split(z), qz.layers(z), pz.layers(z)))
     return (LatentTerms(z, qz, pz),)

@@ -24,11 +24,14 @@ CONDITIONS: Registry[Condition] = Registry("CONDITIONS", {"class-label": ClassLa
 
 
 class VAEConfig(Section):
-    """A VAE as data: the shape of an image, the number of latents, a specification of each part, and preprocessing."""
+    """A VAE as data: the shape of an image, the number of latents, a specification of each part, and preprocessing.
+
+    The number of latents of a ladder follows from its decoder, so that a recipe leaves it out.
+    """
 
     format: int = FORMAT
     shape: Shape
-    latent_dim: int
+    latent_dim: int | None = None
     encoder: Spec
     posterior: Spec
     prior: Spec
@@ -75,6 +78,11 @@ def describe_parts(model: Composition) -> VAEConfig:
         condition=None if model.condition is None else describe(model.condition, CONDITIONS),
         preprocessing=model.preprocessing,
     )
+
+
+def base_of(kind: type[nn.Module]) -> type[nn.Module]:
+    """Returns the class of this package that a model's class is, or is derived from: the one that a file can name."""
+    return next(base for base in kind.__mro__ if base.__module__.startswith(f"{__package__}."))
 
 
 def refuse_overridden(kind: type[nn.Module], base: type[nn.Module]) -> None:

@@ -14,18 +14,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.core.config import build, validate
+from vaekit.core.config import INFERRED, build, check, validate
 from vaekit.core.errors import ConfigError, ModelError
 from vaekit.core.files import require_regular
 from vaekit.core.memory import limit_allocations
+from vaekit.core.registry import lookup
 from vaekit.core.rng import fixed_seed
 from vaekit.core.tensor_files import DTYPES, DamagedFile, Header, first_not_finite, read_header, read_tensors
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.models.folder_format import CHECKSUMS_SINCE, CONFIG, WEIGHTS, check_format
+from vaekit.models.ladder import LadderVAE
 from vaekit.models.model import Model
-from vaekit.models.saving import CONDITIONS, VAEConfig, config_hash, describe_parts, refuse_overridden, write_model
+from vaekit.models.saving import (
+    CONDITIONS,
+    VAEConfig,
+    base_of,
+    config_hash,
+    describe_parts,
+    refuse_overridden,
+    write_model,
+)
 from vaekit.models.vae import VAE
-from vaekit.networks import DECODERS, ENCODERS
+from vaekit.networks import DECODERS, ENCODERS, LadderDecoder
+from vaekit.networks.ladder_networks import ladder_sizes
 
 ALLOCATION_SLACK = 2**28
 """The bytes that building a model may take beyond its weights, for constants."""
@@ -45,9 +56,7 @@ def build_vae(config: VAEConfig, place: str = "model") -> VAE:
     """
     if min(config.shape, default=0) < 1:
         raise ConfigError(f"{place}.shape: sides must be at least 1, got {list(config.shape)}")
-    if config.latent_dim < 1:
-        raise ConfigError(f"{place}.latent_dim: must be at least 1, got {config.latent_dim}")
-    shape, latent_dim = config.shape, config.latent_dim
+    shape, (latent_dim, top_dim) = config.shape, _latent_dims(config, place)
     condition = None
     if config.condition is not None:
         condition = build(CONDITIONS, config.condition, place=f"{place}.condition")
@@ -61,7 +70,7 @@ def build_vae(config: VAEConfig, place: str = "model") -> VAE:
     posterior = build(
         POSTERIORS, config.posterior, place=f"{place}.posterior", num_features=encoder.num_features, latent_dim=latent_dim
     )
-    prior = build(PRIORS, config.prior, place=f"{place}.prior", latent_dim=latent_dim, context_dim=context_dim, shape=shape)
+    prior = build(PRIORS, config.prior, place=f"{place}.prior", latent_dim=top_dim, context_dim=context_dim, shape=shape)
     decoder = build(
         DECODERS,
         config.decoder,
@@ -71,7 +80,8 @@ def build_vae(config: VAEConfig, place: str = "model") -> VAE:
         num_maps=likelihood.num_maps(shape[0]),
         context_dim=context_dim,
     )
-    model = VAE(encoder, posterior, prior, decoder, likelihood, condition)
+    kind = LadderVAE if isinstance(decoder, LadderDecoder) else VAE
+    model = kind(encoder, posterior, prior, decoder, likelihood, condition)
     model.preprocessing = config.preprocessing
     return model
 
@@ -85,8 +95,22 @@ def describe_vae(model: Model) -> VAEConfig:
     if not isinstance(model, VAE):
         kind = type(model).__name__
         raise ConfigError(f"model: {kind} is no VAE, and only a composition of registered parts can be written to a folder")
-    refuse_overridden(type(model), VAE)
+    refuse_overridden(type(model), base_of(type(model)))
     return describe_parts(model)
+
+
+def _latent_dims(config: VAEConfig, place: str) -> tuple[int, int]:
+    """The number of latents, and that of the top layer, whose distribution is the prior; one number for a single layer."""
+    if config.latent_dim is not None and config.latent_dim < 1:
+        raise ConfigError(f"{place}.latent_dim: must be at least 1, got {config.latent_dim}")
+    if lookup(DECODERS, config.decoder.get("name"), f"{place}.decoder.name") is LadderDecoder:
+        arguments = {key: value for key, value in config.decoder.items() if key != "name"}
+        spec = check(LadderDecoder, arguments, place=f"{place}.decoder", inferred=INFERRED)
+        sizes = ladder_sizes(config.shape, spec["channels"], spec["layers"], spec["width"])
+        return config.latent_dim or sum(sizes), sizes[0]
+    if config.latent_dim is None:
+        raise ConfigError(f"{place}.latent_dim: missing")
+    return config.latent_dim, config.latent_dim
 
 
 def check_savable(model: Model, x: Tensor | None = None, labels: Tensor | None = None) -> None:

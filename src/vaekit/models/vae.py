@@ -33,7 +33,7 @@ from vaekit.models.conditions import Condition
 from vaekit.models.folder_format import RUN_MARKS
 from vaekit.models.inputs import require_images
 from vaekit.models.model import Model
-from vaekit.models.saving import describe_parts, refuse_overridden, write_model
+from vaekit.models.saving import base_of, describe_parts, refuse_overridden, write_model
 from vaekit.networks import Decoder, Encoder, Shape
 
 MAX_NOISY = 8.0
@@ -132,7 +132,7 @@ class VAE(Model):
         folder = user_path(path)
         if any((folder / name).exists() for name in RUN_MARKS):
             raise ModelError(f"{folder}: a run folder, whose weights are those of the run; choose another folder")
-        refuse_overridden(type(self), VAE)
+        refuse_overridden(type(self), base_of(type(self)))
         config = describe_parts(self)
         try:
             write_model(config, self.state_dict(), folder)
@@ -191,6 +191,19 @@ class VAE(Model):
         pz: Distribution = self.prior(num, context, self.qz)
         return pz
 
+    @property
+    def top_dim(self) -> int:
+        """The number of latents that the part ``prior`` is of: those of the top layer, here all."""
+        return self.layer_sizes[0]
+
+    def top_qz(self, x: Tensor, context: Tensor | None = None) -> Distribution:
+        """Returns q of the top layer, with event shape (top_dim), as :meth:`qz` returns that of all layers."""
+        return self.qz(x, context)
+
+    def top_pz(self, num: int, context: Tensor | None = None) -> Distribution:
+        """Returns p of the top layer, with event shape (top_dim), as :meth:`pz` returns that of all layers."""
+        return self.pz(num, context)
+
     def px(self, z: Tensor, context: Tensor | None = None) -> Distribution:
         """Returns p(x|z), with batch shape (*, B) and event shape (C, H, W), for latents of shape (*, B, D)."""
         px: Distribution = self.likelihood(self._parameters_of(z, context))
@@ -204,8 +217,12 @@ class VAE(Model):
         parameters: Tensor = self.decoder(z.flatten(0, -2), context).float().unflatten(0, batch)
         return parameters
 
-    def _px_of_samples(self, z: Tensor, context: Tensor | None, target: Tensor) -> Distribution:
-        parameters = self._parameters_of(z, context)
+    def _parameters_of_samples(self, z: Tensor, qz: Distribution, context: Tensor | None) -> Tensor:
+        """The decoder's output at samples of q(z|x)."""
+        return self._parameters_of(z, context)
+
+    def _px_of_samples(self, z: Tensor, qz: Distribution, context: Tensor | None, target: Tensor) -> Distribution:
+        parameters = self._parameters_of_samples(z, qz, context)
         if self.training:
             self.likelihood.observe(parameters, target)
         px: Distribution = self.likelihood(parameters)

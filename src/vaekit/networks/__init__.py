@@ -12,13 +12,24 @@ from vaekit.core.registry import Registry
 if TYPE_CHECKING:
     from vaekit.networks.base import Decoder, Encoder, Shape
     from vaekit.networks.conv import ConvDecoder, ConvEncoder
+    from vaekit.networks.ladder_networks import LadderDecoder, LadderEncoder
     from vaekit.networks.mlp import MLPDecoder, MLPEncoder
 
 ENCODERS: "Registry[Encoder]" = Registry(
-    "ENCODERS", {"mlp": "vaekit.networks.mlp.MLPEncoder", "conv": "vaekit.networks.conv.ConvEncoder"}
+    "ENCODERS",
+    {
+        "mlp": "vaekit.networks.mlp.MLPEncoder",
+        "conv": "vaekit.networks.conv.ConvEncoder",
+        "ladder": "vaekit.networks.ladder_networks.LadderEncoder",
+    },
 )
 DECODERS: "Registry[Decoder]" = Registry(
-    "DECODERS", {"mlp": "vaekit.networks.mlp.MLPDecoder", "conv": "vaekit.networks.conv.ConvDecoder"}
+    "DECODERS",
+    {
+        "mlp": "vaekit.networks.mlp.MLPDecoder",
+        "conv": "vaekit.networks.conv.ConvDecoder",
+        "ladder": "vaekit.networks.ladder_networks.LadderDecoder",
+    },
 )
 
 __all__ = [
@@ -28,6 +39,8 @@ __all__ = [
     "ConvEncoder",
     "Decoder",
     "Encoder",
+    "LadderDecoder",
+    "LadderEncoder",
     "MLPDecoder",
     "MLPEncoder",
     "Shape",
@@ -40,6 +53,8 @@ __getattr__ = lazy_names(
         "ConvEncoder": "conv",
         "Decoder": "base",
         "Encoder": "base",
+        "LadderDecoder": "ladder_networks",
+        "LadderEncoder": "ladder_networks",
         "MLPDecoder": "mlp",
         "MLPEncoder": "mlp",
         "Shape": "base",

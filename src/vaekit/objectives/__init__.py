@@ -11,6 +11,7 @@ from vaekit.core.registry import Registry
 if TYPE_CHECKING:
     from vaekit.objectives.elbo import ELBO
     from vaekit.objectives.iwae import IWAE
+    from vaekit.objectives.layered_elbo import LayeredELBO
     from vaekit.objectives.objective import Objective
     from vaekit.objectives.wake_sleep import WakeSleep
 
@@ -19,17 +20,19 @@ OBJECTIVES: "Registry[Objective]" = Registry(
     {
         "elbo": "vaekit.objectives.elbo.ELBO",
         "iwae": "vaekit.objectives.iwae.IWAE",
+        "layered-elbo": "vaekit.objectives.layered_elbo.LayeredELBO",
         "wake-sleep": "vaekit.objectives.wake_sleep.WakeSleep",
     },
 )
 
-__all__ = ["ELBO", "IWAE", "OBJECTIVES", "Objective", "WakeSleep"]
+__all__ = ["ELBO", "IWAE", "OBJECTIVES", "LayeredELBO", "Objective", "WakeSleep"]
 
 __getattr__ = lazy_names(
     __name__,
     {
         "ELBO": "elbo",
         "IWAE": "iwae",
+        "LayeredELBO": "layered_elbo",
         "Objective": "objective",
         "WakeSleep": "wake_sleep",
     },

@@ -42,8 +42,10 @@ class WakeSleep(Objective):
         """Returns the sum of both phases' losses of a batch, in nats per image.
 
         Raises:
-            ModelError: If the model cannot be sampled for the sleep phase.
+            ModelError: If the model cannot be sampled for the sleep phase, or has several stochastic layers.
         """
+        if len(terms.latents) > 1:  # lower layers and p(x|z) depend on the samples of upper ones, which are not held fixed
+            raise ModelError("objective: wake-sleep is for one stochastic layer; choose elbo, layered-elbo or iwae")
         if terms.sleep_terms is None:
             raise ModelError("objective: wake-sleep needs a model whose Terms have sleep_terms")
         scale_pathwise_gradient(terms, 0.0)

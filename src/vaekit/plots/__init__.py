@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from vaekit.plots.error_maps import error_plot
     from vaekit.plots.grids import grid, in_a_row, reconstruction_pairs, side_by_side, traversals
     from vaekit.plots.latent_plots import latent_map, rate_plot
+    from vaekit.plots.layer_plots import layer_rate_plot
     from vaekit.plots.look import Look
     from vaekit.plots.planes import manifold
     from vaekit.plots.style import to_svg
@@ -22,6 +23,7 @@ __all__ = [
     "grid",
     "in_a_row",
     "latent_map",
+    "layer_rate_plot",
     "learning_curves",
     "manifold",
     "rate_plot",
@@ -41,6 +43,7 @@ __getattr__ = lazy_names(
         "grid": "grids",
         "in_a_row": "grids",
         "latent_map": "latent_plots",
+        "layer_rate_plot": "layer_plots",
         "learning_curves": "curves",
         "manifold": "planes",
         "rate_plot": "latent_plots",

@@ -70,7 +70,7 @@ def latent_map(
     if points.shape[1] == 2 and covariances is None and any(len(rows) >= MIN_CONTOURED for _, rows in groups):
         shares = " and ".join(f"{share:.0%}" for share in SHARES)
         title += f"; contours hold {shares} of {'each class' if named else 'them'}"
-    _write_title(axes, title)
+    write_title(axes, title)
     coordinates = points.double().numpy()
     if points.shape[1] == 1:
         _plot_histograms(figure, axes, coordinates[:, 0], groups, names if named else {})
@@ -82,7 +82,7 @@ def latent_map(
     return figure
 
 
-def _write_title(axes: Axes, title: str) -> None:
+def write_title(axes: Axes, title: str) -> None:
     """Writes a heading, and fainter lines below it, from the left edge of a panel."""
     heading, *rest = (literal(line, MAX_TITLE) for line in title.split("\n"))
     weight = weight_of(heading)
@@ -195,7 +195,7 @@ def rate_plot(rates: Tensor, variances: Tensor, threshold: float, num_images: in
     above, below = figure.subplots(2, 1, sharex=True)
     rest = f", the first {MAX_BARS} shown" if len(order) > MAX_BARS else ""
     heading = f"{int(active.sum())} of {count(len(active), 'latents')} active{rest}"
-    _write_title(above, f"{heading}\nrate {float(rates.sum()):.2f} nats in all; {count(num_images, 'images')}")
+    write_title(above, f"{heading}\nrate {float(rates.sum()):.2f} nats in all; {count(num_images, 'images')}")
     if is_factorized:
         hatches = ["" if active[latent] else "//" for latent in shown]
         above.bar(range(len(shown)), rates[shown].numpy(), width=0.75, color=colors, hatch=hatches)

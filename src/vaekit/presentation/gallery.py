@@ -19,20 +19,23 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from vaekit.core.arguments import Count, NonNegative, NumOrZero, Seed, checked
+from vaekit.core.arguments import Count, NumOrZero, Seed, checked
 from vaekit.core.errors import ModelError
 from vaekit.core.memory import FLOAT_BYTES, require_memory
 from vaekit.core.rng import fixed_seed
 from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.latents.encodings import THRESHOLD
+from vaekit.evaluation.latents.layer_rates import layer_rates
 from vaekit.evaluation.samples.pixel_errors import pixel_errors
+from vaekit.models.generation import Temperatures
 from vaekit.models.inputs import require_values
 from vaekit.plots import (
     Animation,
     error_plot,
     grid,
     latent_map,
+    layer_rate_plot,
     manifold,
     rate_plot,
     reconstruction_pairs,
@@ -54,6 +57,7 @@ from vaekit.presentation.animations import (
     animate_traversals,
     animate_waypoints,
 )
+from vaekit.presentation.fixed_layers import samples_of_layers
 from vaekit.presentation.latent_planes import Plane, PlaneKind, Traversal, latent_plane, traverse
 from vaekit.presentation.model_view import SHOWN_SEED as SHOWN_SEED
 from vaekit.presentation.model_view import ModelView
@@ -102,7 +106,7 @@ class Gallery(ModelView):
         self,
         num: Count = 100,
         labels: Sequence[str] = (),
-        temperature: NonNegative = 1.0,
+        temperature: Temperatures = 1.0,
         seed: Seed = 0,
         columns: Count | None = None,
     ) -> Image.Image:
@@ -111,7 +115,7 @@ class Gallery(ModelView):
         Arguments:
             num: The number of images.
             labels: The classes, in turn, if the model is class-conditional; by default all.
-            temperature: Scales the distance of latents from the prior's mean.
+            temperature: Scales the distance of latents from the prior's mean; one for each layer of a ladder, too.
             seed: The random seed.
             columns: The number of images in a row; by default that of a square. If the model is class-conditional, it is a
                 multiple of the number of classes, if that is small, and each class stands above its column.
@@ -124,6 +128,15 @@ class Gallery(ModelView):
             images = require_finite(self.model.sample(num, self.labels(labels, num), temperature), "the samples")
         columns, heads = columns_of_classes(num, self._classes(labels), images.shape[-1], columns)
         return grid(images, columns, heads=heads, **self._drawn)
+
+    @checked(ModelError)
+    def layer_samples(
+        self, fixed: Count | None = None, num: Count = 8, label: str | None = None, seed: Seed = 0
+    ) -> Image.Image:
+        """Plots samples with upper layers fixed; see :func:`vaekit.presentation.fixed_layers.samples_of_layers`."""
+        with fixed_seed(seed):
+            images, row_labels, title = samples_of_layers(self, fixed, num, label)
+        return grid(images, num, row_labels=row_labels, title=title, **self._drawn)
 
     def _classes(self, names: Sequence[str]) -> list[str]:
         """The named classes, or all if none is named; none if the model is not class-conditional."""
@@ -164,17 +177,21 @@ class Gallery(ModelView):
         return {"channels": self.channels, "look": self.look}
 
     @checked(ModelError)
-    def traversals(self, num: Count = 8, steps: Count = 11, start: WaypointName | None = None) -> Image.Image:
+    def traversals(
+        self, num: Count = 8, steps: Count = 11, start: WaypointName | None = None, layer: Count | None = None
+    ) -> Image.Image:
         """Plots traversals, one latent in a row; arguments as of :meth:`traverse`."""
-        traversal = self.traverse(num, torch.linspace(0, 1, steps), start)
+        traversal = self.traverse(num, torch.linspace(0, 1, steps), start, layer)
         marks = [place * (steps - 1) for place in traversal.own]
         return traversals(traversal.images, traversal.row_labels, traversal.title, marks, **self._drawn)
 
     @checked(ModelError)
-    def traverse(self, num: Count, weights: Tensor, start: WaypointName | None = None) -> Traversal:
+    def traverse(
+        self, num: Count, weights: Tensor, start: WaypointName | None = None, layer: Count | None = None
+    ) -> Traversal:
         """Decodes one latent at a time; see :func:`vaekit.presentation.latent_planes.traverse`."""
         require_values(weights, (None,), "weights")
-        return traverse(self, num, weights, start)
+        return traverse(self, num, weights, start, layer)
 
     @checked(ModelError)
     def manifold(self, steps: Count = 20, plane: PlaneKind = "active", label: str | None = None) -> Image.Image:
@@ -249,7 +266,9 @@ class Gallery(ModelView):
         )
 
     def rates(self) -> Figure:
-        """Plots the KL of each latent, and which latents are active."""
+        """Plots the KL of each latent, and which latents are active; of a ladder the KL of each layer."""
+        if names := self.model.layer_names:
+            return layer_rate_plot(layer_rates(self.model, self.images), names, self.model.layer_sizes, len(self.images))
         return rate_plot(self.encodings.rates, self.encodings.variances, THRESHOLD, len(self.encodings.means))
 
     @checked(ModelError)

@@ -81,7 +81,9 @@ class Directions:
     title: str
 
 
-def traverse(view: ModelView, num: int, weights: Tensor, start: WaypointName | None = None) -> Traversal:
+def traverse(
+    view: ModelView, num: int, weights: Tensor, start: WaypointName | None = None, layer: int | None = None
+) -> Traversal:
     """Decodes one latent at a time at values of its range, from the latent that changes the image most down.
 
     The change is the root mean squared difference of the images at both ends of the range.
@@ -91,10 +93,16 @@ def traverse(view: ModelView, num: int, weights: Tensor, start: WaypointName | N
         num: R, the maximum number of latents.
         weights: Positions between the 1st (0) and the 99th percentile (1) of the aggregate posterior, with shape (S).
         start: The waypoint that gives the values of all other latents; by default that of :func:`start_of_most_change`.
+        layer: The stochastic layer whose latents are changed, from 1 at the top; None for all layers.
+
+    Raises:
+        ModelError: If there is no such layer.
     """
     encodings, latent_dim = view.encodings, view.model.latent_dim
     waypoint = parse_waypoints(view, [start_of_most_change(view) if start is None else start])
-    candidates = encodings.order[: max(num, MAX_CANDIDATES)].tolist()
+    within = view.latents_of(layer)
+    order = encodings.order if layer is None else encodings.order[torch.isin(encodings.order, torch.tensor(within))]
+    candidates = order[: max(num, MAX_CANDIDATES)].tolist()
     ends = encodings.quantiles(LOW, HIGH)
     first, last = view.model.traverse(waypoint.z[0], candidates, ends[:, candidates].T, waypoint.labels).unbind(1)
     change = require_finite((last - first).square().flatten(1).mean(1), "the decoded images")
@@ -106,7 +114,8 @@ def traverse(view: ModelView, num: int, weights: Tensor, start: WaypointName | N
     row_labels = [
         f"{view.describe_latent(d)}\n{typeset(f'{a:+.1f} … {b:+.1f}')}" for d, a, b in zip(latents, low, high, strict=True)
     ]
-    which = f"{len(latents)} of {latent_dim} latents" if len(latents) < latent_dim else "each latent"
+    which = f"{len(latents)} of {len(within)} latents" if len(latents) < latent_dim else "each latent"
+    which += "" if layer is None else f" of layer {layer}"
     others = printable(waypoint.captions[0], MAX_NAME)
     title = (
         f"{which} in turn, the others as in {others}, whose own value is at the {MARK}; from the 1st to the 99th percentile "

@@ -1,7 +1,9 @@
 """A model with the images it is shown on, and the labels that a class-conditional model needs."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -147,6 +149,23 @@ class ModelView:
 
     @checked(ModelError)
     def describe_latent(self, latent: NumOrZero) -> str:
-        """Returns the name of a latent with its mean KL, where the KL is a sum over latents."""
-        rates = self.encodings.rates
-        return f"z{latent} · {rates[latent]:.2f} nats" if len(rates) == self.model.latent_dim else f"z{latent}"
+        """Returns the name of a latent, its layer if there are several, and its mean KL if the KL is a sum over latents."""
+        rates, names = self.encodings.rates, self.model.layer_names
+        layer = bisect_right(list(accumulate(self.model.layer_sizes)), latent)
+        name = f"z{latent} · layer {layer + 1}, {names[layer]}" if names else f"z{latent}"
+        return f"{name} · {rates[latent]:.2f} nats" if len(rates) == self.model.latent_dim else name
+
+    @checked(ModelError)
+    def latents_of(self, layer: NumOrZero | None) -> range:
+        """Returns the latents of a stochastic layer, from 1 at the top; all for None.
+
+        Raises:
+            ModelError: If there is no such layer.
+        """
+        sizes = self.model.layer_sizes
+        if layer is None:
+            return range(self.model.latent_dim)
+        if not 1 <= layer <= len(sizes):
+            raise ModelError(f"layer {layer}: the model has {len(sizes)}, from 1 at the top; choose one of them")
+        begin = sum(sizes[: layer - 1])
+        return range(begin, begin + sizes[layer - 1])

@@ -112,7 +112,8 @@ def _group_name(group: Sequence[str], runs: Mapping[str, tuple[Recipe, Mapping[s
 
 def _about(recipe: Recipe, metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
     """A line on the data, the model and the training of a run."""
-    model = f"{metrics['data']['name']}, {recipe.model.latent_dim} latents, {metrics['parameters']:,} parameters"
+    latents = f"{recipe.model.latent_dim} latents, " if recipe.model.latent_dim else ""
+    model = f"{metrics['data']['name']}, {latents}{metrics['parameters']:,} parameters"
     seconds = f", {duration(history[-1]['seconds'])}" if history else ""
     return f"{model}, {metrics['epochs']} epochs{seconds}"
 

@@ -187,6 +187,8 @@ def outline(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> Recipe:
     if any(place.startswith(NETWORKS) for place in by_place(overrides)) and isinstance(changed.get("model"), dict):
         changed["model"].pop("fitted", None)
     recipe = validate(Recipe, changed, "")
+    if recipe.model.latent_dim is None and recipe.model.decoder.get("name") != "ladder":
+        raise ConfigError("model.latent_dim: missing")
     for place, (registry, inferred) in PARTS.items():
         spec = _part(recipe, place)
         require_name(registry, spec.get("name"), f"{place}.name")

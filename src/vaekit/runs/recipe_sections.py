@@ -70,7 +70,7 @@ class ModelSection(Section):
     """The parts of a VAE; its shape follows from the images.
 
     Arguments:
-        latent_dim: D, the number of latents.
+        latent_dim: D, the number of latents; None for a ladder, whose layers give it.
         encoder: The encoder.
         decoder: The decoder.
         likelihood: The likelihood.
@@ -81,7 +81,7 @@ class ModelSection(Section):
             is not fitted.
     """
 
-    latent_dim: LatentDim
+    latent_dim: LatentDim | None = None
     encoder: Spec
     decoder: Spec
     likelihood: Spec
