@@ -16,6 +16,7 @@ References:
 
 import math
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ class TwoStagePrior(Prior):
 def _mlp(in_features: int, hidden: list[int], out_features: int) -> nn.Sequential:
     widths = [in_features, *hidden]
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.SiLU()]
     return nn.Sequential(*layers, nn.Linear(widths[-1], out_features))
 
