@@ -86,7 +86,7 @@ class TwoStagePrior(Prior):
 
     def _decode(self, context: Tensor | None, noise: Tensor, more: Tensor, positions: Tensor) -> Tensor:
         """Samples of shape (M, D): ``more`` is u, and ``noise`` is that of z given u."""
-        mean = self.decoder(_joined(more, None if context is None else context[positions]))
+        mean: Tensor = self.decoder(_joined(more, None if context is None else context[positions]))
         return self.loc + self.scale * (mean + scale_of(self.log_gamma) * noise)
 
 
