@@ -64,7 +64,7 @@ def test_the_gaussian_is_the_closed_form_and_no_gaussian_is_better() -> None:
     best = log_densities(lambda num, context: prior(num), latents).mean()
     for scale in (0.9, 1.1):
         other = MultivariateNormal(latents.mean, scale * latents.covariance.float())
-        assert log_densities(lambda num, context: other.expand([num]), latents).mean() < best
+        assert log_densities(lambda num, context, other=other: other.expand([num]), latents).mean() < best
 
 
 def test_a_conditional_gaussian_has_a_mean_and_a_covariance_for_each_class() -> None:
