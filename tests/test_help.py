@@ -15,6 +15,7 @@ COMMANDS = (
     *(
         "train",
         "recipes",
+        "prior",
         "data",
         "runs",
         "clean",

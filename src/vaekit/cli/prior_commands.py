@@ -44,7 +44,7 @@ def prior(
 
       vae prior runs/mnist-conv --name mixture --set num_components=20
 
-      vae sample runs/fashion-mnist-flow-matching
+      vae prior runs/faces --name gaussian --out runs/better-faces
     """
     from vaekit.core.progress import OutputConsole
     from vaekit.experiment.fit_prior import fit_prior
