@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from vaekit.objectives import OBJECTIVES
 
 SMALL = {"mlp": {"hidden": [11, 9], "activation": "silu"}, "conv": {"channels": [3, 5], "blocks": [1, 1], "hidden": 8}}
 SMALL_POSTERIORS = {"flow": {"flow_context_dim": 5, "num_transforms": 2, "hidden": [12]}}
-SMALL_PRIORS = {
+SMALL_PRIORS: dict[str, dict[str, Any]] = {
     "mixture-of-gaussians": {"num_components": 6},
     "vamp": {"num_components": 6},
     "flow": {"num_transforms": 2, "hidden": [12]},
@@ -29,7 +30,7 @@ CLASSES = ("cat", "dog", "owl")
 REGISTRIES = (ENCODERS, DECODERS, LIKELIHOODS, POSTERIORS, PRIORS)
 TRAINED_PRIORS = tuple(name for name in PRIORS if PRIORS[name].has_density)  # type: ignore[attr-defined]
 """The priors that are trained with the model; the others are fitted afterwards (tests/test_fitted_priors.py)."""
-CHOICES = (*map(tuple, REGISTRIES[:-1]), TRAINED_PRIORS, (None, CLASSES), tuple(OBJECTIVES))
+CHOICES = (*(tuple(each) for each in REGISTRIES[:-1]), TRAINED_PRIORS, (None, CLASSES), tuple(OBJECTIVES))
 EXCLUDED = {((3, "flow"), (4, "vamp"))}
 """Excluded pairs: the VampPrior needs a Gaussian posterior."""
 

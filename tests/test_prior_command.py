@@ -267,13 +267,13 @@ def test_copies_are_found_and_new_images_are_not_called_so(digits: ImageSet, cap
     train, test = digits.take(torch.arange(0, 300)), digits.take(torch.arange(300, 359))
     model = make_vae(shape=(1, 8, 8))
     model.__class__ = Copies
-    model.source = train.pixels[20:] / 255  # type: ignore[assignment]
+    model.source = train.pixels[20:] / 255
     found = memorization(model, train, test)
     assert float(found.samples.max()) < 1e-4
     assert torch.equal(found.nearest, torch.arange(20, 20 + len(test)))
     assert found.share.value == 1
     assert "copies" in found.verdict
-    model.source = test.pixels / 255  # type: ignore[assignment]
+    model.source = test.pixels / 255
     honest = memorization(model, train, test)
     torch.testing.assert_close(honest.medians["samples"], honest.medians["test"])
 

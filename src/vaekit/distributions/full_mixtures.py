@@ -141,7 +141,10 @@ class FullCovariancePrior(Prior):
         self.latent_dim = latent_dim
         self.context_dim = context_dim
         shape = max(1, context_dim), num_components
-        self.logits = nn.Parameter(torch.zeros(shape))
+        if num_components > 1:
+            self.logits: Tensor = nn.Parameter(torch.zeros(shape))
+        else:  # the only weight is 1
+            self.register_buffer("logits", torch.zeros(shape), persistent=False)
         self.means = nn.Parameter(torch.randn(*shape, latent_dim) * (0.5 if num_components > 1 else 0.0))
         self.log_diagonals = nn.Parameter(torch.zeros(*shape, latent_dim))
         self.lower = nn.Parameter(torch.zeros(*shape, latent_dim, latent_dim))
@@ -166,7 +169,7 @@ class FullCovariancePrior(Prior):
         jitter = JITTER * variances[:, None, None] * torch.eye(self.latent_dim, dtype=covariances.dtype)
         factors = torch.linalg.cholesky(covariances + jitter)
         with torch.no_grad():
-            self.logits[group] = weights.clamp(min=1e-12).log()
+            self.logits[group] = weights.clamp(min=1e-12).log().to(self.logits)
             self.means[group] = means
             self.log_diagonals[group] = factors.diagonal(dim1=-2, dim2=-1).log()
             self.lower[group] = factors
