@@ -17,8 +17,11 @@ from vaekit.models import VAE, ClassLabel, VAEConfig, build_vae, describe_vae, l
 from vaekit.networks import DECODERS, ENCODERS, MLPDecoder, MLPEncoder
 from vaekit.objectives import OBJECTIVES
 
-SMALL = {"mlp": {"hidden": [11, 9], "activation": "silu"}, "conv": {"channels": [3, 5], "blocks": [1, 1], "hidden": 8}}
-SMALL_POSTERIORS = {"flow": {"flow_context_dim": 5, "num_transforms": 2, "hidden": [12]}}
+SMALL: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden": [11, 9], "activation": "silu"},
+    "conv": {"channels": [3, 5], "blocks": [1, 1], "hidden": 8},
+}
+SMALL_POSTERIORS: dict[str, dict[str, Any]] = {"flow": {"flow_context_dim": 5, "num_transforms": 2, "hidden": [12]}}
 SMALL_PRIORS: dict[str, dict[str, Any]] = {
     "mixture-of-gaussians": {"num_components": 6},
     "vamp": {"num_components": 6},
