@@ -81,6 +81,11 @@ def test_the_elbo_changes_by_the_gain_that_is_printed(trained: Path, mixture: tu
     gain = json.loads((mixture[0] / "metrics.json").read_text())["prior_fit"]["gain"]
     assert gain["value"] > 0
     assert after["distortion"] == before["distortion"]
+    with torch.no_grad():
+        qz = RunFolder(trained).model.encode(valid.gather(torch.arange(len(valid))))
+        z = qz.mean + qz.stddev * torch.randn(qz.mean.shape, generator=torch.Generator().manual_seed(0))
+        new, old = (RunFolder(folder).model.prior_of(len(valid)).log_prob(z) for folder in (mixture[0], trained))
+    assert gain["value"] == pytest.approx(float((new - old).mean()), abs=1e-3)
     assert after["elbo"] - before["elbo"] == pytest.approx(gain["value"], abs=5 * gain["standard_error"])
     assert f"{gain['value']:+.2f}" in mixture[1]
 
