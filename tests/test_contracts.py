@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,18 +17,25 @@ from vaekit.models import VAE, ClassLabel, VAEConfig, build_vae, describe_vae, l
 from vaekit.networks import DECODERS, ENCODERS, MLPDecoder, MLPEncoder
 from vaekit.objectives import OBJECTIVES
 
-SMALL = {"mlp": {"hidden": [11, 9], "activation": "silu"}, "conv": {"channels": [3, 5], "blocks": [1, 1], "hidden": 8}}
+SMALL: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden": [11, 9], "activation": "silu"},
+    "conv": {"channels": [3, 5], "blocks": [1, 1], "hidden": 8},
+}
 SMALL_ENCODERS = SMALL | {"ladder": {"channels": [3, 5], "blocks": [1, 1]}}
 SMALL_DECODERS = SMALL | {"ladder": {"channels": [3, 5], "layers": [1, 2], "width": 1}}
-SMALL_POSTERIORS = {"flow": {"flow_context_dim": 5, "num_transforms": 2, "hidden": [12]}}
-SMALL_PRIORS = {
+SMALL_POSTERIORS: dict[str, dict[str, Any]] = {"flow": {"flow_context_dim": 5, "num_transforms": 2, "hidden": [12]}}
+SMALL_PRIORS: dict[str, dict[str, Any]] = {
     "mixture-of-gaussians": {"num_components": 6},
     "vamp": {"num_components": 6},
     "flow": {"num_transforms": 2, "hidden": [12]},
+    "maf": {"num_transforms": 2, "hidden": [12]},
+    "mixture": {"num_components": 3},
 }
 CLASSES = ("cat", "dog", "owl")
 REGISTRIES = (ENCODERS, DECODERS, LIKELIHOODS, POSTERIORS, PRIORS)
-CHOICES = (*map(tuple, REGISTRIES), (None, CLASSES), tuple(OBJECTIVES))
+TRAINED_PRIORS = tuple(name for name in PRIORS if PRIORS[name].has_density)  # type: ignore[attr-defined]
+"""The priors that are trained with the model; the others are fitted afterwards (tests/test_fitted_priors.py)."""
+CHOICES = (*(tuple(each) for each in REGISTRIES[:-1]), TRAINED_PRIORS, (None, CLASSES), tuple(OBJECTIVES))
 LADDER, RESIDUAL = "ladder", "residual"
 OTHERS = tuple(tuple(name for name in names if name not in (LADDER, RESIDUAL)) for names in CHOICES)
 EXCLUDED: set[tuple[tuple[int, object], tuple[int, object]]] = {

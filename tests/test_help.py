@@ -17,6 +17,7 @@ COMMANDS = (
     *(
         "train",
         "recipes",
+        "prior",
         "data",
         "runs",
         "clean",

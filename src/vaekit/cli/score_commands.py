@@ -188,7 +188,9 @@ def _name_most_unusual(most: "MostUnusual", by: str, folder: "RunFolder") -> Non
     width = max(map(len, captions))
     for caption, name in zip(captions, most.names, strict=False):
         say(f"  {caption:>{width}}  {printable(name, MAX_NAME - width - 4)}")
-    _tell(f"no score finds every kind of odd image; --resort {'log_px' if by != 'log_px' else 'ratio'} shows another order")
+    likely = "log_px" if folder.model.has_density else "reconstruction"
+    other = likely if by != likely else "latent"
+    _tell(f"no score finds every kind of odd image; --resort {other} shows another order")
 
 
 def _write_sheet(

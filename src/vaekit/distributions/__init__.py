@@ -44,6 +44,11 @@ PRIORS: "Registry[Prior]" = Registry(
         "mixture-of-gaussians": "vaekit.distributions.gaussian_mixtures.MixtureOfGaussians",
         "vamp": "vaekit.distributions.gaussian_mixtures.VampPrior",
         "flow": "vaekit.distributions.flows.FlowPrior",
+        "maf": "vaekit.distributions.maf.MAFPrior",
+        "gaussian": "vaekit.distributions.full_mixtures.GaussianPrior",
+        "mixture": "vaekit.distributions.full_mixtures.MixturePrior",
+        "two-stage": "vaekit.distributions.two_stage.TwoStagePrior",
+        "flow-matching": "vaekit.distributions.flow_matching.FlowMatchingPrior",
     },
 )
 

@@ -18,9 +18,9 @@ from vaekit.data import is_image_shape
 from vaekit.models import Model, describe_vae
 from vaekit.runs.identity import first_difference
 from vaekit.runs.names import folder_name, short_name
+from vaekit.runs.origins import InitialWeights
 from vaekit.runs.overrides import by_place
 from vaekit.runs.recipe import Recipe, complete, load_recipe
-from vaekit.runs.recipe_sections import InitialWeights
 from vaekit.runs.run_folder import RunFolder
 
 KEPT = ("format", "preprocessing")
@@ -73,7 +73,7 @@ def fine_tuned(run: str | Path, what: str | Path | None, overrides: Mapping[str,
     if what is None and not folder.has_recipe:
         raise RunError(f"{run}: a model folder without a recipe; name one, as in vae train images --from {run}")
     base = folder.recipe if what is None else load_recipe(what)
-    data = {key: value for key, value in to_data(base).items() if key not in ("expected", "needs")}
+    data = {key: value for key, value in to_data(base).items() if key not in ("expected", "needs", "prior_fit")}
     if what is None and isinstance(beta := data["objective"].get("beta"), dict) and "end" in beta:
         data["objective"]["beta"] = beta["end"]
     described = describe_vae(folder.model)

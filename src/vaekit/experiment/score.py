@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaekit.core.arguments import Count, Seed, checked
-from vaekit.core.errors import DataError
+from vaekit.core.errors import DataError, NoDensityError
 from vaekit.core.progress import notify
 from vaekit.core.rng import generator
 from vaekit.data import ImageSet
@@ -47,6 +47,8 @@ NUM_SAMPLES = 20
 """K, the number of samples of z per image if none is chosen. Five times as many change no AUROC by more than 0.03."""
 NEED_TRAINING_IMAGES = ("typicality", "latent")
 """The scores that compare an image with training images."""
+WITHOUT_DENSITY = ("reconstruction", "latent")
+"""The scores of a model whose prior has no density."""
 NUM_CENTER_IMAGES, NUM_ENCODED_IMAGES = 200, 5_000
 """The numbers of training images for the center of typicality and for the Gaussian of latent distances."""
 
@@ -58,7 +60,7 @@ class ScoredSet:
     Arguments:
         images: The images.
         rows: The number of each image in the split that it was taken from, with shape (N).
-        scores: The scores.
+        scores: The scores by log-probabilities; None if the model has none.
         meaning: What the model's log-probabilities of these images are.
         center: The mean of log p(x) over training images, if there are any.
         errors: The root mean squared error of each reconstruction, in gray levels, with shape (N), if it was computed.
@@ -68,7 +70,7 @@ class ScoredSet:
 
     images: ImageSet
     rows: Tensor
-    scores: Scores
+    scores: Scores | None
     meaning: str
     center: float | None = None
     errors: Tensor | None = None
@@ -78,8 +80,10 @@ class ScoredSet:
     @property
     def values(self) -> dict[str, Tensor]:
         """The available scores by name, each with shape (N), in the order of :data:`SCORES`."""
-        values = {name: getattr(self.scores, name) for name in ("log_px", "elbo", "ratio", "waic")}
-        values |= {} if self.center is None else {"typicality": self.scores.typicality(self.center)}
+        values = {}
+        if self.scores is not None:
+            values = {name: getattr(self.scores, name) for name in ("log_px", "elbo", "ratio", "waic")}
+            values |= {} if self.center is None else {"typicality": self.scores.typicality(self.center)}
         values |= {} if self.errors is None else {"reconstruction": -self.errors}
         return values if self.distances is None else values | {"latent": -self.distances}
 
@@ -154,7 +158,7 @@ class ScoredImages:
     @property
     def warning(self) -> str:
         """A line on images whose log p(x) rests on one sample of z; empty if there are none."""
-        return dominated_line([one.scores for one in self.sets])
+        return dominated_line([one.scores for one in self.sets if one.scores is not None])
 
     def aurocs(self) -> dict[str, Estimate]:
         """Returns how well each score separates the first set from the second; empty if there is only one set."""
@@ -215,16 +219,22 @@ def score(
         raise DataError(f"{single[0]}: an AUROC needs at least two images of each set; add images or raise --max-images")
     model = folder.model.to(find_device(device))
     train = _training_images(folder)
+    by = by or (WITHOUT_TRAINING_IMAGES if train is None else DEFAULT_SCORE)
+    if not model.has_density and by not in WITHOUT_DENSITY:
+        raise NoDensityError(
+            f"{folder.folder}: sampler only, its prior has no density, so there is no {SCORES[by].split(',')[0]}; "
+            f"choose --by {' or --by '.join(WITHOUT_DENSITY)}"
+        )
     if by in NEED_TRAINING_IMAGES and train is None:
         raise DataError(f"{by} is a distance from training images, and there are none; choose another --by")
     scored = [_score_set(model, one, max_images, num_samples, seed) for one in sets]
     if train is not None:
-        is_own = folder.is_own(data)
-        center = _center_among(scored[0]) if is_own else None
-        center = _center_of(model, train, num_samples, seed) if center is None else center
+        center = _center_among(scored[0]) if folder.is_own(data) else None
+        if center is None and model.has_density:
+            center = _center_of(model, train, num_samples, seed)
         latents = LatentGaussian.of(model, train.take(_choose(train, NUM_ENCODED_IMAGES, seed)))
         scored = [replace(one, center=center, distances=latents.distances(model, one.images)) for one in scored]
-    return ScoredImages(scored, by or (WITHOUT_TRAINING_IMAGES if train is None else DEFAULT_SCORE))
+    return ScoredImages(scored, by)
 
 
 def selections(run: RunFolder, data: str | Path | None, against: str | Path | None, split: str | None) -> list[Selection]:
@@ -241,13 +251,15 @@ def _score_set(model: Model, chosen: Selection, max_images: int | None, num_samp
     """The scores of a set, or of a random sample of it, in its order, without those that need training images."""
     rows = _choose(chosen.images, max_images, seed)
     subset = chosen.take(rows)
-    found = scores(model, subset.images, num_samples=num_samples, seed=seed)
+    found = scores(model, subset.images, num_samples=num_samples, seed=seed) if model.has_density else None
     errors = reconstruction_errors(model, subset.images)
     return ScoredSet(subset.images, rows, found, meaning(model, chosen.images), None, errors, None, subset)
 
 
 def _center_among(scored: ScoredSet) -> float | None:
     """The mean of log p(x) over the training images among a set's, so that none is scored twice; None if they are few."""
+    if scored.scores is None:
+        return None
     is_train = torch.tensor([split == "train" for split in scored.selected.splits])
     enough = int(is_train.sum()) >= min(NUM_CENTER_IMAGES, len(is_train) // 2)
     return float(scored.scores.log_px[is_train].mean()) if enough and bool(is_train.any()) else None
@@ -280,7 +292,7 @@ def _columns(scored: ScoredSet) -> dict[str, Sequence[object]]:
     names = {"name": image_names(images, scored.rows), "data": [images.name] * len(images), "row": scored.rows.tolist()}
     names |= {"split": list(scored.selected.splits)}
     others = ("standard_error", "effective_samples", "variance", "complexity")
-    numbers = scored.values | {key: value for key in others if (value := getattr(scored.scores, key)) is not None}
+    numbers = scored.values | {key: value for key in others if (value := getattr(scored.scores, key, None)) is not None}
     order = (
         *("log_px", "standard_error", "effective_samples", "elbo", "variance", "complexity"),
         *("ratio", "waic", "typicality", "reconstruction", "latent"),

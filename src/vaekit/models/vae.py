@@ -149,6 +149,11 @@ class VAE(Model):
         """D, the number of latents."""
         return self.decoder.latent_dim
 
+    @property
+    def has_density(self) -> bool:
+        """Whether the prior has a density; without one the model can be sampled, and has no ELBO and no log p(x)."""
+        return self.prior.has_density
+
     def qz(self, x: Tensor, context: Tensor | None = None) -> Distribution:
         """Returns q(z|x), with batch shape (B) and event shape (D), for images of shape (B, C, H, W).
 

@@ -21,8 +21,9 @@ from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
 from vaekit.runs.names import FolderName, folder_name, short_name
+from vaekit.runs.origins import InitialWeights, PriorFit
 from vaekit.runs.overrides import SHORTHANDS, by_place, override
-from vaekit.runs.recipe_sections import DataSection, EvaluationSection, InitialWeights, ModelSection
+from vaekit.runs.recipe_sections import DataSection, EvaluationSection, ModelSection
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS
 from vaekit.training.training_config import TrainingConfig
 
@@ -58,6 +59,7 @@ class Recipe(Section):
         needs: The data and the time that it requires.
         expected: The expected metrics on the test split, by name.
         initial: The weights to begin with; None for random ones.
+        prior_fit: How the prior was fitted afterwards; None if it was trained with the model.
         data: The images.
         model: The parts of the model.
         objective: The objective.
@@ -74,6 +76,7 @@ class Recipe(Section):
     needs: str = ""
     expected: dict[str, float] = {}
     initial: InitialWeights | None = None
+    prior_fit: PriorFit | None = None
     data: DataSection
     model: ModelSection
     objective: Spec = {"name": "elbo"}

@@ -101,15 +101,3 @@ class EvaluationSection(Section):
 
     num_samples: Annotated[int, Field(ge=0, le=1_000_000)] = 100
     max_images: PositiveInt | None = 1000
-
-
-class InitialWeights(Section):
-    """The weights that a run begins with, instead of random ones.
-
-    Arguments:
-        run: The run, a model folder, or a hub id, whose model is the same.
-        weights: A hash of the weights; empty for whatever they are.
-    """
-
-    run: str
-    weights: str = ""
