@@ -10,6 +10,8 @@ from vaekit.core.lazy_names import lazy_names
 from vaekit.core.registry import Registry
 
 if TYPE_CHECKING:
+    from vaekit.distributions.code_priors import CodePrior, UniformCodes
+    from vaekit.distributions.code_vectors import CodeVectors, PointMass
     from vaekit.distributions.flows import FlowPosterior, FlowPrior
     from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians, VampPrior
     from vaekit.distributions.layered import LayeredDistribution
@@ -17,7 +19,14 @@ if TYPE_CHECKING:
     from vaekit.distributions.logistic_mixture import LogisticMixture
     from vaekit.distributions.posteriors import DiagonalGaussian, Posterior
     from vaekit.distributions.priors import Encode, Prior, StandardNormal
+    from vaekit.distributions.quantizers import (
+        FiniteScalarQuantizer,
+        Quantizer,
+        ResidualQuantizer,
+        VectorQuantizer,
+    )
     from vaekit.distributions.reparameterization import is_diagonal_gaussian, reparameterize, sample_from_noise
+    from vaekit.distributions.transformer_prior import TransformerPrior
 
 LIKELIHOODS: "Registry[Likelihood]" = Registry(
     "LIKELIHOODS",
@@ -33,6 +42,9 @@ POSTERIORS: "Registry[Posterior]" = Registry(
     {
         "diagonal-gaussian": "vaekit.distributions.posteriors.DiagonalGaussian",
         "flow": "vaekit.distributions.flows.FlowPosterior",
+        "vq": "vaekit.distributions.quantizers.VectorQuantizer",
+        "residual-vq": "vaekit.distributions.quantizers.ResidualQuantizer",
+        "fsq": "vaekit.distributions.quantizers.FiniteScalarQuantizer",
     },
 )
 PRIORS: "Registry[Prior]" = Registry(
@@ -42,6 +54,8 @@ PRIORS: "Registry[Prior]" = Registry(
         "mixture-of-gaussians": "vaekit.distributions.gaussian_mixtures.MixtureOfGaussians",
         "vamp": "vaekit.distributions.gaussian_mixtures.VampPrior",
         "flow": "vaekit.distributions.flows.FlowPrior",
+        "uniform-codes": "vaekit.distributions.code_priors.UniformCodes",
+        "transformer": "vaekit.distributions.transformer_prior.TransformerPrior",
     },
 )
 
@@ -50,9 +64,12 @@ __all__ = [
     "POSTERIORS",
     "PRIORS",
     "Bernoulli",
+    "CodePrior",
+    "CodeVectors",
     "ContinuousBernoulli",
     "DiagonalGaussian",
     "Encode",
+    "FiniteScalarQuantizer",
     "FlowPosterior",
     "FlowPrior",
     "Gaussian",
@@ -61,10 +78,16 @@ __all__ = [
     "Likelihood",
     "LogisticMixture",
     "MixtureOfGaussians",
+    "PointMass",
     "Posterior",
     "Prior",
+    "Quantizer",
+    "ResidualQuantizer",
     "StandardNormal",
+    "TransformerPrior",
+    "UniformCodes",
     "VampPrior",
+    "VectorQuantizer",
     "is_diagonal_gaussian",
     "reparameterize",
     "sample_from_noise",
@@ -74,9 +97,12 @@ __getattr__ = lazy_names(
     __name__,
     {
         "Bernoulli": "likelihoods",
+        "CodePrior": "code_priors",
+        "CodeVectors": "code_vectors",
         "ContinuousBernoulli": "likelihoods",
         "DiagonalGaussian": "posteriors",
         "Encode": "priors",
+        "FiniteScalarQuantizer": "quantizers",
         "FlowPosterior": "flows",
         "FlowPrior": "flows",
         "Gaussian": "likelihoods",
@@ -85,10 +111,16 @@ __getattr__ = lazy_names(
         "Likelihood": "likelihoods",
         "LogisticMixture": "logistic_mixture",
         "MixtureOfGaussians": "gaussian_mixtures",
+        "PointMass": "code_vectors",
         "Posterior": "posteriors",
         "Prior": "priors",
+        "Quantizer": "quantizers",
+        "ResidualQuantizer": "quantizers",
         "StandardNormal": "priors",
+        "TransformerPrior": "transformer_prior",
+        "UniformCodes": "code_priors",
         "VampPrior": "gaussian_mixtures",
+        "VectorQuantizer": "quantizers",
         "is_diagonal_gaussian": "reparameterization",
         "reparameterize": "reparameterization",
         "sample_from_noise": "reparameterization",

@@ -18,6 +18,7 @@ from vaekit.core.errors import ModelError
 from vaekit.core.safe_text import MAX_NAME, printable_value
 from vaekit.data import Fitting, is_image_shape
 from vaekit.data.preparing import Images, prepare_images
+from vaekit.distributions.code_vectors import CodeVectors
 from vaekit.models.conditions import Condition
 from vaekit.models.interpolation import along
 
@@ -149,7 +150,8 @@ class LatentVariableModel(nn.Module, ABC):
         Arguments:
             num: The number of images.
             labels: Their classes, with shape (num), if the model is conditional.
-            temperature: Scales the distance of latents from the prior's mean; below 1 samples are closer to the mean.
+            temperature: Scales the distance of latents from the prior's mean; below 1 samples are closer to the mean. The
+                logits of codes are divided by it.
 
         Returns:
             Images on the unit interval, with shape (num, C, H, W).
@@ -157,6 +159,8 @@ class LatentVariableModel(nn.Module, ABC):
         with self.inference():
             context = self.context(labels, num)
             pz = self.pz(num, context)
+            if isinstance(pz, CodeVectors):
+                return self._means(pz.tempered(temperature).sample(), context)
             z = pz.sample()
             if temperature != 1:
                 z = pz.mean + temperature * (z - pz.mean)

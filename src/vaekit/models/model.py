@@ -26,6 +26,7 @@ from vaekit.core.terms import LatentTerms, Terms
 from vaekit.distributions import (
     LayeredDistribution,
     Likelihood,
+    PointMass,
     reparameterize,
     sample_from_noise,
 )
@@ -134,6 +135,10 @@ class Model(LatentVariableModel):
             context = self.context(labels, len(x))
             qz, pz = self.qz(x, context), self.pz(len(x), context)
             target = self.likelihood.target(x)
+        if isinstance(qz, PointMass):  # all samples are one point
+            with self.inference():
+                yield self._terms(qz.sample((1,)), qz, pz, target, context).log_weights().expand(num_samples, -1)
+            return
         for start in range(0, num_samples, chunk):
             with self.inference():  # not around the yield: the caller's gradients and the model's mode are its own
                 z = _samples(qz, min(chunk, num_samples - start), noise)

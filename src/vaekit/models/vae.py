@@ -26,6 +26,7 @@ from vaekit.core.files import describe_os_error, user_path
 from vaekit.core.terms import Terms
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.distributions import Likelihood, Posterior, Prior
+from vaekit.distributions.code_priors import join_codes, over_vectors
 from vaekit.distributions.pixels import IMAGE_DIMS
 from vaekit.models.conditions import Condition
 from vaekit.models.folder_format import RUN_MARKS
@@ -92,6 +93,7 @@ class VAE(Model):
         self.likelihood = likelihood
         self.condition = condition
         self.preprocessing = None
+        join_codes(posterior, prior)
         if tuple(encoder.shape) != tuple(decoder.shape):
             raise ModelError(
                 f"the encoder reads {encoder.shape} and the decoder returns {decoder.shape}; give both one shape"
@@ -185,7 +187,7 @@ class VAE(Model):
 
     def pz(self, num: int, context: Tensor | None = None) -> Distribution:
         """Returns p(z), with batch shape (num) and event shape (D); a VampPrior is made of this model's own q(z|x)."""
-        pz: Distribution = self.prior(num, context, self.qz)
+        pz: Distribution = over_vectors(self.prior(num, context, self.qz), self.posterior)
         return pz
 
     def px(self, z: Tensor, context: Tensor | None = None) -> Distribution:
