@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vaekit.evaluation.model_evaluation import evaluate_model
     from vaekit.experiment.embed import embed
     from vaekit.experiment.evaluate import evaluate
+    from vaekit.experiment.fit_prior import fit_prior
     from vaekit.experiment.score import score
     from vaekit.experiment.train import train
     from vaekit.models import VAE, Model
@@ -41,6 +42,7 @@ _HOME_OF = {
     "hold_out": "vaekit.data",  # a set in two parts
     # Training
     "train": "vaekit.experiment.train",  # trains a recipe, a model, or from the weights of a run
+    "fit_prior": "vaekit.experiment.fit_prior",  # a better prior for a trained run
     "RunFolder": "vaekit.runs.run_folder",  # a run, read
     "Callback": "vaekit.training",  # code that is called while training
     # Models
@@ -88,6 +90,7 @@ __all__ = [
     "embed",
     "evaluate",
     "evaluate_model",
+    "fit_prior",
     "hold_out",
     "load",
     "load_images",

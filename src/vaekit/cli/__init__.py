@@ -21,6 +21,7 @@ from vaekit.cli import (
     data_commands,
     evaluate_commands,
     plot_commands,
+    prior_commands,
     reproduce_commands,
     run_commands,
     score_commands,
@@ -42,7 +43,14 @@ MAX_USAGE = 500
 """The number of characters to which a message about a command line is cut."""
 
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Train": (train_commands.train, train_commands.recipes, data_commands.data, run_commands.runs, run_commands.clean),
+    "Train": (
+        train_commands.train,
+        train_commands.recipes,
+        prior_commands.prior,
+        data_commands.data,
+        run_commands.runs,
+        run_commands.clean,
+    ),
     "Look": (
         plot_commands.sample,
         plot_commands.reconstruct,

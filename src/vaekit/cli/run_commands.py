@@ -30,7 +30,8 @@ def runs(folders: Folders = None) -> None:
     """List runs: the images, the epochs, the state, the ELBO, the size and the date of each, newest first.
 
     The ELBO is that of the test split; before the end of a run it is the best of the validation images, marked by v. That of
-    a class-conditional run, marked by c, bounds log p(x | class) and is not comparable with the others.
+    a class-conditional run, marked by c, bounds log p(x | class) and is not comparable with the others. A run whose prior can
+    only be sampled has none.
 
     [bold]Examples[/bold]
 
@@ -104,7 +105,8 @@ def _cells(run: "RunSummary") -> tuple[str, ...]:
     elbo = "" if run.valid_elbo is None else f"{run.valid_elbo:,.5g} v"
     if run.elbo is not None:
         elbo = with_error(*run.elbo, 2).split(" ± ")[0]
-    elbo += " c" if run.conditional and elbo else ""
+    elbo = "sampler" if run.state == "finished" and not elbo else elbo
+    elbo += " c" if run.conditional and elbo not in ("", "sampler") else ""
     epochs = f"{run.epochs}/{run.max_epochs}" if run.max_epochs else ""
     data = run.data if len(run.data) <= MAX_DATA else " + ".join(Path(source).name for source in run.data.split(" + "))
     return printable(str(run.folder)), printable(data, MAX_DATA), epochs, run.state, elbo, _size(run.size), run.started[:10]

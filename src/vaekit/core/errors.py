@@ -56,6 +56,10 @@ class ModelError(VaekitError):
     """A model folder that cannot be loaded, or a method that the model does not support."""
 
 
+class NoDensityError(ModelError):
+    """A density is asked for of a prior that can only be sampled."""
+
+
 class RunError(VaekitError):
     """A run that cannot be started, resumed or read."""
 

@@ -56,6 +56,11 @@ PRIORS: "Registry[Prior]" = Registry(
         "flow": "vaekit.distributions.flows.FlowPrior",
         "uniform-codes": "vaekit.distributions.code_priors.UniformCodes",
         "transformer": "vaekit.distributions.transformer_prior.TransformerPrior",
+        "maf": "vaekit.distributions.maf.MAFPrior",
+        "gaussian": "vaekit.distributions.full_mixtures.GaussianPrior",
+        "mixture": "vaekit.distributions.full_mixtures.MixturePrior",
+        "two-stage": "vaekit.distributions.two_stage.TwoStagePrior",
+        "flow-matching": "vaekit.distributions.flow_matching.FlowMatchingPrior",
     },
 )
 

@@ -5,8 +5,8 @@ for each image. The uniform prior gives each sequence the same probability, so t
 a model is trained with it. A better prior is fitted afterwards, such as the transformer in
 :mod:`vaekit.distributions.transformer_prior`.
 
-A prior of your own is a subclass of :class:`CodePrior`. Its layers are made in :meth:`CodePrior.adapt`, which a model calls
-once with the sizes of its posterior, so no recipe repeats them.
+A prior of your own is a subclass of :class:`CodePrior` with the method ``indices``. Its layers are made in
+:meth:`CodePrior.make_layers`, when a model has given it the sizes of its posterior, so no recipe repeats them.
 
 References:
     | Neural Discrete Representation Learning (van den Oord et al., 2017), https://arxiv.org/abs/1711.00937
@@ -27,7 +27,7 @@ from vaekit.distributions.quantizers import Quantizer
 
 
 class CodePrior(Prior):
-    """The base class of priors over codes.
+    """The base class of priors over codes: a distribution over the indices of an image.
 
     Arguments:
         latent_dim: D, the number of latents. Not used.
@@ -47,29 +47,51 @@ class CodePrior(Prior):
         self.shape = shape
         self.num_codes = self.length = 0
         self.num_levels = 1
+        self._codes: tuple[Quantizer, ...] = ()  # in a tuple, so that its weights are not saved twice
 
-    def adapt(self, num_codes: int, length: int, num_levels: int = 1) -> None:
-        """Makes the layers for the codes of a posterior, once.
+    def adapt(self, codes: Quantizer) -> None:
+        """Makes the layers for the codes of a posterior; if it has layers, only takes codes of the same sizes.
 
         Raises:
-            ModelError: If they were made for other codes.
+            ModelError: If the layers were made for other sizes.
         """
-        sizes = (num_codes, length, num_levels)
+        sizes = (codes.num_codes, codes.length, codes.num_levels)
         if self.num_codes and sizes != (self.num_codes, self.length, self.num_levels):
             raise ModelError(
-                f"the prior is of {self.length} indices of {self.num_codes} codes and the posterior has {length} of "
-                f"{num_codes}; give each model a prior of its own"
+                f"the prior is of {self.length} indices of {self.num_codes} codes and the posterior has {codes.length} of "
+                f"{codes.num_codes}; give each model a prior of its own"
             )
+        self._codes = (codes,)
         if not self.num_codes:
             self.num_codes, self.length, self.num_levels = sizes
             self.make_layers()
+
+    @property
+    def codes(self) -> Quantizer:
+        """The codes that the indices name, those of the model's posterior.
+
+        Raises:
+            ModelError: If the prior is not that of a model yet.
+        """
+        if not self._codes:
+            raise ModelError(f"{type(self).__name__}: has no codes yet; make a model of it and a discrete posterior")
+        return self._codes[0]
 
     def make_layers(self) -> None:
         """Makes the layers, whose sizes are now known; by default none."""
 
     @abstractmethod
-    def forward(self, batch_size: int, context: Tensor | None = None, encode: Encode | None = None) -> IndexDistribution:
-        """Returns the distribution over indices, with batch shape (B) and event shape (T)."""
+    def indices(self, batch_size: int, context: Tensor | None = None) -> IndexDistribution:
+        """Returns the distribution over indices, with batch shape (B) and event shape (T).
+
+        Arguments:
+            batch_size: B.
+            context: The context, with shape (B, E), or None if the model is not conditional.
+        """
+
+    def forward(self, batch_size: int, context: Tensor | None = None, encode: Encode | None = None) -> CodeVectors:
+        """Returns the distribution over code vectors, with batch shape (B) and event shape (D)."""
+        return CodeVectors(self.indices(batch_size, context), self.codes)
 
 
 class UniformIndices(IndexDistribution):
@@ -107,7 +129,7 @@ class UniformIndices(IndexDistribution):
 
 
 class UniformCodes(CodePrior):
-    """The uniform distribution over codes. It does not depend on the context.
+    """The uniform distribution over codes. It does not depend on the context, and has no weights.
 
     Arguments:
         latent_dim: D, the number of latents. Not used.
@@ -115,25 +137,21 @@ class UniformCodes(CodePrior):
         shape: The shape of an image (C, H, W). Not used.
     """
 
-    anchor: Tensor
+    schedule = None
 
-    def __init__(self, latent_dim: int, context_dim: int = 0, shape: tuple[int, ...] | None = None) -> None:
-        super().__init__(latent_dim, context_dim, shape)
-        self.register_buffer("anchor", torch.zeros(()), persistent=False)  # is where the model is
-
-    def forward(self, batch_size: int, context: Tensor | None = None, encode: Encode | None = None) -> UniformIndices:
+    def indices(self, batch_size: int, context: Tensor | None = None) -> UniformIndices:
         """Returns the uniform distribution, with batch shape (B) and event shape (T)."""
-        return UniformIndices(batch_size, self.length, self.num_codes, self.anchor.device)
+        return UniformIndices(batch_size, self.length, self.num_codes, self.codes.device)
 
 
 def join_codes(posterior: Posterior, prior: Prior) -> None:
-    """Adapts a prior over codes to a discrete posterior.
+    """Gives a prior over codes those of a discrete posterior.
 
     Raises:
         ModelError: If one of the two is discrete and the other is not.
     """
     if isinstance(posterior, Quantizer) and isinstance(prior, CodePrior):
-        prior.adapt(posterior.num_codes, posterior.length, posterior.num_levels)
+        prior.adapt(posterior)
     elif isinstance(posterior, Quantizer):
         raise ModelError(
             f"prior: {type(prior).__name__} is a density and the posterior {type(posterior).__name__} has codes; choose a "
@@ -144,10 +162,3 @@ def join_codes(posterior: Posterior, prior: Prior) -> None:
             f"prior: {type(prior).__name__} is over codes and the posterior {type(posterior).__name__} has none; choose a "
             "discrete posterior, as posterior: {name: vq}"
         )
-
-
-def over_vectors(prior: Any, posterior: Posterior) -> Any:
-    """Returns a prior's distribution over code vectors for one over their indices, and any other as it is."""
-    if isinstance(prior, IndexDistribution) and isinstance(posterior, Quantizer):
-        return CodeVectors(prior, posterior)
-    return prior

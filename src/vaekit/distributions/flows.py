@@ -33,11 +33,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from zuko.flows import GeneralCouplingTransform
 from zuko.lazy import LazyComposedTransform
-from zuko.nn import MLP
+from zuko.nn import MLP, MaskedMLP
 from zuko.transforms import MonotonicRQSTransform
 
 from vaekit.core.rng import generator
 from vaekit.distributions.bounded_scale import scale_of
+from vaekit.distributions.latent_set import LatentSet
 from vaekit.distributions.posteriors import DiagonalGaussian, Posterior
 from vaekit.distributions.priors import Encode, Prior
 
@@ -169,6 +170,10 @@ class FlowPrior(Prior):
         self.log_scale = nn.Parameter(torch.zeros(latent_dim))
         self.flow = spline_flow(latent_dim, context_dim, num_transforms, hidden, num_bins)
 
+    def start(self, latents: LatentSet, seed: int) -> None:
+        """Sets shift and scale to the mean and the standard deviation of each latent."""
+        standardize(self.loc, self.log_scale, latents)
+
     def forward(self, batch_size: int, context: Tensor | None = None, encode: Encode | None = None) -> FlowDistribution:
         """Returns the flow with batch shape (B) and event shape (D)."""
         context = None if context is None else context.float()
@@ -221,6 +226,13 @@ class FlowPosterior(Posterior):
         return FlowDistribution(len(features), qz.mean, qz.stddev, self.flow, context, POSTERIOR_SAMPLES)
 
 
+def standardize(loc: Tensor, log_scale: Tensor, latents: LatentSet) -> None:
+    """Sets a shift and the logarithm of a scale, each with shape (D), to the moments of the aggregate posterior."""
+    with torch.no_grad():
+        loc.copy_(latents.mean)
+        log_scale.copy_(latents.stddev.log())
+
+
 def spline_flow(
     latent_dim: int, context_dim: int, num_transforms: int, hidden: list[int], num_bins: int
 ) -> LazyComposedTransform:
@@ -242,12 +254,17 @@ def spline_flow(
             for index in range(num_transforms)
         )
     )
+    begin_as_identity(flow)
+    return flow
+
+
+def begin_as_identity(flow: nn.Module) -> None:
+    """Sets the last layer of each network of a flow to zero, at which each of its transforms is the identity."""
     for module in flow.modules():
-        last = module[-1] if isinstance(module, MLP) else module
-        if isinstance(module, MLP | nn.ParameterList):
+        last = module[-1] if isinstance(module, MLP | MaskedMLP) else module
+        if isinstance(module, MLP | MaskedMLP | nn.ParameterList):
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
-    return flow
 
 
 @cache

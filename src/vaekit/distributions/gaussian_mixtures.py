@@ -179,6 +179,8 @@ class VampPrior(Prior):
         init_stddev: The standard deviation of the pixels of the pseudo-inputs at initialization.
     """
 
+    schedule = None
+
     def __init__(
         self,
         latent_dim: int,

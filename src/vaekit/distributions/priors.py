@@ -20,16 +20,23 @@ To add a prior, write a subclass of :class:`Prior` in a file of your own and reg
 of the recipe and must be kept in an attribute of the same name. The rate is analytic where torch registers the KL
 divergence and a Monte Carlo estimate otherwise.
 
+A prior can also be fitted to a trained model (``vae prior``), whose encoder and decoder stay as they are. :meth:`Prior.start`
+sets what follows from the moments of the latents, and gradient steps then minimize :meth:`Prior.fit_loss`.
+
 References:
     | Auto-Encoding Variational Bayes (Kingma & Welling, 2013), https://arxiv.org/abs/1312.6114
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
+
+from vaekit.core.errors import ConfigError
+from vaekit.distributions.latent_set import FitSchedule, LatentSet
 
 Encode = Callable[[Tensor, Tensor | None], Distribution]
 """The function from a batch x, with shape (B, *event), and its context, with shape (B, E) or None, to the model's q(z|x)."""
@@ -39,7 +46,15 @@ class Prior(nn.Module, ABC):
     """The base class of priors: a distribution over latents, given the context if the model is conditional.
 
     The constructor of a subclass takes ``latent_dim``, ``context_dim`` and ``shape``, the shape of one element of the data.
+
+    Attributes:
+        has_density: Whether p(z) can be evaluated. A prior without a density can only be sampled; it is fitted to a trained
+            model, and a model with it has no ELBO.
+        schedule: How the prior is fitted to a trained model; None if there is nothing to fit.
     """
+
+    has_density: ClassVar[bool] = True
+    schedule: ClassVar[FitSchedule | None] = FitSchedule()
 
     @abstractmethod
     def forward(self, batch_size: int, context: Tensor | None = None, encode: Encode | None = None) -> Distribution:
@@ -51,6 +66,36 @@ class Prior(nn.Module, ABC):
             encode: The model's q(z|x), for priors that are defined by it.
         """
 
+    def start(self, latents: LatentSet, seed: int) -> None:
+        """Sets what follows from the latents of the training images without gradient steps; by default nothing.
+
+        Arguments:
+            latents: The posteriors of the training images.
+            seed: The seed of whatever is random.
+        """
+
+    def fit_loss(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Returns the loss of fitting for samples of the aggregate posterior, with shape (B); by default -log p(z) in nats.
+
+        Arguments:
+            z: Samples, with shape (B, D).
+            context: Their contexts, with shape (B, E), or None.
+        """
+        return -self(len(z), context).log_prob(z)
+
+
+def require_density(name: str, prior: type[Prior]) -> None:
+    """Refuses a prior without a density where the ELBO is needed.
+
+    Raises:
+        ConfigError: If the prior can only be sampled.
+    """
+    if not prior.has_density:
+        raise ConfigError(
+            f"model.prior: {name} has no density, so it cannot be trained with the model; train with another prior and "
+            f"fit it afterwards: vae prior RUN --name {name}"
+        )
+
 
 class StandardNormal(Prior):
     """The standard normal distribution. It does not depend on the context.
@@ -61,6 +106,7 @@ class StandardNormal(Prior):
         shape: The shape of an image (C, H, W). Not used.
     """
 
+    schedule = None
     loc: Tensor
     stddev: Tensor
 

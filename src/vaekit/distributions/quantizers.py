@@ -95,6 +95,11 @@ class Quantizer(Posterior):
             codes, indices, inputs = self.quantize(vectors)
         return PointMass(self._latents(codes), indices.flatten(1), self._latents(inputs))
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the codes."""
+        return next(self.parameters()).device
+
     @abstractmethod
     def quantize(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Replaces vectors by code vectors; in training, codes are learned from them.

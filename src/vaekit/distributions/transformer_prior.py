@@ -25,7 +25,7 @@ from torch.nn import functional
 from vaekit.core.errors import ConfigError
 from vaekit.distributions.code_priors import CodePrior
 from vaekit.distributions.code_vectors import IndexDistribution
-from vaekit.distributions.priors import Encode
+from vaekit.distributions.latent_set import FitSchedule, LatentSet
 
 CHUNK_SIZE = 2**13
 """The number of indices whose density is computed at a time where there is no gradient; samples are made by as many."""
@@ -90,6 +90,7 @@ class TransformerPrior(CodePrior):
         ConfigError: If ``width`` is not a multiple of ``num_heads``.
     """
 
+    schedule = FitSchedule(steps=4000, batch_size=128, lr=2e-3)
     marginals: Tensor
 
     def __init__(
@@ -114,7 +115,7 @@ class TransformerPrior(CodePrior):
         """Makes the embeddings, the blocks and the output."""
         self.embedding = nn.Embedding(self.num_levels * self.num_codes, self.width)
         self.places = nn.Parameter(INITIAL_STDDEV * torch.randn(self.length, self.width))
-        self.start = nn.Parameter(INITIAL_STDDEV * torch.randn(self.width))
+        self.opening = nn.Parameter(INITIAL_STDDEV * torch.randn(self.width))
         self.condition = nn.Linear(self.context_dim, self.width) if self.context_dim else None
         self.drop = nn.Dropout(self.dropout)
         self.blocks = nn.ModuleList(Block(self.width, self.num_heads, self.dropout) for _ in range(self.num_blocks))
@@ -125,15 +126,22 @@ class TransformerPrior(CodePrior):
         nn.init.zeros_(self.output.bias)
         self.register_buffer("marginals", torch.full((self.length, self.num_codes), 1 / self.num_codes))
 
-    def forward(self, batch_size: int, context: Tensor | None = None, encode: Encode | None = None) -> "Autoregressive":
+    def indices(self, batch_size: int, context: Tensor | None = None) -> "Autoregressive":
         """Returns the distribution over indices, with batch shape (B) and event shape (T)."""
         return Autoregressive(self, batch_size, None if context is None else context.float())
+
+    @torch.no_grad()
+    def start(self, latents: LatentSet, seed: int) -> None:
+        """Notes the share of each index over the images that the prior is fitted to."""
+        indices, _ = self.codes.indices_of(latents.means)
+        counts = torch.stack([index.bincount(minlength=self.num_codes) for index in indices.unbind(-1)])
+        self.marginals.copy_(counts / len(indices))
 
     def logits(self, indices: Tensor, context: Tensor | None) -> Tensor:
         """Returns the logits of each index given those before it, with shape (B, T, K), for indices of shape (B, T)."""
         offsets = self.num_codes * (torch.arange(self.length - 1, device=indices.device) % self.num_levels)
         embedded = self.embedding(indices[:, :-1] + offsets)
-        x = torch.cat([self.start.expand(len(indices), 1, -1), embedded], 1) + self.places + self._shift(context)
+        x = torch.cat([self.opening.expand(len(indices), 1, -1), embedded], 1) + self.places + self._shift(context)
         x = self.drop(x)
         for block in self.blocks:
             x = block(x)
@@ -145,7 +153,7 @@ class TransformerPrior(CodePrior):
         size = (num, self.num_heads, self.length, self.width // self.num_heads)
         caches = [(self.places.new_zeros(size), self.places.new_zeros(size)) for _ in self.blocks]
         shift, indices = self._shift(context), self.places.new_zeros((num, self.length), dtype=torch.int64)
-        x = self.start.expand(num, 1, -1)
+        x = self.opening.expand(num, 1, -1)
         for step in range(self.length):
             logits = self._logits_of_step(x + self.places[step] + shift, caches, step)
             indices[:, step] = _sample_of(logits, temperature)

@@ -29,6 +29,7 @@ from vaekit.evaluation.likelihood.amortization import amortization_gap
 from vaekit.evaluation.likelihood.annealing import Bracket, annealed_of_each, bracket
 from vaekit.evaluation.likelihood.bounds import (
     bits_per_dimension,
+    distortion_of_each,
     elbo_estimates,
     elbo_of_each,
     log_likelihood_of_each,
@@ -85,7 +86,11 @@ def evaluate_model(
             left_out[name] = str(error)
             return None
 
-    metrics, brackets = _likelihood(model, data, config, seed)
+    if model.has_density:
+        metrics, brackets = _likelihood(model, data, config, seed)
+    else:
+        metrics, brackets = _distortion(model, data, seed), None
+        config = replace(config, num_refined=0, num_aggregated=0)
     gap = attempt("amortization_gap", lambda: _amortization(model, data, config, seed))
     metrics |= {} if gap is None else {"amortization_gap": gap}
     metrics["active_units"] = active_units(model, data)
@@ -152,6 +157,12 @@ def _likelihood(
         return metrics, None
     annealed, brackets = _annealed(model, data, iw, config, seed)
     return metrics | annealed, brackets
+
+
+def _distortion(model: Model, data: Dataset, seed: int) -> dict[str, Estimate | LatentCount]:
+    """What is left of the ELBO for a model whose prior has no density."""
+    values = distortion_of_each(model, data, seed=seed, description=f"distortion of {len(data):,} images")
+    return {"distortion": mean_over_images(values, NATS, 1, space_of(model, data))}
 
 
 def _annealed(

@@ -72,7 +72,7 @@ def fine_tuned(run: str | Path, what: str | Path | None, overrides: Mapping[str,
     if what is None and not folder.has_recipe:
         raise RunError(f"{run}: a model folder without a recipe; name one, as in vae train images --from {run}")
     base = folder.recipe if what is None else load_recipe(what)
-    data = {key: value for key, value in to_data(base).items() if key not in ("expected", "needs")}
+    data = {key: value for key, value in to_data(base).items() if key not in ("expected", "needs", "prior_fit")}
     if what is None and isinstance(beta := data["objective"].get("beta"), dict) and "end" in beta:
         data["objective"]["beta"] = beta["end"]
     described = describe_vae(folder.model)

@@ -26,6 +26,8 @@ from vaekit.data import (
     sample_binary,
 )
 from vaekit.data.preprocessing import Preprocessing
+from vaekit.distributions import PRIORS
+from vaekit.distributions.priors import require_density
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.experiment.fine_tuning import begin_with, initial_classes
 from vaekit.experiment.network_size import fitted_parts
@@ -93,6 +95,7 @@ def prepare(
     Raises:
         VaekitError: If a part of it cannot be built, or two parts do not fit together.
     """
+    refuse_fitted_prior(recipe)
     config = recipe.training
     accelerator = make_accelerator(config.device, config.precision)
     splits = load_splits(recipe.data, config.seed, images, test, location)
@@ -124,6 +127,21 @@ def prepare(
 
     trainer = make_trainer(recipe, model, splits.train, splits.transform, validate, callbacks, accelerator)
     return Experiment(recipe, splits, model, trainer)
+
+
+def refuse_fitted_prior(recipe: Recipe) -> None:
+    """Refuses a recipe whose prior is fitted after training.
+
+    Raises:
+        ConfigError: If it is.
+    """
+    name = recipe.model.prior["name"]
+    if recipe.prior_fit is not None:
+        raise ConfigError(
+            f"{recipe.name}: the prior was fitted to {recipe.prior_fit.run}, and is not trained with the model; fit it again: "
+            f"vae prior {recipe.prior_fit.run} --name {name}"
+        )
+    require_density(name, PRIORS[name])  # type: ignore[arg-type]
 
 
 def preprocessing_of(data: DataSection, images: Dataset) -> Preprocessing | None:

@@ -49,6 +49,11 @@ class Model(LatentVariableModel):
 
     likelihood: Likelihood
 
+    @property
+    def has_density(self) -> bool:
+        """Whether p(z) has a density; without one the model can be sampled, and has no ELBO and no log p(x)."""
+        return True
+
     def forward(self, x: Tensor, labels: Tensor | None = None, num_samples: int = 1, noise: Noise | None = None) -> Terms:
         """Returns the terms that objectives and estimators are made of.
 

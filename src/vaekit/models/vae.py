@@ -26,7 +26,7 @@ from vaekit.core.files import describe_os_error, user_path
 from vaekit.core.terms import Terms
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.distributions import Likelihood, Posterior, Prior
-from vaekit.distributions.code_priors import join_codes, over_vectors
+from vaekit.distributions.code_priors import join_codes
 from vaekit.distributions.pixels import IMAGE_DIMS
 from vaekit.models.conditions import Condition
 from vaekit.models.folder_format import RUN_MARKS
@@ -147,6 +147,11 @@ class VAE(Model):
         """D, the number of latents."""
         return self.decoder.latent_dim
 
+    @property
+    def has_density(self) -> bool:
+        """Whether the prior has a density; without one the model can be sampled, and has no ELBO and no log p(x)."""
+        return self.prior.has_density
+
     def qz(self, x: Tensor, context: Tensor | None = None) -> Distribution:
         """Returns q(z|x), with batch shape (B) and event shape (D), for images of shape (B, C, H, W).
 
@@ -187,7 +192,7 @@ class VAE(Model):
 
     def pz(self, num: int, context: Tensor | None = None) -> Distribution:
         """Returns p(z), with batch shape (num) and event shape (D); a VampPrior is made of this model's own q(z|x)."""
-        pz: Distribution = over_vectors(self.prior(num, context, self.qz), self.posterior)
+        pz: Distribution = self.prior(num, context, self.qz)
         return pz
 
     def px(self, z: Tensor, context: Tensor | None = None) -> Distribution:

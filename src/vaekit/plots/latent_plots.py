@@ -178,7 +178,8 @@ def rate_plot(rates: Tensor, variances: Tensor, threshold: float, num_images: in
     """Plots the KL of each latent, and which latents are active.
 
     Arguments:
-        rates: The mean KL of each latent in nats, with shape (D); or only their sum, with shape (1).
+        rates: The mean KL of each latent in nats, with shape (D); or only their sum, with shape (1);
+            empty if the prior has no density.
         variances: The variance of each latent's posterior mean, with shape (D).
         threshold: The variance above which a latent is active.
         num_images: The number of images that the means are over.
@@ -192,12 +193,13 @@ def rate_plot(rates: Tensor, variances: Tensor, threshold: float, num_images: in
     above, below = figure.subplots(2, 1, sharex=True)
     rest = f", the first {MAX_BARS} shown" if len(order) > MAX_BARS else ""
     heading = f"{int(active.sum())} of {count(len(active), 'latents')} active{rest}"
-    _write_title(above, f"{heading}\nrate {float(rates.sum()):.2f} nats in all; {count(num_images, 'images')}")
+    total = f"rate {float(rates.sum()):.2f} nats in all" if len(rates) else "no rate"
+    _write_title(above, f"{heading}\n{total}; {count(num_images, 'images')}")
     if is_factorized:
         hatches = ["" if active[latent] else "//" for latent in shown]
         above.bar(range(len(shown)), rates[shown].numpy(), width=0.75, color=colors, hatch=hatches)
     else:
-        text = "only the joint rate of all latents is known"
+        text = "only the joint rate of all latents is known" if len(rates) else "sampler only: the prior has no density"
         above.text(0.5, 0.5, text, transform=above.transAxes, ha="center", fontsize=8.5, color=theme().faint)
     above.set_ylabel("rate (KL), nats")
     _plot_variances(below, [float(variances[latent]) for latent in shown], [bool(active[k]) for k in shown], threshold)

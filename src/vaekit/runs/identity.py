@@ -22,7 +22,7 @@ MAY_CHANGE = (
     "training.lr_changes",
 )
 """What a resumed run may change, and what is no part of its identity. Its learning rate changes by ``lr_changes``."""
-OPTIONAL = ("initial", "data.also")
+OPTIONAL = ("initial", "prior_fit", "data.also")
 """What is no part of the identity of a run that does not have it: runs of earlier versions do not name it."""
 DESCRIPTION = ("name", "title", "needs", "expected", "reference")
 """What describes a recipe and changes nothing in the run."""

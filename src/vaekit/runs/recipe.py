@@ -154,6 +154,28 @@ class InitialWeights(Section):
     weights: str = ""
 
 
+class PriorFit(Section):
+    """How the prior of a run was fitted, whose encoder and decoder are those of another run.
+
+    Arguments:
+        run: The run whose encoder and decoder it has.
+        weights: A hash of the weights of that run.
+        steps: The maximum number of gradient steps; 0 for a prior that needs none.
+        batch_size: The number of latents in a step.
+        lr: The highest learning rate.
+        passes: How often each training image was encoded.
+        seed: The seed.
+    """
+
+    run: str
+    weights: str
+    steps: int
+    batch_size: int
+    lr: float
+    passes: int
+    seed: int
+
+
 class Recipe(Section):
     """A run as data.
 
@@ -164,6 +186,7 @@ class Recipe(Section):
         needs: The data and the time that it requires.
         expected: The expected metrics on the test split, by name.
         initial: The weights to begin with; None for random ones.
+        prior_fit: How the prior was fitted afterwards; None if it was trained with the model.
         data: The images.
         model: The parts of the model.
         objective: The objective.
@@ -180,6 +203,7 @@ class Recipe(Section):
     needs: str = ""
     expected: dict[str, float] = {}
     initial: InitialWeights | None = None
+    prior_fit: PriorFit | None = None
     data: DataSection
     model: ModelSection
     objective: Spec = {"name": "elbo"}

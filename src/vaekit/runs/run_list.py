@@ -84,7 +84,7 @@ def summarize(folder: Path) -> RunSummary:
         started = str(records.environment.get("started", ""))
         elbos = [float(record["valid"]["elbo"]) for record in history]
         over = is_over(records, recipe.training)
-        elbo = records.metrics["elbo"] if over else {}
+        elbo = records.metrics.get("elbo", {}) if over else {}
     except VaekitError as error:
         state: State = "running" if _is_written(folder) else "damaged"
         return RunSummary(folder, state, size=size, checkpoint_size=checkpoint_size, problem=str(error))
@@ -96,7 +96,7 @@ def summarize(folder: Path) -> RunSummary:
         len(history),
         recipe.training.epochs,
         _value_and_error(elbo),
-        max(elbos, default=None),
+        max(elbos, default=None) if elbo or not over else None,
         started,
         size,
         checkpoint_size,

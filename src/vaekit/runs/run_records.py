@@ -113,7 +113,7 @@ class RunRecords:
         if not path.exists():
             raise RunError(f"{path}: not there yet; go on with vae train --resume {self.folder}")
         metrics = read_object(path, self._restored_by_resume)
-        if not isinstance(metrics.get("elbo"), dict):
+        if not isinstance(metrics.get("elbo"), dict) and not is_sampler_only(metrics):
             raise RunError(f"{path}: damaged, it holds no ELBO; {self._restored_by_resume}")
         return metrics
 
@@ -148,6 +148,11 @@ class RunRecords:
         means = " and ".join(f"{counts[key]:,} {word}" for key, word in SPLITS.items() if key in counts)
         title = f"{name}, means over {means} images" if means else name
         return learning_curves(self.history, title)
+
+
+def is_sampler_only(metrics: Mapping[str, Any]) -> bool:
+    """Returns whether final metrics are those of a model whose prior has no density, so that they hold no ELBO."""
+    return isinstance(metrics.get("distortion"), dict) and str(metrics.get("meaning", "")).startswith("sampler only")
 
 
 def _is_record(record: Any) -> bool:

@@ -62,7 +62,7 @@ class Encodings:
         means: E[z] under q(z|x), with shape (N, D).
         stddevs: The standard deviations of q(z|x), with shape (N, D).
         rates: The mean over images of KL(q(z|x) || p(z)) for each latent, in nats, with shape (D). If the prior or the
-            posterior does not factorize over latents, only their sum exists, with shape (1).
+            posterior does not factorize over latents, only their sum exists, with shape (1); empty without a density p(z).
         prior_mean: The mean of p(z), with shape (D).
         prior_stddev: The standard deviation of p(z), with shape (D).
     """
@@ -148,7 +148,7 @@ def encode_images(model: Model, images: Dataset) -> Encodings:
             latent = model.latent_terms(x, labels, 1, noise.normal)
             means.append(latent.qz.mean.cpu())
             stddevs.append(latent.qz.stddev.cpu())
-            rates.append(latent.rate().cpu())
+            rates.append(latent.rate().cpu() if model.has_density else torch.zeros(len(x), 0))
     prior = torch.stack([latent.pz.mean.mean(0).cpu(), latent.pz.stddev.mean(0).cpu()])
     return Encodings(
         require_finite(torch.cat(means), "the means of q(z|x)"),

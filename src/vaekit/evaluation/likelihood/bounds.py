@@ -35,6 +35,8 @@ from vaekit.evaluation.likelihood.conditional import describe_classes, given_cla
 from vaekit.evaluation.noise import Noise
 from vaekit.models import Model
 
+SAMPLER_ONLY = "sampler only: the prior has no density, so there is no ELBO and no log p(x)"
+"""What is said of a model whose prior can only be sampled."""
 CROSS_ENTROPY = "cross-entropy, not a likelihood"
 MAX_IW_BATCH_SIZE = 100
 """The largest number of images in a batch of importance sampling."""
@@ -89,6 +91,8 @@ def meaning(model: Model, data: Dataset) -> str:
 
     Those of a class-conditional model have a meaning of their own, so numbers of the same meaning are comparable.
     """
+    if not model.has_density:
+        return SAMPLER_ONLY
     num_classes, what = num_classes_of(model), _meaning(model, data)
     return what if num_classes is None else f"{what}; {describe_classes(num_classes)}"
 
@@ -146,6 +150,16 @@ def elbo_of_each(
             distortions.append(terms.distortion())
             rates.append(terms.rate())
     return torch.cat(distortions).cpu(), torch.cat(rates).cpu()
+
+
+def distortion_of_each(model: Model, data: Dataset, *, seed: int = 0, description: str = "") -> Tensor:
+    """Returns the distortion of each image by one sample, in nats, with shape (N); it needs no density p(z)."""
+    with model.inference():
+        values = [
+            model(x, labels, 1, noise.normal).distortion()
+            for x, labels, noise in with_noise(model, data, seed, description)
+        ]
+    return torch.cat(values).cpu()
 
 
 def elbo_terms(
