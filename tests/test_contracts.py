@@ -17,17 +17,32 @@ from vaekit.networks import DECODERS, ENCODERS, MLPDecoder, MLPEncoder
 from vaekit.objectives import OBJECTIVES
 
 SMALL = {"mlp": {"hidden": [11, 9], "activation": "silu"}, "conv": {"channels": [3, 5], "blocks": [1, 1], "hidden": 8}}
-SMALL_POSTERIORS = {"flow": {"flow_context_dim": 5, "num_transforms": 2, "hidden": [12]}}
+SMALL_POSTERIORS = {
+    "flow": {"flow_context_dim": 5, "num_transforms": 2, "hidden": [12]},
+    "vq": {"codes": 4, "positions": 3},
+    "residual-vq": {"codes": 4, "quantizers": 3},
+    "fsq": {"levels": [3, 2, 4]},
+}
+DISCRETE = ("vq", "residual-vq", "fsq")
+"""The posteriors that are points on code vectors."""
+CODE_PRIORS = ("uniform-codes", "transformer")
+"""The priors that are distributions over the indices of codes."""
 SMALL_PRIORS = {
     "mixture-of-gaussians": {"num_components": 6},
     "vamp": {"num_components": 6},
     "flow": {"num_transforms": 2, "hidden": [12]},
+    "transformer": {"width": 8, "num_blocks": 1, "num_heads": 2},
 }
 CLASSES = ("cat", "dog", "owl")
 REGISTRIES = (ENCODERS, DECODERS, LIKELIHOODS, POSTERIORS, PRIORS)
 CHOICES = (*map(tuple, REGISTRIES), (None, CLASSES), tuple(OBJECTIVES))
-EXCLUDED = {((3, "flow"), (4, "vamp"))}
-"""Excluded pairs: the VampPrior needs a Gaussian posterior."""
+EXCLUDED = (
+    {((3, "flow"), (4, "vamp"))}
+    | {((3, name), (4, prior)) for name in POSTERIORS for prior in PRIORS if (name in DISCRETE) != (prior in CODE_PRIORS)}
+    | {((3, name), (6, "wake-sleep")) for name in DISCRETE}
+    | {((4, prior), (6, "wake-sleep")) for prior in CODE_PRIORS}
+)
+"""Excluded pairs: the VampPrior needs a Gaussian posterior, codes a prior over codes, and wake-sleep a density q(z|x)."""
 
 Pair = tuple[tuple[int, object], tuple[int, object]]
 
@@ -60,15 +75,18 @@ def make_vae(
     shape: tuple[int, int, int] = (2, 6, 5),
     encoder_options: dict[str, object] = {},
     prior_options: dict[str, object] = {},
+    decoder_options: dict[str, object] = {},
+    posterior_options: dict[str, object] = {},
+    latent_dim: int = 3,
     **arguments: object,
 ) -> VAE:
     config = VAEConfig(
         shape=shape,
-        latent_dim=3,
+        latent_dim=latent_dim,
         encoder={"name": encoder, **SMALL[encoder], **encoder_options},
-        decoder={"name": decoder, **SMALL[decoder]},
+        decoder={"name": decoder, **SMALL[decoder], **decoder_options},
         likelihood={"name": likelihood, **arguments},
-        posterior={"name": posterior, **SMALL_POSTERIORS.get(posterior, {})},
+        posterior={"name": posterior, **SMALL_POSTERIORS.get(posterior, {}), **posterior_options},
         prior={"name": prior, **SMALL_PRIORS.get(prior, {}), **prior_options},
         condition=None if classes is None else {"name": "class-label", "classes": list(classes)},
     )

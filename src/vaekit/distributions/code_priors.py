@@ -155,7 +155,7 @@ def join_codes(posterior: Posterior, prior: Prior) -> None:
     elif isinstance(posterior, Quantizer):
         raise ModelError(
             f"prior: {type(prior).__name__} is a density and the posterior {type(posterior).__name__} has codes; choose a "
-            "prior over codes, as prior: {name: uniform-codes}"
+            "prior over codes, uniform-codes or transformer"
         )
     elif isinstance(prior, CodePrior):
         raise ModelError(

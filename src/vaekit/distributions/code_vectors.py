@@ -50,10 +50,6 @@ class PointMass(Distribution):
         """Zeros, with shape (B, D)."""
         return torch.zeros_like(self.loc)
 
-    def from_noise(self, noise: Tensor) -> Tensor:
-        """Returns the points, with the shape of the noise, (*, B, D)."""
-        return self.loc.expand(noise.shape)
-
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Returns the points, with shape (*sample_shape, B, D)."""
         return self.loc.expand(self._extended_shape(torch.Size(sample_shape)))

@@ -273,7 +273,7 @@ class ResidualQuantizer(CodebookQuantizer):
         num_features: int | tuple[int, int, int],
         latent_dim: int,
         codes: NumCodes = 256,
-        quantizers: Annotated[int, Field(ge=1, le=32)] = 2,
+        quantizers: Annotated[int, Field(ge=1, le=32)] = 3,
         positions: PositiveInt | None = None,
         decay: Decay = 0.99,
         restart: Share = 0.03,
@@ -307,7 +307,7 @@ class FiniteScalarQuantizer(Quantizer):
         self,
         num_features: int | tuple[int, int, int],
         latent_dim: int,
-        levels: Levels = [8, 5, 5, 5],
+        levels: Levels = [8, 6, 5],
         positions: PositiveInt | None = None,
     ) -> None:
         super().__init__(num_features, latent_dim, positions)

@@ -205,6 +205,8 @@ def layer_terms(z: Tensor, qz: Distribution, pz: Distribution) -> tuple[LatentTe
 
 def _samples(qz: Distribution, num_samples: int, noise: Noise | None) -> Tensor:
     """Samples of q(z|x), with shape (K, B, D)."""
+    if isinstance(qz, PointMass):  # nothing is random
+        return qz.rsample(torch.Size([num_samples]))
     if noise is not None:
         return sample_from_noise(qz, noise(num_samples))
     like = _parameter(qz)

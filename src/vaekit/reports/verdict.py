@@ -3,10 +3,12 @@
 The sentences follow from rules on the records of the epochs and the final metrics:
 
 - the latents: how many are active, and whether the model has collapsed;
+- the codes of a discrete model: how many are used, and what its rate is;
 - the length of the training: whether the ELBO was still rising at the end, or the weights of an earlier epoch were kept;
 - overfitting: how far the ELBO of training images is above that of validation images at the kept epoch.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +19,12 @@ from vaekit.reports.sections import names_of, typeset
 
 HEADLINES = ("elbo", "psnr", "active_units")
 """The metrics that are shown large."""
+MIN_USE = 95.0
+"""The share of the codes, in percent, below which they count as dying."""
 MIN_GAP, GAP_SHARE = 1.0, 0.05
 """The difference of the ELBO of both splits above which a model overfits: in nats, and as a share of the ELBO."""
+LOG_2 = math.log(2)
+"""The nats of a bit."""
 MIN_RISE = 0.001
 """The rise of the ELBO over the last tenth of the epochs, as a share of the whole rise, above which more epochs help."""
 
@@ -64,7 +70,7 @@ def verdict(metrics: Mapping[str, Any], history: Sequence[dict[str, Any]], activ
         active: The number of active latents.
         num_latents: The number of latents.
     """
-    sentences = [of_latents(active, num_latents)]
+    sentences = [of_latents(active, num_latents), of_codes(metrics or (kept(history) or {}).get("valid", {}))]
     if not metrics:
         sentences.insert(0, "The run is not finished, so there are no final metrics; images are from its best model so far.")
     if kept(history) is not None:
@@ -81,6 +87,33 @@ def of_latents(active: int, num: int) -> str:
     unused = num - active
     noun = "latent carries" if unused == 1 else "latents carry"
     return f"{active} of {num} latents are active; the other {unused} {noun} no information."
+
+
+def of_codes(values: Mapping[str, Any]) -> str:
+    """Returns a sentence on the codes of a discrete model; an empty string for any other.
+
+    Arguments:
+        values: Final metrics, or the values of an epoch on validation images.
+    """
+    if "code_use" not in values:
+        return ""
+    use, perplexity, rate = (_number(values[key]) for key in ("code_use", "perplexity", "rate"))
+    bound = (
+        f"The rate is the length of an image's codes under the prior, {rate:.1f} nats or {rate / LOG_2:.0f} bits, so the "
+    )
+    bound += "ELBO is a lower bound of log p(x)."
+    figures = f"{use:.3g} % of the codes are used, with a perplexity of {perplexity:.1f}."
+    if use < MIN_USE:
+        return (
+            f"Codes die: only {figures} A smaller codebook, a larger restart share, or more weight on the commitment uses "
+            f"more of them. {bound}"
+        )
+    return f"{figures} {bound}"
+
+
+def _number(value: Any) -> float:
+    """A value of an epoch, or that of a final metric."""
+    return float(value["value"] if isinstance(value, Mapping) else value)
 
 
 def of_length(history: Sequence[dict[str, Any]]) -> str:
