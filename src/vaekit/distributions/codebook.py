@@ -7,11 +7,14 @@ Each vector of a batch is assigned to its nearest code. With :math:`n_k` vectors
     N_k \gets d N_k + (1 - d) n_k, \qquad S_k \gets d S_k + (1 - d) s_k, \qquad c_k \gets S_k / N_k.
 
 A code is **dead** if :math:`N_k` is at most a share of the mean of all :math:`N_k`. At the beginning of each step dead codes
-become vectors of the batch, chosen at random; so do all codes in the first step. Processes that share a batch compute the
-same update of the whole batch.
+become vectors of the batch, chosen at random with probabilities as their squared distances to the nearest code, as k-means++
+does. In the first step all codes become random vectors. Processes that share a batch compute the same update of the whole
+batch.
 
 References:
     | Neural Discrete Representation Learning (van den Oord et al., 2017), appendix A.1, https://arxiv.org/abs/1711.00937
+    | k-means++: The Advantages of Careful Seeding (Arthur & Vassilvitskii, 2007),
+      https://theory.stanford.edu/~sergei/papers/kMeansPP-soda.pdf
     | Jukebox (Dhariwal et al., 2020), section 3.1, for restarts, https://arxiv.org/abs/2005.00341
 """
 
@@ -64,6 +67,18 @@ class Codebook(nn.Module):
         nearest = [torch.addmm(squares, chunk, self.vectors.T, alpha=-2).argmin(-1) for chunk in chunks]
         return torch.cat(nearest).reshape(vectors.shape[:-1])
 
+    def find(self, vectors: Tensor) -> Tensor:
+        """Returns the indices of code vectors, with shape (*), for vectors of shape (*, d).
+
+        The distance of a code vector to itself is exactly 0 here, and not in :meth:`nearest`, which is faster: there the
+        squares of vectors that are near each other cancel, and rounding may choose another code.
+        """
+        flat = vectors.flatten(0, -2)
+        chunks = flat.split(max(1, MAX_DISTANCES // len(self.vectors)))
+        exact = "donot_use_mm_for_euclid_dist"
+        found = [torch.cdist(chunk, self.vectors, compute_mode=exact).argmin(-1) for chunk in chunks]
+        return torch.cat(found).reshape(vectors.shape[:-1])
+
     @torch.no_grad()
     def learn(self, vectors: Tensor) -> None:
         """Moves the codes by the vectors of a batch, which several processes may share.
@@ -81,16 +96,24 @@ class Codebook(nn.Module):
         self.vectors.copy_(torch.where(alive, self.sums / self.counts.clamp(min=MIN_COUNT).unsqueeze(-1), self.vectors))
 
     def _restart(self, candidates: Tensor) -> None:
-        """Replaces dead codes by vectors of the batch, chosen at random, as if each had the mean count."""
+        """Replaces dead codes by vectors of the batch, as if each had the mean count; all codes in the first step."""
         mean = self.counts.mean()
-        is_first = not bool(mean)
-        dead = torch.full_like(self.counts, True, dtype=torch.bool) if is_first else self.counts <= self.restart * mean
-        num = int(dead.sum())
-        if not num or not (is_first or self.restart):
-            return
-        chosen = torch.randperm(len(candidates)).repeat(-(-num // len(candidates)))[:num].to(candidates.device)
-        count = mean if not is_first else mean.new_tensor(len(candidates) / len(self.counts))
+        if not bool(mean):
+            chosen = torch.randperm(len(candidates))[: len(self.counts)]
+            dead, count = torch.arange(len(chosen)), mean.new_tensor(len(candidates) / len(self.counts))
+        else:
+            dead, count = (self.counts <= self.restart * mean).nonzero().squeeze(1), mean
+            if not (self.restart and len(dead)):
+                return
+            chosen = self._far(candidates, len(dead))
+            dead = dead[: len(chosen)]
+            self.num_restarts += len(dead)
         self.vectors[dead] = candidates[chosen]
         self.sums[dead] = count * candidates[chosen]
         self.counts[dead] = count
-        self.num_restarts += 0 if is_first else num
+
+    def _far(self, candidates: Tensor, num: int) -> Tensor:
+        """Positions of up to ``num`` vectors, chosen at random with probabilities as their squared distances to codes."""
+        squares = (candidates - self.vectors[self.nearest(candidates)]).square().sum(-1).cpu()
+        possible = int((squares > 0).sum())
+        return squares.multinomial(min(num, possible)).to(candidates.device) if possible else torch.arange(0)

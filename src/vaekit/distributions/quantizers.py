@@ -117,8 +117,8 @@ class Quantizer(Posterior):
         """Returns the code vectors, with shape (*, P, L, d), of indices with shape (*, P, L)."""
 
     @abstractmethod
-    def nearest(self, vectors: Tensor) -> Tensor:
-        """Returns the index of the nearest code of each vector, with shape (*, P, L), for vectors of shape (*, P, L, d)."""
+    def find(self, vectors: Tensor) -> Tensor:
+        """Returns the indices of code vectors, with shape (*, P, L), of shape (*, P, L, d); else of near codes."""
 
     @abstractmethod
     def all_vectors(self) -> Tensor:
@@ -133,7 +133,7 @@ class Quantizer(Posterior):
         vectors = z.unflatten(-1, (self.num_levels * self.dim, self.num_positions)).transpose(-1, -2)
         vectors = vectors.unflatten(-1, (self.num_levels, self.dim))
         with torch.autocast(z.device.type, enabled=False):
-            indices = self.nearest(vectors.detach().float())
+            indices = self.find(vectors.detach().float())
             are_codes = (self.vectors_of(indices) == vectors).flatten(-3).all(-1)
         return indices.flatten(-2), are_codes
 
@@ -206,10 +206,10 @@ class CodebookQuantizer(Quantizer):
         levels = zip(self._codebooks(), indices.unbind(-1), strict=True)
         return torch.stack([codebook.vectors[index] for codebook, index in levels], -2)
 
-    def nearest(self, vectors: Tensor) -> Tensor:
-        """Returns the index of the nearest code of each vector, with shape (*, P, L), for vectors of shape (*, P, L, d)."""
+    def find(self, vectors: Tensor) -> Tensor:
+        """Returns the indices of code vectors, with shape (*, P, L), of shape (*, P, L, d); else of near codes."""
         levels = zip(self._codebooks(), vectors.unbind(-2), strict=True)
-        return torch.stack([codebook.nearest(vector) for codebook, vector in levels], -1)
+        return torch.stack([codebook.find(vector) for codebook, vector in levels], -1)
 
     def all_vectors(self) -> Tensor:
         """Returns all code vectors of each level, with shape (L, K, d)."""
@@ -336,8 +336,8 @@ class FiniteScalarQuantizer(Quantizer):
         """Returns the code vectors, with shape (*, P, 1, d), of indices with shape (*, P, 1)."""
         return self._values(indices.unsqueeze(-1) // self.bases % self.num_of_each - self._half)
 
-    def nearest(self, vectors: Tensor) -> Tensor:
-        """Returns the index of the nearest code of each vector, with shape (*, P, 1), for vectors of shape (*, P, 1, d)."""
+    def find(self, vectors: Tensor) -> Tensor:
+        """Returns the indices of code vectors, with shape (*, P, 1), of shape (*, P, 1, d); else of near codes."""
         steps = (vectors * self._half).round().long() + self._half
         return (steps.clamp(min=0).minimum(self.num_of_each - 1) * self.bases).sum(-1)
 
