@@ -129,7 +129,7 @@ def _for_codes(config: EvaluationConfig, left_out: dict[str, str]) -> Evaluation
     for key, (name, reason) in reasons.items():
         if getattr(config, key):
             left_out[name] = reason
-    return replace(config, **dict.fromkeys(reasons, 0))
+    return replace(config, num_samples=0, num_annealed=0, num_refined=0)
 
 
 class _LeftOut(Exception):
