@@ -21,7 +21,7 @@ SMALL_POSTERIORS = {
     "flow": {"flow_context_dim": 5, "num_transforms": 2, "hidden": [12]},
     "vq": {"codes": 4, "positions": 3},
     "residual-vq": {"codes": 4, "quantizers": 3},
-    "fsq": {"levels": [3, 2, 4]},
+    "fsq": {"levels": [5], "positions": 3},
 }
 DISCRETE = ("vq", "residual-vq", "fsq")
 """The posteriors that are points on code vectors."""

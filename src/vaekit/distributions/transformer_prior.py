@@ -90,7 +90,7 @@ class TransformerPrior(CodePrior):
         ConfigError: If ``width`` is not a multiple of ``num_heads``.
     """
 
-    schedule = FitSchedule(steps=4000, batch_size=128, lr=2e-3)
+    schedule = FitSchedule(steps=2500, batch_size=128, lr=2e-3)
     marginals: Tensor
 
     def __init__(
@@ -99,7 +99,7 @@ class TransformerPrior(CodePrior):
         context_dim: int = 0,
         shape: tuple[int, ...] | None = None,
         width: PositiveInt = 128,
-        num_blocks: PositiveInt = 4,
+        num_blocks: PositiveInt = 3,
         num_heads: PositiveInt = 4,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
     ) -> None:
