@@ -10,12 +10,14 @@ import torch
 from rich.console import Console
 
 from tests.commands import done, vae, weights_equal, without_time
-from vaekit.core.errors import Interrupted
+from vaekit.core.errors import Interrupted, ModelError
 from vaekit.distributions import TransformerPrior, VectorQuantizer
 from vaekit.evaluation.evaluation_config import EvaluationConfig
 from vaekit.evaluation.latents.code_use import CodeUse, code_use
+from vaekit.evaluation.likelihood.annealing import Annealing, annealed_of_each
 from vaekit.evaluation.model_evaluation import evaluate_model
 from vaekit.experiment.fit_prior import fit_prior
+from vaekit.experiment.prepare import prepare
 from vaekit.experiment.train import resume, run
 from vaekit.plots.curves import changing
 from vaekit.reports.verdict import of_codes
@@ -94,6 +96,16 @@ def test_what_a_point_makes_pointless_is_left_out(trained: RunFolder) -> None:
     assert 0 < evaluation.latents.mutual_information.value <= math.log(50) + 1e-6
     assert evaluation.collapse is not None
     assert evaluation.collapse.verdict.startswith("no collapse")
+
+
+@pytest.mark.parametrize("folder", ["trained", "fitted"])
+def test_chains_over_codes_are_refused(folder: str, request: pytest.FixtureRequest) -> None:
+    model, images = request.getfixturevalue(folder).model, request.getfixturevalue(folder).images().first(4)
+    with pytest.raises(ModelError, match="Monte Carlo needs a density"):
+        annealed_of_each(model, images, Annealing(num_chains=2, num_distributions=5))
+    recipe = load_recipe("digits", {**RECIPE, "step": {"name": "monte-carlo-em"}, "model.likelihood": {"name": "bernoulli"}})
+    with pytest.raises(ModelError, match="Monte Carlo needs a density"):
+        prepare(recipe).trainer.fit()
 
 
 class Stopped(Callback):

@@ -44,6 +44,8 @@ def prior(
 
       vae prior runs/mnist-conv --name mixture --set num_components=20
 
+      vae prior runs/fashion-vq --name transformer
+
       vae sample runs/fashion-mnist-flow-matching
     """
     from vaekit.core.progress import OutputConsole
