@@ -18,7 +18,7 @@ from vaekit.presentation.metric_text import unit_of, value_of
 from vaekit.reports.sections import names_of, typeset
 
 HEADLINES = ("elbo", "psnr", "active_units")
-"""The metrics that are shown large."""
+"""The metrics that are shown large; of a discrete model the codes are shown instead of the latents."""
 MIN_USE = 95.0
 """The share of the codes, in percent, below which they count as dying."""
 MIN_GAP, GAP_SHARE = 1.0, 0.05
@@ -47,10 +47,12 @@ class Headline:
 def headlines(metrics: Mapping[str, Any], history: Sequence[dict[str, Any]]) -> list[Headline]:
     """Returns the numbers of a run that are shown large: final ones, or the validation ELBO if it is not finished."""
     if metrics:
-        names = names_of(metrics)
+        names, shown = names_of(metrics), HEADLINES
+        if "code_use" in metrics:
+            shown = (*HEADLINES[:2], "code_use")
         return [
             Headline(names[key][0], typeset(value_of(key, metrics[key])), unit_of(key, metrics[key]))
-            for key in HEADLINES
+            for key in shown
             if key in metrics
         ]
     record = kept(history)
