@@ -12,6 +12,7 @@ from vaekit.core.registry import Registry
 if TYPE_CHECKING:
     from vaekit.distributions.code_priors import CodePrior, UniformCodes
     from vaekit.distributions.code_vectors import CodeVectors, PointMass
+    from vaekit.distributions.finite_scalar import FiniteScalarQuantizer
     from vaekit.distributions.flows import FlowPosterior, FlowPrior
     from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians, VampPrior
     from vaekit.distributions.layered import LayeredDistribution
@@ -19,12 +20,7 @@ if TYPE_CHECKING:
     from vaekit.distributions.logistic_mixture import LogisticMixture
     from vaekit.distributions.posteriors import DiagonalGaussian, Posterior
     from vaekit.distributions.priors import Encode, Prior, StandardNormal
-    from vaekit.distributions.quantizers import (
-        FiniteScalarQuantizer,
-        Quantizer,
-        ResidualQuantizer,
-        VectorQuantizer,
-    )
+    from vaekit.distributions.quantizers import Quantizer, ResidualQuantizer, VectorQuantizer
     from vaekit.distributions.reparameterization import is_diagonal_gaussian, reparameterize, sample_from_noise
     from vaekit.distributions.transformer_prior import TransformerPrior
 
@@ -44,7 +40,7 @@ POSTERIORS: "Registry[Posterior]" = Registry(
         "flow": "vaekit.distributions.flows.FlowPosterior",
         "vq": "vaekit.distributions.quantizers.VectorQuantizer",
         "residual-vq": "vaekit.distributions.quantizers.ResidualQuantizer",
-        "fsq": "vaekit.distributions.quantizers.FiniteScalarQuantizer",
+        "fsq": "vaekit.distributions.finite_scalar.FiniteScalarQuantizer",
     },
 )
 PRIORS: "Registry[Prior]" = Registry(
@@ -107,7 +103,7 @@ __getattr__ = lazy_names(
         "ContinuousBernoulli": "likelihoods",
         "DiagonalGaussian": "posteriors",
         "Encode": "priors",
-        "FiniteScalarQuantizer": "quantizers",
+        "FiniteScalarQuantizer": "finite_scalar",
         "FlowPosterior": "flows",
         "FlowPrior": "flows",
         "Gaussian": "likelihoods",

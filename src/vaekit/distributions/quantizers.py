@@ -5,7 +5,7 @@ positions that a vector of features is divided into. Each is replaced by a code 
 
 - :class:`VectorQuantizer`: the nearest of K vectors of a codebook.
 - :class:`ResidualQuantizer`: the nearest of K vectors, then the nearest to what is left, in L codebooks.
-- :class:`FiniteScalarQuantizer`: each number is rounded to one of a few levels; there is no codebook to learn.
+- :class:`vaekit.distributions.finite_scalar.FiniteScalarQuantizer`: each number is rounded to one of a few levels.
 
 An image is named by T indices: one at each position, or L. Latents are ordered as feature maps (d, h, w) are, so that a
 convolutional decoder starts from them. What a quantizer adds to the loss is the commitment :math:`\|e - \mathrm{sg}(q)\|^2`.
@@ -13,10 +13,8 @@ convolutional decoder starts from them. What a quantizer adds to the loss is the
 References:
     | Neural Discrete Representation Learning (van den Oord et al., 2017), https://arxiv.org/abs/1711.00937
     | SoundStream (Zeghidour et al., 2021) for residual quantization, https://arxiv.org/abs/2107.03312
-    | Finite Scalar Quantization (Mentzer et al., 2023), https://arxiv.org/abs/2309.15505
 """
 
-import math
 from abc import abstractmethod
 from typing import Annotated
 
@@ -37,13 +35,6 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 """The decay of the moving averages of a codebook."""
 Share = Annotated[float, Field(ge=0, lt=1)]
 """The share of the mean count of the codes up to which a code is dead."""
-Levels = Annotated[list[Annotated[int, Field(ge=2, le=256)]], Field(min_length=1, max_length=16)]
-"""The number of levels of each number at a position."""
-MAX_FINITE_CODES = 65_536
-"""The largest product of levels, as a prior has a probability for each code."""
-
-BOUND_MARGIN = 1e-3
-"""The share by which the bound of a number exceeds its outermost levels, so that they can be reached."""
 
 
 class Quantizer(Posterior):
@@ -281,82 +272,6 @@ class ResidualQuantizer(CodebookQuantizer):
     ) -> None:
         super().__init__(num_features, latent_dim, positions, quantizers, codes, decay, restart, gradient)
         self.quantizers = quantizers
-
-
-class FiniteScalarQuantizer(Quantizer):
-    r"""Each of d numbers at a position is rounded to one of its levels, evenly spaced in [-1, 1].
-
-    A number is bounded by a hyperbolic tangent, shifted for even numbers of levels so that 0 is a level:
-    :math:`\mathrm{round}(h \tanh(e + s) - o)` with :math:`h = (n - 1)(1 + \epsilon) / 2`. The code is the mixed-radix number
-    of all levels, so there are :math:`K = \prod_i n_i` codes. The gradient is straight-through; there is no commitment.
-
-    Arguments:
-        num_features: F, the number of features, or (F, h, w) for feature maps.
-        latent_dim: D = Pd, the number of latents.
-        levels: The number of levels of each of the d numbers.
-        positions: P, the number of positions of a vector of features; None for one. With maps it is hw.
-
-    Raises:
-        ConfigError: If ``latent_dim`` is not P times the number of levels, or there are more than 65,536 codes.
-    """
-
-    num_of_each: Tensor
-    bases: Tensor
-
-    def __init__(
-        self,
-        num_features: int | tuple[int, int, int],
-        latent_dim: int,
-        levels: Levels = [8, 6, 5],
-        positions: PositiveInt | None = None,
-    ) -> None:
-        super().__init__(num_features, latent_dim, positions)
-        self.levels = levels
-        self.num_codes = math.prod(levels)
-        if self.dim != len(levels):
-            raise ConfigError(
-                f"latent_dim {latent_dim}: {self.num_positions} positions of {len(levels)} levels have "
-                f"{self.num_positions * len(levels)} latents; choose this number"
-            )
-        if self.num_codes > MAX_FINITE_CODES:
-            raise ConfigError(f"levels {levels}: {self.num_codes:,} codes; choose levels of at most {MAX_FINITE_CODES:,}")
-        bases = [math.prod(levels[:index]) for index in range(len(levels))]
-        self.register_buffer("num_of_each", torch.tensor(levels), persistent=False)
-        self.register_buffer("bases", torch.tensor(bases), persistent=False)
-
-    def quantize(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rounds each number to its nearest level; what is rounded is the bounded number."""
-        bounded = self._bounded(vectors)
-        steps = bounded.detach().round().long()
-        codes = replaced(bounded / self._half, self._values(steps))
-        indices = ((steps + self._half) * self.bases).sum(-1)
-        return codes.unsqueeze(2), indices.unsqueeze(2), (bounded / self._half).unsqueeze(2)
-
-    def vectors_of(self, indices: Tensor) -> Tensor:
-        """Returns the code vectors, with shape (*, P, 1, d), of indices with shape (*, P, 1)."""
-        return self._values(indices.unsqueeze(-1) // self.bases % self.num_of_each - self._half)
-
-    def find(self, vectors: Tensor) -> Tensor:
-        """Returns the indices of code vectors, with shape (*, P, 1), of shape (*, P, 1, d); else of near codes."""
-        steps = (vectors * self._half).round().long() + self._half
-        return (steps.clamp(min=0).minimum(self.num_of_each - 1) * self.bases).sum(-1)
-
-    def all_vectors(self) -> Tensor:
-        """Returns all code vectors, with shape (1, K, d)."""
-        return self.vectors_of(torch.arange(self.num_codes, device=self.bases.device)).unsqueeze(0)
-
-    @property
-    def _half(self) -> Tensor:
-        return self.num_of_each // 2
-
-    def _values(self, steps: Tensor) -> Tensor:
-        """The values in [-1, 1] of steps from the level 0, with shape (*, d)."""
-        return steps / self._half
-
-    def _bounded(self, vectors: Tensor) -> Tensor:
-        half = (self.num_of_each - 1) * (1 + BOUND_MARGIN) / 2
-        offset = (self.num_of_each % 2 == 0) / 2
-        return torch.tanh(vectors + torch.atanh(offset / half)) * half - offset
 
 
 def _num_positions(num_features: int | tuple[int, int, int], positions: int | None) -> int:
