@@ -13,6 +13,7 @@ from vaekit.core.errors import ModelError
 from vaekit.core.terms import StepContext
 from vaekit.data import ImageSet
 from vaekit.distributions import CodeVectors, PointMass, ResidualQuantizer, TransformerPrior, VectorQuantizer
+from vaekit.evaluation.latents.code_use import code_use
 from vaekit.models import VAE, load_vae, save_vae
 from vaekit.objectives import ELBO, OBJECTIVES
 
@@ -206,7 +207,11 @@ def test_discrete_models_train_save_and_load(posterior: str, prior: str, network
 
 
 def discrete(posterior: str, prior: str, network: str) -> VAE:
-    options: dict[str, object] = {"vq": {"codes": 8}, "residual-vq": {"codes": 8, "quantizers": 2}, "fsq": {"levels": [3, 3, 2, 2]}}[posterior]
+    options: dict[str, object] = {
+        "vq": {"codes": 8},
+        "residual-vq": {"codes": 8, "quantizers": 2},
+        "fsq": {"levels": [3, 3, 2, 2]},
+    }[posterior]
     options["positions"] = 9
     return make_vae(
         network,
@@ -265,12 +270,20 @@ def test_interpolations_and_traversals_decode_points_between_codes() -> None:
     assert model.traverse(z[0].detach(), [2], torch.tensor([[0.0, 1.0]])).shape == (1, 2, 1, 2, 3)
 
 
-def images(num: int = 40) -> ImageSet:
-    return ImageSet(torch.randint(0, 256, (num, 1, 2, 3), dtype=torch.uint8))
-
-
 def test_pz_is_a_distribution_over_code_vectors() -> None:
     pz = linear_vq(noise=0.5).pz(3)
     assert isinstance(pz, CodeVectors)
     torch.testing.assert_close(pz.mean, torch.zeros(3, 4))
     torch.testing.assert_close(pz.variance, torch.full((3, 4), 1.5**2 * 2 / 3))
+
+
+def test_the_codes_of_each_codebook_are_counted_for_themselves() -> None:
+    model = discrete("residual-vq", "uniform-codes", "mlp").eval()
+    data = ImageSet(torch.randint(0, 256, (30, 2, 6, 5), dtype=torch.uint8), torch.arange(30) % 3)
+    use = code_use(model, data)
+    assert use is not None
+    indices = model.encode(data.pixels, data.labels).indices  # type: ignore[attr-defined]
+    expected = [indices[:, level::2].flatten().bincount(minlength=8).tolist() for level in (0, 1)]
+    assert use.counts.tolist() == expected
+    assert expected[0] != expected[1]
+    assert code_use(make_vae(), data) is None

@@ -309,3 +309,12 @@ def test_codes_stay_in_float32_under_autocast(index: int) -> None:
     assert torch.equal(again, qz.indices)
     for codebook in getattr(quantizer, "codebooks", []):
         assert codebook.vectors.dtype == torch.float32
+
+
+def test_the_nearest_code_is_found_in_float32_under_autocast() -> None:
+    quantizer = VectorQuantizer(5, 24, codes=512, positions=3).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        qz = quantizer(20 * torch.randn(40, 5))
+    inputs = qz.inputs.unflatten(1, (8, 3)).transpose(1, 2).double()
+    distances = (inputs.unsqueeze(2) - quantizer.codebooks[0].vectors.double()).norm(dim=-1)
+    assert torch.equal(distances.argmin(-1), qz.indices)
