@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.test_contracts import COMBINATIONS, make_vae, pixels
+from tests.test_contracts import COMBINATIONS, TRAINED_PRIORS, make_vae, pixels
 from vaekit.core.rng import fixed_seed
 from vaekit.core.terms import StepContext
 from vaekit.data import ImageSet, load_images
-from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
+from vaekit.distributions import LIKELIHOODS, POSTERIORS
 from vaekit.experiment.prepare import prepare
 from vaekit.objectives import OBJECTIVES
 from vaekit.runs.recipe import Recipe, load_recipe, recipe_names
@@ -44,6 +44,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mixture-of-gaussians": ("digits", {"model.prior": {"name": "mixture-of-gaussians", "num_components": 5}}),
     "vamp": ("digits", {"model.prior": {"name": "vamp", "num_components": 5}}),
     "flow prior": ("digits", {"model.prior": {"name": "flow", "num_transforms": 2, "hidden": [8]}}),
+    "maf prior": ("digits", {"model.prior": {"name": "maf", "num_transforms": 2, "hidden": [8]}}),
+    "gaussian prior": ("digits", {"model.prior": {"name": "gaussian"}}),
+    "mixture prior": ("digits", {"model.prior": {"name": "mixture", "num_components": 3}}),
     "flow posterior": ("digits", {"model.posterior": {"name": "flow", "num_transforms": 2, "hidden": [8]}}),
     "conditional flows": (
         "digits",
@@ -107,7 +110,7 @@ def train(recipe: Recipe) -> tuple[list[float], Trainer]:
 def test_every_kind_of_part_is_in_a_variant() -> None:
     recipes = [load_recipe(base, changes) for base, changes in VARIANTS.values()]
     assert {recipe.model.likelihood["name"] for recipe in recipes} == set(LIKELIHOODS)
-    assert {recipe.model.prior["name"] for recipe in recipes} == set(PRIORS)
+    assert {recipe.model.prior["name"] for recipe in recipes} == set(TRAINED_PRIORS)
     assert {recipe.model.posterior["name"] for recipe in recipes} == set(POSTERIORS)
     assert {recipe.objective["name"] for recipe in recipes} == set(OBJECTIVES)
     assert {recipe.step["name"] for recipe in recipes} == set(STEP_CLASSES)

@@ -31,11 +31,15 @@ SMALL_PRIORS = {
     "mixture-of-gaussians": {"num_components": 6},
     "vamp": {"num_components": 6},
     "flow": {"num_transforms": 2, "hidden": [12]},
+    "maf": {"num_transforms": 2, "hidden": [12]},
+    "mixture": {"num_components": 3},
     "transformer": {"width": 8, "num_blocks": 1, "num_heads": 2},
 }
 CLASSES = ("cat", "dog", "owl")
 REGISTRIES = (ENCODERS, DECODERS, LIKELIHOODS, POSTERIORS, PRIORS)
-CHOICES = (*map(tuple, REGISTRIES), (None, CLASSES), tuple(OBJECTIVES))
+TRAINED_PRIORS = tuple(name for name in PRIORS if PRIORS[name].has_density)  # type: ignore[attr-defined]
+"""The priors that are trained with the model; the others are fitted afterwards (tests/test_fitted_priors.py)."""
+CHOICES = (*map(tuple, REGISTRIES[:-1]), TRAINED_PRIORS, (None, CLASSES), tuple(OBJECTIVES))
 EXCLUDED = (
     {((3, "flow"), (4, "vamp"))}
     | {((3, name), (4, prior)) for name in POSTERIORS for prior in PRIORS if (name in DISCRETE) != (prior in CODE_PRIORS)}

@@ -30,8 +30,8 @@ def runs(folders: Folders = None) -> None:
     """List runs: the images, the epochs, the state, the ELBO, the size and the date of each, newest first.
 
     The ELBO is that of the test split; before the end of a run it is the best of the validation images, marked by v. That of
-    a class-conditional run, marked by c, bounds log p(x | class) and is not comparable with the others. A run whose prior can
-    only be sampled has none.
+    a class-conditional run, marked by c, bounds log p(x | class) and is not comparable with the others. A run whose prior
+    can only be sampled has none.
 
     [bold]Examples[/bold]
 

@@ -104,7 +104,7 @@ def score(
     store(lambda file: write_table(scored.columns(), file), path)
     for one in scored.sets:
         say(f"{one.title}: {one.meaning}")
-        if one.scores.warning:
+        if one.scores is not None and one.scores.warning:
             say(one.scores.warning)
     if against is not None:
         say("AUROC: how well a score separates the first set from the second; 0.5 is chance, below 0.5 it is reversed")

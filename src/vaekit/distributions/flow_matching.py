@@ -24,6 +24,7 @@ References:
 """
 
 from functools import partial
+from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -105,7 +106,8 @@ class FlowMatchingPrior(Prior):
         point = torch.lerp(noise, y, t.unsqueeze(1))
         if context is not None and self.training:
             context = context * (torch.rand(len(y), 1).to(y) >= self.label_dropout)
-        return (self.velocity(point, t, context) - (y - noise)).square().mean(1)
+        errors: Tensor = self.velocity(point, t, context) - (y - noise)
+        return errors.square().mean(1)
 
     def forward(self, batch_size: int, context: Tensor | None = None, encode: Encode | None = None) -> Sampler:
         """Returns the flow with batch shape (B) and event shape (D)."""
@@ -123,7 +125,7 @@ class FlowMatchingPrior(Prior):
     def _solve_chunk(self, y: Tensor, context: Tensor | None) -> Tensor:
         """The differential equation by Heun's method."""
         times = torch.linspace(0, 1, self.num_steps + 1).to(y)
-        for before, after in zip(times, times[1:], strict=False):
+        for before, after in pairwise(times):
             v = self._guided(y, before, context)
             ahead = self._guided(y + (after - before) * v, after, context)
             y = y + (after - before) * (v + ahead) / 2

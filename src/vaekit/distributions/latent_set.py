@@ -1,7 +1,7 @@
 r"""The posteriors of a set of images, to which a prior is fitted, and how it is fitted.
 
-The ELBO depends on the prior through :math:`\mathbb{E}_{q(z|x)} \log p(z)` alone. Its mean over images is an expectation over
-the **aggregate posterior**, :math:`q(z) = \frac1N \sum_n q(z|x_n)`, with mean and covariance
+The ELBO depends on the prior through :math:`\mathbb{E}_{q(z|x)} \log p(z)` alone. Its mean over images is an expectation
+over the **aggregate posterior**, :math:`q(z) = \frac1N \sum_n q(z|x_n)`, with mean and covariance
 
 .. math:: \mu = \frac1N \sum_n \mu_n, \qquad
           \Sigma = \frac1N \sum_n (\mu_n - \mu)(\mu_n - \mu)^\top + \mathrm{diag}\, \frac1N \sum_n \sigma_n^2.

@@ -20,8 +20,8 @@ To add a prior, write a subclass of :class:`Prior` in a file of your own and reg
 of the recipe and must be kept in an attribute of the same name. The rate is analytic where torch registers the KL
 divergence and a Monte Carlo estimate otherwise.
 
-A prior can also be fitted to a trained model (``vae prior``), whose encoder and decoder stay as they are. :meth:`Prior.start`
-sets what follows from the moments of the latents, and gradient steps then minimize :meth:`Prior.fit_loss`.
+A prior can also be fitted to a trained model (``vae prior``), whose encoder and decoder stay as they are.
+:meth:`Prior.start` sets what follows from the latents without gradient steps, which then minimize :meth:`Prior.fit_loss`.
 
 References:
     | Auto-Encoding Variational Bayes (Kingma & Welling, 2013), https://arxiv.org/abs/1312.6114
@@ -81,7 +81,8 @@ class Prior(nn.Module, ABC):
             z: Samples, with shape (B, D).
             context: Their contexts, with shape (B, E), or None.
         """
-        return -self(len(z), context).log_prob(z)
+        log_pz: Tensor = self(len(z), context).log_prob(z)
+        return -log_pz
 
 
 def require_density(name: str, prior: type[Prior]) -> None:

@@ -16,6 +16,7 @@ References:
 
 import math
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -85,14 +86,14 @@ class TwoStagePrior(Prior):
 
     def _decode(self, context: Tensor | None, noise: Tensor, more: Tensor, positions: Tensor) -> Tensor:
         """Samples of shape (M, D): ``more`` is u, and ``noise`` is that of z given u."""
-        mean = self.decoder(_joined(more, None if context is None else context[positions]))
+        mean: Tensor = self.decoder(_joined(more, None if context is None else context[positions]))
         return self.loc + self.scale * (mean + scale_of(self.log_gamma) * noise)
 
 
 def _mlp(in_features: int, hidden: list[int], out_features: int) -> nn.Sequential:
     widths = [in_features, *hidden]
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.SiLU()]
     return nn.Sequential(*layers, nn.Linear(widths[-1], out_features))
 

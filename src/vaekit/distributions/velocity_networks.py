@@ -90,10 +90,10 @@ class VelocityUNet(nn.Module):
         self.embedding = TimeEmbedding(width, context_dim)
         self.first = nn.Conv2d(maps[0], width, 3, padding=1)
         self.down = nn.ModuleList(_ConvBlock(width, width, width) for _ in range(num_blocks))
-        self.halve = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+        self.before_low = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
         self.middle = nn.ModuleList(_ConvBlock(2 * width, 2 * width, width) for _ in range(num_blocks))
         self.attention = _Attention(2 * width)
-        self.double = nn.Conv2d(2 * width, width, 3, padding=1)
+        self.after_low = nn.Conv2d(2 * width, width, 3, padding=1)
         self.up = nn.ModuleList(_ConvBlock(width if index else 2 * width, width, width) for index in range(num_blocks))
         self.fine_attention = _Attention(width)
         self.norm = nn.GroupNorm(_num_groups(width), width)
@@ -105,11 +105,11 @@ class VelocityUNet(nn.Module):
         h, embedding = self.first(z.unflatten(1, self.maps)), self.embedding(t, context)
         for block in self.down:
             h = block(h, embedding)
-        low = self.halve(h)
+        low = self.before_low(h)
         for block in self.middle:
             low = block(low, embedding)
         low = F.interpolate(self.attention(low), size=self.maps[1:], mode="nearest")
-        h = torch.cat([h, self.double(low)], 1)
+        h = torch.cat([h, self.after_low(low)], 1)
         for block in self.up:
             h = block(h, embedding)
         velocity: Tensor = self.last(F.silu(self.norm(self.fine_attention(h))))

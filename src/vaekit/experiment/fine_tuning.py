@@ -18,8 +18,9 @@ from vaekit.data import is_image_shape
 from vaekit.models import Model, describe_vae
 from vaekit.runs.identity import first_difference
 from vaekit.runs.names import folder_name, short_name
+from vaekit.runs.origins import InitialWeights
 from vaekit.runs.overrides import by_place
-from vaekit.runs.recipe import InitialWeights, Recipe, complete, load_recipe
+from vaekit.runs.recipe import Recipe, complete, load_recipe
 from vaekit.runs.run_folder import RunFolder
 
 KEPT = ("format", "preprocessing")

@@ -14,12 +14,11 @@ from typing import Any
 
 from rich.console import Console
 
-from vaekit.core.config import describe, to_data
-from vaekit.core.config import INFERRED
-from vaekit.core.errors import ConfigError, RunError
+from vaekit.core.config import INFERRED, describe, to_data
+from vaekit.core.errors import RunError
 from vaekit.core.files import atomic_path, user_path, write_json, write_text
 from vaekit.core.progress import OutputConsole, print_line
-from vaekit.data import Dataset, ImageSet, in_class_order
+from vaekit.data import ImageSet, in_class_order
 from vaekit.distributions import PRIORS
 from vaekit.distributions.latent_set import FitSchedule
 from vaekit.evaluation.evaluation_config import BRIEF
@@ -40,7 +39,8 @@ from vaekit.reports.run_report import run_report
 from vaekit.runs.identity import identity
 from vaekit.runs.lock import locked
 from vaekit.runs.names import short_name
-from vaekit.runs.recipe import PriorFit, Recipe, complete, write_recipe
+from vaekit.runs.origins import PriorFit
+from vaekit.runs.recipe import Recipe, complete, write_recipe
 from vaekit.runs.replacement import BEGINNING, begin, forget, install, recover
 from vaekit.runs.run_folder import ENVIRONMENT, HISTORY, METRICS, RECIPE, REPORT, RunFolder
 from vaekit.training import find_device
@@ -251,9 +251,7 @@ def _metrics(
     }
 
 
-def _write_images(
-    run: RunFolder, fitted: FittedPrior, copies: Memorization | None, splits: Splits, folder: Path
-) -> None:
+def _write_images(run: RunFolder, fitted: FittedPrior, copies: Memorization | None, splits: Splits, folder: Path) -> None:
     """Writes reconstructions, samples, learning curves and the nearest training images."""
     channels, look = run.recipe.data.shown_channels, RunFolder(folder).look
     shown = shown_images(splits.test, channels)

@@ -140,7 +140,7 @@ def refuse_fitted_prior(recipe: Recipe) -> None:
     name = recipe.model.prior["name"]
     if recipe.prior_fit is not None:
         raise ConfigError(
-            f"{recipe.name}: the prior was fitted to {recipe.prior_fit.run}, and is not trained with the model; fit it again: "
+            f"{recipe.name}: its prior was fitted to {recipe.prior_fit.run} and not trained with the model; fit it again: "
             f"vae prior {recipe.prior_fit.run} --name {name}"
         )
     require_density(name, PRIORS[name])  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.core.errors import DataError
+from vaekit.core.errors import DataError, NoDensityError
 from vaekit.core.progress import notify
 from vaekit.core.registry import require_name
 from vaekit.core.rng import generator
@@ -40,6 +40,8 @@ UNITS = dict.fromkeys(SCORES, "in nats") | {"reconstruction": "in gray levels", 
 """The units of the scores."""
 NEED_TRAINING_IMAGES = ("typicality", "latent")
 """The scores that compare an image with training images."""
+WITHOUT_DENSITY = ("reconstruction", "latent")
+"""The scores of a model whose prior has no density."""
 NUM_CENTER_IMAGES, NUM_ENCODED_IMAGES = 500, 5_000
 """The numbers of training images for the center of typicality and for the Gaussian of latent distances."""
 
@@ -51,7 +53,7 @@ class ScoredSet:
     Arguments:
         images: The images.
         rows: The number of each image in the split that it was taken from, with shape (N).
-        scores: The scores.
+        scores: The scores by log-probabilities; None if the model has none.
         meaning: What the model's log-probabilities of these images are.
         center: The mean of log p(x) over training images, if there are any.
         errors: The root mean squared error of each reconstruction, in gray levels, with shape (N), if it was computed.
@@ -60,7 +62,7 @@ class ScoredSet:
 
     images: ImageSet
     rows: Tensor
-    scores: Scores
+    scores: Scores | None
     meaning: str
     center: float | None = None
     errors: Tensor | None = None
@@ -69,8 +71,10 @@ class ScoredSet:
     @property
     def values(self) -> dict[str, Tensor]:
         """The available scores by name, each with shape (N), in the order of :data:`SCORES`."""
-        values = {name: getattr(self.scores, name) for name in ("log_px", "elbo", "ratio", "waic")}
-        values |= {} if self.center is None else {"typicality": self.scores.typicality(self.center)}
+        values = {}
+        if self.scores is not None:
+            values = {name: getattr(self.scores, name) for name in ("log_px", "elbo", "ratio", "waic")}
+            values |= {} if self.center is None else {"typicality": self.scores.typicality(self.center)}
         values |= {} if self.errors is None else {"reconstruction": -self.errors}
         return values if self.distances is None else values | {"latent": -self.distances}
 
@@ -188,6 +192,11 @@ def score(
         if single:
             raise DataError(f"{single[0]}: an AUROC needs at least two images of each set; add images or raise --max-images")
     model = folder.model.to(find_device(device))
+    if not model.has_density and by not in WITHOUT_DENSITY:
+        raise NoDensityError(
+            f"{folder.folder}: sampler only, its prior has no density, so there is no {SCORES[by].split(',')[0]}; "
+            f"choose --by {' or --by '.join(WITHOUT_DENSITY)}"
+        )
     usual = _usual(folder, model, num_samples, seed)
     if by in NEED_TRAINING_IMAGES and usual is None:
         raise DataError(f"{by} is a distance from training images, and there are none; choose another --by")
@@ -198,7 +207,7 @@ def score(
 class _Usual:
     """What training images are like: the mean of log p(x), and the Gaussian of their posterior means."""
 
-    center: float
+    center: float | None
     latents: LatentGaussian
 
 
@@ -208,7 +217,7 @@ def _score_set(
     """The scores of a set, or of a random sample of it, in its order."""
     rows = _choose(images, max_images, seed)
     subset = images.take(rows)
-    found = scores(model, subset, num_samples=num_samples, seed=seed)
+    found = scores(model, subset, num_samples=num_samples, seed=seed) if model.has_density else None
     errors = reconstruction_errors(model, subset)
     center = None if usual is None else usual.center
     distances = None if usual is None else usual.latents.distances(model, subset)
@@ -227,8 +236,10 @@ def _usual(run: RunFolder, model: Model, num_samples: int, seed: int) -> _Usual 
     except DataError as error:
         notify(f"{error}; so {' and '.join(NEED_TRAINING_IMAGES)} are left out")
         return None
-    center = scores(model, train.take(_choose(train, NUM_CENTER_IMAGES, seed)), num_samples=num_samples, seed=seed)
     latents = LatentGaussian.of(model, train.take(_choose(train, NUM_ENCODED_IMAGES, seed)))
+    if not model.has_density:
+        return _Usual(None, latents)
+    center = scores(model, train.take(_choose(train, NUM_CENTER_IMAGES, seed)), num_samples=num_samples, seed=seed)
     return _Usual(float(center.log_px.mean()), latents)
 
 
@@ -237,7 +248,7 @@ def _columns(scored: ScoredSet) -> dict[str, Sequence[object]]:
     images = scored.images
     names = {"name": image_names(images, scored.rows), "data": [images.name] * len(images), "row": scored.rows.tolist()}
     others = ("standard_error", "effective_samples", "variance", "complexity")
-    numbers = scored.values | {key: value for key in others if (value := getattr(scored.scores, key)) is not None}
+    numbers = scored.values | {key: value for key in others if (value := getattr(scored.scores, key, None)) is not None}
     order = (
         *("log_px", "standard_error", "effective_samples", "elbo", "variance", "complexity"),
         *("ratio", "waic", "typicality", "reconstruction", "latent"),

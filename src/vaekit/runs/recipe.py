@@ -28,6 +28,7 @@ from vaekit.networks import DECODERS, ENCODERS
 from vaekit.objectives import OBJECTIVES
 from vaekit.plots.channel_choice import parse_channels
 from vaekit.runs.names import FolderName, folder_name, short_name
+from vaekit.runs.origins import InitialWeights, PriorFit
 from vaekit.runs.overrides import SHORTHANDS, by_place, override
 from vaekit.training import OPTIMIZERS, SCHEDULERS, STEPS
 from vaekit.training.training_config import TrainingConfig
@@ -140,40 +141,6 @@ class EvaluationSection(Section):
 
     num_samples: Annotated[int, Field(ge=0, le=1_000_000)] = 100
     max_images: PositiveInt | None = 1000
-
-
-class InitialWeights(Section):
-    """The weights that a run begins with, instead of random ones.
-
-    Arguments:
-        run: The run, a model folder, or a hub id, whose model is the same.
-        weights: A hash of the weights; empty for whatever they are.
-    """
-
-    run: str
-    weights: str = ""
-
-
-class PriorFit(Section):
-    """How the prior of a run was fitted, whose encoder and decoder are those of another run.
-
-    Arguments:
-        run: The run whose encoder and decoder it has.
-        weights: A hash of the weights of that run.
-        steps: The maximum number of gradient steps; 0 for a prior that needs none.
-        batch_size: The number of latents in a step.
-        lr: The highest learning rate.
-        passes: How often each training image was encoded.
-        seed: The seed.
-    """
-
-    run: str
-    weights: str
-    steps: int
-    batch_size: int
-    lr: float
-    passes: int
-    seed: int
 
 
 class Recipe(Section):

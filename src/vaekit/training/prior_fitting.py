@@ -138,9 +138,7 @@ class _Best:
             self.num_worse = 0
 
 
-def _steps(
-    prior: Prior, train: LatentSet, schedule: FitSchedule, name: str, seed: int
-) -> Iterator[tuple[int, nn.Module]]:
+def _steps(prior: Prior, train: LatentSet, schedule: FitSchedule, name: str, seed: int) -> Iterator[tuple[int, nn.Module]]:
     """Takes the steps, and yields from time to time their number and the prior with averaged weights."""
     prior.train().requires_grad_(True)
     optimizer = torch.optim.Adam(prior.parameters(), lr=schedule.lr)
@@ -152,7 +150,7 @@ def _steps(
         z, context = next(batches)
         loss = prior.fit_loss(z, context).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(prior.parameters(), CLIP_NORM)
         optimizer.step()
         lr.step()

@@ -156,8 +156,7 @@ def distortion_of_each(model: Model, data: Dataset, *, seed: int = 0, descriptio
     """Returns the distortion of each image by one sample, in nats, with shape (N); it needs no density p(z)."""
     with model.inference():
         values = [
-            model(x, labels, 1, noise.normal).distortion()
-            for x, labels, noise in with_noise(model, data, seed, description)
+            model(x, labels, 1, noise.normal).distortion() for x, labels, noise in with_noise(model, data, seed, description)
         ]
     return torch.cat(values).cpu()
 

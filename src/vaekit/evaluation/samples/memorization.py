@@ -1,10 +1,10 @@
 r"""Whether samples are copies of training images.
 
 For each sample, and for each test image and its reconstruction, the nearest training image is found by the root mean squared
-difference of pixels on the unit interval. A model that copies has samples that are nearer to training images than images are
-that it has never seen. Reconstructions of test images went through the same decoder as the samples, whose smoothness alone
-makes distances smaller. So the **share** of the samples that are nearer than 95 % of these reconstructions is reported: about
-5 % for a model that does not copy, and 100 % for one that does.
+difference of pixels on the unit interval. A model that copies has samples that are nearer to training images than images
+are that it has never seen. Reconstructions of test images went through the same decoder as the samples, whose smoothness
+alone makes distances smaller. So the **share** of the samples that are nearer than 95 % of these reconstructions is
+reported: about 5 % for a model that does not copy, and 100 % for one that does.
 
 References:
     | A Non-Parametric Test to Detect Data-Copying in Generative Models (Meehan et al., 2020),
