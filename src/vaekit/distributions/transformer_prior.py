@@ -90,7 +90,7 @@ class TransformerPrior(CodePrior):
         ConfigError: If ``width`` is not a multiple of ``num_heads``.
     """
 
-    schedule = FitSchedule(steps=4000, batch_size=64, lr=2e-3)
+    schedule = FitSchedule(steps=6000, batch_size=128, lr=2e-3)
     marginals: Tensor
 
     def __init__(
