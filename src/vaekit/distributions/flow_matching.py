@@ -39,6 +39,8 @@ from vaekit.distributions.velocity_networks import VelocityMLP, VelocityUNet
 
 CHUNK_SIZE = 2048
 """The number of samples that are integrated at a time."""
+SPATIAL_SCHEDULE = FitSchedule(steps=2000, batch_size=32, lr=1e-3, ema=0.995)
+"""How the prior is fitted to maps."""
 
 
 class FlowMatchingPrior(Prior):
@@ -49,8 +51,9 @@ class FlowMatchingPrior(Prior):
         context_dim: E, the size of the context.
         shape: The shape of an image (C, H, W). Not used.
         maps: The channels, height and width of spatial latents, whose velocity is then a U-Net; None for vectors.
-        width: The number of features of each layer of the network.
-        num_blocks: The number of residual blocks of the network.
+        width: The number of features of each layer of the network; by default 256 for vectors and 64 for maps.
+        num_blocks: The number of residual blocks, by default 3 for vectors; for maps the number at each resolution on each
+            way, by default 2.
         num_steps: The number of steps of Heun's method, with two evaluations of the network each.
         guidance: The guidance weight w of conditional models.
         label_dropout: The share of samples whose context is left out in fitting.
@@ -60,7 +63,7 @@ class FlowMatchingPrior(Prior):
     """
 
     has_density = False
-    schedule = FitSchedule(steps=3000, batch_size=256, lr=2e-3, ema=0.998)
+    schedule = FitSchedule(steps=1500)
     loc: Tensor
     scale: Tensor
 
@@ -70,8 +73,8 @@ class FlowMatchingPrior(Prior):
         context_dim: int = 0,
         shape: tuple[int, ...] | None = None,
         maps: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None,
-        width: PositiveInt = 256,
-        num_blocks: PositiveInt = 3,
+        width: PositiveInt | None = None,
+        num_blocks: PositiveInt | None = None,
         num_steps: PositiveInt = 16,
         guidance: Annotated[float, Field(ge=0)] = 1.0,
         label_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
@@ -88,11 +91,13 @@ class FlowMatchingPrior(Prior):
         self.label_dropout = label_dropout
         self.register_buffer("loc", torch.zeros(latent_dim))
         self.register_buffer("scale", torch.ones(latent_dim))
-        self.velocity: nn.Module = VelocityMLP(latent_dim, context_dim, width, num_blocks)
-        if self.maps is not None:
-            if self.maps[0] * self.maps[1] * self.maps[2] != latent_dim:
-                raise ConfigError(f"model.prior.maps: {list(self.maps)} are not {latent_dim} latents; leave it out")
-            self.velocity = VelocityUNet(self.maps, context_dim, width, num_blocks)
+        if self.maps is None:
+            self.velocity: nn.Module = VelocityMLP(latent_dim, context_dim, width or 256, num_blocks or 3)
+            return
+        if self.maps[0] * self.maps[1] * self.maps[2] != latent_dim:
+            raise ConfigError(f"model.prior.maps: {list(self.maps)} are not {latent_dim} latents; leave it out")
+        self.schedule = SPATIAL_SCHEDULE
+        self.velocity = VelocityUNet(self.maps, context_dim, width or 64, num_blocks or 2)
 
     def start(self, latents: LatentSet, seed: int) -> None:
         """Sets shift and scale to the mean and the standard deviation of each latent."""

@@ -54,7 +54,7 @@ class Prior(nn.Module, ABC):
     """
 
     has_density: ClassVar[bool] = True
-    schedule: ClassVar[FitSchedule | None] = FitSchedule()
+    schedule: FitSchedule | None = FitSchedule()
 
     @abstractmethod
     def forward(self, batch_size: int, context: Tensor | None = None, encode: Encode | None = None) -> Distribution:

@@ -20,7 +20,6 @@ from vaekit.core.files import atomic_path, user_path, write_json, write_text
 from vaekit.core.progress import OutputConsole, print_line
 from vaekit.data import ImageSet, in_class_order
 from vaekit.distributions import PRIORS
-from vaekit.distributions.latent_set import FitSchedule
 from vaekit.evaluation.evaluation_config import BRIEF
 from vaekit.evaluation.evaluation_result import Evaluation
 from vaekit.evaluation.model_evaluation import evaluate_model
@@ -28,7 +27,7 @@ from vaekit.evaluation.samples.memorization import Memorization, memorization
 from vaekit.experiment.fine_tuning import weights_hash
 from vaekit.experiment.place import begin_errors, has_run, locate, refuse_other_folder, refuse_other_images
 from vaekit.experiment.prepare import Splits, load_splits
-from vaekit.experiment.prior_fit import FittedPrior, fit_to_model, schedule_of
+from vaekit.experiment.prior_fit import FittedPrior, fit_to_model, require_fittable
 from vaekit.experiment.run_writer import fingerprints, num_parameters, shown_images, write_curves, write_grids
 from vaekit.models.serialization import save_vae
 from vaekit.plots.look import PAGE
@@ -91,10 +90,9 @@ def fit_prior(
     """
     source = run if isinstance(run, RunFolder) else RunFolder(run)
     console = console or OutputConsole()
-    default = schedule_of(name)
-    schedule = FitSchedule(
-        default.steps if steps is None else steps, batch_size or default.batch_size, lr or default.lr, default.ema
-    )
+    require_fittable(name)
+    wanted = {"steps": steps, "batch_size": batch_size, "lr": lr}
+    changes = {key: value for key, value in wanted.items() if value is not None}
     if not source.has_recipe:
         raise RunError(f"{source.folder}: a model folder does not say which images it was trained on; name a run folder")
     folder = user_path(out or source.folder.with_name(f"{source.folder.resolve().name}-{name}"))
@@ -112,7 +110,7 @@ def fit_prior(
                 splits.valid,
                 transform=splits.transform,
                 arguments=arguments,
-                schedule=schedule,
+                changes=changes,
                 passes=passes,
                 seed=seed,
             )

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vaekit.core.config import build
@@ -69,7 +69,7 @@ def fit_to_model(
     *,
     transform: Transform | None = None,
     arguments: Mapping[str, Any] | None = None,
-    schedule: FitSchedule | None = None,
+    changes: Mapping[str, Any] | None = None,
     passes: int | None = None,
     seed: int = 0,
 ) -> FittedPrior:
@@ -82,7 +82,7 @@ def fit_to_model(
         valid: The validation data, which decide when to stop.
         transform: Applied to training data, as in the training of the model.
         arguments: Arguments of the prior's constructor; those that are not given have their defaults.
-        schedule: The steps; by default those of the prior.
+        changes: Changes of the prior's :class:`FitSchedule`, such as ``{"steps": 500}``.
         passes: How often each training image is encoded; by default once, and 4 times with a transform.
         seed: The seed of everything that is random.
 
@@ -93,7 +93,7 @@ def fit_to_model(
     begun = time.monotonic()
     passes = passes or (1 if transform is None else RANDOM_PASSES)
     prior = new_prior(model, name, arguments or {}, seed)
-    schedule = schedule or schedule_of(name)
+    schedule = replace(require_schedule(name, prior), **changes or {})
     latents = latent_set_of(model, train, transform, passes=passes, seed=seed)
     held_out = latent_set_of(model, valid)
     record = fit(prior, latents, held_out, schedule, name, seed)
@@ -102,8 +102,8 @@ def fit_to_model(
     return FittedPrior(fitted, name, schedule, passes, record, seconds, gain_of(model, fitted, held_out), seed)
 
 
-def schedule_of(name: str) -> FitSchedule:
-    """Returns how a prior is fitted by default.
+def require_fittable(name: str) -> FitSchedule:
+    """Returns how a prior is fitted by default, before anything is loaded.
 
     Raises:
         ConfigError: If there is no such prior, or nothing to fit.
@@ -118,7 +118,7 @@ def new_prior(model: VAE, name: str, arguments: Mapping[str, Any], seed: int) ->
     Raises:
         ConfigError: If there is no such prior, it cannot be fitted, or an argument is wrong.
     """
-    schedule_of(name)
+    require_fittable(name)
     num_features = model.posterior.num_features if hasattr(model.posterior, "num_features") else 0
     spec = {"name": name, **arguments}
     if name == "flow-matching" and isinstance(num_features, tuple):

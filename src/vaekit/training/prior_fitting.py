@@ -85,7 +85,7 @@ def fit(prior: Prior, train: LatentSet, valid: LatentSet, schedule: FitSchedule,
     return record
 
 
-def require_schedule(name: str, prior: type[Prior]) -> FitSchedule:
+def require_schedule(name: str, prior: Prior | type[Prior]) -> FitSchedule:
     """Returns how a prior is fitted.
 
     Raises:
