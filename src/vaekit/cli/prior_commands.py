@@ -11,7 +11,11 @@ from vaekit.cli.options import Device, RunPath, Seed
 def prior(
     run: RunPath,
     name: Annotated[
-        str, typer.Option(help="The prior: gaussian, mixture, flow, maf, two-stage or flow-matching.", show_default=False)
+        str,
+        typer.Option(
+            help="The prior: gaussian, mixture, flow, maf, two-stage or flow-matching; of codes: transformer.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The folder of the new run; RUN-NAME by default.", show_default=False)
