@@ -53,7 +53,14 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"model.conditional": True, "model.prior": {"name": "flow", "hidden": [8]}, "model.posterior": {"name": "flow"}},
     ),
     "residual-vq": ("digits", {**CODES, "model.posterior": {"name": "residual-vq", "codes": 8, "positions": 2}}),
-    "fsq": ("digits", {**CODES, "model.posterior": {"name": "fsq", "positions": 4}, "model.prior": {"name": "transformer", "width": 8, "num_heads": 2}}),
+    "fsq": (
+        "digits",
+        {
+            **CODES,
+            "model.posterior": {"name": "fsq", "positions": 4},
+            "model.prior": {"name": "transformer", "width": 8, "num_heads": 2},
+        },
+    ),
     "attention": (
         "images",
         {

@@ -1,7 +1,7 @@
 r"""How many codes of a discrete model are used, and how evenly.
 
-A code is **used** if an image of the set has it at any position. With :math:`f_k` the frequency of code k over all images and
-positions, the **perplexity** is
+A code is **used** if an image of the set has it at any position. With :math:`f_k` the frequency of code k over all images
+and positions, the **perplexity** is
 
 .. math:: \exp \Big( -\sum_k f_k \log f_k \Big),
 
