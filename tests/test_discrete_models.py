@@ -236,9 +236,8 @@ def discrete(posterior: str, prior: str, network: str) -> VAE:
     ],
 )
 def test_parts_that_do_not_fit_are_refused(posterior: str, prior: str, message: str) -> None:
-    options = {"levels": [2, 2, 2]} if posterior == "fsq" else {}
     with pytest.raises(ModelError, match=message):
-        make_vae(posterior=posterior, prior=prior, posterior_options=options)
+        make_vae(posterior=posterior, prior=prior)
 
 
 def test_a_prior_keeps_to_the_codes_that_it_was_made_for() -> None:
