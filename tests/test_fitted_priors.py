@@ -198,6 +198,18 @@ def test_flow_matching_learns_a_known_gaussian() -> None:
         close_to(prior(NUM).sample(), latents.mean, latents.covariance.float(), slack=0.06)
 
 
+def test_flow_matching_learns_two_clusters() -> None:
+    signs = torch.arange(2000) % 2 * 2.0 - 1
+    latents = LatentSet(torch.stack([2 * signs, torch.zeros(2000)], 1), torch.full((2000, 2), 0.3))
+    prior = FlowMatchingPrior(2, width=32, num_blocks=1)
+    fit(prior, latents, latents, FitSchedule(800, 256, 5e-3, 0.99), "flow-matching", 0)
+    with fixed_seed(0), torch.no_grad():
+        z = prior(NUM).sample()
+    assert float((z[:, 0] > 0).double().mean()) == pytest.approx(0.5, abs=0.05)
+    assert float(z[:, 0].abs().mean()) == pytest.approx(2, abs=0.1)
+    assert float(z[:, 0].abs().std()) == pytest.approx(0.3, abs=0.15)
+
+
 def test_guidance_is_a_line_between_velocities_without_and_with_the_context() -> None:
     context, y, t = torch.eye(3), torch.randn(3, 4), torch.tensor(0.3)
     prior = FlowMatchingPrior(4, 3, width=16, num_blocks=1, guidance=2.5)

@@ -106,7 +106,7 @@ class FlowDistribution(Distribution):
 
     def from_noise(self, noise: Tensor) -> Tensor:
         """Turns standard normal noise of shape (*, B, D) into samples of the same shape, with a pathwise gradient."""
-        return self.loc + self.scale * self._transform(noise)
+        return self.loc + self.scale * self._transform(noise, self.context)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Samples latents of shape (*sample_shape, B, D), with a pathwise gradient."""
@@ -122,20 +122,30 @@ class FlowDistribution(Distribution):
         log_density: Tensor = log_normal + log_det - self.scale.log().sum(-1)
         return log_density
 
-    def _transform(self, noise: Tensor) -> Tensor:
+    def _transform(self, noise: Tensor, context: Tensor | None) -> Tensor:
         with torch.autocast(noise.device.type, enabled=False):  # in bfloat16 the two directions would not be inverses
-            transformed: Tensor = self.flow(self.context).inv(noise)
+            transformed: Tensor = self.flow(context).inv(noise)
         return transformed
 
     def _transformed_moments(self) -> tuple[Tensor, Tensor]:
         """The first two moments of transformed noise, before shift and scale; each has shape (B, D), or (1, D)."""
-        num = 1 if self.context is None else self.batch_shape[0]
+        context, inverse = self._distinct_contexts()
+        num = 1 if context is None else len(context)
         noise = _fixed_noise(self.num_samples, self.event_shape[0]).to(self.loc.device).unsqueeze(1).expand(-1, num, -1)
         first = second = torch.zeros_like(noise[0])
         for chunk in noise.split(max(1, CHUNK_SIZE // num)):
-            transformed = self._transform(chunk)
+            transformed = self._transform(chunk, context)
             first, second = first + transformed.sum(0), second + (transformed**2).sum(0)
-        return first / self.num_samples, second / self.num_samples
+        return first[inverse] / self.num_samples, second[inverse] / self.num_samples
+
+    def _distinct_contexts(self) -> tuple[Tensor | None, Tensor]:
+        """The distinct contexts, of which a class-conditional prior has few, and the number of each element's context."""
+        if self.context is None:
+            return None, self.loc.new_zeros(1, dtype=torch.int64)
+        distinct, inverse = self.context.detach().unique(dim=0, return_inverse=True)
+        if len(distinct) < len(self.context) and not self.context.requires_grad:
+            return distinct, inverse
+        return self.context, torch.arange(len(self.context), device=self.context.device)
 
 
 class FlowPrior(Prior):
