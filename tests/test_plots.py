@@ -21,7 +21,7 @@ from vaekit.plots import (
     rate_plot,
     to_svg,
 )
-from vaekit.plots.curves import ON_BOTH_SPLITS, QUANTITIES, changing, constants, kept
+from vaekit.plots.curves import ON_BOTH_SPLITS, ON_VALIDATION, QUANTITIES, changing, constants, kept
 from vaekit.plots.density import density
 from vaekit.plots.style import ACCENT, COLORS, INK, LIGHT, SECOND, count, font, wrap
 
@@ -114,12 +114,24 @@ def history(epochs: int = 10, better: float = 0.0) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.parametrize("quantity", ON_VALIDATION)
+def test_curve_of_codes_draws_what_validation_images_have(quantity: str) -> None:
+    records = history()
+    for record in records:
+        record["valid"] |= {"code_use": 90.0 + record["epoch"], "perplexity": 7.0 * record["epoch"]}
+    for runs in ({"one": records}, {"one": records, "other": records}):
+        for line in curve(runs, quantity).axes[0].lines:
+            assert line.get_ydata().tolist() == [record["valid"][quantity] for record in records]
+    assert quantity in changing([records])
+    assert quantity not in changing([history()])
+
+
 def value(record: dict[str, Any], quantity: str, split: str) -> float:
     """A quantity of an epoch."""
     return record[split][quantity] if quantity in ON_BOTH_SPLITS else record.get(quantity, record["train"].get(quantity))
 
 
-@pytest.mark.parametrize("quantity", QUANTITIES)
+@pytest.mark.parametrize("quantity", [name for name in QUANTITIES if name not in ON_VALIDATION])
 def test_curve_of_one_run_draws_both_splits(quantity: str) -> None:
     records = history()
     [axes] = curve({"one": records}, quantity).axes
@@ -133,7 +145,7 @@ def test_curve_of_one_run_draws_both_splits(quantity: str) -> None:
         assert [text.get_text() for text in axes.get_legend().get_texts()][:2] == ["train", "validation"]
 
 
-@pytest.mark.parametrize("quantity", QUANTITIES)
+@pytest.mark.parametrize("quantity", [name for name in QUANTITIES if name not in ON_VALIDATION])
 def test_curve_of_several_runs_draws_the_validation_of_each(quantity: str) -> None:
     runs = {"short": history(3), "long": history(12, 5.0), "new": []}
     figure = curve(runs, quantity)
