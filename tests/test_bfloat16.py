@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """What makes the networks of a recipe small; its other settings stay as they are."""
 
+CODES: dict[str, Any] = {"latent_dim": 12, "model.prior": {"name": "uniform-codes"}}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in recipe_names()},
     "conditional": ("digits", {"model.conditional": True}),
@@ -52,6 +53,15 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "conditional flows": (
         "digits",
         {"model.conditional": True, "model.prior": {"name": "flow", "hidden": [8]}, "model.posterior": {"name": "flow"}},
+    ),
+    "residual-vq": ("digits", {**CODES, "model.posterior": {"name": "residual-vq", "codes": 8, "positions": 2}}),
+    "fsq": (
+        "digits",
+        {
+            **CODES,
+            "model.posterior": {"name": "fsq", "positions": 4},
+            "model.prior": {"name": "transformer", "width": 8, "num_heads": 2},
+        },
     ),
     "attention": (
         "images",

@@ -23,13 +23,23 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 SMALL_ENCODERS = SMALL | {"ladder": {"channels": [3, 5], "blocks": [1, 1]}}
 SMALL_DECODERS = SMALL | {"ladder": {"channels": [3, 5], "layers": [1, 2], "width": 1}}
-SMALL_POSTERIORS: dict[str, dict[str, Any]] = {"flow": {"flow_context_dim": 5, "num_transforms": 2, "hidden": [12]}}
+SMALL_POSTERIORS: dict[str, dict[str, Any]] = {
+    "flow": {"flow_context_dim": 5, "num_transforms": 2, "hidden": [12]},
+    "vq": {"codes": 4, "positions": 3},
+    "residual-vq": {"codes": 4, "quantizers": 3},
+    "fsq": {"levels": [5], "positions": 3},
+}
+DISCRETE = ("vq", "residual-vq", "fsq")
+"""The posteriors that are points on code vectors."""
+CODE_PRIORS = ("uniform-codes", "transformer")
+"""The priors that are distributions over the indices of codes."""
 SMALL_PRIORS: dict[str, dict[str, Any]] = {
     "mixture-of-gaussians": {"num_components": 6},
     "vamp": {"num_components": 6},
     "flow": {"num_transforms": 2, "hidden": [12]},
     "maf": {"num_transforms": 2, "hidden": [12]},
     "mixture": {"num_components": 3},
+    "transformer": {"width": 8, "num_blocks": 1, "num_heads": 2},
 }
 CLASSES = ("cat", "dog", "owl")
 REGISTRIES = (ENCODERS, DECODERS, LIKELIHOODS, POSTERIORS, PRIORS)
@@ -46,8 +56,13 @@ EXCLUDED: set[tuple[tuple[int, object], tuple[int, object]]] = {
     *(((1, other), (3, RESIDUAL)) for other in OTHERS[1]),
     ((1, LADDER), (6, "wake-sleep")),
     ((3, RESIDUAL), (6, "wake-sleep")),
+    *(((3, name), (6, "wake-sleep")) for name in DISCRETE),
+    *(((4, prior), (6, "wake-sleep")) for prior in CODE_PRIORS),
+    *(((3, name), (4, prior)) for name in POSTERIORS for prior in PRIORS if (name in DISCRETE) != (prior in CODE_PRIORS)),
+    *(((1, LADDER), (4, prior)) for prior in CODE_PRIORS),
 }
-"""Excluded pairs: the VampPrior needs a Gaussian posterior, a ladder its own encoder and posterior, wake-sleep one layer."""
+"""Excluded pairs: the VampPrior needs a Gaussian posterior, a ladder its own encoder and posterior, codes a prior over
+codes, wake-sleep one layer and a density q(z|x)."""
 
 Pair = tuple[tuple[int, object], tuple[int, object]]
 
@@ -80,16 +95,19 @@ def make_vae(
     shape: tuple[int, int, int] = (2, 6, 5),
     encoder_options: dict[str, object] = {},
     prior_options: dict[str, object] = {},
+    decoder_options: dict[str, object] = {},
+    posterior_options: dict[str, object] = {},
+    latent_dim: int = 3,
     **arguments: object,
 ) -> VAE:
     posterior = posterior or (RESIDUAL if decoder == LADDER else "diagonal-gaussian")
     config = VAEConfig(
         shape=shape,
-        latent_dim=None if decoder == LADDER else 3,
+        latent_dim=None if decoder == LADDER else latent_dim,
         encoder={"name": encoder, **SMALL_ENCODERS[encoder], **encoder_options},
-        decoder={"name": decoder, **SMALL_DECODERS[decoder]},
+        decoder={"name": decoder, **SMALL_DECODERS[decoder], **decoder_options},
         likelihood={"name": likelihood, **arguments},
-        posterior={"name": posterior, **SMALL_POSTERIORS.get(posterior, {})},
+        posterior={"name": posterior, **SMALL_POSTERIORS.get(posterior, {}), **posterior_options},
         prior={"name": prior, **SMALL_PRIORS.get(prior, {}), **prior_options},
         condition=None if classes is None else {"name": "class-label", "classes": list(classes)},
     )

@@ -11,6 +11,7 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 
+from tests.test_contracts import CODE_PRIORS
 from vaekit.core.errors import ConfigError, NoDensityError
 from vaekit.core.rng import fixed_seed, generator
 from vaekit.distributions import PRIORS, Prior
@@ -273,7 +274,8 @@ def sizes(name: str) -> dict[str, Any]:
     return small.get(name, {})
 
 
-FITTED = [name for name in PRIORS if name not in ("standard-normal", "vamp")]
+FITTED = [name for name in PRIORS if name not in ("standard-normal", "vamp", *CODE_PRIORS)]
+"""The priors of real latents; one of codes is in tests/test_discrete_runs.py."""
 
 
 @pytest.mark.parametrize("conditional", [False, True])
@@ -311,6 +313,6 @@ def test_a_full_mixture_takes_gradients() -> None:
 
 
 def test_priors_with_nothing_to_fit_are_refused() -> None:
-    for name in ("standard-normal", "vamp"):
+    for name in ("standard-normal", "vamp", "uniform-codes"):
         with pytest.raises(ConfigError, match=f"{name}.*cannot be fitted"):
             require_schedule(name, PRIORS[name])  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from torch.distributions import (
 )
 
 from tests.oracles import documented_class
+from tests.test_contracts import CODE_PRIORS, DISCRETE
 from vaekit.core.terms import LatentTerms
 from vaekit.distributions import POSTERIORS, PRIORS, DiagonalGaussian, StandardNormal, priors
 
@@ -110,7 +111,7 @@ def perturb(part: torch.nn.Module) -> None:
             parameter += 0.1 * torch.randn_like(parameter)
 
 
-@pytest.mark.parametrize("name", [name for name in PRIORS if PRIORS[name].has_density])
+@pytest.mark.parametrize("name", [name for name in PRIORS if PRIORS[name].has_density and name not in CODE_PRIORS])
 @pytest.mark.parametrize("latents", [1, 3])
 @pytest.mark.parametrize("context_dim", [0, 4])
 def test_samples_of_every_prior_fit_its_density(name: str, latents: int, context_dim: int) -> None:
@@ -125,7 +126,7 @@ def test_samples_of_every_prior_fit_its_density(name: str, latents: int, context
     check_samples_fit(prior(2, context, encode), 2, latents)
 
 
-@pytest.mark.parametrize("name", POSTERIORS)
+@pytest.mark.parametrize("name", [name for name in POSTERIORS if name not in DISCRETE])
 @pytest.mark.parametrize("latents", [1, 3])
 @pytest.mark.parametrize("features", [(7,), (5, 1, 1)])
 def test_samples_of_every_posterior_fit_its_density(name: str, latents: int, features: tuple[int, ...]) -> None:

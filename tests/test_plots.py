@@ -21,7 +21,7 @@ from vaekit.plots import (
     rate_plot,
     to_svg,
 )
-from vaekit.plots.curves import ON_BOTH_SPLITS, QUANTITIES, changing, constants, kept
+from vaekit.plots.curves import ON_BOTH_SPLITS, ON_VALIDATION, QUANTITIES, changing, constants, kept
 from vaekit.plots.density import density
 from vaekit.plots.style import ACCENT, COLORS, INK, SECOND, count, font, wrap
 
@@ -126,12 +126,24 @@ def test_no_panel_of_curves_is_alone_in_its_row(num: int, rows: list[int]) -> No
     assert [tops.count(row) for row in range(max(tops) + 1)] == rows
 
 
+@pytest.mark.parametrize("quantity", ON_VALIDATION)
+def test_curve_of_codes_draws_what_validation_images_have(quantity: str) -> None:
+    records = history()
+    for record in records:
+        record["valid"] |= {"code_use": 90.0 + record["epoch"], "perplexity": 7.0 * record["epoch"]}
+    for runs in ({"one": records}, {"one": records, "other": records}):
+        for line in curve(runs, quantity).axes[0].lines:
+            assert line.get_ydata().tolist() == [record["valid"][quantity] for record in records]
+    assert quantity in changing([records])
+    assert quantity not in changing([history()])
+
+
 def value(record: dict[str, Any], quantity: str, split: str) -> float:
     """A quantity of an epoch."""
     return record[split][quantity] if quantity in ON_BOTH_SPLITS else record.get(quantity, record["train"].get(quantity))
 
 
-@pytest.mark.parametrize("quantity", QUANTITIES)
+@pytest.mark.parametrize("quantity", [name for name in QUANTITIES if name not in ON_VALIDATION])
 def test_curve_of_one_run_draws_both_splits(quantity: str) -> None:
     records = history()
     [axes] = curve({"one": records}, quantity).axes
@@ -145,7 +157,7 @@ def test_curve_of_one_run_draws_both_splits(quantity: str) -> None:
         assert [text.get_text() for text in axes.get_legend().get_texts()][:2] == ["train", "validation"]
 
 
-@pytest.mark.parametrize("quantity", QUANTITIES)
+@pytest.mark.parametrize("quantity", [name for name in QUANTITIES if name not in ON_VALIDATION])
 def test_curve_of_several_runs_draws_the_validation_of_each(quantity: str) -> None:
     runs = {"short": history(3), "long": history(12, 5.0), "new": []}
     figure = curve(runs, quantity)

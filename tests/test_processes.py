@@ -69,6 +69,17 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "Monte Carlo EM": {"step": {"name": "monte-carlo-em", "updates": 2}, "model.likelihood": NOT_LEARNED},
     "flow": {"model.posterior": {"name": "flow"}, "model.prior": {"name": "mixture-of-gaussians", "num_components": 5}},
+    "codes": {
+        "latent_dim": 12,
+        "model.posterior": {
+            "name": "residual-vq",
+            "codes": 4,
+            "quantizers": 2,
+            "positions": 3,
+            "gradient": "straight-through",  # what is left of a code of its own is 0, and has no direction
+        },
+        "model.prior": {"name": "transformer", "width": 8, "num_heads": 2, "dropout": 0.0},
+    },
     "bfloat16": {"precision": "bfloat16", "model.likelihood": NOT_LEARNED},
     "two losses": {"step": {"name": "two-losses"}},
 }
@@ -118,6 +129,7 @@ def first_update(overrides: dict[str, Any], num_images: int) -> dict[str, Tensor
     logs = step(batch, StepContext(0.5))
     likelihood = step.model.likelihood.state_dict()  # with the learned scale
     kept = {f"likelihood {name}": value.clone() for name, value in likelihood.items()}
+    kept |= {f"posterior {name}": value.clone() for name, value in step.model.posterior.named_buffers()}
     if hasattr(step, "z"):
         kept["chains"] = step.z
     kept["random"] = torch.get_rng_state()

@@ -11,7 +11,11 @@ from vaekit.cli.options import Device, RunPath, Seed
 def prior(
     run: RunPath,
     name: Annotated[
-        str, typer.Option(help="The prior: gaussian, mixture, flow, maf, two-stage or flow-matching.", show_default=False)
+        str,
+        typer.Option(
+            help="The prior: gaussian, mixture, flow, maf, two-stage or flow-matching; of codes: transformer.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The folder of the new run; RUN-NAME by default.", show_default=False)
@@ -45,6 +49,8 @@ def prior(
       vae prior runs/mnist-conv --name mixture --set num_components=20
 
       vae prior runs/faces --name gaussian --out runs/better-faces
+
+      vae prior runs/fashion-vq --name transformer
     """
     from vaekit.core.progress import OutputConsole
     from vaekit.experiment.fit_prior import fit_prior

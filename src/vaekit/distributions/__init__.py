@@ -10,6 +10,9 @@ from vaekit.core.lazy_names import lazy_names
 from vaekit.core.registry import Registry
 
 if TYPE_CHECKING:
+    from vaekit.distributions.code_priors import CodePrior, UniformCodes
+    from vaekit.distributions.code_vectors import CodeVectors, PointMass
+    from vaekit.distributions.finite_scalar import FiniteScalarQuantizer
     from vaekit.distributions.flows import FlowPosterior, FlowPrior
     from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians, VampPrior
     from vaekit.distributions.ladder_path import Descent, PathDistribution, ResidualGaussian, ladder_gaussian
@@ -18,7 +21,9 @@ if TYPE_CHECKING:
     from vaekit.distributions.logistic_mixture import LogisticMixture
     from vaekit.distributions.posteriors import DiagonalGaussian, Posterior
     from vaekit.distributions.priors import Encode, Prior, StandardNormal
+    from vaekit.distributions.quantizers import Quantizer, ResidualQuantizer, VectorQuantizer
     from vaekit.distributions.reparameterization import is_diagonal_gaussian, reparameterize, sample_from_noise
+    from vaekit.distributions.transformer_prior import TransformerPrior
 
 LIKELIHOODS: "Registry[Likelihood]" = Registry(
     "LIKELIHOODS",
@@ -35,6 +40,9 @@ POSTERIORS: "Registry[Posterior]" = Registry(
         "diagonal-gaussian": "vaekit.distributions.posteriors.DiagonalGaussian",
         "flow": "vaekit.distributions.flows.FlowPosterior",
         "residual": "vaekit.distributions.ladder_path.ResidualGaussian",
+        "vq": "vaekit.distributions.quantizers.VectorQuantizer",
+        "residual-vq": "vaekit.distributions.quantizers.ResidualQuantizer",
+        "fsq": "vaekit.distributions.finite_scalar.FiniteScalarQuantizer",
     },
 )
 PRIORS: "Registry[Prior]" = Registry(
@@ -44,6 +52,8 @@ PRIORS: "Registry[Prior]" = Registry(
         "mixture-of-gaussians": "vaekit.distributions.gaussian_mixtures.MixtureOfGaussians",
         "vamp": "vaekit.distributions.gaussian_mixtures.VampPrior",
         "flow": "vaekit.distributions.flows.FlowPrior",
+        "uniform-codes": "vaekit.distributions.code_priors.UniformCodes",
+        "transformer": "vaekit.distributions.transformer_prior.TransformerPrior",
         "maf": "vaekit.distributions.maf.MAFPrior",
         "gaussian": "vaekit.distributions.full_mixtures.GaussianPrior",
         "mixture": "vaekit.distributions.full_mixtures.MixturePrior",
@@ -57,10 +67,13 @@ __all__ = [
     "POSTERIORS",
     "PRIORS",
     "Bernoulli",
+    "CodePrior",
+    "CodeVectors",
     "ContinuousBernoulli",
     "Descent",
     "DiagonalGaussian",
     "Encode",
+    "FiniteScalarQuantizer",
     "FlowPosterior",
     "FlowPrior",
     "Gaussian",
@@ -70,11 +83,17 @@ __all__ = [
     "LogisticMixture",
     "MixtureOfGaussians",
     "PathDistribution",
+    "PointMass",
     "Posterior",
     "Prior",
+    "Quantizer",
     "ResidualGaussian",
+    "ResidualQuantizer",
     "StandardNormal",
+    "TransformerPrior",
+    "UniformCodes",
     "VampPrior",
+    "VectorQuantizer",
     "is_diagonal_gaussian",
     "ladder_gaussian",
     "reparameterize",
@@ -85,10 +104,13 @@ __getattr__ = lazy_names(
     __name__,
     {
         "Bernoulli": "likelihoods",
+        "CodePrior": "code_priors",
+        "CodeVectors": "code_vectors",
         "ContinuousBernoulli": "likelihoods",
         "Descent": "ladder_path",
         "DiagonalGaussian": "posteriors",
         "Encode": "priors",
+        "FiniteScalarQuantizer": "finite_scalar",
         "FlowPosterior": "flows",
         "FlowPrior": "flows",
         "Gaussian": "likelihoods",
@@ -98,11 +120,17 @@ __getattr__ = lazy_names(
         "LogisticMixture": "logistic_mixture",
         "MixtureOfGaussians": "gaussian_mixtures",
         "PathDistribution": "ladder_path",
+        "PointMass": "code_vectors",
         "Posterior": "posteriors",
         "Prior": "priors",
+        "Quantizer": "quantizers",
         "ResidualGaussian": "ladder_path",
+        "ResidualQuantizer": "quantizers",
         "StandardNormal": "priors",
+        "TransformerPrior": "transformer_prior",
+        "UniformCodes": "code_priors",
         "VampPrior": "gaussian_mixtures",
+        "VectorQuantizer": "quantizers",
         "is_diagonal_gaussian": "reparameterization",
         "ladder_gaussian": "ladder_path",
         "reparameterize": "reparameterization",

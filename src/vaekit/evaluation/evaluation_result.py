@@ -6,7 +6,7 @@ from typing import Any
 
 from vaekit.data import Dataset, ImageSet
 from vaekit.evaluation.estimate import Estimate, Metric
-from vaekit.evaluation.latents import encodings
+from vaekit.evaluation.latents import code_use, encodings
 from vaekit.evaluation.latents.aggregate_posterior import RateDecomposition
 from vaekit.evaluation.latents.collapse import CollapseReport
 from vaekit.evaluation.latents.downstream import DownstreamScores
@@ -19,7 +19,7 @@ from vaekit.evaluation.samples.fidelity import Fidelity
 
 METRICS: dict[str, Metric] = {
     metric.key: metric
-    for module in (bounds, annealing, amortization, encodings, reconstruction)
+    for module in (bounds, annealing, amortization, encodings, code_use, reconstruction)
     for metric in module.METRICS
 }
 """The metrics of :attr:`Evaluation.metrics` by key, in the order in which they are printed."""

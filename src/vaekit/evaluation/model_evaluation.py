@@ -23,6 +23,7 @@ from vaekit.evaluation.evaluation_config import FULL, EvaluationConfig
 from vaekit.evaluation.evaluation_result import EvaluatedData, Evaluation
 from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.latents.aggregate_posterior import RateDecomposition, decompose_rate
+from vaekit.evaluation.latents.code_use import code_use, codes_of
 from vaekit.evaluation.latents.collapse import CollapseReport, collapse_report
 from vaekit.evaluation.latents.downstream import DownstreamScores, downstream_scores
 from vaekit.evaluation.latents.encodings import LatentCount, active_units
@@ -94,6 +95,8 @@ def evaluate_model(
             left_out[name] = str(error)
             return None
 
+    if codes_of(model) is not None:
+        config = _for_codes(config, left_out)
     if model.has_density:
         metrics, brackets = _likelihood(model, data, config, seed)
     else:
@@ -102,6 +105,8 @@ def evaluate_model(
     gap = attempt("amortization_gap", lambda: _amortization(model, data, config, seed))
     metrics |= {} if gap is None else {"amortization_gap": gap}
     metrics["active_units"] = active_units(model, data)
+    use = code_use(model, data)
+    metrics |= {} if use is None else use.metrics()
     subset = _aggregated(model, data, config, seed)
     latents = attempt("latents", lambda: _latents(model, subset, seed))
     collapse = attempt("collapse", lambda: _collapse(model, subset, latents, seed))
@@ -128,6 +133,19 @@ def require_fit(model: Model, data: Dataset) -> None:
         raise DataError(f"{data.name}: {data.noun} of shape {data.shape}, and the model reads shape {tuple(model.shape)}")
     if model.condition is not None and data.labels is None:
         raise DataError(f"{data.name}: has no labels, which the class-conditional model needs; give the set labels")
+
+
+def _for_codes(config: EvaluationConfig, left_out: dict[str, str]) -> EvaluationConfig:
+    """The evaluation of a discrete model, without what a posterior of one point makes pointless, and the reasons."""
+    reasons = {
+        "num_samples": ("log_likelihood", "q(z|x) is one point, so every importance-weighted bound is the ELBO"),
+        "num_annealed": ("annealed", "codes have no density that could be annealed"),
+        "num_refined": ("amortization_gap", "codes have no means and variances that could be refined"),
+    }
+    for key, (name, reason) in reasons.items():
+        if getattr(config, key):
+            left_out[name] = reason
+    return replace(config, num_samples=0, num_annealed=0, num_refined=0)
 
 
 class _LeftOut(Exception):

@@ -68,7 +68,8 @@ def fit_prior(
 
     Arguments:
         run: The run, or its folder.
-        name: The name of the prior: ``gaussian``, ``mixture``, ``flow``, ``maf``, ``two-stage`` or ``flow-matching``.
+        name: The name of the prior: ``gaussian``, ``mixture``, ``flow``, ``maf``, ``two-stage`` or ``flow-matching``;
+            of codes ``transformer``.
         arguments: Arguments of the prior, such as ``{"num_components": 20}``; the others have their defaults.
         out: The folder of the new run; by default that of the run with the name of the prior appended.
         steps: The maximum number of gradient steps; by default that of the prior.

@@ -28,6 +28,7 @@ from vaekit.data import (
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.distributions import PRIORS
 from vaekit.distributions.priors import require_density
+from vaekit.evaluation.latents.code_use import code_use
 from vaekit.evaluation.likelihood.bounds import bound_values
 from vaekit.experiment.fine_tuning import begin_with, initial_classes
 from vaekit.experiment.network_size import fitted_parts
@@ -124,7 +125,8 @@ def prepare(
         model.preprocessing = preprocessing_of(recipe.data, splits.train)
 
     def validate(model: Model) -> dict[str, float]:
-        return bound_values(model, splits.valid, shared=True)
+        use = code_use(model, splits.valid)
+        return bound_values(model, splits.valid, shared=True) | ({} if use is None else use.values())
 
     trainer = make_trainer(recipe, model, splits.train, splits.transform, validate, callbacks, accelerator)
     return Experiment(recipe, splits, model, trainer)

@@ -12,6 +12,7 @@ from vaekit.core.rng import fixed_seed
 from vaekit.core.units import NATS
 from vaekit.data import Dataset, Transform
 from vaekit.distributions import PRIORS, Prior
+from vaekit.distributions.code_priors import join_codes
 from vaekit.distributions.latent_set import FitSchedule, LatentSet
 from vaekit.evaluation.estimate import Estimate, mean_over_images
 from vaekit.evaluation.latents.latent_sets import latent_set_of
@@ -126,7 +127,9 @@ def new_prior(model: VAE, name: str, arguments: Mapping[str, Any], seed: int) ->
     context_dim = 0 if model.condition is None else model.condition.context_dim
     inferred: dict[str, Any] = {"latent_dim": model.latent_dim, "context_dim": context_dim, "shape": model.shape}
     with fixed_seed(seed):
-        return build(PRIORS, spec, place="prior", **inferred).to(model.device)
+        prior = build(PRIORS, spec, place="prior", **inferred)
+        join_codes(model.posterior, prior)
+        return prior.to(model.device)
 
 
 def with_prior(model: VAE, prior: Prior) -> VAE:

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vaekit.core.errors import ModelError
+
 LogDensities = Callable[[Tensor], Sequence[Tensor]]
 """Points of shape (*, D) in, :math:`\\ell_1` to :math:`\\ell_I` out, each with shape (*) and differentiable. They are not
 stacked into one tensor, so that the gradient of one does not pass through the graphs of the others."""
@@ -43,11 +45,15 @@ class State:
 
     @classmethod
     def at(cls, z: Tensor, log_densities: LogDensities) -> "State":
-        """Returns the state of chains at points of shape (*, D)."""
+        """Returns the state of chains at points of shape (*, D).
+
+        Raises:
+            ModelError: If a log-density does not depend on the point, as that of codes.
+        """
         with torch.enable_grad():
             point = z.detach().requires_grad_()
             values = log_densities(point)
-            gradients = [torch.autograd.grad(value.sum(), point, retain_graph=True)[0] for value in values]
+            gradients = [_gradient(value, point) for value in values]
         return cls(z.detach(), torch.stack([value.detach() for value in values]), torch.stack(gradients))
 
     def where(self, chosen: Tensor, other: "State") -> "State":
@@ -113,3 +119,13 @@ def _slope(state: State, weights: Tensor) -> Tensor:
 
 def _kinetic(momentum: Tensor, scale: Tensor) -> Tensor:
     return 0.5 * (scale * momentum).square().sum(-1)
+
+
+def _gradient(value: Tensor, point: Tensor) -> Tensor:
+    """The gradient of log-densities of shape (*) at points of shape (*, D)."""
+    gradient = None
+    if value.requires_grad:
+        [gradient] = torch.autograd.grad(value.sum(), point, retain_graph=True, allow_unused=True)
+    if gradient is None:
+        raise ModelError("Hamiltonian Monte Carlo needs a density of z, and codes have none; choose another posterior")
+    return gradient

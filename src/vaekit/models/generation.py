@@ -92,7 +92,8 @@ class GenerativeModel(LatentVariableModel):
             num: The number of images.
             labels: Their classes, with shape (num), if the model is conditional.
             temperature: Scales the distance of latents from the prior's mean; below 1 samples are closer to the mean. For a
-                model of several stochastic layers also one for each, from the top down.
+                model of several stochastic layers also one for each, from the top down. The
+                logits of codes are divided by it.
 
         Returns:
             Images on the unit interval, with shape (num, C, H, W).

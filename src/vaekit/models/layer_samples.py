@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaekit.core.errors import ModelError
-from vaekit.distributions import LayeredDistribution
+from vaekit.distributions import CodeVectors, LayeredDistribution
 
 
 def tempered_sample(pz: Distribution, temperature: float | Sequence[float]) -> Tensor:
@@ -26,6 +26,8 @@ def tempered_sample(pz: Distribution, temperature: float | Sequence[float]) -> T
     if len(factors) not in (1, num_layers):
         layers = "1 stochastic layer" if num_layers == 1 else f"{num_layers} stochastic layers"
         raise ModelError(f"{len(factors)} temperatures: the model has {layers}; give one for all, or one for each")
+    if isinstance(pz, CodeVectors):  # codes have no mean: their logits are divided by the temperature
+        return pz.tempered(factors[0]).sample()
     if isinstance(pz, LayeredDistribution):
         return pz.tempered(factors * num_layers if len(factors) == 1 else factors)
     z = pz.sample()

@@ -28,6 +28,7 @@ from vaekit.distributions import (
     LayeredDistribution,
     Likelihood,
     PathDistribution,
+    PointMass,
     reparameterize,
     sample_from_noise,
 )
@@ -151,6 +152,10 @@ class Model(GenerativeModel):
             context = self.context(labels, len(x))
             qz, pz = self.qz(x, context), self.pz(len(x), context)
             target = self.likelihood.target(x)
+        if isinstance(qz, PointMass):  # all samples are one point
+            with self.inference():
+                yield self._terms(qz.sample((1,)), qz, pz, target, context).log_weights().expand(num_samples, -1)
+            return
         for start in range(0, num_samples, chunk):
             with self.inference():  # not around the yield: the caller's gradients and the model's mode are its own
                 z = _samples(qz, min(chunk, num_samples - start), noise)
@@ -215,6 +220,8 @@ def layer_terms(z: Tensor, qz: Distribution, pz: Distribution) -> tuple[LatentTe
 
 def _samples(qz: Distribution, num_samples: int, noise: Noise | None) -> Tensor:
     """Samples of q(z|x), with shape (K, B, D)."""
+    if isinstance(qz, PointMass):  # nothing is random
+        return qz.rsample(torch.Size([num_samples]))
     if noise is not None:
         return sample_from_noise(qz, noise(num_samples))
     like = _parameter(qz)

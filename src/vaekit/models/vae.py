@@ -28,6 +28,7 @@ from vaekit.core.files import describe_os_error, user_path
 from vaekit.core.terms import Terms
 from vaekit.data.preprocessing import Preprocessing
 from vaekit.distributions import Likelihood, Posterior, Prior
+from vaekit.distributions.code_priors import join_codes
 from vaekit.distributions.pixels import IMAGE_DIMS
 from vaekit.models.conditions import Condition
 from vaekit.models.folder_format import RUN_MARKS
@@ -96,6 +97,7 @@ class VAE(Model):
         self.likelihood = likelihood
         self.condition = condition
         self.preprocessing = None
+        join_codes(posterior, prior)
         if tuple(encoder.shape) != tuple(decoder.shape):
             raise ModelError(
                 f"the encoder reads {encoder.shape} and the decoder returns {decoder.shape}; give both one shape"

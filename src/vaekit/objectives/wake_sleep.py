@@ -22,6 +22,7 @@ from torch import Tensor
 from vaekit.core.errors import ModelError
 from vaekit.core.schedules import AnySchedule
 from vaekit.core.terms import LatentTerms, Loss, StepContext, Terms
+from vaekit.distributions import PointMass
 from vaekit.objectives.objective import NumSamples, Objective, scale_pathwise_gradient
 
 
@@ -42,10 +43,12 @@ class WakeSleep(Objective):
         """Returns the sum of both phases' losses of a batch, in nats per image.
 
         Raises:
-            ModelError: If the model cannot be sampled for the sleep phase, or has several stochastic layers.
+            ModelError: If the model cannot be sampled for the sleep phase, has several layers, or q(z|x) is a point.
         """
         if len(terms.latents) > 1:  # lower layers and p(x|z) depend on the samples of upper ones, which are not held fixed
             raise ModelError("objective: wake-sleep is for one stochastic layer; choose elbo, layered-elbo or iwae")
+        if any(isinstance(latent.qz, PointMass) for latent in terms.latents):
+            raise ModelError("objective: wake-sleep needs a density q(z|x), and codes have none; choose elbo")
         if terms.sleep_terms is None:
             raise ModelError("objective: wake-sleep needs a model whose Terms have sleep_terms")
         scale_pathwise_gradient(terms, 0.0)

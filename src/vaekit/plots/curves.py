@@ -23,10 +23,14 @@ QUANTITIES = {
     "beta": ("KL weight", "mean over the epoch"),
     "lr": ("learning rate", "at the epoch's end"),
     "grad_norm": ("gradient norm", "mean over the epoch"),
+    "code_use": ("codes used by validation images", "% of all codes"),
+    "perplexity": ("perplexity of the codes", "validation images"),
 }
 """The known quantities, each with its title and unit; any other one that was logged has its name for a title."""
 ON_BOTH_SPLITS = ("elbo", "distortion", "rate")
 """The quantities that are measured on training and on validation images."""
+ON_VALIDATION = ("code_use", "perplexity")
+"""The quantities that are measured on validation images alone."""
 MAX_TITLE, MAX_NAME = 110, 50
 """The numbers of characters to which the title of a figure and the name of a run are cut."""
 DPI = 200
@@ -128,6 +132,8 @@ def kept(history: History) -> dict[str, Any] | None:
 def value_of_epoch(record: Mapping[str, Any], quantity: str, split: str = "train") -> float | None:
     """Returns a quantity of an epoch, on a split if it is measured on both; None if it was not logged."""
     value = record.get(quantity, record[split if quantity in ON_BOTH_SPLITS else "train"].get(quantity))
+    if value is None and quantity in ON_VALIDATION:
+        value = record.get("valid", {}).get(quantity)
     return None if value is None else float(value)
 
 
@@ -183,7 +189,7 @@ def _plot(axes: Axes, histories: Mapping[str, History], quantity: str, groups: M
     axes.grid(True)
     if quantity == "elbo":
         _zoom(axes)
-    if quantity in ("beta", "grad_norm"):
+    if quantity in ("beta", "grad_norm", *ON_VALIDATION):
         axes.set_ylim(bottom=0)
     if quantity == "lr" and any(record["lr"] > 0 for history in histories.values() for record in history):
         axes.set_yscale("log")

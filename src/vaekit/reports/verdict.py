@@ -3,11 +3,13 @@
 The sentences follow from rules on the records of the epochs and the final metrics:
 
 - the latents: how many are active, and whether the model has collapsed;
+- the codes of a discrete model: how many are used, and what its rate is;
 - the length of the training: whether the ELBO was still rising at the end, or the weights of an earlier epoch were kept;
 - generalization: how far the ELBO of training images is above that of validation images at the kept epoch. A model overfits
   if the latter also fell after that epoch, so that training longer made it worse.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +19,15 @@ from vaekit.presentation.metric_text import unit_of, value_of
 from vaekit.reports.sections import names_of, typeset
 
 HEADLINES = ("elbo", "psnr", "active_units")
-"""The metrics that are shown large."""
+"""The metrics that are shown large; of a discrete model the codes are shown instead of the latents."""
+MIN_USE = 95.0
+"""The share of the codes, in percent, below which they count as dying."""
 MIN_GAP, GAP_SHARE = 1.0, 0.05
 """The difference of the ELBO of both splits from which on it is a gap: in nats, and as a share of the ELBO."""
 MIN_FALL = 0.1
 """The fall of the validation ELBO after the kept epoch, as a share of the gap, above which a model overfits."""
+LOG_2 = math.log(2)
+"""The nats of a bit."""
 MIN_RISE = 0.001
 """The rise of the ELBO over the last tenth of the epochs, as a share of the whole rise, above which more epochs help."""
 
@@ -44,10 +50,12 @@ class Headline:
 def headlines(metrics: Mapping[str, Any], history: Sequence[dict[str, Any]]) -> list[Headline]:
     """Returns the numbers of a run that are shown large: final ones, or the validation ELBO if it is not finished."""
     if metrics:
-        names = names_of(metrics)
+        names, shown = names_of(metrics), HEADLINES
+        if "code_use" in metrics:
+            shown = (*HEADLINES[:2], "code_use")
         return [
             Headline(names[key][0], typeset(value_of(key, metrics[key])), unit_of(key, metrics[key]))
-            for key in HEADLINES
+            for key in shown
             if key in metrics
         ]
     record = kept(history)
@@ -67,7 +75,7 @@ def verdict(metrics: Mapping[str, Any], history: Sequence[dict[str, Any]], activ
         active: The number of active latents.
         num_latents: The number of latents.
     """
-    sentences = [of_latents(active, num_latents)]
+    sentences = [of_latents(active, num_latents), of_codes(metrics or (kept(history) or {}).get("valid", {}))]
     if not metrics:
         sentences.insert(0, "The run is not finished, so there are no final metrics; images are from its best model so far.")
     if kept(history) is not None:
@@ -85,6 +93,33 @@ def of_latents(active: int, num: int) -> str:
     unused = num - active
     noun = "latent carries" if unused == 1 else "latents carry"
     return f"{active} of {num} latents are active; the other {unused} {noun} no information."
+
+
+def of_codes(values: Mapping[str, Any]) -> str:
+    """Returns a sentence on the codes of a discrete model; an empty string for any other.
+
+    Arguments:
+        values: Final metrics, or the values of an epoch on validation images.
+    """
+    if "code_use" not in values:
+        return ""
+    use, perplexity, rate = (_number(values[key]) for key in ("code_use", "perplexity", "rate"))
+    bound = (
+        f"The rate is the length of an image's codes under the prior, {rate:.1f} nats or {rate / LOG_2:.0f} bits, so the "
+    )
+    bound += "ELBO is a lower bound of log p(x)."
+    figures = f"{use:.3g} % of the codes are used, with a perplexity of {perplexity:.1f}."
+    if use < MIN_USE:
+        return (
+            f"Codes die: only {figures} A smaller codebook, a larger restart share, or more weight on the commitment uses "
+            f"more of them. {bound}"
+        )
+    return f"{figures} {bound}"
+
+
+def _number(value: Any) -> float:
+    """A value of an epoch, or that of a final metric."""
+    return float(value["value"] if isinstance(value, Mapping) else value)
 
 
 def of_length(history: Sequence[dict[str, Any]]) -> str:

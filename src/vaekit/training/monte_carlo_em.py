@@ -29,6 +29,7 @@ from vaekit.core.rng import generator
 from vaekit.core.shares import batch_draw, batch_mean, gather
 from vaekit.core.terms import StepContext
 from vaekit.data import Batch
+from vaekit.distributions import Quantizer
 from vaekit.mcmc.hmc import State, Trajectory, transition
 from vaekit.mcmc.step_size import adapt_step
 from vaekit.training.step import Step, StepSetup
@@ -49,13 +50,15 @@ class MonteCarloEM(Step):
         updates: The number of updates of the weights for each trajectory.
 
     Raises:
-        ModelError: If the model is conditional.
+        ModelError: If the model is conditional or discrete.
     """
 
     def __init__(self, setup: StepSetup, leapfrog: PositiveInt = 10, updates: PositiveInt = 5) -> None:
         super().__init__(setup)
         if self.model.condition is not None:
             raise ModelError("step: monte-carlo-em is for models without labels; train without --conditional")
+        if isinstance(getattr(self.model, "posterior", None), Quantizer):
+            raise ModelError("step: monte-carlo-em needs a density of z, and codes have none; choose another posterior")
         self.leapfrog = leapfrog
         self.updates = updates
         self.random = generator(setup.seed)

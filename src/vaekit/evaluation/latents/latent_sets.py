@@ -7,7 +7,7 @@ from torch.distributions import Distribution
 from vaekit.core.progress import track
 from vaekit.core.rng import fixed_seed, generator
 from vaekit.data import Dataset, Transform
-from vaekit.distributions import is_diagonal_gaussian
+from vaekit.distributions import PointMass, is_diagonal_gaussian
 from vaekit.distributions.latent_set import LatentSet
 from vaekit.evaluation.estimate import positions_of_batches, values_at
 from vaekit.evaluation.finiteness import require_finite
@@ -53,7 +53,7 @@ def latent_set_of(
 
 def _moments(qz: Distribution) -> tuple[Tensor, Tensor]:
     """Means and standard deviations of posteriors, or samples and zeros, with shape (S, B, D)."""
-    if is_diagonal_gaussian(qz):
+    if is_diagonal_gaussian(qz) or isinstance(qz, PointMass):
         return qz.mean.unsqueeze(0), qz.stddev.unsqueeze(0)
     z = qz.sample(torch.Size([NUM_SAMPLES]))
     return z, torch.zeros_like(z)
