@@ -1,4 +1,7 @@
-"""A new prior for a model in memory: encode the training images, fit, measure the gain, and look for copies."""
+"""A new prior for a model in memory: encode the training images, fit, measure the gain, and look for copies.
+
+Of a ladder it is the prior of the top layer; the layers below stay as they are.
+"""
 
 import copy
 import time
@@ -123,9 +126,9 @@ def new_prior(model: VAE, name: str, arguments: Mapping[str, Any], seed: int) ->
     spec = {"name": name, **arguments}
     if name == "flow-matching" and isinstance(num_features, tuple):
         _, height, width = num_features
-        spec.setdefault("maps", [model.latent_dim // (height * width), height, width])
+        spec.setdefault("maps", [model.top_dim // (height * width), height, width])
     context_dim = 0 if model.condition is None else model.condition.context_dim
-    inferred: dict[str, Any] = {"latent_dim": model.latent_dim, "context_dim": context_dim, "shape": model.shape}
+    inferred: dict[str, Any] = {"latent_dim": model.top_dim, "context_dim": context_dim, "shape": model.shape}
     with fixed_seed(seed):
         prior = build(PRIORS, spec, place="prior", **inferred)
         join_codes(model.posterior, prior)
@@ -147,5 +150,5 @@ def gain_of(before: VAE, after: VAE, latents: LatentSet) -> Estimate | None:
     if not (before.has_density and after.has_density):
         return None
     with before.inference(), after.inference():
-        new, old = (log_densities(model.pz, latents) for model in (after, before))
+        new, old = (log_densities(model.top_pz, latents) for model in (after, before))
     return mean_over_images(new.double() - old.double(), NATS, 1)

@@ -11,16 +11,16 @@ from vaekit.distributions import PointMass, is_diagonal_gaussian
 from vaekit.distributions.latent_set import LatentSet
 from vaekit.evaluation.estimate import positions_of_batches, values_at
 from vaekit.evaluation.finiteness import require_finite
-from vaekit.models import Model
+from vaekit.models import VAE
 
 NUM_SAMPLES = 8
 """The number of samples that stand for a posterior that is no diagonal Gaussian."""
 
 
 def latent_set_of(
-    model: Model, data: Dataset, transform: Transform | None = None, *, passes: int = 1, seed: int = 0
+    model: VAE, data: Dataset, transform: Transform | None = None, *, passes: int = 1, seed: int = 0
 ) -> LatentSet:
-    """Returns the posteriors of a data set, on the model's device.
+    """Returns the posteriors of a data set, on the model's device; of a ladder those of the top layer.
 
     Arguments:
         model: The model.
@@ -40,7 +40,7 @@ def latent_set_of(
             x, labels = values_at(model, data, positions)
             x = x if transform is None else transform(x, source)
             context = model.context(labels, len(x))
-            mean, stddev = _moments(model.qz(x, context))
+            mean, stddev = _moments(model.top_qz(x, context))
             means.append(mean.flatten(0, 1))
             stddevs.append(stddev.flatten(0, 1))
             contexts += [] if context is None else [context.repeat(len(mean), 1)]
