@@ -99,7 +99,7 @@ def test_no_word_of_help_is_broken(command: str, columns: int, monkeypatch: pyte
     ("command", "says"),
     [
         ("train", "[fp32, bf16, float32 or bfloat16]"),
-        ("score", "[log_px, elbo, ratio, waic, typicality, reconstruction or latent; default: log_px]"),
+        ("score", "[log_px, elbo, ratio, waic, typicality, reconstruction or latent]"),
         ("train", "--fit crop|pad|stretch"),
         ("animate", "[20 to 60,000]"),
         ("animate", "[at least 2; default: 40]"),

@@ -1,5 +1,6 @@
 """Images of one's own as a model reads them: paths, images of Pillow, arrays and tensors."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +158,10 @@ def test_one_file_as_data_of_commands(trained: Path, tmp_path: Path, refuse: Ref
     with Image.open(tmp_path / "x.png") as sheet:
         assert sheet.width > 8
     done("embed", trained, tmp_path / "mine.png", "-o", tmp_path / "x.csv")
-    cell = (tmp_path / "x.csv").read_text().splitlines()[1].split(",")[1]
-    assert float(cell) == pytest.approx(vaekit.load(trained).encode(tmp_path / "mine.png").mean[0, 0].item(), abs=1e-5)
+    (row,) = csv.DictReader((tmp_path / "x.csv").read_text().splitlines())
+    assert float(row["mean_0"]) == pytest.approx(
+        vaekit.load(trained).encode(tmp_path / "mine.png").mean[0, 0].item(), abs=1e-5
+    )
 
 
 def test_a_model_is_saved_and_loaded(model: VAE, trained: Path, tmp_path: Path) -> None:

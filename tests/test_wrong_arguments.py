@@ -459,7 +459,7 @@ gallery.errors("6") | num
 gallery.errors(2, 0) | max_images
 gallery.animation("1,9") | waypoints
 gallery.animation(["1"]) | two waypoints
-gallery.animation(["1", "9"], steps=0) | steps
+gallery.animation(["1", "9"], steps=-1) | steps
 gallery.animation(["1", "9"], steps="5") | steps
 gallery.animation(["1", "9"], hold=-1) | hold
 gallery.animation(["1", "9"], hold="5") | hold
@@ -468,7 +468,7 @@ gallery.animation(["1", "9"], size="big") | size
 gallery.animation(["1", "9"], path="curved") | linear
 gallery.pi_animation(0) | digits
 gallery.pi_animation("3") | digits
-gallery.pi_animation(3, steps=0) | steps
+gallery.pi_animation(3, steps=-1) | steps
 gallery.animation(["1", "9"], steps=2).save(3) | path
 gallery.animation(["1", "9"], steps=2).save("film.txt") | .txt
 gallery.labels("1", 4) | names

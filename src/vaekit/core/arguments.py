@@ -161,7 +161,9 @@ def _fields(kind: Any) -> dict[str, Any]:
 
 
 def _is_left_out(hint: Any) -> bool:
-    """Whether the function checks what has this annotation: a tensor, or what is marked."""
+    """Whether the function checks what has this annotation: a tensor, or what is marked, alone or among others."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(map(_is_left_out, get_args(hint)))
     return _is_tensor(hint) or (get_origin(hint) is Annotated and BY_FUNCTION in get_args(hint))
 
 

@@ -123,7 +123,7 @@ def load_outline(name: str | Path, overrides: Mapping[str, Any] | None = None) -
 
 def _find_recipe(name: str | Path) -> tuple[str, str]:
     """The text of a recipe, and the name of its file without suffix."""
-    path = user_path(name)
+    path = user_path(name or ".")  # an empty name is no recipe, as any other that is unknown
     if path.suffix in (".yaml", ".yml"):
         return read_text(path), path.stem
     if str(name) in recipe_names():
