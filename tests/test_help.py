@@ -142,3 +142,12 @@ def test_help_imports_nothing_heavy(args: list[str]) -> None:
 def test_a_choice_that_does_not_exist_is_a_plain_line(option: str) -> None:
     line = one_line(vae("train", option, "jump"), option, "'jump' is not one of")
     assert "Value error" not in line
+
+
+@pytest.mark.parametrize(
+    ("args", "near"), [(("manifold", "x", "--setps", "3"), "--steps"), (("sample", "x", "--lable", "3"), "--label")]
+)
+def test_a_mistyped_option_has_the_nearest_first(args: tuple[str, ...], near: str) -> None:
+    outcome = vae(*args)
+    assert outcome.code == 2
+    assert f"(did you mean '{near}'" in outcome.err

@@ -1,5 +1,6 @@
 """``vae runs`` and ``vae clean``: what is listed, what is removed, and what never is."""
 
+import io
 import json
 import os
 import shutil
@@ -84,6 +85,19 @@ def test_clean_removes_the_checkpoints_of_finished_runs_alone(runs: Path) -> Non
     after = contents(runs)
     assert after == {name: data for name, data in before.items() if not name.startswith("done/checkpoints")}
     assert done("clean", "--yes").splitlines()[-1] == "no finished run has checkpoints"
+
+
+def test_a_question_without_an_answer_removes_nothing(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended(io.StringIO):  # the end of the input, as Ctrl-D on a terminal
+        def isatty(self) -> bool:
+            return True
+
+    before = contents(runs)
+    monkeypatch.setattr("vaekit.cli.run_commands.is_terminal", lambda: True)
+    monkeypatch.setattr(sys, "stdin", Ended())
+    outcome = vae("clean")
+    assert (outcome.code, outcome.err) == (130, "vae: stopped\n")
+    assert contents(runs) == before
 
 
 def test_a_cleaned_run_is_still_a_run(trained: Path, tmp_path: Path) -> None:

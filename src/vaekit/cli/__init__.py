@@ -28,7 +28,7 @@ from vaekit.cli import (
     train_commands,
 )
 from vaekit.cli.command_classes import Command, Commands
-from vaekit.core.errors import ConfigError, Interrupted, VaekitError
+from vaekit.core.errors import ConfigError, Interrupted, VaekitError, suggest
 from vaekit.core.files import os_error_cure
 from vaekit.core.launcher import end_process, launched_rank, names_itself
 from vaekit.core.plugins import load_plugin
@@ -148,8 +148,7 @@ def main() -> None:
     except UsageError as error:
         if debug:
             raise
-        message = one_line(str(getattr(error, "format_message", str)()).replace("Value error, ", ""), MAX_USAGE)
-        _end(f"vae: {message} (vae --help, vae COMMAND --help)")
+        _end(f"vae: {_describe(error)} (vae --help, vae COMMAND --help)")
     except Interrupted as stopped:
         if launched_rank() > 0:  # all processes stop together, and the first says so
             end_process(stopped.exit_code)
@@ -162,6 +161,8 @@ def main() -> None:
         if debug:
             raise
         _end_by(error)
+    except (KeyboardInterrupt, typer.Abort):  # Abort is a RuntimeError: the input ended where a question was asked
+        _end("vae: stopped", 130)
     except (RuntimeError, MemoryError) as error:  # torch and pathlib raise a bare RuntimeError
         if "home directory" in str(error) and not debug:
             _end("vae: the home folder is unknown, and a library needs it; set HOME to a folder")
@@ -169,8 +170,13 @@ def main() -> None:
         if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in lacking)):
             raise
         _end("vae: there is not enough memory for this; ask for fewer images or samples at once, or for a smaller model")
-    except (KeyboardInterrupt, typer.Abort):
-        _end("vae: stopped", 130)
+
+
+def _describe(error: Exception) -> str:
+    """What is wrong with a command line; of a mistyped option the nearest options."""
+    if near := getattr(error, "possibilities", None):
+        return one_line(f"{error.message}{suggest(error.option_name, near)}", MAX_USAGE)  # type: ignore[attr-defined]
+    return one_line(str(getattr(error, "format_message", str)()).replace("Value error, ", ""), MAX_USAGE)
 
 
 def _set_up_output() -> None:

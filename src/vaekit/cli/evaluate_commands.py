@@ -94,7 +94,8 @@ def evaluate(
     if sum(seconds.values()) > ANNOUNCED_SECONDS:
         parts = ", ".join(f"{duration(value)} for {part}" for part, value in seconds.items())
         total = duration(sum(seconds.values()))
-        console.print(f"about {total}: {parts}; --quick and the options shorten it", highlight=False, soft_wrap=True)
+        how = "--max-images and the other options" if quick else "--quick and the options"
+        console.print(f"about {total}: {parts}; {how} shorten it", highlight=False, soft_wrap=True)
     evaluation = inputs.evaluate(config, seed)
     store_json(evaluation.to_data(), path)
     print_metrics(evaluation, console)

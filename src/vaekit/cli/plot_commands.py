@@ -144,8 +144,10 @@ def manifold(
 def interpolate(
     context: typer.Context,
     run: RunPath,
-    a: Annotated[str, typer.Argument(help="The first waypoint: a class, @N for test image N, or an image file.")],
-    b: Annotated[str, typer.Argument(help="The last waypoint.")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="The first waypoint: a class, @N for test image N, or an image.")
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="The last waypoint.")],
     steps: Annotated[int, typer.Option(help="The number of images, both ends included.", min=2, max=1_000)] = 10,
     path: InterpolationPath = "linear",
     label: Labels = None,

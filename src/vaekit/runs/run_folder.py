@@ -88,6 +88,9 @@ class RunFolder(RunRecords):
         super().__init__(_find_folder(path, revision))
         self._gray: dict[tuple[tuple[str, ...], str], ImageSet] = {}
 
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.folder)!r})"
+
     @cached_property
     def model(self) -> VAE:
         """The model of the best validation ELBO, on the CPU."""
