@@ -170,9 +170,7 @@ def manifold(
 def interpolate(
     context: typer.Context,
     run: RunPath,
-    a: Annotated[
-        str, typer.Argument(metavar="A", help="The first waypoint: a class, @N for test image N, or an image.")
-    ],
+    a: Annotated[str, typer.Argument(metavar="A", help="The first waypoint: a class, @N for test image N, or an image.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The last waypoint.")],
     steps: Annotated[int, typer.Option(help="The number of images, both ends included.", min=2, max=1_000)] = 10,
     path: InterpolationPath = "linear",

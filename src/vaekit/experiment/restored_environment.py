@@ -8,6 +8,7 @@ are only in the file itself, so such a run cannot be resumed without it.
 from pathlib import Path
 from typing import Any
 
+from vaekit.core.command_text import from_command
 from vaekit.core.errors import RunError
 from vaekit.core.files import write_json
 from vaekit.core.processes import on_main
@@ -38,7 +39,7 @@ def restore_environment(folder: Path, overrides: dict[str, Any]) -> None:
     if recipe.model.conditional:
         raise RunError(
             f"{folder / ENVIRONMENT}: missing, and nothing else says which labels the class-conditional run began with, so "
-            f"it cannot be resumed; copy it again, or train a new run from its weights: vae train --from {folder}"
+            f"it cannot be resumed; copy it again, or train a new run from its weights: {from_command(folder)}"
         )
     with fixed_seed(recipe.training.seed):
         experiment = prepare(recipe, location=locate(folder, pop_sources(overrides)))

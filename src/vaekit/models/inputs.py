@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from vaekit.core.arguments import shown
 from vaekit.core.errors import ModelError
-
-INDICES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-"""The types of labels."""
+from vaekit.data.dataset import INDICES
 
 
 def require_images(x: Any, shape: tuple[int, ...], model: nn.Module) -> None:
@@ -90,10 +88,6 @@ def require_labels(labels: Any, num: int) -> None:
         )
     if labels.is_meta:
         raise ModelError("labels are on the device meta, which holds no values; use labels of the cpu")
-
-
-def _fits(side: int | None, length: int) -> bool:
-    return side in (None, length)
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -16,9 +16,9 @@ from typing import Any
 from vaekit.core.rounding import with_error
 from vaekit.evaluation.evaluation_result import METRICS
 from vaekit.evaluation.likelihood.conditional import is_conditional
-from vaekit.plots.style import color
+from vaekit.plots.style import color, typeset
 from vaekit.presentation.metric_text import HIGHER_IS_BETTER, MEANINGS, value_of
-from vaekit.reports.sections import names_of, typeset
+from vaekit.reports.sections import names_of
 
 WITHOUT_LIKELIHOOD = ("psnr", "ssim", "ms_ssim", "active_units")
 """The metrics that do not depend on the likelihood or on samples of z."""

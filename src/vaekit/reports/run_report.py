@@ -17,12 +17,13 @@ from vaekit.plots.channels import describe_channels
 from vaekit.plots.curves import kept
 from vaekit.plots.grids import columns_for, number_for
 from vaekit.plots.planes import plane
+from vaekit.plots.style import typeset
 from vaekit.presentation.gallery import Gallery
 from vaekit.presentation.latent_planes import visible_change
 from vaekit.presentation.metric_text import duration, unit_of, value_of
 from vaekit.presentation.waypoints import ClassWaypoint, ImageWaypoint, Place
 from vaekit.reports.page import Page, PageImage, Section, embed_animation, embed_figure, embed_image, render
-from vaekit.reports.sections import describe_protocol, learning_curves_section, names_of, typeset
+from vaekit.reports.sections import describe_protocol, learning_curves_section, names_of
 from vaekit.reports.verdict import headlines, verdict
 from vaekit.runs.run_folder import METRICS, RECIPE, SPLITS, RunFolder
 

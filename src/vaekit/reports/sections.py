@@ -6,7 +6,6 @@ from typing import Any
 from vaekit.evaluation.likelihood.conditional import is_conditional
 from vaekit.plots import curve
 from vaekit.plots.curves import ON_BOTH_SPLITS, changing, constants, title_of, value_of_epoch
-from vaekit.plots.style import typeset as typeset
 from vaekit.presentation.metric_text import MEANINGS, class_remark, meanings_of
 from vaekit.reports.page import LegendEntry, PageImage, Section, embed_figure
 

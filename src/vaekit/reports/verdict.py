@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaekit.plots.curves import kept
+from vaekit.plots.style import typeset
 from vaekit.presentation.metric_text import unit_of, value_of
-from vaekit.reports.sections import names_of, typeset
+from vaekit.reports.sections import names_of
 
 HEADLINES = ("elbo", "psnr", "active_units")
 """The metrics that are shown large; of a discrete model the codes are shown instead of the latents."""

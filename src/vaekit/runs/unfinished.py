@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from vaekit.core.command_text import resume_command
 from vaekit.core.files import user_path
 from vaekit.runs.run_list import summarize
 from vaekit.runs.run_records import ENVIRONMENT, RECIPE
@@ -17,5 +18,5 @@ def unfinished_line(run: str | Path) -> str:
     if summary.state == "running":
         return f"{folder}: still being trained, {epochs} so far, so this is not its final model"
     if summary.state == "stopped":
-        return f"{folder}: not finished, {epochs}, so this is not its final model; vae train --resume {folder} goes on"
+        return f"{folder}: not finished, {epochs}, so this is not its final model; go on with: {resume_command(folder)}"
     return ""
