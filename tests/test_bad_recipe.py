@@ -115,7 +115,6 @@ def test_invalid_option(args: list[str], says: tuple[str, ...], refuse: Refuse) 
         (["train", "--epochs", "many"], ("--epochs", "integer")),
         (["train", "--epoch", "3"], ("--epoch", "--epochs")),
         (["sample", "run", "-n", "0"], ("-n", "1")),
-        (["sample", "run", "--temperature", "nan"], ("--temperature",)),
         (["interpolate", "run", "0", "1", "--steps", "1"], ("--steps", "2")),
         (["sample"], ("RUN",)),
         (["trian"], ("trian", "train")),

@@ -167,7 +167,7 @@ def test_commands_accept_a_discrete_run(folder: str, request: pytest.FixtureRequ
     done("interpolate", path, "1", "7", "-o", tmp_path / "interpolate.png")
     done("sample", path, "--temperature", "0.7", "-o", tmp_path / "cold.png")
     done("score", path, "digits", "-o", tmp_path / "scores.csv")
-    done("embed", path, "-o", tmp_path / "latents.csv")
+    done("embed", path, "--split", "test", "-o", tmp_path / "latents.csv")
     rows = (tmp_path / "latents.csv").read_text().splitlines()
     assert len(rows) == 1 + len(request.getfixturevalue(folder).images())
 

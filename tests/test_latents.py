@@ -126,13 +126,18 @@ def test_samples_of_every_prior_fit_its_density(name: str, latents: int, context
     check_samples_fit(prior(2, context, encode), 2, latents)
 
 
-@pytest.mark.parametrize("name", [name for name in POSTERIORS if name not in DISCRETE])
+@pytest.mark.parametrize("name", [name for name in POSTERIORS if name not in (*DISCRETE, "residual")])
 @pytest.mark.parametrize("latents", [1, 3])
 @pytest.mark.parametrize("features", [(7,), (5, 1, 1)])
 def test_samples_of_every_posterior_fit_its_density(name: str, latents: int, features: tuple[int, ...]) -> None:
     posterior = POSTERIORS[name](num_features=features[0] if len(features) == 1 else features, latent_dim=latents)
     perturb(posterior)
     check_samples_fit(posterior(torch.randn(2, *features)), 2, latents)
+
+
+@pytest.mark.parametrize("latents", [1, 3])
+def test_samples_of_the_posterior_of_a_layer_fit_its_density(latents: int) -> None:
+    check_samples_fit(POSTERIORS["residual"](5, latents)(torch.randn(2, 4, latents)), 2, latents)
 
 
 def test_the_documented_prior_is_a_laplace_distribution() -> None:

@@ -122,7 +122,7 @@ def test_a_model_that_can_only_be_sampled_says_so(sampler: tuple[Path, str], dig
     for refused in (model.elbo, model.log_likelihood):
         with pytest.raises(NoDensityError, match="flow-matching"):
             refused(digits.pixels[:2])
-    one_line(vae("score", folder), "sampler only", "--by latent")
+    one_line(vae("score", folder, "--by", "log_px"), "sampler only", "--by latent")
     config = type(BRIEF)(num_samples=5, num_annealed=3, num_refined=2, num_aggregated=50, num_compared=0, num_probed=0)
     evaluation = evaluate_model(model, digits, train=digits, config=config)
     assert "elbo" not in evaluation.metrics
@@ -133,7 +133,7 @@ def test_a_model_that_can_only_be_sampled_says_so(sampler: tuple[Path, str], dig
 def test_images_can_be_scored_without_a_density(sampler: tuple[Path, str], tmp_path: Path) -> None:
     done("score", sampler[0], "--by", "latent", "-o", tmp_path / "scores.csv")
     header, first = (tmp_path / "scores.csv").read_text().splitlines()[:2]
-    assert header == "rank,name,data,row,label,class,reconstruction,latent"
+    assert header == "rank,name,data,row,split,label,class,reconstruction,latent"
     assert float(first.split(",")[-1]) < -3
 
 

@@ -156,7 +156,7 @@ class LaplacePosterior(Posterior):
         return Independent(Laplace(self.loc(features), 1.0), 1)
 
 
-@pytest.mark.parametrize("name", [name for name in POSTERIORS if name not in DISCRETE])
+@pytest.mark.parametrize("name", [name for name in POSTERIORS if name not in (*DISCRETE, "residual")])
 def test_samples_of_z_are_those_of_torch_and_slices_of_them(name: str) -> None:
     """One process samples as the distribution itself does, bit for bit, gradients included."""
     vae, x = make_vae(posterior=name), pixels(7)

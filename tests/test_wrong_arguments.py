@@ -366,6 +366,27 @@ vaekit.embed(run, "no-such-set") | no-such-set
 vaekit.embed(run, split="tset") | split
 vaekit.embed(run, device="gpu") | device
 vaekit.embed(run, device=None) | device
+vaekit.fit_prior(None, "gaussian") | path
+vaekit.fit_prior("no-such-run", "gaussian") | no-such-run
+vaekit.fit_prior(run, None) | name
+vaekit.fit_prior(run, "gausian") | 'gaussian'
+vaekit.fit_prior(run, "vamp") | fitted
+vaekit.fit_prior(run, "transformer") | codes
+vaekit.fit_prior(run, "mixture", 20) | arguments
+vaekit.fit_prior(run, "mixture", {"num_componnets": 20}) | num_components
+vaekit.fit_prior(run, "mixture", {"num_components": "many"}) | num_components
+vaekit.fit_prior(run, "flow", out=3) | out
+vaekit.fit_prior(run, "flow", out=run.folder) | --out
+vaekit.fit_prior(run, "flow", steps=0) | steps
+vaekit.fit_prior(run, "flow", steps="many") | steps
+vaekit.fit_prior(run, "flow", batch_size=1) | batch_size
+vaekit.fit_prior(run, "flow", lr=0) | lr
+vaekit.fit_prior(run, "flow", lr=float("nan")) | lr
+vaekit.fit_prior(run, "flow", passes=0) | passes
+vaekit.fit_prior(run, "flow", seed=-1) | seed
+vaekit.fit_prior(run, "flow", device="gpu") | device
+vaekit.fit_prior(run, "flow", force="yes") | force
+vaekit.fit_prior(run, "flow", console=3) | console
 scored.most_unusual(0) | num
 scored.most_unusual("3") | num
 embedding.write(3) | path

@@ -188,8 +188,8 @@ def _name_most_unusual(most: "MostUnusual", by: str, folder: "RunFolder") -> Non
     width = max(map(len, captions))
     for caption, name in zip(captions, most.names, strict=False):
         say(f"  {caption:>{width}}  {printable(name, MAX_NAME - width - 4)}")
-    likely = "log_px" if folder.model.has_density else "reconstruction"
-    other = likely if by != likely else "latent"
+    likely, ratio = ("log_px", "ratio") if folder.model.has_density else ("reconstruction", "latent")
+    other = likely if by != likely else ratio
     _tell(f"no score finds every kind of odd image; --resort {other} shows another order")
 
 

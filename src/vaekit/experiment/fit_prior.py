@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 
+from vaekit.core.arguments import Count, Seed, Within, checked
 from vaekit.core.config import INFERRED, describe, to_data
-from vaekit.core.errors import RunError
+from vaekit.core.errors import ConfigError, RunError
 from vaekit.core.files import atomic_path, user_path, write_json, write_text
 from vaekit.core.progress import OutputConsole, print_line
 from vaekit.data import ImageSet, in_class_order
@@ -48,17 +49,18 @@ MEMORIZATION = "memorization.png"
 """The name of the picture of samples beside their nearest training images."""
 
 
+@checked(ConfigError)
 def fit_prior(
     run: RunFolder | str | Path,
     name: str,
     arguments: Mapping[str, Any] | None = None,
     *,
     out: str | Path | None = None,
-    steps: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    passes: int | None = None,
-    seed: int = 0,
+    steps: Count | None = None,
+    batch_size: Annotated[int, Within(2)] | None = None,
+    lr: Annotated[float, Within(0, above=True)] | None = None,
+    passes: Count | None = None,
+    seed: Seed = 0,
     device: str = "cpu",
     force: bool = False,
     report: bool = True,
