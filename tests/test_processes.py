@@ -80,6 +80,15 @@ CASES: dict[str, dict[str, Any]] = {
         },
         "model.prior": {"name": "transformer", "width": 8, "num_heads": 2, "dropout": 0.0},
     },
+    "ladder": {  # some layers are above the free bits in the whole batch and below them in a slice
+        "latent_dim": None,
+        "model.encoder": {"name": "ladder", "channels": [4, 4, 4], "blocks": [1, 1, 1]},
+        "model.posterior": {"name": "residual"},
+        "model.prior": {"name": "flow"},
+        "model.decoder": {"name": "ladder", "channels": [4, 4, 4], "layers": [0, 2, 1], "width": 2},
+        "objective": {"name": "layered-elbo", "free_bits": 0.3, "balance": 0.5},
+        "optimizer": {"name": "sgd", "lr": 0.01},  # the first update of two is tested
+    },
     "bfloat16": {"precision": "bfloat16", "model.likelihood": NOT_LEARNED},
     "two losses": {"step": {"name": "two-losses"}},
 }

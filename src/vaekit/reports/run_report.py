@@ -54,6 +54,7 @@ def run_report(run: RunFolder, gallery: Gallery) -> Page:
         lambda: _reconstructions(gallery),
         lambda: _manifold(gallery),
         lambda: _latent_space(gallery),
+        lambda: _layers(gallery),
         lambda: _traversals(gallery),
         lambda: learning_curves_section({run.folder.name: run.history}),
         lambda: _rates(gallery),
@@ -170,6 +171,16 @@ def _spread(num: int, num_chosen: int) -> list[int]:
     return [index * (num - 1) // max(chosen - 1, 1) for index in range(chosen)]
 
 
+def _layers(gallery: Gallery) -> Section | None:
+    """Rows of samples that share some upper layers; of a ladder alone."""
+    names = gallery.model.layer_names
+    if not names:
+        return None
+    alt = f"{len(names)} rows of samples; in each row one upper layer more is fixed."
+    text = "What each layer carries: samples that share so many upper layers, with the lower ones sampled anew."
+    return Section("Layers", text, [embed_image(gallery.layer_samples(num=TRAVERSE_STEPS), alt)])
+
+
 def _traversals(gallery: Gallery) -> Section:
     traversal = gallery.traverse(NUM_TRAVERSED, torch.linspace(0, 1, TRAVERSE_STEPS))
     captions = [label.replace("\n", ", from ").replace("…", "to") for label in traversal.row_labels]
@@ -206,6 +217,9 @@ def _rates(gallery: Gallery) -> Section:
     active = gallery.encodings.active
     alt = f"Bar plot of the KL of each latent; {int(active.sum())} of {len(active)} latents are active."
     text = "The KL of each latent, in nats; a latent whose mean hardly varies over images carries no information."
+    if names := gallery.model.layer_names:
+        alt = f"Bar plot of the KL of each of {len(names)} layers."
+        text = "The KL of each layer, in nats, from the top down, with the size of its maps."
     return Section("Rates", text, [embed_figure(gallery.rates(), alt)])
 
 
