@@ -92,7 +92,10 @@ def is_progress(output: NotebookNode) -> bool:
     """Whether an output is lines about the state of long work, of which a quick machine prints none."""
     if output.output_type != "stream" or output.name != "stderr":
         return False
-    return all(re.fullmatch(r".+: [\d,]+ of [\d,]+(, about [\d:]+ left)?", line) for line in output.text.splitlines())
+    return all(
+        re.fullmatch(r".+: ([\d,]+ of [\d,]+(, about [\d:]+ left)?|[\d:]+ so far)", line)
+        for line in output.text.splitlines()
+    )
 
 
 def complaints(notebook: NotebookNode) -> list[str]:

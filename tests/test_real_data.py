@@ -1,23 +1,12 @@
 """Real data sets, if VAEKIT_DATA is a folder that holds them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from vaekit.data import load_images
 from vaekit.experiment.train import run
 from vaekit.runs.recipe import load_recipe
-
-
-@pytest.fixture(autouse=True)
-def all_cores() -> Iterator[None]:
-    """Uses all cores, which is faster for images of this size; the results do not depend on it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(torch.get_num_interop_threads() or 1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_mnist_has_its_published_sizes_and_labels(data_folder: Path) -> None:

@@ -58,6 +58,7 @@ OPTIMIZERS_AND_SCHEDULERS = [
 
 
 QUIET = Console(quiet=True)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 class Recorder(Callback):
@@ -107,12 +108,17 @@ def without_time(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in ("seconds", "images_per_second")}
 
 
-@pytest.mark.parametrize("parts", OPTIMIZERS_AND_SCHEDULERS, ids=["adamw", "adam", "adamax", "sgd", "augmented"])
+@pytest.fixture(scope="module", params=OPTIMIZERS_AND_SCHEDULERS, ids=["adamw", "adam", "adamax", "sgd", "augmented"])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run of four epochs that was not interrupted."""
+    recipe = load_recipe("digits", SETTINGS | request.param | {"epochs": 4})
+    return run(recipe, tmp_path_factory.mktemp("whole") / "run", console=QUIET, report=False)
+
+
 @pytest.mark.parametrize("stop_at", [7, 21, 22, 42], ids=lambda step: f"step {step}")
-def test_a_resumed_run_equals_an_uninterrupted_one(parts: dict[str, Any], stop_at: int, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(whole: RunFolder, stop_at: int, tmp_path: Path) -> None:
     """N epochs = k + (N - k), stopped within an epoch or at its end: weights, average, optimizer, metrics and generators."""
-    recipe = load_recipe("digits", SETTINGS | parts | {"epochs": 4})
-    whole = run(recipe, tmp_path / "whole", console=QUIET)
+    recipe = whole.recipe
     with pytest.raises(Interrupted, match=f"step {stop_at}.*--resume"):
         run(recipe, tmp_path / "parts", callbacks=[StopAt(stop_at)], console=QUIET)
     assert newest_state(tmp_path / "parts")["progress"]["step"] == stop_at
