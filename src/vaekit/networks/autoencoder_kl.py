@@ -62,9 +62,9 @@ class AutoencoderKLEncoder(Encoder):
         shape: Shape,
         context_dim: int = 0,
         latent_channels: PositiveInt = 4,
-        block_out_channels: Channels = [32, 64, 128],
+        block_out_channels: Channels = [16, 32, 64, 64],
         layers_per_block: PositiveInt = 1,
-        norm_num_groups: PositiveInt = 32,
+        norm_num_groups: PositiveInt = 16,
         mid_block_add_attention: bool = True,
     ) -> None:
         super().__init__()
@@ -120,9 +120,9 @@ class AutoencoderKLDecoder(Decoder):
         shape: Shape,
         num_maps: int | None = None,
         context_dim: int = 0,
-        block_out_channels: Channels = [32, 64, 128],
+        block_out_channels: Channels = [16, 32, 64, 64],
         layers_per_block: PositiveInt = 1,
-        norm_num_groups: PositiveInt = 32,
+        norm_num_groups: PositiveInt = 16,
         mid_block_add_attention: bool = True,
     ) -> None:
         super().__init__()
