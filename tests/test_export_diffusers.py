@@ -1,4 +1,4 @@
-"""``vae export --format diffusers``: what the library opens computes what vaekit does, and the numbers of its configuration."""
+"""``vae export --format diffusers``: the library computes what vaekit does, and the numbers of its configuration."""
 
 import json
 import shutil
@@ -226,7 +226,7 @@ def test_a_model_folder_needs_images(run: Path, tmp_path: Path, monkeypatch: pyt
     opened(tmp_path / "model-diffusers")
 
 
-def test_a_fitted_prior_is_left_out_and_all_commands_work(run: Path, tmp_path: Path) -> None:
+def test_a_prior_of_spatial_latents_is_left_out(run: Path, tmp_path: Path) -> None:
     fitted = tmp_path / "fitted"
     prior = ("--name", "flow-matching", "--steps", 20, "--set", "width=16", "--set", "num_blocks=1")
     done("prior", run, *prior, "--no-report", "--out", fitted)
@@ -236,11 +236,14 @@ def test_a_fitted_prior_is_left_out_and_all_commands_work(run: Path, tmp_path: P
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     spec = json.loads((fitted / "config.json").read_text())["prior"]
     assert (spec["name"], spec["maps"]) == ("flow-matching", [2, 4, 4])
-    done("sample", fitted, "-o", tmp_path / "samples.png")
-    done("report", run, "-o", tmp_path / "report.html")
-    done("evaluate", run, "--quick", "--max-images", 4, "--num-annealed", 0, "--num-refined", 0, "--num-samples", 4)
-    metrics = json.loads((run / "evaluation.json").read_text())
-    assert metrics["iw_bound"]["value"] >= metrics["elbo"]["value"] - 5
+    assert vaekit.load(fitted).sample(3).isfinite().all()
+
+
+def test_more_samples_tighten_the_bound(run: Path, digits: vaekit.ImageSet) -> None:
+    model = vaekit.load(run)
+    with torch.no_grad():
+        elbo, bound = (model.log_likelihood(digits.pixels[:40], num_samples=num).mean() for num in (1, 50))
+    assert bound > elbo + 0.5
 
 
 def test_what_cannot_be_exported_is_one_line(run: Path, refuse: Refuse, tmp_path: Path) -> None:

@@ -185,7 +185,9 @@ def _describe(error: Exception) -> str:
     """What is wrong with a command line; of a mistyped option the nearest options."""
     if near := getattr(error, "possibilities", None):
         return one_line(f"{error.message}{suggest(error.option_name, near)}", MAX_USAGE)  # type: ignore[attr-defined]
-    return one_line(str(getattr(error, "format_message", str)()).replace("Value error, ", "").replace("\n\t", " "), MAX_USAGE)
+    return one_line(
+        str(getattr(error, "format_message", str)()).replace("Value error, ", "").replace("\n\t", " "), MAX_USAGE
+    )
 
 
 def _set_up_output() -> None:

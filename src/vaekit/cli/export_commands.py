@@ -25,8 +25,8 @@ def export(
 ) -> None:
     """Write a model in the format of another library.
 
-    With diffusers: a folder that AutoencoderKL.from_pretrained opens, with scaling factors that are computed from the latents
-    of the training images, and a page that says what they mean. It needs networks autoencoder-kl, the posterior
+    With diffusers: a folder that AutoencoderKL.from_pretrained opens, with scaling factors that are computed from the
+    latents of the training images, and a page that says what they mean. It needs the networks autoencoder-kl, the posterior
     diagonal-gaussian and the likelihood gaussian. The library need not be installed to write the folder.
 
     [bold]Examples[/bold]

@@ -113,7 +113,8 @@ def _lines(run: RunFolder, config: dict[str, Any], moments: ChannelMoments, imag
         own = f"{model.shape[1]}x{model.shape[2]}"
         lines.append(f"images of {own} must be padded to {height}x{width} at the right and the bottom by their last pixels")
     if not isinstance(model.prior, StandardNormal):
-        lines.append(f"the prior {describe(model.prior, PRIORS, inferred=INFERRED)['name']} is left out, which the format has no place for")
+        name = describe(model.prior, PRIORS, inferred=INFERRED)["name"]
+        lines.append(f"the prior {name} is left out, which the format has no place for")
     low, high = moments.logvar_range
     if low < LOGVARS[0] or high > LOGVARS[1]:
         lines.append(f"log-variances from {low:.3g} to {high:.3g}: diffusers clips them to {LOGVARS[0]:g} to {LOGVARS[1]:g}")

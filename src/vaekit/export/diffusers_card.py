@@ -35,12 +35,13 @@ They are moments of samples of the posterior over the images named above, all po
 A diffusion model wants latents of unit variance. Choose **one** of
 
 ```python
-scaled = (latents - vae.config.shift_factor) * vae.config.scaling_factor  # all channels alike; without the shift: not centered
+scaled = (latents - vae.config.shift_factor) * vae.config.scaling_factor  # all channels alike; some code leaves out the shift
 scaled = (latents - mean) / std  # each channel; mean and std: latents_mean and latents_std as tensors of shape (1, c, 1, 1)
 ```
 
-and undo it before `vae.decode`. Code that uses `latents_mean`, `latents_std` and `scaling_factor` together, as that for Stable
-Diffusion XL does, gets a standard deviation of `scaling_factor`; for 1 call `vae.register_to_config(scaling_factor=1.0)`.
+and undo it before `vae.decode`. Code that uses `latents_mean`, `latents_std` and `scaling_factor` together, as that for
+Stable Diffusion XL does, gets a standard deviation of `scaling_factor`; for 1 call
+`vae.register_to_config(scaling_factor=1.0)`.
 
 ## What differs from the model in vaekit
 

@@ -8,14 +8,15 @@ or name:
 - The first layer of the decoder is ``post_quant_conv`` of the model.
 - Of the last layer, the maps of a standard deviation per pixel are left out.
 
-The library is not needed to write the files. ``AutoencoderKL`` takes images in [-1, 1], as the networks do inside, and returns
-images there that are not clipped yet. Its log-variances are clipped to [-30, 20]; those of the posterior here are unchanged
-from -30 to 30 and bounded smoothly beyond, so the two agree for every standard deviation below :math:`e^{10}`.
+The library is not needed to write the files. ``AutoencoderKL`` takes images in [-1, 1], as the networks do inside, and
+returns images there that are not clipped yet. Its log-variances are clipped to [-30, 20]; those of the posterior here are
+unchanged from -30 to 30 and bounded smoothly beyond, so the two agree for standard deviations from :math:`e^{-15}` to
+:math:`e^{10}`.
 
 References:
     | AutoencoderKL, https://github.com/huggingface/diffusers (Apache License 2.0); its code is not part of this package
-    | High-Resolution Image Synthesis with Latent Diffusion Models (Rombach et al., 2021), section D.1 for the scaling factor,
-      https://arxiv.org/abs/2112.10752
+    | High-Resolution Image Synthesis with Latent Diffusion Models (Rombach et al., 2021), https://arxiv.org/abs/2112.10752,
+      section D.1 for the scaling factor
 """
 
 from collections.abc import Mapping
@@ -186,7 +187,9 @@ def refuse_place(folder: Path) -> None:
         raise DataError(f"{folder}: a model of vaekit, whose {CONFIG} would be replaced; choose another folder with -o")
     for name in (CONFIG, WEIGHTS, CARD):
         if (folder / name).exists() and not _is_export(folder):
-            raise DataError(f"{folder / name}: not written by an export, and would be replaced; choose another folder with -o")
+            raise DataError(
+                f"{folder / name}: not written by an export, and would be replaced; choose another folder with -o"
+            )
 
 
 def _is_export(folder: Path) -> bool:

@@ -170,7 +170,8 @@ class AutoencoderKLDecoder(Decoder):
         for block in self.up_blocks:
             maps = block(maps)
         maps = self.conv_out(F.silu(self.conv_norm_out(maps)))
-        return maps[..., : self.shape[1], : self.shape[2]]
+        cropped: Tensor = maps[..., : self.shape[1], : self.shape[2]]
+        return cropped
 
 
 class ClippedUnit(torch.autograd.Function):
@@ -192,7 +193,7 @@ class ClippedUnit(torch.autograd.Function):
 
 def image_logits(y: Tensor) -> Tensor:
     """Returns the logits of an image in [-1, 1], of the same shape and at least of float32."""
-    unit: Tensor = ClippedUnit.apply((y.to(_wide(y)) + 1) / 2)
+    unit: Tensor = ClippedUnit.apply((y.to(_wide(y)) + 1) / 2)  # type: ignore[no-untyped-call]
     return torch.log(unit) - torch.log1p(-unit)
 
 
