@@ -35,7 +35,7 @@ They are moments of samples of the posterior over the images named above, all po
 A diffusion model wants latents of unit variance. Choose **one** of
 
 ```python
-scaled = (latents - vae.config.shift_factor) * vae.config.scaling_factor  # all channels alike; some code leaves out the shift
+scaled = (latents - vae.config.shift_factor) * vae.config.scaling_factor  # all channels alike; some code has no shift
 scaled = (latents - mean) / std  # each channel; mean and std: latents_mean and latents_std as tensors of shape (1, c, 1, 1)
 ```
 
