@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
 
 import vaekit
 from tests.commands import Refuse, contents, done, one_line, strict_json, vae
@@ -180,6 +181,25 @@ def test_networks_that_differ_are_refused() -> None:
     model.decoder = other.decoder
     with pytest.raises(ModelError, match=r"encoder.mid_block_add_attention: True.*decoder False"):
         require_exportable(model)
+
+
+def test_a_likelihood_of_linear_means(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its images are not clipped, so those of the library are equal as they are; logits of pixels are refused for it."""
+
+    class Linear(Gaussian):
+        def forward(self, parameters: Tensor) -> Distribution:
+            return Independent(Normal((parameters + 1) / 2, 0.1), 3)
+
+    monkeypatch.setitem(LIKELIHOODS, "linear", Linear)
+    model = make_kl()
+    model.likelihood = Linear(0.1)
+    with pytest.raises(ModelError, match="likelihood: linear"):
+        require_exportable(model)
+    model.decoder.pixels = "linear"  # type: ignore[assignment]
+    require_exportable(model)
+    z = torch.randn(4, model.latent_dim)
+    image = exported(model, tmp_path).decode(z.unflatten(1, (2, 8, 8))).sample
+    torch.testing.assert_close(image / 2 + 0.5, model.decode(z).mean, rtol=0, atol=1e-5)
 
 
 def test_a_likelihood_that_scales_pixels_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def require_exportable(model: VAE) -> None:
 
 
 def _has_plain_pixels(model: VAE) -> bool:
-    """Whether pixels go in on the unit interval, and the mean of p(x|z) is the sigmoid of the first maps: by a trial."""
+    """Whether pixels go in on the unit interval, and the mean of p(x|z) is the image of the first maps: by a trial."""
     decoder, likelihood = _decoder_of(model), model.likelihood
     if not decoder.num_image_maps:
         return False
@@ -102,7 +102,9 @@ def _has_plain_pixels(model: VAE) -> bool:
     parameters = torch.linspace(-6, 6, 64).expand(1, decoder.num_maps, 1, 64).to(model.device)
     means = likelihood(parameters).mean
     same_input = torch.equal(likelihood.encoder_input(levels), levels.float() / 255)
-    return same_input and torch.allclose(means, parameters[:, : model.shape[0]].sigmoid(), atol=1e-6)
+    image = parameters[:, : model.shape[0]]
+    expected = image.sigmoid() if decoder.pixels == "logit" else (image + 1) / 2
+    return same_input and torch.allclose(means, expected, atol=1e-6)
 
 
 def library_weights(model: VAE) -> dict[str, Tensor]:
