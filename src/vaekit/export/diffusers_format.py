@@ -89,7 +89,8 @@ def require_exportable(model: VAE) -> None:
             values = f"{parts.encoder[key]}, and of the decoder {parts.decoder[key]}"
             raise ModelError(f"model.encoder.{key}: {values}; {CLASS} of diffusers has one for both; train with one")
     if not _has_plain_pixels(model):
-        reason = f"whose mean is not the image that {CLASS} of diffusers returns; train with the likelihood gaussian"
+        other = "linear" if _decoder_of(model).pixels == "logit" else "logit"
+        reason = f"whose mean is not the image of {CLASS}; train with decoder.pixels {other}, or the likelihood gaussian"
         raise ModelError(f"model.likelihood: {parts.likelihood['name']}, {reason}")
 
 
