@@ -29,7 +29,7 @@ COMMANDS = (
         "map",
         "animate",
     ),
-    *("curves", "rates", "errors", "evaluate", "score", "embed", "reproduce", "report", "compare"),
+    *("curves", "rates", "errors", "evaluate", "score", "embed", "reproduce", "report", "compare", "export"),
 )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vaekit.evaluation.model_evaluation import evaluate_model
     from vaekit.experiment.embed import embed
     from vaekit.experiment.evaluate import evaluate
+    from vaekit.experiment.export_model import export_model
     from vaekit.experiment.fit_prior import fit_prior
     from vaekit.experiment.score import score
     from vaekit.experiment.train import train
@@ -55,6 +56,8 @@ _HOME_OF = {
     "EvaluationConfig": "vaekit.evaluation.evaluation_config",  # the counts of an evaluation
     "score": "vaekit.experiment.score",  # scores of single images
     "embed": "vaekit.experiment.embed",  # the posteriors of images
+    # Sharing
+    "export_model": "vaekit.experiment.export_model",  # a model in the format of another library
     # Plots
     "Gallery": "vaekit.presentation.gallery",  # everything that can be shown of a model
     # Objectives
@@ -90,6 +93,7 @@ __all__ = [
     "embed",
     "evaluate",
     "evaluate_model",
+    "export_model",
     "fit_prior",
     "hold_out",
     "load",

@@ -20,6 +20,7 @@ import typer
 from vaekit.cli import (
     data_commands,
     evaluate_commands,
+    export_commands,
     page_commands,
     plot_commands,
     prior_commands,
@@ -70,7 +71,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
         score_commands.embed,
         reproduce_commands.reproduce,
     ),
-    "Share": (page_commands.report, page_commands.compare),
+    "Share": (page_commands.report, page_commands.compare, export_commands.export),
 }
 """The commands by what they are for, in the order in which one meets them."""
 
@@ -184,7 +185,9 @@ def _describe(error: Exception) -> str:
     """What is wrong with a command line; of a mistyped option the nearest options."""
     if near := getattr(error, "possibilities", None):
         return one_line(f"{error.message}{suggest(error.option_name, near)}", MAX_USAGE)  # type: ignore[attr-defined]
-    return one_line(str(getattr(error, "format_message", str)()).replace("Value error, ", ""), MAX_USAGE)
+    return one_line(
+        str(getattr(error, "format_message", str)()).replace("Value error, ", "").replace("\n\t", " "), MAX_USAGE
+    )
 
 
 def _set_up_output() -> None:

@@ -25,6 +25,8 @@ def check_format(data: Any, folder: Path) -> None:
         RunError: If the version is none that is read.
     """
     version = data.get("format") if isinstance(data, dict) else FORMAT
+    if version is None and "_class_name" in data:
+        raise RunError(f"{folder}: a model of diffusers, and vaekit reads its own; name the run that it was exported from")
     if version is None:
         raise RunError(
             f"{folder}: its files name no version of the folder format, so they are damaged, or of version 1, which is no "

@@ -10,6 +10,7 @@ from vaekit.core.lazy_names import lazy_names
 from vaekit.core.registry import Registry
 
 if TYPE_CHECKING:
+    from vaekit.networks.autoencoder_kl import AutoencoderKLDecoder, AutoencoderKLEncoder
     from vaekit.networks.base import Decoder, Encoder, Shape
     from vaekit.networks.conv import ConvDecoder, ConvEncoder
     from vaekit.networks.ladder_networks import LadderDecoder, LadderEncoder
@@ -21,6 +22,7 @@ ENCODERS: "Registry[Encoder]" = Registry(
         "mlp": "vaekit.networks.mlp.MLPEncoder",
         "conv": "vaekit.networks.conv.ConvEncoder",
         "ladder": "vaekit.networks.ladder_networks.LadderEncoder",
+        "autoencoder-kl": "vaekit.networks.autoencoder_kl.AutoencoderKLEncoder",
     },
 )
 DECODERS: "Registry[Decoder]" = Registry(
@@ -29,12 +31,15 @@ DECODERS: "Registry[Decoder]" = Registry(
         "mlp": "vaekit.networks.mlp.MLPDecoder",
         "conv": "vaekit.networks.conv.ConvDecoder",
         "ladder": "vaekit.networks.ladder_networks.LadderDecoder",
+        "autoencoder-kl": "vaekit.networks.autoencoder_kl.AutoencoderKLDecoder",
     },
 )
 
 __all__ = [
     "DECODERS",
     "ENCODERS",
+    "AutoencoderKLDecoder",
+    "AutoencoderKLEncoder",
     "ConvDecoder",
     "ConvEncoder",
     "Decoder",
@@ -49,6 +54,8 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        "AutoencoderKLDecoder": "autoencoder_kl",
+        "AutoencoderKLEncoder": "autoencoder_kl",
         "ConvDecoder": "conv",
         "ConvEncoder": "conv",
         "Decoder": "base",
