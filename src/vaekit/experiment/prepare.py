@@ -284,7 +284,13 @@ def make_trainer(
     accelerator = accelerator or make_accelerator(config.device, config.precision)
     model.to(accelerator.device)
     objective: Objective = build(OBJECTIVES, recipe.objective, place="objective").to(accelerator.device)
-    parameters = [*model.parameters(), *objective.parameters()]
+    if objective.keeps_last and config.patience is not None:
+        raise ConfigError(
+            f"training.patience: waits for a better validation ELBO, which the objective {recipe.objective['name']} does not "
+            "look for; set it to null"
+        )
+    objective.prepare(model, images)
+    parameters = [*model.parameters(), *(p for p in objective.parameters() if p.requires_grad)]
     optimizer = build(OPTIMIZERS, recipe.optimizer, place="optimizer", parameters=parameters)
     scheduler = build(SCHEDULERS, recipe.scheduler, place="scheduler", optimizer=optimizer, epochs=config.epochs)
     setup = StepSetup(model, objective, optimizer, accelerator, len(images), config.clip_norm, config.seed)
