@@ -88,25 +88,19 @@ def _ensure(path: Path, images: ImageSet, device: torch.device) -> None:
         _write(path, learn(images, device))
 
 
-def learn(images: ImageSet, device: torch.device, num_steps: int = NUM_STEPS) -> FeatureNetwork:
-    """Trains a network on images.
-
-    Arguments:
-        images: The images.
-        device: The device to train on.
-        num_steps: The number of updates.
-    """
+def learn(images: ImageSet, device: torch.device) -> FeatureNetwork:
+    """Trains a network on images, on a device."""
     width = STAGES[-1][-1]
     with fixed_seed(SEED):
         network = FeatureNetwork(images.shape[0]).to(device)
         head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, EMBEDDING)).to(device)
     parameters = [*network.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=num_steps)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=NUM_STEPS)
     batches = Batches(images, min(BATCH_SIZE, len(images)), seed=SEED, device=device)
     noise = generator(SEED)
     pairs = filter(lambda batch: len(batch) > 1, chain.from_iterable(repeat(batches)))  # one image has no others
-    for batch in track(islice(pairs, num_steps), f"learning features of {images.name}", num_steps):
+    for batch in track(islice(pairs, NUM_STEPS), f"learning features of {images.name}", NUM_STEPS):
         x = to_unit_interval(batch.x)
         u, v = (F.normalize(head(network(random_crops(x, noise))[-1].mean((-2, -1))), dim=-1) for _ in range(2))
         loss = contrastive_loss(u, v)
