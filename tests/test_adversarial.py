@@ -231,7 +231,6 @@ def test_features_are_learned_once_and_kept_in_the_cache(empty_cache: Path, caps
     [
         (images(5), DataError, r"at least 20 images, got 5.*objective.features=0"),
         (TensorSet(torch.rand(30, 3, 16, 12)), ConfigError, r"objective.*compares images"),
-        (ImageSet(images().store, binary="binarized once"), ConfigError, r"objective.*binarized"),
     ],
 )
 def test_data_that_it_does_not_fit_is_refused(data: Any, error: type[Exception], message: str) -> None:
@@ -292,7 +291,7 @@ def test_wrong_combinations_are_one_line() -> None:
     one_line(vae(*options, "training.patience=3"), "training.patience", "adversarial")
     step = "step={name: monte-carlo-em}"
     one_line(vae(*options, "training.patience=null", "--set", step), "monte-carlo-em", "objective")
-    one_line(vae(*options, "training.patience=null", "--set", "data.binarize=dynamic"), "objective", "binarized")
+    one_line(vae(*options, "training.patience=null", "--set", "data.binarize=dynamic"), "data.binarize", "adversarial")
 
 
 def test_the_norm_of_the_discriminator_does_not_scale_the_gradient_of_the_model() -> None:

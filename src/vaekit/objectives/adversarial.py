@@ -7,9 +7,9 @@ r"""The loss of autoencoders for latent diffusion: reconstruction, a small rate,
         {\lVert \nabla_W (-n \, \mathrm{mean}\, D(\hat x)) \rVert}
 
 where :math:`\hat x` is the mean of p(x|z), n the number of values of an image, d the distance by features
-(:mod:`vaekit.objectives.feature_network`), D the discriminator (:mod:`vaekit.objectives.discriminator`), and W the last layer
-of the decoder. So the discriminator moves the last layer :math:`w_a` times as much as reconstruction and features do. With a
-Laplace likelihood the distortion is the absolute error.
+(:mod:`vaekit.objectives.feature_network`), D the discriminator (:mod:`vaekit.objectives.discriminator`), and W the last
+layer of the decoder. So the discriminator moves the last layer :math:`w_a` times as much as reconstruction and features do.
+With a Laplace likelihood the distortion is the absolute error.
 
 **None of this is a bound of log p(x).** ``elbo``, ``rate`` and ``distortion`` are logged unweighted and without additions:
 they are the bound for the model's own likelihood, which is not what is trained for. So no epoch is the best by it, and the
@@ -54,8 +54,8 @@ class Adversarial(Objective):
     Arguments:
         beta: :math:`\beta`, the KL weight, as a number or a schedule.
         features: :math:`w_f`, the weight of the distance by features, in nats for each value of an image; 0 for none.
-        adversarial: :math:`w_a`, the gradient norm of the adversarial term at the decoder's last layer, as a multiple of that
-            of reconstruction and features; 0 for no discriminator.
+        adversarial: :math:`w_a`, the gradient norm of the adversarial term at the decoder's last layer, as a multiple of
+            that of reconstruction and features; 0 for no discriminator.
         start: The epoch with which the discriminator begins to learn and the decoder to learn from it.
         width: The number of channels of the discriminator's first layer.
         num_samples: K, the number of samples of z for each image.
@@ -63,6 +63,7 @@ class Adversarial(Objective):
     """
 
     keeps_last: ClassVar[bool] = True
+    needs_gray_levels: ClassVar[bool] = True
     feature_network: FeatureNetwork | None
     discriminator: PatchDiscriminator | None
 
@@ -93,15 +94,10 @@ class Adversarial(Objective):
         Raises:
             ModelError: If the model has no decoder.
             DataError: If the features cannot be learned.
-            ConfigError: If the data is no set of images, or they are binarized.
+            ConfigError: If the data is no set of images.
         """
         if not isinstance(images, ImageSet):
             raise ConfigError(f"objective: adversarial compares images, and {images.name} holds {images.noun}; choose elbo")
-        if images.binary:
-            raise ConfigError(
-                "objective: adversarial compares gray or color images with means, and these are binarized; choose elbo, or "
-                "data.binarize none"
-            )
         self._last_layer = (last_layer(model),)
         device = self._last_layer[0].device
         if self.adversarial:
@@ -212,4 +208,5 @@ def _differentiated(function: Callable[[Tensor], Tensor], source: Tensor) -> tup
 
 def _ratio(first: Tensor, second: Tensor) -> Tensor:
     """The ratio of the norms of two gradients, at most 10,000."""
-    return (first.norm() / (second.norm() + EPSILON)).clamp(max=MAX_RATIO)
+    ratio: Tensor = first.norm() / (second.norm() + EPSILON)
+    return ratio.clamp(max=MAX_RATIO)

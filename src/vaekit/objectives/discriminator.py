@@ -1,9 +1,10 @@
 r"""A patch discriminator: a convolutional network that judges each patch of an image, and its hinge losses.
 
-With :math:`D(x)` the mean of a function over the patches of images x and :math:`\hat x` reconstructions,
+With :math:`D` the logits of all patches, x images and :math:`\hat x` reconstructions,
 
 .. math::
-    \text{discriminator} \quad & \tfrac12 \, \mathrm{mean} \max(0, 1 - D(x)) + \tfrac12 \, \mathrm{mean} \max(0, 1 + D(\hat x)) \\
+    \text{discriminator} \quad & \tfrac12 \, \mathrm{mean} \max(0, 1 - D(x))
+        + \tfrac12 \, \mathrm{mean} \max(0, 1 + D(\hat x)) \\
     \text{decoder} \quad & -\mathrm{mean} \, D(\hat x)
 
 The first is 1 for a discriminator that knows nothing, and 0 for one that is never wrong.
@@ -43,7 +44,7 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the logits of patches, with shape (B, 1, h, w), of images on the unit interval, with shape (B, C, H, W)."""
+        """Returns the logits of patches, with shape (B, 1, h, w), of images on the unit interval of shape (B, C, H, W)."""
         logits: Tensor = self.layers(2 * x - 1).float()
         return logits
 

@@ -64,8 +64,8 @@ def learned_network(images: ImageSet, device: torch.device) -> FeatureNetwork:
     """
     if len(images) < MIN_IMAGES:
         raise DataError(
-            f"{images.name}: the feature loss learns from at least {MIN_IMAGES} images, got {len(images)}; give more images, "
-            "or leave it out with --set objective.features=0"
+            f"{images.name}: the feature loss learns from at least {MIN_IMAGES} images, got {len(images)}; give more, or "
+            "leave it out with --set objective.features=0"
         )
     path = cache_folder() / "features" / f"contrastive-{_cache_key(images)}.safetensors"
     on_main(lambda: _ensure(path, images, device))

@@ -31,9 +31,11 @@ class Objective(nn.Module, ABC):
     Attributes:
         keeps_last: Whether the weights of the last epoch are kept, because the validation ELBO does not say which are the
             best; else those of the best validation ELBO.
+        needs_gray_levels: Whether images must not be binarized.
     """
 
     keeps_last: ClassVar[bool] = False
+    needs_gray_levels: ClassVar[bool] = False
 
     def __init__(self, num_samples: int = 1, penalties: Mapping[str, AnySchedule] = {}) -> None:
         super().__init__()

@@ -29,7 +29,10 @@ class EpochTable:
         names = {"valid": "valid ELBO", "train": train, "speed": "images/s", "beta": "", "lr": ""}
         if "beta" in record["train"]:
             names["beta"] = "beta"
-        return [LEGEND_OF_LAST if self.keeps_last else LEGEND, _line({key: names.get(key, key) for key in WIDTHS} | {"lr": "lr"})]
+        return [
+            LEGEND_OF_LAST if self.keeps_last else LEGEND,
+            _line({key: names.get(key, key) for key in WIDTHS} | {"lr": "lr"}),
+        ]
 
     def line(self, record: Mapping[str, Any]) -> str:
         """Returns the line of an epoch."""
