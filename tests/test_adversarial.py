@@ -126,7 +126,7 @@ def test_the_network_of_features_is_frozen_and_not_trained() -> None:
 
 
 def test_without_discriminator_and_features_it_is_the_weighted_bound() -> None:
-    model, objective, terms, logs = trained_once(features=0.0, adversarial=0.0, beta=0.5)
+    _, objective, terms, logs = trained_once(features=0.0, adversarial=0.0, beta=0.5)
     loss = objective(terms, StepContext())
     assert loss.value.item() == pytest.approx((terms.distortion() + 0.5 * terms.rate()).mean().item())
     assert logs["elbo"].item() == pytest.approx(terms.elbo().mean().item())

@@ -83,6 +83,7 @@ CASES: dict[str, dict[str, Any]] = {
     "adversarial": {
         "objective": {"name": "adversarial", "width": 8, "num_samples": 2},
         "model.likelihood": {"name": "laplace"},
+        "training.patience": None,
     },
     "bfloat16": {"precision": "bfloat16", "model.likelihood": NOT_LEARNED},
     "two losses": {"step": {"name": "two-losses"}},

@@ -126,7 +126,7 @@ class Adversarial(Objective):
             }
         )
         ratio = _ratio(gradients["distortion"] + gradients["features"], gradients["adversarial"])
-        weight = self.adversarial * ratio
+        weight = self.adversarial * ratio if self._begun(context) else torch.zeros_like(ratio)
         loss = distortion + beta * rate + self.weighted_penalties(terms, context)
         loss = loss + self.features * num_values * with_gradient(*distance, mean)
         loss = loss + weight * num_values * with_gradient(*judged, mean)
