@@ -110,7 +110,7 @@ class Adversarial(Objective):
         """Returns the loss of a batch, in nats per image, the discriminator's included.
 
         Raises:
-            ModelError: If :meth:`prepare` was not called.
+            ModelError: If :meth:`prepare` was not called, or for another model.
         """
         if not self._last_layer:
             raise ModelError("objective: adversarial has no networks yet; call its method prepare(model, images) first")
@@ -170,7 +170,9 @@ class Adversarial(Objective):
         if not output.requires_grad:  # without gradients only the values of the terms are asked for
             return torch.zeros_like(weight)
         (found,) = torch.autograd.grad(output, weight, gradient, retain_graph=True, allow_unused=True)
-        return torch.zeros_like(weight) if found is None else found
+        if found is None:
+            raise ModelError("objective: the loss does not depend on the last weights of the decoder; register its output last")
+        return found
 
 
 def last_layer(model: nn.Module) -> nn.Parameter:

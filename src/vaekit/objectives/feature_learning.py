@@ -68,8 +68,9 @@ def learned_network(images: ImageSet, device: torch.device) -> FeatureNetwork:
             "leave it out with --set objective.features=0"
         )
     path = cache_folder() / "features" / f"contrastive-{_cache_key(images)}.safetensors"
-    on_main(lambda: _ensure(path, images, device))
-    network = FeatureNetwork(images.shape[0])
+    with fixed_seed(SEED):  # the generators stay equal in all processes, and do not depend on whether the cache has a file
+        on_main(lambda: _ensure(path, images, device))
+        network = FeatureNetwork(images.shape[0])
     _load(network, path)
     notify(
         f"{images.name}: the feature loss is that of a small convolutional network that learned from these {len(images):,} "
