@@ -171,7 +171,7 @@ class Adversarial(Objective):
             return torch.zeros_like(weight)
         (found,) = torch.autograd.grad(output, weight, gradient, retain_graph=True, allow_unused=True)
         if found is None:
-            raise ModelError("objective: the loss does not depend on the last weights of the decoder; register its output last")
+            raise ModelError("objective: the loss does not depend on the decoder's last weights; register its output last")
         return found
 
 
