@@ -116,30 +116,47 @@ class Adversarial(Objective):
             raise ModelError("objective: adversarial has no networks yet; call its method prepare(model, images) first")
         distortion, rate, beta = terms.distortion().mean(), terms.rate().mean(), self.beta(context.epoch)
         mean, num_values = terms.px.mean, terms.x[0].numel()
-        distance = self._distance(mean, terms.x)
-        judged = self._judgment(mean, context)
-        gradients = average_logs(
-            {
-                "distortion": self._at_last_layer(distortion),
-                "features": self.features * num_values * self._at_last_layer(mean, distance[1]),
-                "adversarial": num_values * self._at_last_layer(mean, judged[1]),
-            }
-        )
-        ratio = _ratio(gradients["distortion"] + gradients["features"], gradients["adversarial"])
-        weight = self.adversarial * ratio if self._begun(context) else torch.zeros_like(ratio)
+        distance, judgment = self._distance(mean, terms.x), self._judgment(mean, context)
+        norms, weight = self._norms_and_weight(distortion, mean, distance[1], judgment[1], context)
+        discriminator = self._discriminator_loss(mean.detach(), terms.x, context)
         loss = distortion + beta * rate + self.weighted_penalties(terms, context)
         loss = loss + self.features * num_values * with_gradient(*distance, mean)
-        loss = loss + weight * num_values * with_gradient(*judged, mean)
-        discriminator = self._discriminator_loss(mean.detach(), terms.x, context)
+        loss = loss + weight * num_values * with_gradient(*judgment, mean)
         logs = {"elbo": -(distortion + rate), "rate": rate, "distortion": distortion, "beta": rate.new_tensor(beta)}
         logs |= {name: value.mean() for name, value in terms.penalties.items()}
-        logs |= {"absolute_error": (mean.detach() - terms.x).abs().mean()}
+        logs |= {"absolute_error": (mean - terms.x).abs().mean()} | norms
         logs |= {"features": distance[0]} if self.features else {}
-        if self.adversarial:
-            logs |= {"adversarial": judged[0], "adversarial_weight": weight, "discriminator": discriminator}
-        gradients["adversarial"] = weight * gradients["adversarial"]
-        logs |= {f"gradient_{name}": gradient.norm() for name, gradient in gradients.items() if getattr(self, name, True)}
+        judged = {"adversarial": judgment[0], "adversarial_weight": weight, "discriminator": discriminator}
+        logs |= judged if self.adversarial else {}
         return Loss(loss + discriminator, {key: value.detach() for key, value in logs.items()})
+
+    def _norms_and_weight(
+        self, distortion: Tensor, mean: Tensor, features: Tensor, adversarial: Tensor, context: StepContext
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The norms of the weighted gradients of the terms at the last layer, to log, and the adversarial weight.
+
+        Arguments:
+            distortion: The distortion, a scalar.
+            mean: The reconstructions, with shape (K, B, C, H, W).
+            features: The gradient of the distance by features with respect to the reconstructions.
+            adversarial: That of the adversarial term.
+            context: The time.
+        """
+        num_values = mean[0, 0].numel()
+        found = average_logs(  # over the processes, so that all have one weight
+            {
+                "distortion": self._at_last_layer(distortion),
+                "features": self.features * num_values * self._at_last_layer(mean, features),
+                "adversarial": num_values * self._at_last_layer(mean, adversarial),
+            }
+        )
+        weight = self.adversarial * _ratio(found["distortion"] + found["features"], found["adversarial"])
+        if not self._begun(context):
+            weight = torch.zeros_like(weight)
+        norms = {"gradient_distortion": found["distortion"].norm()}
+        norms |= {"gradient_features": found["features"].norm()} if self.features else {}
+        norms |= {"gradient_adversarial": weight * found["adversarial"].norm()} if self.adversarial else {}
+        return norms, weight
 
     def _begun(self, context: StepContext) -> bool:
         return self.discriminator is not None and context.epoch >= self.start
