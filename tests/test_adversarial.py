@@ -23,6 +23,7 @@ from vaekit.objectives.adversarial import last_layer
 from vaekit.objectives.discriminator import PatchDiscriminator, discriminator_loss
 from vaekit.objectives.feature_learning import contrastive_loss, learned_network, random_crops
 from vaekit.objectives.feature_network import FeatureNetwork, feature_distance
+from vaekit.reports.verdict import verdict
 from vaekit.runs.recipe import load_recipe
 from vaekit.runs.run_folder import RunFolder
 from vaekit.training.epoch_table import EpochTable
@@ -274,6 +275,16 @@ def test_a_run_that_is_resumed_is_the_same_bit_for_bit(tmp_path: Path) -> None:
     first, second = (newest_state(each.folder)["step"]["modules"]["objective"] for each in (whole, resumed))
     assert {name.split(".")[0] for name in first} == {"discriminator", "feature_network"}
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_report_says_that_the_objective_is_no_bound() -> None:
+    record = {"epoch": 1, "best": True, "valid": {"elbo": 1.0}, "train": {"elbo": 1.0, "gradient_distortion": 2.0}}
+    later = record | {"epoch": 2, "valid": {"elbo": 9.0}}
+    sentences = verdict({"elbo": 9.0}, [record, later], 3, 3)
+    assert "not trained by a bound" in sentences[1]
+    assert not any("more epochs" in sentence for sentence in sentences)
+    del record["train"]["gradient_distortion"]
+    assert "more epochs" in verdict({"elbo": 9.0}, [record, later], 3, 3)[1]
 
 
 def test_the_console_says_that_the_last_epoch_is_kept() -> None:
