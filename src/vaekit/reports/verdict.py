@@ -128,7 +128,7 @@ def of_objective(history: Sequence[dict[str, Any]]) -> str:
     if "gradient_distortion" not in history[-1]["train"]:
         return ""
     return (
-        "It is not trained by a bound of log p(x) alone, so the weights of the last epoch were kept, and not those of the best "
+        "It is not trained by a bound of log p(x) alone, so the weights of the last epoch were kept, not those of the best "
         "ELBO. The ELBO is that of the model's own likelihood."
     )
 
