@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.test_contracts import COMBINATIONS, TRAINED_PRIORS, make_vae, pixels
+from tests.test_contracts import COMBINATIONS, TRAINED_PRIORS, make_objective, make_vae, pixels
 from vaekit.core.rng import fixed_seed
 from vaekit.core.terms import StepContext
 from vaekit.data import ImageSet, load_images
@@ -153,7 +153,7 @@ def test_networks_are_bfloat16_and_every_term_is_float32(
     for part in (model.encoder.input, model.decoder.output) if ladder else (model.encoder, model.decoder):
         part.register_forward_hook(note)
     labels = None if classes is None else torch.tensor([0, 1, 2, 1])
-    criterion = OBJECTIVES[objective](num_samples=2)
+    criterion = make_objective(objective, model)
     with torch.autocast("cpu", torch.bfloat16):
         terms = model(pixels(4), labels, 2)
         loss = criterion(terms, StepContext())

@@ -13,11 +13,12 @@ import torch
 from tests.bad_input import forge_config
 from vaekit.core.errors import ConfigError, ModelError
 from vaekit.core.terms import StepContext
+from vaekit.data import ImageSet
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, Bernoulli, DiagonalGaussian, Gaussian, StandardNormal
 from vaekit.models import VAE, ClassLabel, VAEConfig, build_vae, describe_vae, load_vae, save_vae
 from vaekit.networks import DECODERS, ENCODERS, MLPDecoder, MLPEncoder
 from vaekit.networks.autoencoder_kl import latent_size
-from vaekit.objectives import OBJECTIVES
+from vaekit.objectives import OBJECTIVES, Objective
 
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": [11, 9], "activation": "silu"},
@@ -34,6 +35,7 @@ SMALL_POSTERIORS: dict[str, dict[str, Any]] = {
 }
 ONE_POINT: dict[str, dict[str, Any]] = {"vq": {"codes": 4}, "fsq": {"levels": [5, 5, 5]}}
 """What differs for features that are maps of one point."""
+SMALL_OBJECTIVES: dict[str, dict[str, Any]] = {"adversarial": {"features": 0.0, "width": 4}}
 DISCRETE = ("vq", "residual-vq", "fsq")
 """The posteriors that are points on code vectors."""
 CODE_PRIORS = ("uniform-codes", "transformer")
@@ -123,6 +125,14 @@ def make_vae(
     return build_vae(config)
 
 
+def make_objective(name: str, model: VAE) -> Objective:
+    """An objective of two samples for each image, prepared for a model."""
+    objective = OBJECTIVES[name](num_samples=2, **SMALL_OBJECTIVES.get(name, {}))
+    assert isinstance(objective, Objective)
+    objective.prepare(model, ImageSet(torch.zeros(1, *model.shape, dtype=torch.uint8)))
+    return objective
+
+
 def pixels(num: int, shape: tuple[int, int, int] = (2, 6, 5)) -> torch.Tensor:
     return torch.randint(0, 256, (num, *shape), dtype=torch.uint8)
 
@@ -150,7 +160,7 @@ def test_every_combination_trains_saves_and_loads(
     model = make_vae(encoder, decoder, likelihood, posterior, prior, classes)
     labels = None if classes is None else torch.tensor([0, 1, 2, 1])
     x = pixels(4)
-    criterion = OBJECTIVES[objective](num_samples=2)
+    criterion = make_objective(objective, model)
     before = criterion(model(x, labels, criterion.num_samples), StepContext()).value
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for _ in range(20):

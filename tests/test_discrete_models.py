@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.discrete_models import all_indices, conditional_vq, linear_vq, log_evidence, perturbed_transformer
-from tests.test_contracts import make_vae
+from tests.test_contracts import make_objective, make_vae
 from vaekit.core.errors import ModelError
 from vaekit.core.terms import StepContext
 from vaekit.data import ImageSet
@@ -252,7 +252,7 @@ def test_a_prior_keeps_to_the_codes_that_it_was_made_for() -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objectives_train_a_discrete_model_or_refuse_it(name: str) -> None:
     model = linear_vq().train()
-    objective = OBJECTIVES[name](num_samples=2)
+    objective = make_objective(name, model)
     if name == "wake-sleep":
         with pytest.raises(ModelError, match=r"wake-sleep.*density"):
             objective(model(X, num_samples=2), StepContext())

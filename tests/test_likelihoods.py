@@ -11,7 +11,15 @@ from torch.distributions import Distribution
 from vaekit.core.config import build
 from vaekit.core.errors import ModelError
 from vaekit.core.units import bits_per_dim, to_gray_levels, to_unit_interval
-from vaekit.distributions import LIKELIHOODS, Bernoulli, ContinuousBernoulli, Gaussian, Likelihood, LogisticMixture
+from vaekit.distributions import (
+    LIKELIHOODS,
+    Bernoulli,
+    ContinuousBernoulli,
+    Gaussian,
+    Laplace,
+    Likelihood,
+    LogisticMixture,
+)
 
 SPECS = [
     {"name": "bernoulli"},
@@ -19,6 +27,8 @@ SPECS = [
     {"name": "gaussian", "scale": "learned"},
     {"name": "gaussian", "scale": "pixel"},
     {"name": "gaussian", "scale": 0.1},
+    {"name": "laplace", "scale": "learned"},
+    {"name": "laplace", "scale": 0.1},
 ]
 
 
@@ -60,6 +70,15 @@ def test_gaussian_integrates_to_one(spec: dict[str, object]) -> None:
     x = torch.linspace(-8, 9, 40_001).reshape(-1, 1, 1, 1, 1)
     assert torch.trapezoid(px.log_prob(x).exp().flatten(), x.flatten()).item() == pytest.approx(1, abs=1e-4)
     assert px.mean.item() == pytest.approx(1 / (1 + math.exp(-0.3)), abs=1e-6)
+
+
+@pytest.mark.parametrize("spec", [s for s in SPECS if s["name"] == "laplace"])
+def test_laplace_integrates_to_one_and_has_a_linear_mean(spec: dict[str, object]) -> None:
+    likelihood = build(LIKELIHOODS, spec, place="likelihood")
+    px = likelihood(one_pixel(likelihood, 1.5))
+    x = torch.linspace(-8, 10, 40_001).reshape(-1, 1, 1, 1, 1)
+    assert torch.trapezoid(px.log_prob(x).exp().flatten(), x.flatten()).item() == pytest.approx(1, abs=1e-4)
+    assert px.mean.item() == 1.25
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -118,6 +137,20 @@ def test_learned_scale_is_the_root_mean_squared_error_and_maximizes_the_likeliho
     assert best == pytest.approx(-16 / 2 * math.log(2 * math.pi * math.e * mse), rel=1e-5)
     for off in (0.9, 1.1):
         assert Gaussian(off * math.sqrt(mse))(parameters).log_prob(x).mean().item() < best
+
+
+def test_the_learned_scale_of_laplace_is_the_mean_absolute_error_and_maximizes_the_likelihood() -> None:
+    x, parameters = torch.rand(50, 1, 4, 4), torch.zeros(2, 50, 1, 4, 4)
+    likelihood = Laplace("learned")
+    likelihood.observe(parameters, x)
+    mae = (x - 0.5).abs().mean().item()
+    best = likelihood(parameters).log_prob(x).mean().item()
+    assert best == pytest.approx(-16 * (1 + math.log(2 * mae)), rel=1e-5)
+    for off in (0.9, 1.1):
+        assert Laplace(off * mae)(parameters).log_prob(x).mean().item() < best
+    for error in [0.4] * 20 + [0.1] * 300:
+        likelihood.observe(parameters[:1].expand(1, 50, 1, 4, 4), torch.full((50, 1, 4, 4), 0.5 - error))
+    assert likelihood.mae.item() == pytest.approx(0.1, rel=0.01)
 
 
 def test_learned_scale_is_that_of_the_last_images() -> None:

@@ -89,6 +89,11 @@ CASES: dict[str, dict[str, Any]] = {
         "objective": {"name": "layered-elbo", "free_bits": 0.3, "balance": 0.5},
         "optimizer": {"name": "sgd", "lr": 0.01},  # the first update of two is tested
     },
+    "adversarial": {
+        "objective": {"name": "adversarial", "width": 8, "num_samples": 2},
+        "model.likelihood": {"name": "laplace"},
+        "training.patience": None,
+    },
     "bfloat16": {"precision": "bfloat16", "model.likelihood": NOT_LEARNED},
     "two losses": {"step": {"name": "two-losses"}},
 }
@@ -117,7 +122,8 @@ def trainer_of(overrides: dict[str, Any], num_images: int = 7) -> Trainer:
     """A trainer on the first digits."""
     images = load_images("digits", "train", size=8, channels=1).first(num_images)
     torch.manual_seed(1)
-    with patch.dict(STEPS, {"two-losses": TwoLosses}):
+    brief = patch.multiple("vaekit.objectives.feature_learning", MIN_IMAGES=2, NUM_STEPS=3)
+    with patch.dict(STEPS, {"two-losses": TwoLosses}), brief:
         recipe = load_recipe("digits", ALONE | overrides)
         return make_trainer(recipe, build_model(recipe, images), images, None, lambda model: {})
 

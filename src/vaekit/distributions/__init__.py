@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vaekit.distributions.flows import FlowPosterior, FlowPrior
     from vaekit.distributions.gaussian_mixtures import GaussianMixture, MixtureOfGaussians, VampPrior
     from vaekit.distributions.ladder_path import Descent, PathDistribution, ResidualGaussian, ladder_gaussian
+    from vaekit.distributions.laplace import Laplace
     from vaekit.distributions.layered import LayeredDistribution
     from vaekit.distributions.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Likelihood
     from vaekit.distributions.logistic_mixture import LogisticMixture
@@ -31,6 +32,7 @@ LIKELIHOODS: "Registry[Likelihood]" = Registry(
         "bernoulli": "vaekit.distributions.likelihoods.Bernoulli",
         "continuous-bernoulli": "vaekit.distributions.likelihoods.ContinuousBernoulli",
         "gaussian": "vaekit.distributions.likelihoods.Gaussian",
+        "laplace": "vaekit.distributions.laplace.Laplace",
         "logistic-mixture": "vaekit.distributions.logistic_mixture.LogisticMixture",
     },
 )
@@ -78,6 +80,7 @@ __all__ = [
     "FlowPrior",
     "Gaussian",
     "GaussianMixture",
+    "Laplace",
     "LayeredDistribution",
     "Likelihood",
     "LogisticMixture",
@@ -115,6 +118,7 @@ __getattr__ = lazy_names(
         "FlowPrior": "flows",
         "Gaussian": "likelihoods",
         "GaussianMixture": "gaussian_mixtures",
+        "Laplace": "laplace",
         "LayeredDistribution": "layered",
         "Likelihood": "likelihoods",
         "LogisticMixture": "logistic_mixture",

@@ -19,7 +19,7 @@ from vaekit.data.remarks import skipped_images
 from vaekit.evaluation.evaluation_config import BRIEF
 from vaekit.evaluation.evaluation_result import Evaluation
 from vaekit.evaluation.model_evaluation import evaluate_model
-from vaekit.experiment.outcome import comparison_lines, epoch_lines, may_rise
+from vaekit.experiment.outcome import comparison_lines, epoch_lines, last_epoch_lines, may_rise
 from vaekit.experiment.prepare import Experiment
 from vaekit.experiment.run_writer import num_parameters, shown_images, write_curves, write_grids
 from vaekit.models import Model
@@ -85,6 +85,10 @@ def _print_outcome(experiment: Experiment, evaluation: Evaluation, folder: Path,
     progress = experiment.trainer.progress
     for line in comparison_lines(experiment.recipe.expected, evaluation):
         print_line(line, console)
+    if experiment.trainer.step.objective.keeps_last:
+        for line in last_epoch_lines(progress.epoch):
+            print_line(line, console)
+        return
     epochs = (progress.best_epoch, progress.epoch, experiment.trainer.config.epochs)
     for line in epoch_lines(*epochs):
         print_line(line, console)

@@ -62,7 +62,7 @@ def _seconds_per_epoch(experiment: Experiment) -> float:
     positions = torch.arange(size)
     x = trainer.batches.dataset.gather(positions).to(trainer.device)
     labels = None if splits.train.labels is None or experiment.model.condition is None else splits.train.labels[positions]
-    loss = BatchLoss(deepcopy(trainer.step.model), deepcopy(trainer.step.objective))
+    loss = deepcopy(BatchLoss(trainer.step.model, trainer.step.objective))  # together: one may refer to the other's weights
     y = None if labels is None else labels.to(trainer.device)
 
     def run_pass() -> float:

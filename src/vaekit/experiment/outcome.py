@@ -56,6 +56,12 @@ def epoch_lines(best_epoch: int, epoch: int, max_epochs: int) -> Iterator[str]:
         yield "it has not risen since: more epochs would not help"
 
 
+def last_epoch_lines(epoch: int) -> Iterator[str]:
+    """Yields lines on which epoch's model is kept, for an objective that keeps the last one."""
+    yield f"ended after all {epoch} epochs" if epoch > 1 else "ended after its one epoch"
+    yield f"kept epoch {epoch}, the last: the loss is no bound of log p(x), so no epoch is the best by validation ELBO"
+
+
 def early_stop(best_epoch: int, epoch: int, max_epochs: int) -> str:
     """Returns why a training ended before its last epoch; arguments as :func:`epoch_lines`."""
     return f"stopped early after epoch {epoch} of {max_epochs}: no better validation ELBO since epoch {best_epoch}"

@@ -284,7 +284,9 @@ def make_trainer(
     accelerator = accelerator or make_accelerator(config.device, config.precision)
     model.to(accelerator.device)
     objective: Objective = build(OBJECTIVES, recipe.objective, place="objective").to(accelerator.device)
-    parameters = [*model.parameters(), *objective.parameters()]
+    _refuse_settings(recipe, objective)
+    objective.prepare(model, images)
+    parameters = [*model.parameters(), *(p for p in objective.parameters() if p.requires_grad)]
     optimizer = build(OPTIMIZERS, recipe.optimizer, place="optimizer", parameters=parameters)
     scheduler = build(SCHEDULERS, recipe.scheduler, place="scheduler", optimizer=optimizer, epochs=config.epochs)
     setup = StepSetup(model, objective, optimizer, accelerator, len(images), config.clip_norm, config.seed)
@@ -292,3 +294,17 @@ def make_trainer(
     device = accelerator.device
     batches = Batches(images, config.batch_size, seed=config.seed, device=device, transform=transform, shared=True)
     return Trainer(step, batches, scheduler, config, validate, callbacks)
+
+
+def _refuse_settings(recipe: Recipe, objective: Objective) -> None:
+    """Refuses settings that an objective does not fit."""
+    name = recipe.objective["name"]
+    if objective.keeps_last and recipe.training.patience is not None:
+        raise ConfigError(
+            f"training.patience: waits for a better validation ELBO, which the objective {name} does not look for; "
+            "set it to null"
+        )
+    if objective.needs_gray_levels and recipe.data.binarize != "none":
+        raise ConfigError(
+            f"data.binarize: the objective {name} compares images with means of p(x|z), which are not binary; set it to none"
+        )

@@ -9,6 +9,7 @@ from vaekit.core.lazy_names import lazy_names
 from vaekit.core.registry import Registry
 
 if TYPE_CHECKING:
+    from vaekit.objectives.adversarial import Adversarial
     from vaekit.objectives.elbo import ELBO
     from vaekit.objectives.iwae import IWAE
     from vaekit.objectives.layered_elbo import LayeredELBO
@@ -21,15 +22,17 @@ OBJECTIVES: "Registry[Objective]" = Registry(
         "elbo": "vaekit.objectives.elbo.ELBO",
         "iwae": "vaekit.objectives.iwae.IWAE",
         "layered-elbo": "vaekit.objectives.layered_elbo.LayeredELBO",
+        "adversarial": "vaekit.objectives.adversarial.Adversarial",
         "wake-sleep": "vaekit.objectives.wake_sleep.WakeSleep",
     },
 )
 
-__all__ = ["ELBO", "IWAE", "OBJECTIVES", "LayeredELBO", "Objective", "WakeSleep"]
+__all__ = ["ELBO", "IWAE", "OBJECTIVES", "Adversarial", "LayeredELBO", "Objective", "WakeSleep"]
 
 __getattr__ = lazy_names(
     __name__,
     {
+        "Adversarial": "adversarial",
         "ELBO": "elbo",
         "IWAE": "iwae",
         "LayeredELBO": "layered_elbo",

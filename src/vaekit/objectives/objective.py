@@ -7,13 +7,14 @@ logs and gradients (:mod:`vaekit.core.shares`). So a loss that is not linear in 
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from vaekit.core.schedules import AnySchedule, as_schedule
 from vaekit.core.terms import Loss, StepContext, Terms
+from vaekit.data import Dataset
 
 NumSamples = Annotated[int, Field(gt=0, le=10_000)]
 """K in a recipe, bounded because the memory of a step is proportional to it; published objectives take up to 64."""
@@ -26,12 +27,28 @@ class Objective(nn.Module, ABC):
         num_samples: K, the number of samples of z that the model takes for each image.
         penalties: The weight of each penalty of the model's parts (:attr:`vaekit.core.terms.Terms.penalties`), a number or a
             schedule; 1 for those that are not named.
+
+    Attributes:
+        keeps_last: Whether the weights of the last epoch are kept, because the validation ELBO does not say which are the
+            best; else those of the best validation ELBO.
+        needs_gray_levels: Whether images must not be binarized.
     """
+
+    keeps_last: ClassVar[bool] = False
+    needs_gray_levels: ClassVar[bool] = False
 
     def __init__(self, num_samples: int = 1, penalties: Mapping[str, AnySchedule] = {}) -> None:
         super().__init__()
         self.num_samples = num_samples
         self.penalties = {name: as_schedule(weight) for name, weight in penalties.items()}
+
+    def prepare(self, model: nn.Module, images: Dataset) -> None:
+        """Builds what depends on the model and on the training data, before training; by default nothing.
+
+        Arguments:
+            model: The model, on the device of the training.
+            images: The training data.
+        """
 
     @abstractmethod
     def forward(self, terms: Terms, context: StepContext) -> Loss:

@@ -80,7 +80,7 @@ def verdict(metrics: Mapping[str, Any], history: Sequence[dict[str, Any]], activ
     if not metrics:
         sentences.insert(0, "The run is not finished, so there are no final metrics; images are from its best model so far.")
     if kept(history) is not None:
-        sentences += [of_length(history), of_generalization(history)]
+        sentences += [of_objective(history) or of_length(history), of_generalization(history)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -121,6 +121,16 @@ def of_codes(values: Mapping[str, Any]) -> str:
 def _number(value: Any) -> float:
     """A value of an epoch, or that of a final metric."""
     return float(value["value"] if isinstance(value, Mapping) else value)
+
+
+def of_objective(history: Sequence[dict[str, Any]]) -> str:
+    """Returns a sentence on an objective that is no bound, of which the last epoch is kept; an empty string for a bound."""
+    if "gradient_distortion" not in history[-1]["train"]:
+        return ""
+    return (
+        "It is not trained by a bound of log p(x) alone, so the weights of the last epoch were kept, not those of the best "
+        "ELBO. The ELBO is that of the model's own likelihood."
+    )
 
 
 def of_length(history: Sequence[dict[str, Any]]) -> str:

@@ -56,10 +56,10 @@ class EpochLines(Callback):
     def print_epoch(self, trainer: "Trainer", record: dict[str, Any]) -> None:
         """Prints the line of an epoch, and before the first one the header."""
         if self.table is None:
-            self.table = EpochTable(trainer.config.epochs)
+            self.table = EpochTable(trainer.config.epochs, trainer.step.objective.keeps_last)
             for line in self.table.header(record):
                 self._print(line, "dim")
-        self._print(self.table.line(record), "bold" if record["best"] else "")
+        self._print(self.table.line(record), "bold" if self.table.is_marked(record) else "")
 
     def _print(self, line: str, style: str) -> None:
         self.console.print(line, style=style or None, highlight=False, markup=False, soft_wrap=True)

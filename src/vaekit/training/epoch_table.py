@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 LEGEND = "nats per image, ELBO = -(distortion + rate), higher is better; * best so far"
+LEGEND_OF_LAST = "nats per image, ELBO = -(distortion + rate); no bound is trained, last kept"
+"""The legend where the weights of the last epoch are kept, because the objective is no bound of log p(x)."""
 WIDTHS = {"epoch": 8, "valid": 12, "distortion": 11, "rate": 8, "train": 12, "speed": 10, "beta": 8, "lr": 8}
 """The widths of the columns. One character for the mark of the best epoch follows the validation ELBO."""
 
@@ -13,10 +15,12 @@ class EpochTable:
 
     Arguments:
         epochs: The number of epochs of the run, at most.
+        keeps_last: Whether the weights of the last epoch are kept; then no epoch is marked.
     """
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, keeps_last: bool = False) -> None:
         self.epochs = epochs
+        self.keeps_last = keeps_last
         self._shown = {"beta": "", "lr": ""}
 
     def header(self, record: Mapping[str, Any]) -> list[str]:
@@ -25,7 +29,10 @@ class EpochTable:
         names = {"valid": "valid ELBO", "train": train, "speed": "images/s", "beta": "", "lr": ""}
         if "beta" in record["train"]:
             names["beta"] = "beta"
-        return [LEGEND, _line({key: names.get(key, key) for key in WIDTHS} | {"lr": "lr"})]
+        return [
+            LEGEND_OF_LAST if self.keeps_last else LEGEND,
+            _line({key: names.get(key, key) for key in WIDTHS} | {"lr": "lr"}),
+        ]
 
     def line(self, record: Mapping[str, Any]) -> str:
         """Returns the line of an epoch."""
@@ -40,7 +47,11 @@ class EpochTable:
             "beta": self._if_changed("beta", f"{train['beta']:.3g}" if "beta" in train else ""),
             "lr": self._if_changed("lr", f"{record['lr']:.1e}"),
         }
-        return _line(cells, "*" if record["best"] else "")
+        return _line(cells, "*" if self.is_marked(record) else "")
+
+    def is_marked(self, record: Mapping[str, Any]) -> bool:
+        """Returns whether an epoch is marked, as the best so far."""
+        return bool(record["best"]) and not self.keeps_last
 
     def _if_changed(self, key: str, text: str) -> str:
         changed = text != self._shown[key]

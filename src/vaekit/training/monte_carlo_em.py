@@ -50,7 +50,7 @@ class MonteCarloEM(Step):
         updates: The number of updates of the weights for each trajectory.
 
     Raises:
-        ModelError: If the model is conditional or discrete.
+        ModelError: If the model is conditional or discrete, or the objective has networks.
     """
 
     def __init__(self, setup: StepSetup, leapfrog: PositiveInt = 10, updates: PositiveInt = 5) -> None:
@@ -59,6 +59,8 @@ class MonteCarloEM(Step):
             raise ModelError("step: monte-carlo-em is for models without labels; train without --conditional")
         if isinstance(getattr(self.model, "posterior", None), Quantizer):
             raise ModelError("step: monte-carlo-em needs a density of z, and codes have none; choose another posterior")
+        if any(True for _ in self.objective.parameters()):
+            raise ModelError("step: monte-carlo-em does not train the networks of an objective; choose objective elbo")
         self.leapfrog = leapfrog
         self.updates = updates
         self.random = generator(setup.seed)

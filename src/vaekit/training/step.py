@@ -123,7 +123,7 @@ class Step(ABC):
             optimizer: The name of the optimizer. The gradients of all others are discarded.
 
         Returns:
-            The norm of the gradient before clipping, a scalar.
+            The norm of the gradient before clipping, a scalar; without the objective's own weights, which are clipped apart.
 
         Raises:
             Diverged: If the loss or the gradient is not finite, or its norm a spike; no weight is changed.
@@ -132,17 +132,29 @@ class Step(ABC):
         mover = self.optimizers[optimizer]
         weights = [p for group in mover.param_groups for p in group["params"]]
         loss = average_gradients(weights, loss)
-        norm = get_total_norm([p.grad for p in weights if p.grad is not None], foreach=True)
-        if not bool((norm + loss).isfinite()):
+        parts = self._clipped_apart(weights)
+        norms = [get_total_norm([p.grad for p in part if p.grad is not None], foreach=True) for part in parts]
+        if not bool(sum(norms, loss).isfinite()):
             raise Diverged(f"the {'gradient' if bool(loss.isfinite()) else 'loss'} is not finite")
+        norm = norms[0]
         if self.spikes is not None:
             self.spikes.check(norm, optimizer)
         if self.setup.clip_norm is not None:
-            clip_grads_with_norm_(weights, self.setup.clip_norm, norm)
+            for part, part_norm in zip(parts, norms, strict=True):
+                clip_grads_with_norm_(part, self.setup.clip_norm, part_norm)
         mover.step()
         for module in self.modules.values():
             module.zero_grad()
         return norm
+
+    def _clipped_apart(self, weights: list[Tensor]) -> list[list[Tensor]]:
+        """The weights without those of the objective, and the latter, such as a discriminator's, where there are any.
+
+        One norm for both would let the gradient of a discriminator scale that of the model, and the reverse.
+        """
+        own = {id(weight) for weight in self.objective.parameters()}
+        parts = [[w for w in weights if id(w) not in own], [w for w in weights if id(w) in own]]
+        return [part for part in parts if part]
 
     def train(self) -> None:
         """Sets all modules to training mode, at the beginning of each epoch; processes compare their weights.

@@ -242,7 +242,7 @@ class Trainer:
         """Counts the epoch, keeps its weights if they are the best, and returns its record."""
         progress, train = self.progress, self._mean_logs()
         progress.epoch += 1
-        best = valid["elbo"] > progress.best_elbo
+        best = self.step.objective.keeps_last or valid["elbo"] > progress.best_elbo
         if best:
             progress.best_elbo, progress.best_epoch = valid["elbo"], progress.epoch
             self.best_weights = {key: value.cpu().clone() for key, value in self.averaged_model.state_dict().items()}
