@@ -1,7 +1,7 @@
 """A Laplace likelihood: log p(x|z) = -|x - mu| / b - log 2b, summed over pixels, with one learned scale b.
 
 python examples/laplace_likelihood.py
-vae train digits --plugin examples/laplace_likelihood.py --set model.likelihood.name=sigmoid-laplace
+vae train digits --plugin examples/laplace_likelihood.py --set model.likelihood.name=trained-laplace
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ import vaekit
 from vaekit.distributions import LIKELIHOODS, Likelihood
 
 
-@LIKELIHOODS.register("sigmoid-laplace")
+@LIKELIHOODS.register("trained-laplace")
 class LaplaceLikelihood(Likelihood):
     measure = "density"
     support = "real line"
@@ -33,7 +33,7 @@ class LaplaceLikelihood(Likelihood):
 
 
 def main(out: Path = Path("runs/laplace"), epochs: int = 50) -> vaekit.RunFolder:
-    return vaekit.train("digits", out=out, epochs=epochs, force=True, **{"model.likelihood": {"name": "sigmoid-laplace"}})
+    return vaekit.train("digits", out=out, epochs=epochs, force=True, **{"model.likelihood": {"name": "trained-laplace"}})
 
 
 if __name__ == "__main__":

@@ -73,9 +73,9 @@ def test_total_correlation_of_the_example_is_that_of_all_training_images() -> No
 
 def test_a_plugin_is_used_from_the_command_line_and_needed_to_read_its_model(tmp_path: Path) -> None:
     plugin = EXAMPLES / "laplace_likelihood.py"
-    name = "model.likelihood={name: sigmoid-laplace, initial_scale: 0.5}"
+    name = "model.likelihood={name: trained-laplace, initial_scale: 0.5}"
     done("train", "digits", *QUICK, "--out", tmp_path / "run", "--set", name, "--plugin", plugin)
-    assert strict_json(tmp_path / "run" / "config.json")["likelihood"] == {"name": "sigmoid-laplace", "initial_scale": 0.5}
+    assert strict_json(tmp_path / "run" / "config.json")["likelihood"] == {"name": "trained-laplace", "initial_scale": 0.5}
     done("--plugin", plugin, "sample", tmp_path / "run", "-n", 4, "-o", tmp_path / "samples.png")
     assert (tmp_path / "samples.png").stat().st_size > 100
 

@@ -89,8 +89,7 @@ def require_exportable(model: VAE) -> None:
             values = f"{parts.encoder[key]}, and of the decoder {parts.decoder[key]}"
             raise ModelError(f"model.encoder.{key}: {values}; {CLASS} of diffusers has one for both; train with one")
     if not _has_plain_pixels(model):
-        other = "linear" if _decoder_of(model).pixels == "logit" else "logit"
-        reason = f"whose mean is not the image of {CLASS}; train with decoder.pixels {other}, or the likelihood gaussian"
+        reason = f"whose mean is not the image of {CLASS}; train with the likelihood laplace or gaussian"
         raise ModelError(f"model.likelihood: {parts.likelihood['name']}, {reason}")
 
 
@@ -103,8 +102,7 @@ def _has_plain_pixels(model: VAE) -> bool:
     parameters = torch.linspace(-6, 6, 64).expand(1, decoder.num_maps, 1, 64).to(model.device)
     means = likelihood(parameters).mean
     same_input = torch.equal(likelihood.encoder_input(levels), levels.float() / 255)
-    image = parameters[:, : model.shape[0]]
-    expected = image.sigmoid() if decoder.pixels == "logit" else (image + 1) / 2
+    expected = parameters[:, : model.shape[0]].sigmoid()
     return same_input and torch.allclose(means, expected, atol=1e-6)
 
 

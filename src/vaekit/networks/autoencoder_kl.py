@@ -24,7 +24,7 @@ References:
 """
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -108,8 +108,6 @@ class AutoencoderKLDecoder(Decoder):
         layers_per_block: The number of residual blocks of each level of the encoder; the decoder has one more.
         norm_num_groups: The number of groups of each normalization.
         mid_block_add_attention: Whether there is self-attention at the lowest resolution.
-        pixels: ``logit`` for a likelihood whose mean is the sigmoid of its parameters; ``linear`` for one whose mean is
-            :math:`(a + 1) / 2`, which takes the image y itself.
 
     Raises:
         ConfigError: If ``norm_num_groups`` does not divide all channels, ``shape`` is not that of an image, or
@@ -126,7 +124,6 @@ class AutoencoderKLDecoder(Decoder):
         layers_per_block: PositiveInt = 1,
         norm_num_groups: PositiveInt = 16,
         mid_block_add_attention: bool = True,
-        pixels: Literal["logit", "linear"] = "logit",
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
@@ -137,7 +134,6 @@ class AutoencoderKLDecoder(Decoder):
         self.layers_per_block = layers_per_block
         self.norm_num_groups = norm_num_groups
         self.mid_block_add_attention = mid_block_add_attention
-        self.pixels = pixels
         _check(shape, block_out_channels, norm_num_groups)
         height, width = latent_size(shape, len(block_out_channels))
         self.latent_channels, remainder = divmod(latent_dim, height * width)
@@ -164,7 +160,7 @@ class AutoencoderKLDecoder(Decoder):
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Returns parameters of shape (B, P, H, W), given latents of shape (B, D)."""
         maps = self.maps(z, context)
-        num = self.num_image_maps if self.pixels == "logit" else 0
+        num = self.num_image_maps
         image, others = maps[:, :num], maps[:, num:]
         return torch.cat([image_logits(image), others.to(_wide(others))], 1)
 
