@@ -68,11 +68,9 @@ EXCLUDED: set[tuple[tuple[int, object], tuple[int, object]]] = {
     *(((3, name), (4, prior)) for name in POSTERIORS for prior in PRIORS if (name in DISCRETE) != (prior in CODE_PRIORS)),
     *(((1, LADDER), (4, prior)) for prior in CODE_PRIORS),
     ((0, "autoencoder-kl"), (4, "transformer")),
-    ((1, "autoencoder-kl"), (2, "continuous-bernoulli")),
 }
 """Excluded pairs: the VampPrior needs a Gaussian posterior, a ladder its own encoder and posterior, codes a prior over
-codes, wake-sleep one layer and a density q(z|x). One point of maps, as the small autoencoder-kl has, is no sequence, and its
-logits reach 12, where the continuous Bernoulli needs smaller steps than these (tests/test_autoencoder_kl.py)."""
+codes, wake-sleep one layer and a density q(z|x). One point of maps, as the small autoencoder-kl has, is no sequence."""
 
 Pair = tuple[tuple[int, object], tuple[int, object]]
 
@@ -162,7 +160,8 @@ def test_every_combination_trains_saves_and_loads(
     x = pixels(4)
     criterion = make_objective(objective, model)
     before = criterion(model(x, labels, criterion.num_samples), StepContext()).value
-    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    lr = 0.001 if decoder == "autoencoder-kl" else 0.01  # its images are clipped: a larger step overshoots
+    optimizer = torch.optim.Adam(model.parameters(), lr)
     for _ in range(20):
         optimizer.zero_grad()
         loss = criterion(model(x, labels, criterion.num_samples), StepContext()).value

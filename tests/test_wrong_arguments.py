@@ -387,6 +387,14 @@ vaekit.fit_prior(run, "flow", seed=-1) | seed
 vaekit.fit_prior(run, "flow", device="gpu") | device
 vaekit.fit_prior(run, "flow", force="yes") | force
 vaekit.fit_prior(run, "flow", console=3) | console
+vaekit.export_model(None, "diffusers") | path
+vaekit.export_model("no-such-run", "diffusers") | no-such-run
+vaekit.export_model(run, "difusers") | format
+vaekit.export_model(run, None) | format
+vaekit.export_model(run, "diffusers") | autoencoder-kl
+vaekit.export_model(run, "diffusers", out=3) | out
+vaekit.export_model(run, "diffusers", data=3) | data
+vaekit.export_model(run, "diffusers", device=None) | device
 scored.most_unusual(0) | num
 scored.most_unusual("3") | num
 embedding.write(3) | path
