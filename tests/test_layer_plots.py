@@ -15,7 +15,7 @@ from vaekit.data import ImageSet
 from vaekit.evaluation.latents.encodings import encode_images
 from vaekit.evaluation.latents.layer_rates import layer_rates
 from vaekit.models import build_vae
-from vaekit.models.layer_samples import tempered_sample, with_new_lower_layers
+from vaekit.models.layer_samples import following_layers, tempered_sample, with_new_lower_layers
 from vaekit.presentation.fixed_layers import samples_of_layers
 from vaekit.presentation.gallery import Gallery
 
@@ -49,7 +49,8 @@ def test_rate_plot_of_a_ladder_has_a_bar_for_each_layer_and_sums_for_each_resolu
     assert [bar.get_width() for bar in axes.patches] == pytest.approx(rates.tolist())  # type: ignore[attr-defined]
     names = [text.get_text() for text in axes.get_yticklabels()]
     assert names == ["1 · 2x2 · 8 latents", "2 · 4x4 · 32 latents", "3 · 4x4 · 32 latents"]
-    title = axes.get_title(loc="left")
+    assert axes.get_title(loc="left") == f"{float(rates.sum()):.2f} nats in 3 layers, 6 images"
+    title = " ".join(text.get_text() for text in axes.texts)
     assert f"{float(rates[0]):.2f} at 2x2" in title
     assert f"{float(rates[1:].sum()):.2f} at 4x4" in title
 
@@ -146,3 +147,51 @@ def test_commands_refuse_layers_that_a_model_does_not_have(tmp_path: Any) -> Non
     out = tmp_path / "each.png"
     assert str(out) in done("sample", str(tmp_path / "model"), "--fix-layers", "each", "-n", "4", "-o", str(out))
     assert out.stat().st_size > 1000
+
+
+def test_lower_layers_follow_a_changed_latent_at_their_distance_from_the_prior() -> None:
+    model = ladder()
+    z = torch.randn(model.latent_dim)
+    latent, values = 1, torch.tensor([[float(z[1]), 2.0, -2.0]])
+    moved = following_layers(model.prior_of, z, points_of(z, latent, values), [latent])[0]
+    torch.testing.assert_close(moved[0], z)  # what is not changed stays
+    before, after = model.prior_of(3).layers(z.expand(3, -1)), model.prior_of(3).layers(moved)
+    sizes = model.layer_sizes
+    for old, new, own, other in zip(before[1:], after[1:], z.split(sizes)[1:], moved.split(sizes, -1)[1:], strict=True):
+        torch.testing.assert_close((other - new.mean) / new.stddev, ((own - old.mean) / old.stddev), atol=1e-4, rtol=1e-4)
+    assert (moved[1] - z)[sizes[0] :].abs().max() > 0.01
+    assert (moved[1] - z).abs()[: sizes[0]].nonzero().flatten().tolist() == [latent]
+
+
+def test_a_changed_latent_of_the_lowest_layer_moves_no_other() -> None:
+    model = ladder()
+    z, latent = torch.randn(model.latent_dim), model.latent_dim - 1
+    points = points_of(z, latent, torch.tensor([[0.5, 3.0]]))
+    torch.testing.assert_close(following_layers(model.prior_of, z, points, [latent]), points)
+    images = model.traverse(z, [latent], torch.tensor([[0.5, 3.0]]))
+    torch.testing.assert_close(images[0], model.decode_mean(points[0]))
+
+
+def points_of(z: Tensor, latent: int, values: Tensor) -> Tensor:
+    """Copies of latents in which one has other values, with shape (1, S, D)."""
+    points = z.repeat(*values.shape, 1)
+    points[:, :, latent] = values
+    return points
+
+
+def test_a_latent_is_active_by_its_mean_relative_to_the_layers_above() -> None:
+    """Below a top layer that varies, posteriors that are their priors vary with it, and carry nothing."""
+    model = ladder()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.startswith("decoder.path.0.posterior_out"):
+                weight.mul_(5)
+            elif ".posterior_out" in name:
+                weight.zero_()
+            elif ".prior_out.weight" in name:
+                weight.mul_(20)
+    codes, top = encode_images(model, image_set(50)), model.layer_sizes[0]
+    assert codes.active[:top].any()
+    assert not codes.active[top:].any()
+    assert (codes.means[:, top:].var(0) > 0.01).any()
+    assert codes.rates[top:].abs().max() < 1e-6

@@ -117,6 +117,26 @@ class LayeredDistribution(Distribution):
         with torch.no_grad():
             return self._ancestral(lambda index, layer: fixed[index] if index < num_fixed else layer.sample())
 
+    def follow(self, z: Tensor, upper: Tensor, num_upper: int) -> Tensor:
+        """Returns latents with the upper layers of ``upper``, whose lower layers follow them, without a gradient.
+
+        A lower layer keeps its distance from its mean given the layers above, in standard deviations.
+
+        Arguments:
+            z: The latents whose lower layers are kept in this sense, with shape (B, D).
+            upper: The latents whose upper layers are taken, with shape (B, D).
+            num_upper: The number of upper layers.
+        """
+        with torch.no_grad():
+            layers = zip(self.layers(z), self.split(z), strict=True)
+            distances = [(own - layer.mean) / layer.stddev for layer, own in layers]
+            taken = self.split(upper)
+
+            def choose(index: int, layer: Distribution) -> Tensor:
+                return taken[index] if index < num_upper else layer.mean + layer.stddev * distances[index]
+
+            return self._ancestral(choose)
+
     def from_noise(self, noise: Tensor) -> Tensor:
         """Turns standard normal noise of shape (*, B, D) into samples of the same shape, layer by layer.
 

@@ -18,7 +18,7 @@ from vaekit.models.chunks import rows
 from vaekit.models.inputs import require_image, require_labels, require_latents, require_values
 from vaekit.models.interpolation import along
 from vaekit.models.latent_variable_model import LatentVariableModel
-from vaekit.models.layer_samples import tempered_sample
+from vaekit.models.layer_samples import following_layers, tempered_sample
 
 LatentPath = Literal["linear", "spherical"]
 """The way from one latent to another: a line, or the arc that keeps the length of latents."""
@@ -185,7 +185,9 @@ class GenerativeModel(LatentVariableModel):
             labels: The class, with shape (1), if the model is conditional.
 
         Returns:
-            Images on the unit interval, with shape (R, S, C, H, W); row ``r`` changes latent ``latents[r]`` alone.
+            Images on the unit interval, with shape (R, S, C, H, W); row ``r`` changes latent ``latents[r]`` alone. If the
+            model has several stochastic layers, those below follow: each keeps its distance from its mean given the layers
+            above, in standard deviations.
 
         Raises:
             ModelError: If there is no such latent, or z or the values have another shape.
@@ -199,9 +201,15 @@ class GenerativeModel(LatentVariableModel):
         points = z.cpu().repeat(*values.shape, 1)
         for row, latent in enumerate(latents):
             points[row, :, latent] = values[row]
+        with self.inference():
+            points = following_layers(lambda num: self._prior_of_one(num, labels), z, points, latents)
         flat = points.flatten(0, 1)
         images = self.decode_mean(flat, None if labels is None else labels.expand(len(flat)))
         return images.reshape(*values.shape, *self.shape)
+
+    def _prior_of_one(self, num: int, labels: Tensor | None) -> Distribution:
+        """The prior of ``num`` images of the class of one, with batch shape (num)."""
+        return self.prior_of(num, None if labels is None else labels.expand(num))
 
     def _input(self, x: Tensor | Images) -> Tensor:
         """A tensor as it is, if the model can read it, and what is none as :meth:`prepare` reads it."""

@@ -1,7 +1,10 @@
-"""Samples of models with several stochastic layers: a temperature for each, and new lower layers below fixed upper ones."""
+"""Samples of several stochastic layers: temperatures, new layers below fixed ones, layers that follow those above."""
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -45,3 +48,29 @@ def with_new_lower_layers(pz: Distribution, z: Tensor, num_fixed: int) -> Tensor
     if not 0 <= num_fixed < len(pz.sizes):
         raise ModelError(f"{num_fixed} fixed layers: the model has {len(pz.sizes)}, of which at least one is free")
     return pz.resample(z, num_fixed)
+
+
+def following_layers(pz: Callable[[int], Distribution], z: Tensor, points: Tensor, latents: Sequence[int]) -> Tensor:
+    """Returns points in each of which one latent of z was changed, with the layers below it as they follow the change.
+
+    See :meth:`vaekit.distributions.LayeredDistribution.follow`. Points of a model with one layer stay as they are.
+
+    Arguments:
+        pz: The number of points to their prior.
+        z: The latents before the change, with shape (D).
+        points: The changed latents on the CPU, with shape (R, S, D).
+        latents: The number of the latent that is changed in each of the R rows.
+    """
+    one = pz(1)
+    if not isinstance(one, LayeredDistribution):
+        return points
+    found, ends = points.clone(), list(accumulate(one.sizes))
+    layers = torch.tensor([bisect_right(ends, latent) for latent in latents])
+    for layer in layers.unique().tolist():
+        rows = (layers == layer).nonzero().squeeze(1)
+        upper = points[rows].flatten(0, 1).to(one.mean)
+        prior = pz(len(upper))
+        assert isinstance(prior, LayeredDistribution)
+        followed = prior.follow(z.to(upper).expand_as(upper), upper, layer + 1)
+        found[rows] = followed.to(points).unflatten(0, points[rows].shape[:2])
+    return found

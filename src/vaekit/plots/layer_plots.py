@@ -34,6 +34,6 @@ def layer_rate_plot(rates: Tensor, names: Sequence[str], sizes: Sequence[int], n
     axes.set_ylabel("stochastic layer, from the top down")
     sums = [sum(rate for rate, other in zip(rates.tolist(), names, strict=True) if other == name) for name in kinds]
     parts = ", ".join(f"{total:.2f} at {name}" for total, name in zip(sums, kinds, strict=True))
-    heading = f"{float(rates.sum()):.2f} nats in {count(len(rates), 'layers')}: {parts}"
-    write_title(axes, f"{heading}\n{count(num_images, 'images')}")
+    heading = f"{float(rates.sum()):.2f} nats in {count(len(rates), 'layers')}, {count(num_images, 'images')}"
+    write_title(axes, f"{heading}\n{parts}")
     return figure

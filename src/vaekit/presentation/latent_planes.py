@@ -1,5 +1,6 @@
 """Images decoded on lines and planes of the latent space: traversals of single latents, and the latent manifold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from vaekit.core.safe_text import MAX_NAME, printable
 from vaekit.evaluation.finiteness import require_finite
+from vaekit.evaluation.latents.encodings import Encodings
 from vaekit.plots.grids import MARK
 from vaekit.plots.style import count, typeset
 from vaekit.presentation.model_view import SHOWN_SEED, ModelView
@@ -88,6 +90,8 @@ def traverse(
 
     The change is the root mean squared difference of the images at both ends of the range.
 
+    Of a layer only its active latents are shown, unless none is.
+
     Arguments:
         view: The model, and the images whose aggregate posterior gives the range of each latent.
         num: R, the maximum number of latents.
@@ -101,7 +105,7 @@ def traverse(
     encodings, latent_dim = view.encodings, view.model.latent_dim
     waypoint = parse_waypoints(view, [start_of_most_change(view) if start is None else start])
     within = view.latents_of(layer)
-    order = encodings.order if layer is None else encodings.order[torch.isin(encodings.order, torch.tensor(within))]
+    order = encodings.order if layer is None else _order_in_layer(encodings, within)
     candidates = order[: max(num, MAX_CANDIDATES)].tolist()
     ends = encodings.quantiles(LOW, HIGH)
     first, last = view.model.traverse(waypoint.z[0], candidates, ends[:, candidates].T, waypoint.labels).unbind(1)
@@ -116,12 +120,20 @@ def traverse(
     ]
     which = f"{len(latents)} of {len(within)} latents" if len(latents) < latent_dim else "each latent"
     which += "" if layer is None else f" of layer {layer}"
+    which += " in turn" if not view.model.layer_names else " in turn, with the layers below following"
     others = printable(waypoint.captions[0], MAX_NAME)
     title = (
-        f"{which} in turn, the others as in {others}, whose own value is at the {MARK}; from the 1st to the 99th percentile "
+        f"{which}, the others as in {others}, whose own value is at the {MARK}; from the 1st to the 99th percentile "
         f"of the aggregate posterior of {view.describe_images()}; ordered by how much the image changes"
     )
     return Traversal(images, latents, row_labels, title, own)
+
+
+def _order_in_layer(encodings: Encodings, latents: Sequence[int]) -> Tensor:
+    """The active latents of a layer in descending order of their rate; all if none is active."""
+    order = encodings.order[torch.isin(encodings.order, torch.tensor(latents))]
+    active = order[encodings.active[order]]
+    return active if len(active) else order
 
 
 def start_of_most_change(view: ModelView) -> ImageWaypoint:

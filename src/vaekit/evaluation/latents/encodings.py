@@ -1,7 +1,8 @@
 r"""The posteriors of a set of images, and which latents are active.
 
 A latent is **active** if its posterior mean varies over the images:
-:math:`\mathrm{Var}_x(\mathbb{E}_{q(z|x)}[z_d]) > 0.01`.
+:math:`\mathrm{Var}_x(\mathbb{E}_{q(z|x)}[z_d]) > 0.01`. Of a model with several stochastic layers it is the mean relative to
+that of the prior given the layers above, which varies over images, too.
 
 References:
     | Importance Weighted Autoencoders (Burda et al., 2015), https://arxiv.org/abs/1509.00519
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from vaekit.core.rng import fixed_seed
 from vaekit.data import Dataset
+from vaekit.distributions import LayeredDistribution
 from vaekit.evaluation.estimate import LATENTS, Metric
 from vaekit.evaluation.finiteness import require_finite
 from vaekit.evaluation.likelihood.bounds import with_noise
@@ -65,6 +67,8 @@ class Encodings:
             posterior does not factorize over latents, only their sum exists, with shape (1); empty without a density p(z).
         prior_mean: The mean of p(z), with shape (D).
         prior_stddev: The standard deviation of p(z), with shape (D).
+        layer_means: The mean of p(z) of each layer given the means of the posteriors of the layers above, with shape (N, D);
+            None for a model with one layer.
     """
 
     means: Tensor
@@ -72,11 +76,13 @@ class Encodings:
     rates: Tensor
     prior_mean: Tensor
     prior_stddev: Tensor
+    layer_means: Tensor | None = None
 
     @property
     def variances(self) -> Tensor:
-        """The variance of each latent's posterior mean over images, with shape (D)."""
-        return self.means.double().var(0, correction=min(1, len(self.means) - 1))
+        """The variance over images of each latent's posterior mean, relative to the layers above, with shape (D)."""
+        means = self.means.double() if self.layer_means is None else self.means.double() - self.layer_means.double()
+        return means.var(0, correction=min(1, len(self.means) - 1))
 
     @property
     def active(self) -> Tensor:
@@ -142,12 +148,14 @@ def encode_images(model: Model, images: Dataset) -> Encodings:
     Raises:
         ModelError: If the posterior of an image, or the prior, is not finite.
     """
-    means, stddevs, rates = [], [], []
+    means, stddevs, rates, layer_means = [], [], [], []
     with model.inference():
         for x, labels, noise in with_noise(model, images, 0, f"encoding {len(images):,} images"):
             latent = model.latent_terms(x, labels, 1, noise.normal)
             means.append(latent.qz.mean.cpu())
             stddevs.append(latent.qz.stddev.cpu())
+            if isinstance(latent.pz, LayeredDistribution):
+                layer_means.append(torch.cat([layer.mean for layer in latent.pz.layers(latent.qz.mean)], -1).cpu())
             rates.append(latent.rate().cpu() if model.has_density else torch.zeros(len(x), 0))
     prior = torch.stack([latent.pz.mean.mean(0).cpu(), latent.pz.stddev.mean(0).cpu()])
     return Encodings(
@@ -155,6 +163,7 @@ def encode_images(model: Model, images: Dataset) -> Encodings:
         require_finite(torch.cat(stddevs), "the standard deviations of q(z|x)"),
         require_finite(torch.cat(rates), "the rates").mean(0),
         *require_finite(prior, "the mean and the standard deviation of p(z)"),
+        layer_means=torch.cat(layer_means) if layer_means else None,
     )
 
 
