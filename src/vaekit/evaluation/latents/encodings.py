@@ -158,12 +158,14 @@ def encode_images(model: Model, images: Dataset) -> Encodings:
                 layer_means.append(torch.cat([layer.mean for layer in latent.pz.layers(latent.qz.mean)], -1).cpu())
             rates.append(latent.rate().cpu() if model.has_density else torch.zeros(len(x), 0))
     prior = torch.stack([latent.pz.mean.mean(0).cpu(), latent.pz.stddev.mean(0).cpu()])
+    prior_mean, prior_stddev = require_finite(prior, "the mean and the standard deviation of p(z)")
     return Encodings(
         require_finite(torch.cat(means), "the means of q(z|x)"),
         require_finite(torch.cat(stddevs), "the standard deviations of q(z|x)"),
         require_finite(torch.cat(rates), "the rates").mean(0),
-        *require_finite(prior, "the mean and the standard deviation of p(z)"),
-        layer_means=torch.cat(layer_means) if layer_means else None,
+        prior_mean,
+        prior_stddev,
+        torch.cat(layer_means) if layer_means else None,
     )
 
 
