@@ -178,7 +178,7 @@ def _layers(gallery: Gallery) -> Section | None:
         return None
     alt = f"{len(names)} rows of samples; in each row one upper layer more is fixed."
     text = "What each layer carries: samples that share so many upper layers, with the lower ones sampled anew."
-    return Section("Layers", text, [embed_image(gallery.layer_samples(num=TRAVERSE_STEPS), alt)])
+    return Section("Layers", text, [embed_image(gallery.layer_samples(num=TRAVERSE_STEPS), alt)], wide=True)
 
 
 def _traversals(gallery: Gallery) -> Section:
