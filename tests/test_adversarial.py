@@ -6,7 +6,9 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.commands import newest_state, one_line, vae, weights_equal, without_time
@@ -23,6 +25,7 @@ from vaekit.objectives.adversarial import last_layer
 from vaekit.objectives.discriminator import PatchDiscriminator, discriminator_loss
 from vaekit.objectives.feature_learning import contrastive_loss, learned_network, random_crops
 from vaekit.objectives.feature_network import FeatureNetwork, feature_distance
+from vaekit.objectives.vgg16 import FILE, REPOSITORY, vgg16, weight_shapes
 from vaekit.reports.verdict import verdict
 from vaekit.runs.recipe import load_recipe
 from vaekit.runs.run_folder import RunFolder
@@ -69,12 +72,12 @@ def gradients(module: nn.Module) -> list[Tensor]:
 def parts(model: VAE, objective: Adversarial, terms: Terms) -> dict[str, Tensor]:
     """Each term of the model's loss as autograd knows it, unweighted: the plain formulas."""
     assert objective.discriminator is not None
-    assert objective.feature_network is not None
+    assert objective.feature_maps is not None
     y, num = terms.px.mean, terms.x[0].numel()
     return {
         "distortion": terms.distortion().mean(),
         "rate": terms.rate().mean(),
-        "features": num * feature_distance(objective.feature_network, y, terms.x).mean(),
+        "features": num * feature_distance(objective.feature_maps, y, terms.x).mean(),
         "adversarial": -num * objective.discriminator(y.flatten(0, 1)).mean(),
     }
 
@@ -121,8 +124,8 @@ def test_each_term_reaches_the_last_layer_with_the_norm_that_is_logged() -> None
 
 def test_the_network_of_features_is_frozen_and_not_trained() -> None:
     _, objective, _, _ = trained_once()
-    assert objective.feature_network is not None
-    assert all(not p.requires_grad and p.grad is None for p in objective.feature_network.parameters())
+    assert objective.feature_maps is not None
+    assert all(not p.requires_grad and p.grad is None for p in objective.feature_maps.parameters())
     assert not any(name.startswith("_last") for name, _ in objective.named_parameters())
 
 
@@ -273,7 +276,7 @@ def test_a_run_that_is_resumed_is_the_same_bit_for_bit(tmp_path: Path) -> None:
     assert weights_equal(whole.folder, resumed.folder)
     assert [without_time(record) for record in whole.history] == [without_time(record) for record in resumed.history]
     first, second = (newest_state(each.folder)["step"]["modules"]["objective"] for each in (whole, resumed))
-    assert {name.split(".")[0] for name in first} == {"discriminator", "feature_network"}
+    assert {name.split(".")[0] for name in first} == {"discriminator", "feature_maps"}
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -324,3 +327,64 @@ def test_the_norm_of_the_discriminator_does_not_scale_the_gradient_of_the_model(
     assert torch.equal(found[0][0], found[1][0])
     assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
     assert torch.stack([m.norm() for m in found[0][1]]).norm().item() == pytest.approx(0.5, rel=1e-4)  # lr times clip_norm
+
+
+@pytest.fixture
+def weights_of_vgg16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of local data with made-up weights of VGG16, and of a layer that is not read."""
+    noise = torch.Generator().manual_seed(0)
+    weights = {name: 0.02 * torch.randn(shape, generator=noise) for name, shape in weight_shapes().items()}
+    path = tmp_path / REPOSITORY / FILE
+    path.parent.mkdir(parents=True)
+    save_file(weights | {"head.fc.weight": torch.zeros(2, 2)}, path)
+    monkeypatch.setenv("VAEKIT_DATA", str(tmp_path))
+    return path
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 12), (1, 9, 20)])
+def test_vgg16_is_the_published_network(weights_of_vgg16: Path, shape: tuple[int, int, int]) -> None:
+    """Against the layers as torch has them: two or three convolutions, then half the resolution."""
+    x = torch.rand(2, *shape)
+    found = vgg16(shape[0], torch.device("cpu"))(x)
+    weights = load_file(weights_of_vgg16)
+    mean, stddev = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    maps = (x.expand(-1, 3, -1, -1) - mean[:, None, None]) / stddev[:, None, None]
+    expected, layer = [], 0
+    for count in (2, 2, 3, 3, 3):
+        for _ in range(count):
+            conv = nn.Conv2d(maps.shape[1], len(weights[f"features.{layer}.bias"]), 3, padding=1)
+            conv.load_state_dict({name: weights[f"features.{layer}.{name}"] for name in ("weight", "bias")})
+            maps, layer = conv(maps).relu(), layer + 2
+        expected.append(maps)
+        maps, layer = nn.MaxPool2d(2, ceil_mode=True)(maps), layer + 1
+    assert [tuple(maps.shape[1:2]) for maps in found] == [(64,), (128,), (256,), (512,), (512,)]
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_the_gradient_passes_through_vgg16_and_it_is_in_no_checkpoint(weights_of_vgg16: Path) -> None:
+    _, objective, _, logs = trained_once(feature_network="vgg16", adversarial=0.0)
+    assert logs["features"] > 0
+    assert logs["gradient_features"] > 0
+    assert list(objective.parameters()) == []
+    assert objective.state_dict() == {}
+
+
+def test_vgg16_is_refused_in_a_line(weights_of_vgg16: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"feature_network: vgg16.*got 2.*learned"):
+        vgg16(2, torch.device("cpu"))
+    weights = load_file(weights_of_vgg16)
+    save_file({name: value for name, value in weights.items() if name != "features.28.bias"}, weights_of_vgg16)
+    with pytest.raises(DataError, match=r"model.safetensors: these are not the weights of VGG16"):
+        vgg16(3, torch.device("cpu"))
+    weights_of_vgg16.write_bytes(b"no weights")
+    with pytest.raises(DataError, match=r"model.safetensors: cannot be read"):
+        vgg16(3, torch.device("cpu"))
+
+    def offline(*args: object) -> Path:
+        raise LocalEntryNotFoundError("offline")
+
+    weights_of_vgg16.unlink()
+    monkeypatch.setattr("vaekit.objectives.vgg16.download", offline)
+    with pytest.raises(DataError, match=r"weights of VGG16 cannot be downloaded.*feature_network=learned"):
+        vgg16(3, torch.device("cpu"))

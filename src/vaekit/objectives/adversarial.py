@@ -27,7 +27,7 @@ References:
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
@@ -43,6 +43,7 @@ from vaekit.objectives.discriminator import PatchDiscriminator, discriminator_lo
 from vaekit.objectives.feature_learning import learned_network
 from vaekit.objectives.feature_network import FeatureNetwork, feature_distance
 from vaekit.objectives.objective import NumSamples, Objective
+from vaekit.objectives.vgg16 import Vgg16, vgg16
 
 MAX_RATIO, EPSILON = 1e4, 1e-4
 """The largest ratio of gradient norms, and what is added to its denominator, as published."""
@@ -54,6 +55,7 @@ class Adversarial(Objective):
     Arguments:
         beta: :math:`\beta`, the KL weight, as a number or a schedule.
         features: :math:`w_f`, the weight of the distance by features, in nats for each value of an image; 0 for none.
+        feature_network: ``learned`` for a small network that learns from the training images, or ``vgg16``.
         adversarial: :math:`w_a`, the gradient norm of the adversarial term at the decoder's last layer, as a multiple of
             that of reconstruction and features; 0 for no discriminator.
         start: The epoch with which the discriminator begins to learn and the decoder to learn from it.
@@ -64,7 +66,7 @@ class Adversarial(Objective):
 
     keeps_last: ClassVar[bool] = True
     needs_gray_levels: ClassVar[bool] = True
-    feature_network: FeatureNetwork | None
+    feature_maps: FeatureNetwork | Vgg16 | None
     discriminator: PatchDiscriminator | None
 
     @checked(ConfigError)
@@ -72,6 +74,7 @@ class Adversarial(Objective):
         self,
         beta: AnySchedule = 0.01,
         features: NonNegativeFloat = 1.0,
+        feature_network: Literal["learned", "vgg16"] = "learned",
         adversarial: NonNegativeFloat = 0.5,
         start: NonNegativeFloat = 0.0,
         width: PositiveInt = 32,
@@ -81,19 +84,20 @@ class Adversarial(Objective):
         super().__init__(num_samples, penalties)
         self.beta = as_schedule(beta, "beta")
         self.features = features
+        self.feature_network = feature_network
         self.adversarial = adversarial
         self.start = start
         self.width = width
-        self.feature_network = None
+        self.feature_maps = None
         self.discriminator = None
         self._last_layer: tuple[nn.Parameter, ...] = ()  # not a parameter of this module
 
     def prepare(self, model: nn.Module, images: Dataset) -> None:
-        """Builds the discriminator, finds the decoder's last layer, and learns the features of the training images.
+        """Builds the discriminator, finds the decoder's last layer, and learns or loads the features.
 
         Raises:
             ModelError: If the model has no decoder.
-            DataError: If the features cannot be learned.
+            DataError: If the features cannot be learned or loaded.
             ConfigError: If the data is no set of images.
         """
         if not isinstance(images, ImageSet):
@@ -104,7 +108,8 @@ class Adversarial(Objective):
             self.discriminator = PatchDiscriminator(images.shape, self.width).to(device)
             self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.features:
-            self.feature_network = learned_network(images, device)
+            is_learned = self.feature_network == "learned"
+            self.feature_maps = learned_network(images, device) if is_learned else vgg16(images.shape[0], device)
 
     def forward(self, terms: Terms, context: StepContext) -> Loss:
         """Returns the loss of a batch, in nats per image, the discriminator's included.
@@ -163,7 +168,7 @@ class Adversarial(Objective):
 
     def _distance(self, mean: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """The mean distance by features, and its gradient with respect to the reconstructions."""
-        network = self.feature_network
+        network = self.feature_maps
         if network is None:
             return mean.new_zeros(()), torch.zeros_like(mean)
         return _differentiated(lambda y: feature_distance(network, y, x).mean(), mean)

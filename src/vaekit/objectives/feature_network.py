@@ -4,14 +4,16 @@ r"""The distance of two images by the features of a convolutional network, as LP
     \qquad u_l(x)_{ij} = \frac{f_l(x)_{ij}}{\lVert f_l(x)_{ij} \rVert}
 
 where :math:`f_l(x)_{ij}` are the channels of layer l at a point. It is 0 for equal images and at most 2. LPIPS has learned
-weights of the channels, for networks that were trained on photographs; here all channels have the same weight, and the
-network was trained on the images at hand (:mod:`vaekit.objectives.feature_learning`). So values are not those of LPIPS, and
-differ from data set to data set.
+weights of the channels, for networks that were trained on photographs; here all channels have the same weight. The network
+is trained on the images at hand (:mod:`vaekit.objectives.feature_learning`), or VGG16 (:mod:`vaekit.objectives.vgg16`). So
+values are not those of LPIPS, and those of learned networks differ from data set to data set.
 
 References:
     | The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (Zhang et al., 2018),
       https://arxiv.org/abs/1801.03924
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -56,11 +58,11 @@ class FeatureNetwork(nn.Module):
         return found
 
 
-def feature_distance(network: FeatureNetwork, y: Tensor, x: Tensor) -> Tensor:
+def feature_distance(network: Callable[[Tensor], list[Tensor]], y: Tensor, x: Tensor) -> Tensor:
     """Returns the distance of each reconstruction from its image, with shape (K, B). Its gradient reaches y alone.
 
     Arguments:
-        network: The network.
+        network: The network, from images of shape (B, C, H, W) to the features of each layer, with shapes (B, F, h, w).
         y: Reconstructions on the unit interval, with shape (K, B, C, H, W).
         x: Images on the unit interval, with shape (B, C, H, W).
     """
