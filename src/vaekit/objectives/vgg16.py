@@ -58,7 +58,7 @@ class Vgg16(nn.Module):
         self.register_buffer("stddev", torch.tensor(STDDEV).view(3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Returns the last features of each stage, with shapes (B, F, h, w) for images on the unit interval, (B, C, H, W)."""
+        """Returns the last maps of each stage, (B, F, h, w), of images on the unit interval, (B, C, H, W)."""
         maps, found = (x.expand(-1, 3, -1, -1) - self.mean) / self.stddev, []
         for number, stage in enumerate(STAGES):
             if number:
