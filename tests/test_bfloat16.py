@@ -13,7 +13,8 @@ from vaekit.core.terms import StepContext
 from vaekit.data import ImageSet, load_images
 from vaekit.distributions import LIKELIHOODS, POSTERIORS
 from vaekit.experiment.prepare import prepare
-from vaekit.models import LadderVAE
+from vaekit.models import VAE, LadderVAE
+from vaekit.networks.autoencoder_kl import AutoencoderKLDecoder
 from vaekit.objectives import OBJECTIVES
 from vaekit.runs.recipe import Recipe, load_recipe, recipe_names
 from vaekit.training import STEPS as STEP_CLASSES
@@ -24,12 +25,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": [24]},
     "conv": {"channels": [4, 6], "blocks": [0, 1]},
     "ladder": {"channels": [4, 6]},
+    "autoencoder-kl": {"block_out_channels": [4, 8], "norm_num_groups": 4},
 }
 """What makes the networks of a recipe small; its other settings stay as they are."""
 
 CODES: dict[str, Any] = {"latent_dim": 12, "model.prior": {"name": "uniform-codes"}}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    **{name: (name, {}) for name in recipe_names()},
+    **{name: (name, {"objective.features": 0} if name == "tokenizer" else {}) for name in recipe_names()},
     "conditional": ("digits", {"model.conditional": True}),
     "iwae": ("digits", {"objective": {"name": "iwae", "num_samples": 3}}),
     "doubly reparameterized": (
@@ -101,7 +103,9 @@ def small_recipe(name: str, precision: str) -> Recipe:
         settings |= {f"model.{place}.{key}": value for key, value in SMALL[spec["name"]].items()}
         if spec["name"] == "ladder":
             settings[f"model.{place}.{'blocks' if place == 'encoder' else 'layers'}"] = [0, 2]
-        if spec.get("hidden", 0) is None:
+        if spec["name"] == "autoencoder-kl":
+            settings |= {"model.encoder.latent_channels": 2, "model.latent_dim": 72}
+        elif spec.get("hidden", 0) is None:
             settings |= {f"model.{place}.min_resolution": 6, "model.latent_dim": 36}
         elif spec["name"] == "conv":
             settings |= {f"model.{place}.hidden": 24}
@@ -139,6 +143,14 @@ def test_a_recipe_trains_in_bfloat16_as_in_float32(name: str) -> None:
     assert all(p.dtype == torch.float32 for p in found[1].step.model.parameters())
 
 
+def networks(model: VAE) -> tuple[nn.Module, nn.Module]:
+    """The networks of a model, or their parts whose outputs are in the precision of networks."""
+    if isinstance(model, LadderVAE):  # which calls other methods than forward
+        return model.encoder.input, model.decoder.output
+    decoder = model.decoder.conv_out if isinstance(model.decoder, AutoencoderKLDecoder) else model.decoder
+    return model.encoder, decoder
+
+
 @pytest.mark.parametrize(("encoder", "decoder", "likelihood", "posterior", "prior", "classes", "objective"), COMBINATIONS)
 def test_networks_are_bfloat16_and_every_term_is_float32(
     encoder: str, decoder: str, likelihood: str, posterior: str, prior: str, classes: Any, objective: str
@@ -149,8 +161,7 @@ def test_networks_are_bfloat16_and_every_term_is_float32(
     def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
         seen.append(output.dtype)
 
-    ladder = isinstance(model, LadderVAE)  # which calls other methods than forward
-    for part in (model.encoder.input, model.decoder.output) if ladder else (model.encoder, model.decoder):
+    for part in networks(model):
         part.register_forward_hook(note)
     labels = None if classes is None else torch.tensor([0, 1, 2, 1])
     criterion = make_objective(objective, model)

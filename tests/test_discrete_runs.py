@@ -166,7 +166,8 @@ def test_commands_accept_a_discrete_run(folder: str, request: pytest.FixtureRequ
         assert (tmp_path / f"{command}.png").stat().st_size > 1000
     done("interpolate", path, "1", "7", "-o", tmp_path / "interpolate.png")
     done("sample", path, "--temperature", "0.7", "-o", tmp_path / "cold.png")
-    done("score", path, "digits", "-o", tmp_path / "scores.csv")
+    printed = done("score", path, "digits", "--by", "log_px", "-o", tmp_path / "scores.csv")
+    assert "from below: the ELBO, since z is one point" in printed
     done("embed", path, "--split", "test", "-o", tmp_path / "latents.csv")
     rows = (tmp_path / "latents.csv").read_text().splitlines()
     assert len(rows) == 1 + len(request.getfixturevalue(folder).images())

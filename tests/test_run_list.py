@@ -49,10 +49,11 @@ def test_the_list_says_what_each_run_is(runs: Path) -> None:
     assert cells["runs/deep/stopped"][5] == "v"
     assert cells["runs/deep/stopped"][-1] == "2001-02-03"
     assert cells["runs/broken"][1] == "damaged"
-    assert lines[3].startswith("runs/broken: damaged: ")
-    assert "metrics.jsonl" in lines[3]
+    assert lines[3] == "v: the best of the validation images so far"
+    assert lines[4].startswith("runs/broken: damaged: ")
+    assert "metrics.jsonl" in lines[4]
     assert all(len(line) <= 80 for line in [heading, *lines[:3]])
-    assert len(lines) == 4
+    assert len(lines) == 5
 
 
 def test_the_list_needs_no_torch(runs: Path) -> None:
@@ -153,3 +154,9 @@ def test_a_run_that_stopped_early_by_patience_is_finished(tmp_path: Path, no_rep
 def test_runs_are_found_two_levels_deep(runs: Path) -> None:
     assert find_runs([runs]) == [runs / "broken", runs / "deep/stopped", runs / "done"]
     assert find_runs([runs / "done", runs]) == [runs / "done", runs / "broken", runs / "deep/stopped"]
+
+
+def test_a_conditional_run_is_marked(trained_conditional: Path) -> None:
+    lines = done("runs", trained_conditional).splitlines()
+    assert " c  " in lines[1]
+    assert lines[2:] == ["c: a bound of log p(x | class), not comparable with the others"]

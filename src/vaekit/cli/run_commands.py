@@ -26,6 +26,10 @@ Folders = Annotated[
 ]
 
 
+MARKS = {"v": "the best of the validation images so far", "c": "a bound of log p(x | class), not comparable with the others"}
+"""What marks after an ELBO mean."""
+
+
 def runs(folders: Folders = None) -> None:
     """List runs: the images, the epochs, the state, the ELBO, the size and the date of each, newest first.
 
@@ -51,6 +55,10 @@ def runs(folders: Folders = None) -> None:
     for path, *cells in lines:
         name = path if len(path) <= widths[0] else f"…{path[1 - widths[0] :]}"
         say("  ".join(map(_aligned, (name, *cells), widths, range(len(widths)))).rstrip())
+    elbos = [cells[4] for cells in lines[1:]]
+    for mark, meaning in MARKS.items():
+        if any(mark in elbo.split() for elbo in elbos):
+            say(f"{mark}: {meaning}")
     for run in found:
         if run.problem:
             say(f"{run.folder}: {run.state}: {run.problem.removeprefix(f'{run.folder}: ')}")

@@ -15,6 +15,7 @@ from vaekit.core.progress import notify
 from vaekit.core.rng import generator
 from vaekit.data import ImageSet
 from vaekit.evaluation.estimate import Estimate
+from vaekit.evaluation.latents.code_use import codes_of
 from vaekit.evaluation.latents.outliers import LatentGaussian, reconstruction_errors
 from vaekit.evaluation.likelihood.bounds import meaning
 from vaekit.evaluation.likelihood.conditional import given_class
@@ -174,7 +175,8 @@ class ScoredImages:
 
 def describe_scores(model: Model) -> dict[str, str]:
     """Returns the meanings of the scores by a model; those of a class-conditional one are of log p(x | class)."""
-    return SCORES if model.condition is None else {name: given_class(text) for name, text in SCORES.items()}
+    texts = SCORES if codes_of(model) is None else SCORES | {"log_px": "log p(x) from below: the ELBO, since z is one point"}
+    return texts if model.condition is None else {name: given_class(text) for name, text in texts.items()}
 
 
 @checked(DataError)

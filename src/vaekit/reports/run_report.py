@@ -56,7 +56,7 @@ def run_report(run: RunFolder, gallery: Gallery) -> Page:
         lambda: _latent_space(gallery),
         lambda: _layers(gallery),
         lambda: _traversals(gallery),
-        lambda: learning_curves_section({run.folder.name: run.history}),
+        lambda: _curves(run),
         lambda: _rates(gallery),
         lambda: _errors(gallery),
     ]
@@ -69,7 +69,7 @@ def run_report(run: RunFolder, gallery: Gallery) -> Page:
         subtitle=run.recipe.title,
         samples=samples,
         headlines=headlines(metrics, run.history),
-        verdict=verdict(metrics, run.history, int(active.sum()), len(active)),
+        verdict=verdict(metrics, [] if run.recipe.prior_fit else run.history, int(active.sum()), len(active)),
         facts=_facts(run, gallery),
         metrics=_metric_rows(metrics),
         protocol=f"{describe_protocol(metrics)} ± is the standard error over images." if metrics else "",
@@ -77,6 +77,14 @@ def run_report(run: RunFolder, gallery: Gallery) -> Page:
         recipe=(run.folder / RECIPE).read_text(encoding="utf-8").splitlines(),
         environment=run.environment,
     )
+
+
+def _curves(run: RunFolder) -> Section:
+    """The learning curves, which are those of another run if the prior was fitted afterwards."""
+    section = learning_curves_section({run.folder.name: run.history})
+    if run.recipe.prior_fit is None:
+        return section
+    return replace(section, text=f"These are of the model with the prior that it was trained with. {section.text}")
 
 
 def filled(sections: Sequence[Section]) -> list[Section]:

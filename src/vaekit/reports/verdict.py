@@ -106,9 +106,9 @@ def of_codes(values: Mapping[str, Any]) -> str:
         return ""
     use, perplexity, rate = (_number(values[key]) for key in ("code_use", "perplexity", "rate"))
     bound = (
-        f"The rate is the length of an image's codes under the prior, {rate:.1f} nats or {rate / LOG_2:.0f} bits, so the "
+        f"The rate is the length of an image's codes under the prior, {rate:.1f} nats or {rate / LOG_2:.0f} bits; it is "
+        "part of the ELBO."
     )
-    bound += "ELBO is a lower bound of log p(x)."
     figures = f"{use:.3g} % of the codes are used, with a perplexity of {perplexity:.1f}."
     if use < MIN_USE:
         return (

@@ -26,7 +26,15 @@ from vaekit.models import Model
 THRESHOLD = 0.01
 """The variance of the posterior mean above which a latent is active."""
 
-METRICS = (Metric("active_units", "active latents", "The latents whose posterior mean varies over images.", LATENTS, 0),)
+METRICS = (
+    Metric(
+        "active_units",
+        "active latents",
+        "The latents whose posterior mean varies over images; of a ladder relative to the layers above.",
+        LATENTS,
+        0,
+    ),
+)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ METRICS = (
     Metric(
         "rate",
         "rate",
-        "The information about an image in its latents, KL(q(z|x) ‖ p(z)). ELBO = −(distortion + rate).",
+        "KL(q(z|x) ‖ p(z)), of codes −log p(z); an upper bound of the information in z. ELBO = −(distortion + rate).",
         NATS,
     ),
     Metric("bits_per_dim", "bits/dim", "The negative ELBO, in bits per value of an image. Lower is better.", BITS, 4, False),
