@@ -385,6 +385,6 @@ def test_vgg16_is_refused_in_a_line(weights_of_vgg16: Path, monkeypatch: pytest.
         raise LocalEntryNotFoundError("offline")
 
     weights_of_vgg16.unlink()
-    monkeypatch.setattr("vaekit.objectives.vgg16.download", offline)
+    monkeypatch.setattr("vaekit.data.sources.hub.download", offline)
     with pytest.raises(DataError, match=r"weights of VGG16 cannot be downloaded.*feature_network=learned"):
         vgg16(3, torch.device("cpu"))

@@ -134,10 +134,10 @@ def test_error_if_the_weights_cannot_be_downloaded(monkeypatch: pytest.MonkeyPat
         return tmp_path
 
     monkeypatch.setenv("VAEKIT_DATA", str(tmp_path))
-    monkeypatch.setattr(inception_weights, "download", empty_snapshot)
+    monkeypatch.setattr("vaekit.data.sources.hub.download", empty_snapshot)
     with pytest.raises(DataError, match=r"weights of Inception.*No such file"):
         inception_features()
-    monkeypatch.setattr(inception_weights, "download", download)
+    monkeypatch.setattr("vaekit.data.sources.hub.download", download)
     with pytest.raises(DataError, match=r"weights of Inception.*; connect once.*VAEKIT_DATA"):
         inception_features()
 

@@ -27,7 +27,7 @@ def export(
 
     With diffusers: a folder that AutoencoderKL.from_pretrained opens, with scaling factors that are computed from the
     latents of the training images, and a page that says what they mean. It needs the networks autoencoder-kl, the posterior
-    diagonal-gaussian and the likelihood gaussian. The library need not be installed to write the folder.
+    diagonal-gaussian and the likelihood laplace or gaussian. The library need not be installed to write the folder.
 
     [bold]Examples[/bold]
 

@@ -11,7 +11,6 @@ References:
       https://arxiv.org/abs/1801.03924
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,9 +21,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from vaekit.core.errors import ConfigError, DataError
-from vaekit.core.files import user_path
 from vaekit.core.progress import notify
-from vaekit.data.sources.hub import describe_error, download
+from vaekit.data.sources.hub import find_weights
 
 REPOSITORY, FILE = "timm/vgg16.tv_in1k", "model.safetensors"
 """The repository on the Hugging Face Hub, and the file in it, of 553 MB."""
@@ -93,8 +91,7 @@ def vgg16(channels: int, device: torch.device) -> Vgg16:
     """
     if channels not in (1, 3):
         raise ConfigError(f"objective.feature_network: vgg16 sees 1 or 3 channels, got {channels}; choose learned")
-    local = user_path(os.environ.get("VAEKIT_DATA", "")) / REPOSITORY / FILE
-    path = local if "VAEKIT_DATA" in os.environ and local.is_file() else _download()
+    path = find_weights(REPOSITORY, FILE, "VGG16", "choose objective.feature_network=learned")
     network = Vgg16(_read(path)).to(device)
     notify("the feature loss is that of VGG16, trained on ImageNet, with all channels alike; it is not LPIPS")
     return network
@@ -112,17 +109,3 @@ def _read(path: Path) -> dict[str, Tensor]:
     if any(name not in found or tuple(found[name].shape) != shape for name, shape in shapes.items()):
         raise DataError(f"{path}: these are not the weights of VGG16")
     return found
-
-
-def _download() -> Path:
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        path = download(REPOSITORY, "model", None, [FILE]) / FILE
-        path.stat()
-        return path
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise DataError(
-            f"{REPOSITORY}: the weights of VGG16 cannot be downloaded from the Hub ({describe_error(error)}); connect once, "
-            f"put them into $VAEKIT_DATA/{REPOSITORY}/{FILE}, or choose objective.feature_network=learned"
-        ) from None

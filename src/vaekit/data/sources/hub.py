@@ -1,10 +1,12 @@
 """Data sets on the Hugging Face Hub, and downloads from it."""
 
+import os
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 from vaekit.core.errors import DataError
+from vaekit.core.files import user_path
 from vaekit.data.sources.arrays import DIGITS
 from vaekit.data.sources.folders import Folder
 from vaekit.data.sources.source import RawSplit, Source, heif_option, name_with_config
@@ -109,3 +111,31 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, LocalEntryNotFoundError):  # its own message advises options of its package
         return "it cannot be reached, and nothing was downloaded before"
     return shorten(str(error), MAX_ERROR_LENGTH, placeholder=" ...", break_on_hyphens=False)
+
+
+def find_weights(repo: str, file: str, noun: str, instead: str) -> Path:
+    """Returns the path of a file of a model, in ``$VAEKIT_DATA`` if that folder holds it, otherwise downloaded.
+
+    Arguments:
+        repo: The id of the repository, and the folder in ``$VAEKIT_DATA``.
+        file: The file.
+        noun: What the model is called in messages.
+        instead: What to do without the file, for messages.
+
+    Raises:
+        DataError: If it cannot be downloaded.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    local = user_path(os.environ.get("VAEKIT_DATA", "")) / repo / file
+    if "VAEKIT_DATA" in os.environ and local.is_file():
+        return local
+    try:
+        path = download(repo, "model", None, [file]) / file
+        path.stat()
+        return path
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise DataError(
+            f"{repo}: the weights of {noun} cannot be downloaded from the Hub ({describe_error(error)}); connect once, "
+            f"put them into $VAEKIT_DATA/{repo}/{file}, or {instead}"
+        ) from None

@@ -5,15 +5,13 @@ is :data:`SHA256` is read.
 """
 
 import hashlib
-import os
 from pathlib import Path
 
 import safetensors
 from safetensors.torch import load_file
 
 from vaekit.core.errors import DataError
-from vaekit.core.files import user_path
-from vaekit.data.sources.hub import describe_error, download
+from vaekit.data.sources import hub
 from vaekit.evaluation.samples.inception_network import InceptionV3
 
 REPOSITORY, FILE = "nikhilr01/sen-bridge-weights", "fid_inception.safetensors"
@@ -28,8 +26,7 @@ def find_weights() -> Path:
     Raises:
         DataError: If they cannot be downloaded, or the file is not the one that :data:`SHA256` identifies.
     """
-    local = user_path(os.environ.get("VAEKIT_DATA", "")) / REPOSITORY / FILE
-    path = local if "VAEKIT_DATA" in os.environ and local.is_file() else _download()
+    path = hub.find_weights(REPOSITORY, FILE, "Inception", "leave out --features inception")
     found = file_sha256(path)
     if found != SHA256:
         hashes = f"SHA-256 {found[:16]}..., not {SHA256[:16]}..."
@@ -59,17 +56,3 @@ def load_weights(network: InceptionV3, path: Path) -> None:
     if any(key not in weights or tuple(weights[key].shape) != shape for key, shape in shapes.items()):
         raise DataError(f"{path}: these are not the weights of Inception-v3")
     network.load_state_dict(state | {key: weights[key] for key in shapes})
-
-
-def _download() -> Path:
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        path = download(REPOSITORY, "model", None, [FILE]) / FILE
-        path.stat()
-        return path
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise DataError(
-            f"{REPOSITORY}: the weights of Inception cannot be downloaded from the Hub ({describe_error(error)}); "
-            f"connect once, put them into $VAEKIT_DATA/{REPOSITORY}/{FILE}, or leave out --features inception"
-        ) from None
